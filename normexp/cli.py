@@ -1,0 +1,64 @@
+"""The front door: looks at the first word and opens the room that it names. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+
+from normexp import __version__
+from normexp.config import ConfigError
+
+COMMANDS = {
+    "train": "train a network with a norm of your choice and record what happens inside it",
+    "tensorboard": "look at runs in the browser",
+    "completion": "print a completion script for bash, zsh or fish",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run normexp with the words behind its name; returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _dispatch(words)
+    except ConfigError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        return _say(str(error))
+    except KeyboardInterrupt:
+        print("normexp: interrupted", file=sys.stderr)  # noqa: T201
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    match words:
+        case [] | ["-h" | "--help" | "help", *_]:
+            from normexp.commands.help import main_help
+
+            main_help()
+        case ["--version", *_]:
+            print(f"normexp {__version__}")  # noqa: T201
+        case ["train", *rest]:
+            from normexp.commands import train
+
+            return train.main(rest)
+        case ["tensorboard", *rest]:
+            from normexp.commands import tensorboard
+
+            return tensorboard.main(rest)
+        case ["completion", *rest]:
+            from normexp.commands import completion
+
+            return completion.main(rest)
+        case [word, *_]:
+            near = difflib.get_close_matches(word, COMMANDS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}."
+            if "=" in word:
+                hint = "overrides stand behind a command: normexp train " + " ".join(words)
+            return _say(f"There is no command {word!r}: {hint}")
+    return 0
+
+
+def _say(sentence: str) -> int:
+    print(f"normexp: {sentence}", file=sys.stderr)  # noqa: T201
+    return 2

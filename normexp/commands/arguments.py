@@ -1,0 +1,169 @@
+"""The command line of `normexp train` before Hydra sees it: flags to the front, overrides checked for their names."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from normexp import configs
+from normexp.config import GROUPS, Config, ConfigError, nearest, show, unknown_choice, unknown_key
+
+FLAGS: dict[str, tuple[str, ...] | None] = {
+    "--multirun": None,
+    "-m": None,
+    "--cfg": ("job", "hydra", "all"),
+    "-c": ("job", "hydra", "all"),
+    "--resolve": None,
+    "--package": (),
+    "-p": (),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "-i": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "--config-dir": (),
+    "-cd": (),
+    "--hydra-help": None,
+    "--help": None,
+    "-h": None,
+    "--version": None,
+}
+"""Hydra's flags that normexp passes on, and what may follow them: None nothing, () any value, else one of these.
+
+Not passed on: --experimental-rerun, which loads a pickle; --config-path and --config-name, which would replace the keys
+that normexp knows; --shell-completion, in whose place stands `normexp completion`.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    flags: list[str]
+    overrides: list[str]
+    config_dir: Path | None
+
+    @property
+    def multirun(self) -> bool:
+        return bool({"-m", "--multirun"} & set(self.flags))
+
+
+def arrange(argv: Iterable[str]) -> Arguments:
+    """Flags with their values, and overrides, from any order. ConfigError for what is neither."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    config_dir: Path | None = None
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            if "=" not in word and not word.startswith("~"):
+                raise ConfigError(f"{show(word)} is not an override: overrides are written key=value, such as lr=0.1.{_as_choice(word)}")
+            overrides.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        if flag not in FLAGS:
+            raise ConfigError(f"There is no flag {show(flag)}.{nearest(flag, FLAGS)} normexp train --help lists them.")
+        takes = FLAGS[flag]
+        if takes is None:
+            flags.append(flag)
+            continue
+        if not equals:
+            value = words.pop(0) if words and (words[0] in takes or (not takes and not words[0].startswith("-"))) else ""
+        if value == "" and flag in ("--info", "-i"):
+            value = "all"
+        if value == "" or (takes and value not in takes):
+            raise ConfigError(f"{flag} must be followed by {'one of ' + ', '.join(takes) if takes else 'a value'}.")
+        if flag in ("--config-dir", "-cd"):
+            config_dir = Path(value)
+        flags += [flag, value]
+    return Arguments(flags, overrides, config_dir)
+
+
+def _as_choice(word: str) -> str:
+    """A hint for someone who wrote `bn` for `norm=bn`."""
+    group = next((group for group in GROUPS if word in configs.choices(group)), None)
+    return f" Did you mean {group}={word}?" if group else ""
+
+
+def check(arguments: Arguments) -> list[str]:
+    """The overrides, with each key and choice known to exist, in the form in which Hydra reads them as meant.
+
+    Raises ConfigError otherwise. Values are checked when the config is composed.
+    """
+    if arguments.config_dir is not None:
+        _check_config_dir(arguments.config_dir)
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import OverrideParseException
+
+    parser = OverridesParser.create()
+    checked = []
+    for text in arguments.overrides:
+        try:
+            override = parser.parse_override(text)
+        except OverrideParseException as error:
+            raise ConfigError(f"{show(text)} can't be read: {str(error).splitlines()[0]}. Quote special characters: 'key=\"a b\"'.") from error
+        key = override.key_or_group
+        if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
+            checked.append(text)
+        elif key in GROUPS or key == "experiment":
+            checked.append(_check_group(text, override, arguments.config_dir))
+        else:
+            if key not in known_keys():
+                raise ConfigError(_unknown(key))
+            if override.is_delete():
+                raise ConfigError(f"{show(text)}: a key can't be taken away; give it another value.")
+            checked.append(text)
+    return checked
+
+
+def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
+    group = override.key_or_group
+    names = configs.choices(group, *([config_dir] if config_dir else []))
+    if group == "experiment" and not names:
+        raise ConfigError(f"{show(text)}: there is no experiment; --config-dir DIR finds yours, in DIR/experiment/NAME.yaml.")
+    value = override.value()
+    chosen = value.list if override.is_sweep_override() and hasattr(value, "list") else [value]
+    for item in chosen:
+        name = getattr(item, "text", item)  # a quoted string has its text inside
+        if isinstance(name, bool):  # `off` is a boolean to Hydra
+            name = "on" if name else "off"
+        if not isinstance(name, str) or override.is_delete():
+            raise ConfigError(f"{show(text)}: {group} is one of {', '.join(names)}.")
+        if name not in names:
+            raise ConfigError(unknown_choice(group, name, names))
+    return text.replace("=off", "='off'") if chosen == [False] else text
+
+
+def _check_config_dir(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigError(f"--config-dir {show(folder)}: there is no such folder.")
+    for group in GROUPS:
+        for name in sorted({path.stem for path in (folder / group).glob("*.yaml")} & set(configs.choices(group))):
+            raise ConfigError(
+                f"{folder / group / name}.yaml has the name of a choice that normexp brings, and would not be used: rename it."
+            )
+
+
+@functools.cache
+def known_keys() -> dict[str, list[str]]:
+    """Every key that an override can name, apart from the groups; for a key of a group, the choices that have it."""
+    from normexp.validate import CHOICES
+
+    keys: dict[str, list[str]] = {field.name: [] for field in dataclasses.fields(Config) if field.name not in GROUPS}
+    for group, classes in CHOICES.items():
+        for choice, cls in classes.items():
+            for field in dataclasses.fields(cls):
+                if field.name != "name":
+                    keys.setdefault(f"{group}.{field.name}", []).append(choice)
+    return keys
+
+
+def _unknown(key: str) -> str:
+    """The sentence for a key that no choice has."""
+    group, _, last = key.rpartition(".")
+    if group in GROUPS and last == "name":
+        return f"{key}: a {group} is chosen with {group}=..."
+    same = [known for known in [*known_keys(), *GROUPS] if known.rpartition(".")[2] == last]
+    if same:
+        return f"There is no key {show(key)}. Did you mean {' or '.join(same)}?"
+    inside = [known for known in known_keys() if known.startswith(f"{group}.")] if group in GROUPS else []
+    return unknown_key(key, inside or [*GROUPS, *known_keys()])

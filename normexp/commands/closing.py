@@ -1,0 +1,55 @@
+"""What a run says when it ends: the results, where they are, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from normexp.training.convergence import LEVELS
+from normexp.training.run import Result
+
+HEADLINES = {
+    "completed": "[green]completed[/]",
+    "diverged": "[yellow]diverged[/]: {error}",
+    "interrupted": "[yellow]interrupted[/]; what was logged is kept",
+    "failed": "[red]failed[/]: {error}",
+}
+
+
+def closing(result: Result, console: Console) -> None:
+    """Print the results of a run as a table, with the paths and commands that lead on."""
+    from rich.markup import escape
+
+    metrics = result.metrics
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_row("run", HEADLINES[result.state].format(error=escape(result.error or "")))
+    if metrics.get("test/accuracy") is not None:
+        table.add_row("test accuracy", f"[bold]{metrics['test/accuracy']:.2%}[/]  (loss {metrics['test/loss']:.4f})")
+    if metrics.get("val/accuracy") is not None:
+        table.add_row("validation accuracy", _validation(metrics))
+    reached = [(level, metrics.get(f"convergence/steps_to_{level}")) for level in LEVELS]
+    steps = [f"{level} %: {step:.0f}" for level, step in reached if step is not None]
+    if steps:
+        table.add_row("steps to validation accuracy", "  ".join(steps))
+    if metrics.get("train/loss") is not None:
+        table.add_row("training loss", f"{metrics['train/loss']:.4f}")
+    console.print()
+    console.print(table)
+    # Not in the table, which would wrap them: paths and commands are there to be copied.
+    directory, runs = str(result.directory), str(result.directory.parent)
+    if result.state == "failed":
+        console.print(f"traceback      {directory}/train.log", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"look inside    normexp tensorboard {shlex.quote(runs)}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _validation(metrics: Mapping[str, float | None]) -> str:
+    text = f"{metrics['val/accuracy']:.2%}"
+    best, step = metrics.get("convergence/best_accuracy"), metrics.get("convergence/best_step")
+    if best is not None and step is not None:
+        text += f", best {best:.2%} at step {step:.0f}"
+    batch = metrics.get("val/accuracy_batch_statistics")
+    return text + (f"; {batch:.2%} with batch statistics" if batch is not None else "")

@@ -1,0 +1,161 @@
+"""`normexp train`: Hydra composes the config, training runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from normexp import configs, rundir
+from normexp.commands.arguments import Arguments, arrange, check, known_keys
+from normexp.config import Config, ConfigError, show
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from normexp.training.run import Result
+
+OWN = ("name=", "runs_dir=", "hydra.", "hydra/")
+"""Overrides that say where a run goes, not what it is: left out of its name."""
+
+
+@dataclasses.dataclass
+class Session:
+    """What the task, which Hydra calls with nothing but a config, shares with the command."""
+
+    command: list[str]
+    sweep_name: str
+    codes: list[int] = dataclasses.field(default_factory=list)
+
+
+_session: Session | None = None
+
+
+def main(argv: list[str]) -> int:
+    """Run the command with the words behind `train`; returns the exit code. Raises ConfigError for what a user can mend."""
+    global _session  # noqa: PLW0603 - Hydra's task takes a config and nothing else
+    arguments = arrange(argv)
+    if {"-h", "--help"} & set(arguments.flags):
+        from normexp.commands.help import train_help
+
+        train_help(arguments)
+        return 0
+    overrides = check(arguments)
+    named = [override for override in overrides if not override.startswith(OWN)]
+    _session = Session(["normexp", "train", *argv], rundir.default_name(named))
+    _compose_and_run(arguments, overrides)
+    return max(_session.codes, default=0)
+
+
+def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
+    sys.argv = ["normexp", *arguments.flags, *overrides]
+    command = hydra.main(version_base="1.3", config_path=str(configs.folder()), config_name="train")(_task)
+    with _full_errors():
+        try:
+            command()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_explain(error)) from error
+
+
+@contextmanager
+def _full_errors() -> Iterator[None]:
+    """Hydra prints errors itself and exits, unless it is asked to raise them."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+
+
+def _explain(error: Exception) -> str:
+    """One sentence for an error of Hydra's or OmegaConf's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
+    if override and (key := override[1].lstrip("+")) in known_keys():
+        group = key.split(".")[0]
+        return f"{key} is a key of {' and '.join(f'{group}={choice}' for choice in known_keys()[key])} only."
+    return (lines[0] if lines else type(error).__name__).rstrip(".") + "."
+
+
+def _sweep_dir(runs_dir: str, name: str | None) -> str:
+    assert _session is not None
+    return str(Path(runs_dir) / (name or _session.sweep_name))
+
+
+def _task(tree: DictConfig) -> None:
+    """What Hydra calls for each job: one run. Its outcome goes into the session; it never stops the other jobs."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    assert _session is not None
+    hydra_config = HydraConfig.get()
+    job = [override for override in hydra_config.overrides.task if not override.startswith(OWN)]
+    plain = OmegaConf.to_container(tree, resolve=True)
+    assert isinstance(plain, dict)
+    console = Console()
+    sweep = hydra_config.mode == RunMode.MULTIRUN
+    if sweep:
+        console.print(f"[bold]{', '.join(job) or 'the defaults'}[/]", highlight=False)
+    try:
+        from normexp.validate import validate
+
+        config = validate(_keyed(plain))
+        if sweep:
+            parent, name = Path(hydra_config.sweep.dir), rundir.slug(job) or "defaults"
+        else:
+            parent, name = Path(config.runs_dir), config.name or rundir.default_name(job)
+        result = _run(config, plain, parent.expanduser(), name, console)
+    except ConfigError as error:
+        if not sweep:
+            raise
+        print(f"normexp: {error}", file=sys.stderr)  # noqa: T201
+        _session.codes.append(2)
+        return
+    _session.codes.append(_exit_code(result))
+    if _session.codes[-1] >= 128:
+        raise KeyboardInterrupt  # not only this job was meant
+    
+
+def _run(config: Config, plain: Mapping[str, Any], parent: Path, name: str, console: Any) -> Result:
+    from normexp.training.run import run
+
+    assert _session is not None
+    diff = configs.differences(plain)
+    result = run(config, parent=parent, name=name, diff=diff, command=_session.command, console=console)
+    from normexp.commands.closing import closing
+
+    closing(result, console)
+    return result
+
+
+def _keyed(plain: dict[Any, Any]) -> dict[str, Any]:
+    bad = next((key for key in plain if not isinstance(key, str)), None)
+    if bad is not None:
+        raise ConfigError(f"{show(bad)} is not a key.")
+    return plain
+
+
+def _exit_code(result: Result) -> int:
+    match result.state:
+        case "interrupted":
+            return 128 + (result.signal or 2)
+        case "failed":
+            return 1
+    return 0

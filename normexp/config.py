@@ -1,0 +1,233 @@
+"""The typed config of a run, and how a plain mapping becomes one.
+
+Defaults and the meaning of each key stand in the yaml files under configs/, types and ranges here. A group (model,
+norm, ...) has a base class here; each choice subclasses it in its own file, beside the code that it configures.
+Imports nothing heavy: help and completion read this module.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+class ConfigError(ValueError):
+    """What a user can mend: one sentence that says what is wrong and what would work."""
+
+
+def number(*, above: float = -math.inf, least: float = -math.inf, below: float = math.inf, most: float = math.inf) -> Any:
+    """A field whose number lies in (above, below) and in [least, most]; in a tuple or an optional field, each number."""
+    return dataclasses.field(metadata={"above": above, "least": least, "below": below, "most": most})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormConfig:
+    name: str
+    position: Literal["pre", "post"]
+    affine: bool
+    eps: float = number(above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitConfig:
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    name: str
+    train_size: int | None = number(least=1)
+    val_size: float = number(above=0, below=1)
+    augment: tuple[Literal["crop", "flip"], ...]
+    inputs: Literal["raw", "standardize"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    name: str
+    weight_decay: float = number(least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    name: str
+    warmup: float = number(least=0, below=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig:
+    name: str
+    every: int | None = number(least=1)
+    samples: int = number(least=64)
+
+
+Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All of a run. The comments in configs/train.yaml say what each key means."""
+
+    model: ModelConfig
+    norm: NormConfig
+    init: InitConfig
+    data: DataConfig
+    optim: OptimConfig
+    schedule: ScheduleConfig
+    probe: ProbeConfig
+    activation: Activation
+    dropout: float = number(least=0, below=1)
+    lr: float = number(above=0)
+    batch_size: int = number(least=1)
+    epochs: int | None = number(least=1)
+    steps: int | None = number(least=1)
+    grad_clip: float | None = number(above=0)
+    seed: int = number(least=0, below=2**63)
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int | None = number(least=1, most=1024)
+    eval_every: int | None = number(least=1)
+    log_every: int = number(least=1)
+    name: str | None
+    runs_dir: str
+    data_dir: str
+
+
+GROUPS: dict[str, type] = {
+    field.name: field.type
+    for field in dataclasses.fields(Config)
+    if isinstance(field.type, type) and dataclasses.is_dataclass(field.type)
+}
+"""The groups of the config, each with the base class of its choices."""
+
+Choices = Mapping[str, Mapping[str, type]]
+"""For each group, the dataclass of each of its choices."""
+
+
+def read(tree: Mapping[str, Any], choices: Choices) -> Config:
+    """The typed config that a plain mapping (as composed from yaml files and overrides) describes.
+
+    Raises ConfigError, naming the key, for keys that do not exist or are missing, and for values of a wrong type or out of range.
+    """
+    config = _read_fields(Config, tree, prefix="", choices=choices)
+    assert isinstance(config, Config)
+    return config
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean ...?' with the closest of the known words, or nothing where none is close."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def show(value: Any) -> str:
+    """A value as it is written in a yaml file or an override, shortened where it is long."""
+    match value:
+        case None:
+            text = "null"
+        case bool():
+            text = str(value).lower()
+        case list() | tuple():
+            text = "[" + ",".join(show(item) for item in value) + "]"
+        case _:
+            text = str(value)
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Choices) -> Any:
+    hints = get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in tree:
+        if key not in fields:
+            raise ConfigError(unknown_key(f"{prefix}{key}", [f"{prefix}{name}" for name in fields]))
+    values = {}
+    for name, field in fields.items():
+        key = f"{prefix}{name}"
+        if name not in tree:
+            raise ConfigError(f"{key} is missing: give it a value with {key}=...")
+        if not prefix and name in GROUPS:
+            values[name] = _read_group(name, tree[name], choices)
+        else:
+            values[name] = _convert(tree[name], hints[name], key, field.metadata)
+    return cls(**values)
+
+
+def unknown_key(key: str, known: list[str]) -> str:
+    """The sentence for a key that does not exist, with the nearest that does."""
+    hint = nearest(key, known)
+    return f"There is no key {show(key)}.{hint or ' The keys are ' + ', '.join(known) + '.'}"
+
+
+def unknown_choice(group: str, name: str, known: Iterable[str]) -> str:
+    """The sentence for a choice that a group does not have, with the nearest that it has."""
+    known = list(known)
+    return f"{group}={show(name)}: {group} is one of {', '.join(known)}.{nearest(name, known)}"
+
+
+def _read_group(group: str, tree: Any, choices: Choices) -> Any:
+    if not isinstance(tree, Mapping) or not isinstance(tree.get("name"), str):
+        raise ConfigError(f"{group}={show(tree)}: {group} is one of {', '.join(choices[group])}.")
+    name = tree["name"]
+    if name not in choices[group]:
+        raise ConfigError(unknown_choice(group, name, choices[group]))
+    return _read_fields(choices[group][name], tree, prefix=f"{group}.", choices=choices)
+
+
+def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    result: Any = _WRONG
+    if origin in (types.UnionType, Union):
+        if value is None:
+            return None
+        (hint,) = (arg for arg in args if arg is not types.NoneType)
+        return _convert(value, hint, key, {**bounds, "null": 1})
+    if origin is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_convert(item, args[0], key, bounds) for item in value)
+    elif origin is Literal:
+        if value in args and isinstance(value, str):
+            return value
+        raise ConfigError(f"{key}={show(value)}: {key} is one of {', '.join(args)}.{nearest(str(value), args)}")
+    elif hint is bool:
+        result = value if isinstance(value, bool) else _WRONG
+    elif hint is str:
+        result = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else _WRONG
+    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if hint is float:
+            result = float(value)
+        elif hint is int and value == int(value):
+            result = int(value)
+        if result is not _WRONG and bounds and not _inside(result, bounds):
+            result = _WRONG
+    if result is _WRONG:
+        raise ConfigError(f"{key}={show(value)}: {key} must be {_describe(hint, bounds)}.")
+    return result
+
+
+_WRONG = object()
+
+
+def _inside(value: float, bounds: Mapping[str, float]) -> bool:
+    return bounds["above"] < value < bounds["below"] and bounds["least"] <= value <= bounds["most"]
+
+
+def _describe(hint: Any, bounds: Mapping[str, float]) -> str:
+    """What a value of this type and range is, in words."""
+    if get_origin(hint) is tuple:
+        (item, _) = get_args(hint)
+        if get_origin(item) is Literal:
+            return f"a list of any of {', '.join(get_args(item))}, such as [{get_args(item)[0]}]"
+        return f"a list in brackets, each of it {_describe(item, bounds)}"
+    nouns = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
+    words = {"above": "above", "least": "of at least", "below": "below", "most": "of at most"}
+    limits = [f"{words[k]} {show(v)}" for k, v in bounds.items() if k in words and math.isfinite(v) and v < 2**62]
+    text = " ".join([nouns[hint], " and ".join(limits)]).strip()
+    return text + (" or null" if "null" in bounds else "")

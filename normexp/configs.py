@@ -1,0 +1,66 @@
+"""The folder configs/: where it is, which groups and choices it has, and what the defaults are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from normexp.config import GROUPS
+
+
+def folder() -> Path:
+    """configs/ beside the package in a checkout, inside it where it was installed from a wheel."""
+    root = Path(__file__).parents[1]
+    beside = root / "configs"
+    return beside if (root / "pyproject.toml").is_file() and beside.is_dir() else Path(__file__).parent / "configs"
+
+
+def choices(group: str, *more: Path) -> list[str]:
+    """The names of a group's files, in configs/ and in further folders of the same layout."""
+    return sorted({path.stem for root in (folder(), *more) for path in (root / group).glob("*.yaml")})
+
+
+@cache
+def root() -> Mapping[str, Any]:
+    """configs/train.yaml as it stands, with its interpolations unresolved."""
+    import yaml
+
+    content = yaml.safe_load((folder() / "train.yaml").read_text(encoding="utf-8"))
+    assert isinstance(content, dict)
+    return content
+
+
+def default_choice(group: str) -> str | None:
+    """The choice that the root's defaults list has for a group."""
+    return next((entry[group] for entry in root()["defaults"] if isinstance(entry, dict) and group in entry), None)
+
+
+def differences(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a whole config (as nested mappings) differs from the defaults.
+
+    A group with another choice than the default is there with its name and with what differs from that choice's own file.
+    """
+    from omegaconf import OmegaConf
+
+    top = OmegaConf.to_container(OmegaConf.create({k: v for k, v in root().items() if k not in ("defaults", "hydra")}), resolve=True)
+    assert isinstance(top, dict)
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in GROUPS:
+            path = folder() / key / f"{value['name']}.yaml"
+            defaults = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+            assert isinstance(defaults, dict)
+            changed = {k: v for k, v in value.items() if k not in defaults or _plain(v) != defaults[k]}
+            if value["name"] != default_choice(key):
+                changed = {"name": value["name"], **changed}
+            if changed:
+                found[key] = changed
+        elif _plain(value) != top[key]:
+            found[key] = value
+    return found
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

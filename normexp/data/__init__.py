@@ -1,0 +1,14 @@
+"""The data sets, one file each, named as in configs/data/; and how they become batches."""
+
+from normexp.data.base import Arrays, DataSet
+from normexp.registry import collect
+
+DATA: dict[str, DataSet] = collect(
+    __name__,
+    __path__,
+    DataSet,
+    helpers=("augment", "base", "download", "idx", "memory", "sizes", "split"),
+    order=("digits", "mnist", "fashion_mnist", "cifar10"),
+)
+
+__all__ = ["DATA", "Arrays", "DataSet"]

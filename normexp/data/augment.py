@@ -1,0 +1,34 @@
+"""Augmentation of whole batches, on the device that they are on."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Augment:
+    """Random shifts (`crop`) and mirror images (`flip`) of a batch (B, C, H, W), drawn for each image by its own generator.
+
+    A shift is that of He et al. 2015, 4.2: zeros are padded on all sides, and a window of the image's size is cut out.
+    """
+
+    def __init__(self, *, crop: bool, flip: bool, pad: int, seed: int, device: torch.device) -> None:
+        self.pad = pad if crop else 0
+        self.flip = flip
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        batch, channels, height, width = images.shape
+        device = images.device
+        rows = torch.arange(height, device=device).expand(batch, height)
+        cols = torch.arange(width, device=device).expand(batch, width)
+        if self.flip:
+            mirrored = torch.rand(batch, 1, generator=self.generator, device=device) < 0.5
+            cols = torch.where(mirrored, width - 1 - cols, cols)
+        if self.pad:
+            shifts = torch.randint(2 * self.pad + 1, (2, batch, 1), generator=self.generator, device=device)
+            rows, cols = rows + shifts[0], cols + shifts[1]
+            images = torch.nn.functional.pad(images, [self.pad] * 4)
+        n = torch.arange(batch, device=device)[:, None, None, None]
+        c = torch.arange(channels, device=device)[None, :, None, None]
+        return images[n, c, rows[:, None, :, None], cols[:, None, None, :]]

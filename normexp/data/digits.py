@@ -1,0 +1,56 @@
+"""1,797 handwritten digits of 8x8 pixels with values 0 to 16, from scikit-learn's own package: nothing to download.
+
+The collection has no test set of its own, so a fifth of it, the same for every seed, is kept for the test.
+Source: UCI, Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from normexp.config import DataConfig
+from normexp.data.base import Arrays, DataSet
+
+SAMPLES, TEST = 1797, 360
+
+
+def load(config: DataConfig, folder: Path) -> Arrays:
+    import numpy as np
+
+    from normexp.data.split import stratified
+
+    table = _read_table()
+    images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
+    test, train = stratified(labels, TEST, np.random.default_rng(0))
+    return Arrays(images[train], labels[train], images[test], labels[test], scale=16)
+
+
+def _read_table():  # type: ignore[no-untyped-def]
+    """scikit-learn's table, (1797, 65): pixels and label. Its file is read where it lies: importing
+    sklearn.datasets costs more time than the rest of the start together."""
+    import importlib.util
+
+    import numpy as np
+
+    spec = importlib.util.find_spec("sklearn")
+    assert spec is not None and spec.submodule_search_locations
+    path = Path(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
+    if path.exists():
+        return np.loadtxt(path, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return np.column_stack([bunch.data, bunch.target])
+
+
+ENTRY = DataSet(
+    name="digits",
+    title="scikit-learn's digits",
+    config=DataConfig,
+    shape=(1, 8, 8),
+    classes=10,
+    train_samples=SAMPLES - TEST,
+    epochs=20,
+    pad=1,
+    load=load,
+)

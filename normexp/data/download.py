@@ -1,0 +1,67 @@
+"""Downloading through torchvision, the only use of it in a run; it is imported only where files are missing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from normexp.config import ConfigError
+
+_schemas: list[Any] = []  # keeps the operators that import_torchvision defines
+
+
+def import_torchvision() -> Any:
+    """torchvision, also where its compiled operators do not load.
+
+    A torchvision that was built for CUDA dies on import beside a CPU-only torch, because two operators of its
+    detection models are not registered. Their schemas, without any code, make the rest of it work.
+    """
+    try:
+        return importlib.import_module("torchvision.datasets")
+    except RuntimeError as error:
+        if "operator torchvision::" not in str(error):
+            raise
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for operator in ("nms", "qnms"):
+        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _schemas.append(library)
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+    return importlib.import_module("torchvision.datasets")
+
+
+def fetch(name: str, folder: Path, *, expected: Path) -> None:
+    """Download torchvision's data set `name` into the folder; ConfigError, naming the missing file, where that fails."""
+    print(f"{name} is not in {folder}: downloading it", file=sys.stderr)  # noqa: T201
+    existed = folder.exists()
+    try:
+        datasets = import_torchvision()
+        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+            getattr(datasets, name)(root=folder, train=True, download=True)
+    except (OSError, RuntimeError) as error:
+        _remove_empty(expected.parent, up_to=folder.parent if not existed else folder)
+        raise ConfigError(
+            f"{expected} does not exist, and downloading it failed ({_first_line(error)}). "
+            f"Put {name} there in torchvision's layout, or set data_dir to a folder that has it."
+        ) from error
+
+
+def _remove_empty(folder: Path, *, up_to: Path) -> None:
+    """Remove the folders that a failed download made, as far as nothing is in them."""
+    while folder != up_to and folder.parent != folder:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(":. ")

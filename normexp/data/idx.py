@@ -1,0 +1,59 @@
+"""MNIST's file format (idx), in torchvision's layout: FOLDER/NAME/raw/train-images-idx3-ubyte and so on.
+
+Format: http://yann.lecun.com/exdb/mnist: big-endian, two zero bytes, the type (8: uint8), the number of dimensions, each
+dimension as int32, then the values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normexp.config import ConfigError, DataConfig
+from normexp.data.base import Arrays
+from normexp.data.download import fetch
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FILES = {
+    "train-images-idx3-ubyte": (60_000, 28, 28),
+    "train-labels-idx1-ubyte": (60_000,),
+    "t10k-images-idx3-ubyte": (10_000, 28, 28),
+    "t10k-labels-idx1-ubyte": (10_000,),
+}
+
+
+def load(config: DataConfig, folder: Path, *, name: str) -> Arrays:
+    """The arrays of MNIST or of a data set that shares its format; downloaded first where a file is missing."""
+    import numpy as np
+
+    raw = folder / name / "raw"
+    missing = [file for file in FILES if not (raw / file).is_file()]
+    if missing:
+        fetch(name, folder, expected=raw / missing[0])
+    images, labels, test_images, test_labels = (_read(raw / file, shape) for file, shape in FILES.items())
+    return Arrays(
+        images[:, None], labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64), scale=255
+    )
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The values of an idx file; ConfigError where its header or its size is not that of the published file."""
+    import numpy as np
+
+    content = np.fromfile(path, dtype=np.uint8)
+    header = np.array([0x0800 + len(shape), *shape], dtype=">i4").tobytes()
+    expected = len(header) + int(np.prod(shape))
+    if len(content) != expected:
+        raise ConfigError(
+            f"{path} has {len(content):,} bytes where the published file has {expected:,}: "
+            "it is cut short or not the right file. Delete it and it is downloaded again."
+        )
+    if content[: len(header)].tobytes() != header:
+        raise ConfigError(f"{path} does not start as the published file does: it is damaged or another file. Delete it.")
+    values = content[len(header) :].reshape(shape)
+    if len(shape) == 1 and values.max() > 9:
+        raise ConfigError(f"{path} holds a label {values.max()}, where labels go from 0 to 9: it is damaged. Delete it.")
+    return values

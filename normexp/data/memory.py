@@ -1,0 +1,106 @@
+"""A data set as tensors on the device, and batches as indices into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normexp.config import Config
+from normexp.data import DATA
+from normexp.data.augment import Augment
+from normexp.data.base import Arrays
+from normexp.data.split import stratified
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and what turns them into a network's inputs.
+
+    Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel. Bytes are kept, not floats: they
+    take a quarter of the memory, and the arithmetic on a batch is two short passes.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, augment: Augment | None = None) -> tuple[Tensor, Tensor]:
+        """Inputs float32 (B, C, H, W) and labels (B,) of the samples at `index`."""
+        images = self.images.index_select(0, index)
+        if augment is not None:
+            images = augment(images)
+        return self._inputs(images), self.labels.index_select(0, index)
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All samples in order, the last batch as large as what is left."""
+        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
+            yield self._inputs(images), labels
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        return torch.sub(images, self.mean).div_(self.std)
+
+
+@dataclass(frozen=True)
+class Splits:
+    train: Split
+    val: Split
+    test: Split
+
+
+def load(config: Config, device: torch.device) -> Splits:
+    """The config's data, split and on the device. Raises ConfigError where its files are missing or damaged."""
+    data = DATA[config.data.name]
+    return split(data.load(config.data, Path(config.data_dir).expanduser()), config, device)
+
+
+def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
+    """Training, validation and test data; the validation samples are taken from the training data, by the seed.
+
+    Mean and standard deviation are those of the training samples alone.
+    """
+    train, val = split_indices(arrays.train_labels, config)
+    images = arrays.train_images[train]
+    mean, std = moments(images, arrays.scale) if config.data.inputs == "standardize" else (0.0, float(arrays.scale))
+    mean, std = (torch.tensor(m, dtype=torch.float32, device=device).reshape(1, -1, 1, 1) for m in (mean, std))
+
+    def part(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Split:
+        return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)
+
+    return Splits(
+        train=part(images, arrays.train_labels[train]),
+        val=part(arrays.train_images[val], arrays.train_labels[val]),
+        test=part(arrays.test_images, arrays.test_labels),
+    )
+
+
+def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the training and of the validation samples: stratified, disjoint, the same for the same seed."""
+    rng = np.random.default_rng(config.seed)
+    val, train = stratified(labels, round(config.data.val_size * len(labels)), rng)
+    if config.data.train_size is not None:
+        part, _ = stratified(labels[train], config.data.train_size, rng)
+        train = train[part]
+    return train, val
+
+
+def moments(images: NDArray[np.uint8], scale: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel, (C,) each, in units of a pixel.
+
+    Exact, from how often each of the scale + 1 values occurs. A channel without variance keeps its values (std 1).
+    """
+    values = np.arange(scale + 1)
+    counts = np.stack([np.bincount(images[:, c].ravel(), minlength=scale + 1) for c in range(images.shape[1])])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ values
+    variance = (shares * (values - mean[:, None]) ** 2).sum(axis=1)
+    return mean, np.sqrt(np.where(variance > 0, variance, 1.0))

@@ -1,0 +1,64 @@
+"""A small convolutional network: stages of convolutions, each stage after the first with half the image's height and
+width (by stride, as in Springenberg et al. 2015), then global average pooling or a fully connected layer, and the head.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from normexp.config import ConfigError, ModelConfig, number, show
+from normexp.models.plan import LayerPlan, Model, Planner, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normexp.models.layer import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class CNN(ModelConfig):
+    channels: tuple[int, ...] = number(least=1)
+    convs: int = number(least=1)
+    kernel: int = number(least=1)
+    head: Literal["gap", "fc"]
+    fc_width: int = number(least=1)
+
+
+def layers(config: CNN, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:
+    if not config.channels:
+        raise ConfigError("model.channels=[]: give the channels of at least one stage, such as model.channels=[16,32].")
+    if config.kernel % 2 == 0:
+        raise ConfigError(f"model.kernel={show(config.kernel)}: it must be odd, such as {config.kernel + 1}.")
+    parts = ("weight", *plan.normed_activation, "dropout")
+    plans: list[LayerPlan] = []
+    inputs = image
+    for stage, channels in enumerate(config.channels):
+        for i in range(config.convs):
+            stride = 2 if stage > 0 and i == 0 else 1
+            name = f"conv{len(plans) + 1}"
+            plans.append(plan.conv(name, inputs, channels, *parts, kernel=config.kernel, stride=stride))
+            inputs = plans[-1].outputs
+    if config.head == "fc":
+        plans.append(plan.linear("fc1", inputs, config.fc_width, *parts))
+        inputs = plans[-1].outputs
+    return [*plans, plan.linear("head", inputs[:1], classes, "weight")]
+
+
+def wire(config: CNN, layers: dict[str, Layer]) -> nn.Module:
+    from torch import nn
+
+    from normexp.models.layer import GlobalAveragePool
+
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, layer in layers.items():
+        if name == "fc1":
+            modules["flatten"] = nn.Flatten()
+        elif name == "head" and config.head == "gap":
+            modules["pool"] = GlobalAveragePool()
+        modules[name] = layer
+    return nn.Sequential(modules)
+
+
+ENTRY = Model(name="cnn", title="small convolutional network", config=CNN, layers=layers, wire=wire)

@@ -1,0 +1,83 @@
+"""The unit of every network, the pieces that join units, and the network of a config."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from normexp.config import Config
+from normexp.models import MODELS, layers
+from normexp.models.init import initialise
+from normexp.models.plan import LayerPlan
+from normexp.norms import NORMS
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+}
+
+
+class Layer(nn.Sequential):
+    """The parts of a plan in their order, by name: `weight`, `norm`, `activation`, `dropout`, each where the plan has it."""
+
+    def __init__(self, plan: LayerPlan, config: Config) -> None:
+        super().__init__(OrderedDict((part, _part(part, plan, config)) for part in plan.parts))
+        self.plan = plan
+
+
+def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
+    match part:
+        case "weight" if plan.kernel is None:
+            return nn.Linear(plan.inputs[0], plan.outputs[0], bias=plan.bias)
+        case "weight":
+            assert plan.kernel is not None
+            return nn.Conv2d(
+                plan.inputs[0], plan.outputs[0], plan.kernel, plan.stride, padding=plan.kernel // 2, bias=plan.bias
+            )
+        case "norm":
+            assert plan.norm_site is not None
+            norm = NORMS[config.norm.name].build(config.norm, plan.norm_site)
+            assert norm is not None
+            return norm
+        case "activation":
+            return ACTIVATIONS[config.activation]()
+        case "dropout":
+            return nn.Dropout(config.dropout)
+    raise AssertionError(part)
+
+
+class Residual(nn.Module):
+    """out(conv2(conv1(x)) + shortcut(x)); without `shortcut`, x itself is added; without `out`, the sum is the output."""
+
+    def __init__(self, conv1: Layer, conv2: Layer, shortcut: Layer | None = None, out: Layer | None = None) -> None:
+        super().__init__()
+        self.conv1, self.conv2, self.shortcut, self.out = conv1, conv2, shortcut, out
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv2(self.conv1(x)) + (x if self.shortcut is None else self.shortcut(x))
+        return y if self.out is None else self.out(y)
+
+
+class GlobalAveragePool(nn.Module):
+    """(B, C, H, W) to (B, C): the mean over all positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+def build_model(config: Config) -> nn.Module:
+    """The config's network, from images (B, C, H, W) to logits (B, classes), with its weights drawn from the seed."""
+    built = {plan.name: Layer(plan, config) for plan in layers(config)}
+    initialise(built, config)
+    return MODELS[config.model.name].wire(config.model, built)
+
+
+def named_layers(model: nn.Module) -> dict[str, Layer]:
+    """The network's layers by name, in the order in which they were planned."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, Layer)}

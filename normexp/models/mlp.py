@@ -1,0 +1,39 @@
+"""A multi-layer perceptron: fc1 ... fcN on all pixels, and the head."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from normexp.config import ModelConfig, number
+from normexp.models.plan import LayerPlan, Model, Planner, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normexp.models.layer import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLP(ModelConfig):
+    depth: int = number(least=1)
+    width: int = number(least=1)
+
+
+def layers(config: MLP, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:
+    plans = []
+    inputs = image
+    for i in range(1, config.depth + 1):
+        plans.append(plan.linear(f"fc{i}", inputs, config.width, "weight", *plan.normed_activation, "dropout"))
+        inputs = plans[-1].outputs
+    return [*plans, plan.linear("head", inputs, classes, "weight")]
+
+
+def wire(config: MLP, layers: dict[str, Layer]) -> nn.Module:
+    from torch import nn
+
+    return nn.Sequential(OrderedDict({"flatten": nn.Flatten(), **layers}))
+
+
+ENTRY = Model(name="mlp", title="multi-layer perceptron", config=MLP, layers=layers, wire=wire)

@@ -1,0 +1,119 @@
+"""What layers a network has, worked out without torch.
+
+Checks, `--help` and tables need the names and shapes of all layers, and the network itself is built from the same plans
+(models/layer.py), so that they can't disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from normexp.config import Config, ModelConfig
+from normexp.norms import NORMS, Site
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normexp.models.layer import Layer
+
+Part = Literal["weight", "norm", "activation", "dropout"]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """One layer: a linear map or convolution with the norm, activation and dropout that belong to it, in their order.
+
+    inputs, outputs: the shape of one sample, (C, H, W) or (F,). kernel: of a convolution, padded so that stride 1 keeps
+    the size; None for a linear layer. A layer without "weight" among its parts leaves the shape as it is.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    inputs: Shape
+    outputs: Shape
+    kernel: int | None = None
+    stride: int = 1
+    bias: bool = True
+
+    @property
+    def norm_site(self) -> Site | None:
+        """Where this layer's norm sits; None without one."""
+        if "norm" not in self.parts:
+            return None
+        before_weight = "weight" in self.parts and self.parts.index("norm") < self.parts.index("weight")
+        return Site(self.name, self.inputs if before_weight else self.outputs)
+
+    @property
+    def multiplications(self) -> int:
+        """Of the linear map or convolution, for one sample."""
+        if "weight" not in self.parts:
+            return 0
+        return self.inputs[0] * math.prod(self.outputs) * (self.kernel or 1) ** 2
+
+
+class Planner:
+    """Makes a config's layers. What they have in common (norm, its position, dropout) is decided here, once.
+
+    A model names all the parts that a layer may have; those that the config does without are left out.
+    normed_activation: norm and activation in the order of the config's position.
+    """
+
+    def __init__(self, config: Config) -> None:
+        norm = NORMS[config.norm.name]
+        pair: list[Part] = ["norm", "activation"] if config.norm.position == "pre" else ["activation", "norm"]
+        self.normed_activation: tuple[Part, ...] = tuple(pair)
+        self._absent = {"norm"} if norm.name == "none" else set()
+        self._absent |= {"dropout"} if config.dropout == 0 else set()
+        self._cancels_bias = norm.cancels_bias
+
+    def conv(
+        self,
+        name: str,
+        inputs: Shape,
+        channels: int,
+        *parts: Part,
+        kernel: int = 3,
+        stride: int = 1,
+        norm_follows: bool = False,
+    ) -> LayerPlan:
+        """A convolution from (C, H, W) to (channels, ceil(H / stride), ceil(W / stride)).
+
+        norm_follows: whether the next layer begins with a norm, and nothing else reads this one's output.
+        """
+        size = tuple(math.ceil(n / stride) for n in inputs[1:])
+        plan = LayerPlan(name, parts, inputs, (channels, *size), kernel=kernel, stride=stride)
+        return self._finish(plan, norm_follows=norm_follows)
+
+    def linear(self, name: str, inputs: Shape, features: int, *parts: Part) -> LayerPlan:
+        """A linear map from all values of a sample to (features,)."""
+        return self._finish(LayerPlan(name, parts, (math.prod(inputs),), (features,)))
+
+    def parts(self, name: str, inputs: Shape, *parts: Part) -> LayerPlan:
+        """A norm and an activation without a weight of their own, as behind an addition."""
+        return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False))
+
+    def _finish(self, plan: LayerPlan, *, norm_follows: bool = False) -> LayerPlan:
+        parts = tuple(part for part in plan.parts if part not in self._absent)
+        # A bias that the norm right behind it subtracts again would be a parameter without effect.
+        followed = ("weight", "norm") in zip(parts, parts[1:], strict=False) or norm_follows
+        return replace(plan, parts=parts, bias=plan.bias and not (followed and self._cancels_bias))
+
+
+@dataclass(frozen=True)
+class Model:
+    """An entry of the table of models. `Any` stands for the entry's own config class.
+
+    layers: its plans, in the order in which they compute, from the shape of an image and the number of classes; raises
+    ConfigError for values that don't fit together. wire: the network, from the finished layers by name. torch is
+    imported inside it, so that checks stay quick.
+    """
+
+    name: str
+    title: str
+    config: type[ModelConfig]
+    layers: Callable[[Any, Planner, Shape, int], list[LayerPlan]]
+    wire: Callable[[Any, dict[str, Layer]], nn.Module]

@@ -1,0 +1,103 @@
+"""The residual networks for CIFAR of He et al. 2015 (section 4.2), and with the blocks of He et al. 2016.
+
+depth = 6n + 2: a 3x3 convolution, three stages of n blocks of two 3x3 convolutions with `width`, 2 and 4 times `width`
+channels, global average pooling, a linear layer. A stage after the first halves height and width in its first block,
+whose shortcut is a 1x1 convolution with the norm (the paper's option B).
+
+What a block computes, by `norm.position`; `conv1`, `conv2`, `shortcut` and `out` are its layers:
+
+    original  pre   W norm act drop | W norm | + shortcut | act
+    original  post  W act norm drop | W      | + shortcut | act norm
+    preact    pre   norm act W | norm act drop W | + shortcut
+    preact    post  act norm W | act norm drop W | + shortcut
+
+A preact network has one more norm and activation behind the last block (`final`), and none behind its first convolution.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from normexp.config import ConfigError, ModelConfig, number
+from normexp.models.plan import LayerPlan, Model, Planner, Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from normexp.models.layer import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResNet(ModelConfig):
+    depth: int = number(least=8)
+    width: int = number(least=1)
+    block: Literal["original", "preact"]
+
+
+def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:
+    blocks, left = divmod(config.depth - 2, 6)
+    if left:
+        near = f"{6 * blocks + 2} or {6 * blocks + 8}"
+        raise ConfigError(f"model.depth={config.depth}: a resnet's depth is 6n+2; {near} works.")
+    preact = config.block == "preact"
+    normed = plan.normed_activation
+    plans = [plan.conv("conv1", image, config.width, "weight", *(() if preact else normed))]
+    inputs = plans[0].outputs
+    for i in range(3 * blocks):
+        channels = config.width * 2 ** (i // blocks)
+        stride = 2 if i in (blocks, 2 * blocks) else 1
+        block = _preact_block if preact else _original_block
+        plans += block(plan, f"block{i + 1}", inputs, channels, stride)
+        inputs = plans[-1].outputs
+    if preact:
+        plans.append(plan.parts("final", inputs, *normed))
+    return [*plans, plan.linear("head", inputs[:1], classes, "weight")]
+
+
+def _original_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
+    normed = plan.normed_activation
+    # In pre, each convolution has its norm right behind it, the second one before the addition, and the activation
+    # comes alone behind it; in post, norm and activation stay together.
+    norm2, out = (("norm",), ("activation",)) if normed[0] == "norm" else ((), normed)
+    conv1 = plan.conv(f"{name}.conv1", inputs, channels, "weight", *normed, "dropout", stride=stride)
+    conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, "weight", *norm2)
+    return [conv1, conv2, *_shortcut(plan, name, inputs, channels, stride), plan.parts(f"{name}.out", conv2.outputs, *out)]
+
+
+def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
+    normed = plan.normed_activation
+    conv1 = plan.conv(
+        f"{name}.conv1", inputs, channels, *normed, "weight", stride=stride, norm_follows=normed[0] == "norm"
+    )
+    conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, *normed, "dropout", "weight")
+    return [conv1, *_shortcut(plan, name, inputs, channels, stride), conv2]
+
+
+def _shortcut(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
+    """Nothing where the block keeps its shape, so that the input itself is added."""
+    if stride == 1:
+        return []
+    return [plan.conv(f"{name}.shortcut", inputs, channels, "weight", "norm", kernel=1, stride=stride)]
+
+
+def wire(config: ResNet, layers: dict[str, Layer]) -> nn.Module:
+    from torch import nn
+
+    from normexp.models.layer import GlobalAveragePool, Residual
+
+    blocks: dict[str, dict[str, Layer]] = {}
+    for name, layer in layers.items():
+        block, _, part = name.partition(".")
+        if part:
+            blocks.setdefault(block, {})[part] = layer
+    modules: OrderedDict[str, nn.Module] = OrderedDict(conv1=layers["conv1"])
+    modules.update((name, Residual(**parts)) for name, parts in blocks.items())
+    if "final" in layers:
+        modules["final"] = layers["final"]
+    modules.update(pool=GlobalAveragePool(), head=layers["head"])
+    return nn.Sequential(modules)
+
+
+ENTRY = Model(name="resnet", title="residual network for CIFAR", config=ResNet, layers=layers, wire=wire)

@@ -1,0 +1,10 @@
+"""The norms: for each, its config, its module, and where it can work. One file a norm, named as in configs/norm/."""
+
+from normexp.norms.base import Norm, Site
+from normexp.registry import collect
+
+NORMS: dict[str, Norm] = collect(
+    __name__, __path__, Norm, helpers=("base",), order=("none", "bn", "ln", "in", "gn")
+)
+
+__all__ = ["NORMS", "Norm", "Site"]

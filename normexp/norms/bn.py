@@ -1,0 +1,49 @@
+"""Batch norm (Ioffe and Szegedy 2015, algorithm 1): one mean and variance for each channel, over B, H, W.
+
+Training normalises with the biased batch variance; the running variance is the unbiased one, m/(m-1) times it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from normexp.config import NormConfig, number
+from normexp.norms.base import Norm, Site
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(NormConfig):
+    momentum: float = number(above=0, most=1)
+
+
+def values(config: BatchNorm, site: Site, batch_size: int) -> int:
+    return batch_size * site.positions
+
+
+def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
+    if values(config, site, batch_size) > 1:
+        return None
+    return "a batch of one has one value a channel there, and no variance", "batch_size=2 or more works."
+
+
+def build(config: BatchNorm, site: Site) -> nn.Module:
+    from torch import nn
+
+    norm = nn.BatchNorm1d if len(site.shape) == 1 else nn.BatchNorm2d
+    return norm(site.channels, eps=config.eps, momentum=config.momentum, affine=config.affine)
+
+
+ENTRY = Norm(
+    name="bn",
+    title="batch norm",
+    config=BatchNorm,
+    values=values,
+    problem=problem,
+    build=build,
+    cancels_bias=True,
+    uses_batch=True,
+)

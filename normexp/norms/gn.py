@@ -1,0 +1,41 @@
+"""Group norm (Wu and He 2018, eq. 7): one mean and variance for each sample and group of channels, over C/G, H, W."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from normexp.config import NormConfig, number
+from normexp.norms.base import Norm, Site
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupNorm(NormConfig):
+    groups: int = number(least=1)
+
+
+def values(config: GroupNorm, site: Site, batch_size: int) -> int:
+    return site.channels // config.groups * site.positions
+
+
+def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
+    divisors = [g for g in range(1, site.channels + 1) if site.channels % g == 0 and site.channels // g * site.positions > 1]
+    if config.groups in divisors:
+        return None
+    if site.channels % config.groups:
+        wrong = f"{config.groups} groups do not divide its {site.channels} channels"
+    else:
+        wrong = "each group has a single value a sample there, and no variance"
+    return wrong, f"norm.groups can be {', '.join(map(str, divisors))} there." if divisors else "A wider layer works."
+
+
+def build(config: GroupNorm, site: Site) -> nn.Module:
+    from torch import nn
+
+    return nn.GroupNorm(config.groups, site.channels, eps=config.eps, affine=config.affine)
+
+
+ENTRY = Norm(name="gn", title="group norm", config=GroupNorm, values=values, problem=problem, build=build)

@@ -1,0 +1,32 @@
+"""Layer norm (Ba et al. 2016, eq. 3): one mean and variance for each sample, over C, H, W or over F."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from normexp.config import NormConfig
+from normexp.norms.base import Norm, Site
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def values(config: NormConfig, site: Site, batch_size: int) -> int:
+    return site.channels * site.positions
+
+
+def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
+    if values(config, site, batch_size) > 1:
+        return None
+    return "it has a single value a sample there, and no variance", "A wider layer works."
+
+
+def build(config: NormConfig, site: Site) -> nn.Module:
+    # GroupNorm with one group is layer norm with gamma and beta for each channel, on images and on vectors alike.
+    # nn.LayerNorm on (C, H, W) would learn one gamma and beta for each position as well.
+    from torch import nn
+
+    return nn.GroupNorm(1, site.channels, eps=config.eps, affine=config.affine)
+
+
+ENTRY = Norm(name="ln", title="layer norm", config=NormConfig, values=values, problem=problem, build=build)

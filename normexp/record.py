@@ -1,0 +1,45 @@
+"""What training measures and sinks write: plain data that both sides share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """counts[i] of the values lie in [edges[i], edges[i + 1]); the last bin includes its right edge.
+
+    minimum, maximum, total and total_squares are of the finite values; `nonfinite` others are in no bin.
+    """
+
+    edges: list[float]
+    counts: list[int]
+    minimum: float
+    maximum: float
+    total: float
+    total_squares: float
+    nonfinite: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that was measured at one step: scalars and histograms by their tags.
+
+    step: updates made so far. epoch: passes over the training data. seconds: spent in training, evaluations left out.
+    """
+
+    step: int
+    epoch: float
+    seconds: float
+    scalars: Mapping[str, float | None]
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    def log(self, record: Record) -> None: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,118 @@
+"""A run directory: its name, and writing its files so that a kill at any moment leaves it readable."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from normexp.config import ConfigError, show
+
+State = Literal["running", "completed", "diverged", "failed", "interrupted", "skipped"]
+
+MAX_NAME = 100
+"""Characters of a directory's name: room for a path in front of it and a suffix behind it on every file system."""
+
+
+def slug(overrides: Iterable[str]) -> str:
+    """A directory name that shows the overrides: 'norm=bn_lr=0.1'. Long ones are cut and end in a hash of the whole."""
+    text = "_".join(re.sub(r"[^A-Za-z0-9=.,+-]+", "-", override).strip("-") for override in overrides)
+    if len(text) <= MAX_NAME - 20:
+        return text
+    return f"{text[: MAX_NAME - 30]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def default_name(overrides: Iterable[str]) -> str:
+    """The name of a run or a sweep that was given none: date, time and overrides."""
+    return "_".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *filter(None, [slug(overrides)])])
+
+
+def check_name(name: str) -> None:
+    """ConfigError for a name that can't be, or should not be, a directory's."""
+    if re.fullmatch(r"[\w=.,+~ -]+", name) and len(name) <= MAX_NAME and name.strip(". ") == name and name:
+        return
+    raise ConfigError(
+        f"name={show(name)}: a name has letters, digits and any of = . , + ~ - _, no slash, and at most {MAX_NAME} characters."
+    )
+
+
+def create(parent: Path, name: str) -> Path:
+    """A new directory `name` in `parent`, or `name-2`, `name-3`, ... where that exists. ConfigError where it can't be made."""
+    existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for suffix in ["", *(f"-{n}" for n in range(2, 100_000))]:
+            with contextlib.suppress(FileExistsError):
+                path = parent / f"{name}{suffix}"
+                path.mkdir()
+                (path / "status.json").touch()  # a folder may be made where a file can't
+                return path
+    except OSError as error:
+        raise ConfigError(
+            f"runs_dir={show(parent)}: no run directory can be made in {existed} ({error.strerror or error})."
+        ) from error
+    raise ConfigError(f"runs_dir={show(parent)}: there are too many runs named {name}.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file as a whole: whoever reads it sees the old text or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def to_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """Strict JSON. Non-finite numbers are written as null, and `nonfinite` says for which keys, and what they were."""
+    nonfinite = {k: str(v) for k, v in value.items() if isinstance(v, float) and not math.isfinite(v)}
+    if nonfinite:
+        value = {**value, **dict.fromkeys(nonfinite), "nonfinite": nonfinite}
+    return json.dumps(value, allow_nan=False, indent=indent, ensure_ascii=False)
+
+
+def write_status(
+    directory: Path,
+    *,
+    state: State,
+    step: int,
+    total_steps: int,
+    seconds: float,
+    metrics: Mapping[str, float | None],
+    error: str | None,
+    started: str,
+) -> None:
+    """status.json, replaced as a whole."""
+    status = {
+        "state": state,
+        "step": step,
+        "total_steps": total_steps,
+        "seconds": round(seconds, 3),
+        "metrics": json.loads(to_json(metrics)),
+        "error": error,
+        "pid": os.getpid(),
+        "host": os.uname().nodename,
+        "started": started,
+    }
+    write_text(directory / "status.json", json.dumps(status, indent=2, allow_nan=False) + "\n")
+
+
+def read_status(directory: Path) -> dict[str, Any]:
+    """status.json of a run directory."""
+    status = json.loads((directory / "status.json").read_text(encoding="utf-8"))
+    assert isinstance(status, dict)
+    return status
+
+
+def read_metrics(directory: Path) -> list[dict[str, Any]]:
+    """The entries of metrics.jsonl, in order. A line that a kill cut short is left out."""
+    lines = []
+    for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            lines.append(json.loads(line))
+    return lines

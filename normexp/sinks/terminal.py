@@ -1,0 +1,57 @@
+"""What a person sees while a run trains: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from normexp.record import Record
+
+REFRESH = 0.25
+"""Seconds between redraws. Drawing takes milliseconds, as long as a step of a small net, so it must be rare."""
+
+
+class Terminal:
+    """Shows loss, accuracies and gradient norm. Plain lines come with each evaluation, at most one a second but the last."""
+
+    def __init__(self, console: Console, total_steps: int) -> None:
+        self._console, self._total = console, total_steps
+        self._values: dict[str, float] = {}
+        self._drawn = 0.0
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            self._progress = Progress(
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[values]}"),
+                TimeRemainingColumn(compact=True),
+                console=console,
+                auto_refresh=False,
+                expand=True,
+                transient=True,
+            )
+            self._task = self._progress.add_task("", total=total_steps, values="")
+            self._progress.start()
+
+    def log(self, record: Record) -> None:
+        self._values.update({tag: value for tag, value in record.scalars.items() if value is not None})
+        last, now = record.step == self._total, time.monotonic()
+        if self._progress is not None and (last or now - self._drawn > REFRESH):
+            self._progress.update(self._task, completed=record.step, values=self._text(short=True), refresh=True)
+            self._drawn = now
+        elif self._progress is None and "val/accuracy" in record.scalars and (last or now - self._drawn > 1.0):
+            epoch = f"epoch {record.epoch:.4g}"
+            self._console.print(f"step {record.step}/{self._total}  {epoch}  {self._text(short=False)}", highlight=False, soft_wrap=True)
+            self._drawn = now
+
+    def close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def _text(self, *, short: bool) -> str:
+        names = {"train/loss": "loss", "val/accuracy": "val acc", "grad_norm/total": "grad"}
+        if not short:
+            names = {"train/loss": "train loss", "val/loss": "val loss", "val/accuracy": "val accuracy", "grad_norm/total": "grad norm"}
+        return "  ".join(f"{name} {self._values[tag]:.4g}" for tag, name in names.items() if tag in self._values)

@@ -1,0 +1,195 @@
+"""One run, from a valid config to a finished run directory."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import yaml
+from rich.console import Console
+
+from normexp import rundir
+from normexp.config import Config, show
+from normexp.environment import environment
+from normexp.record import Record, Sink
+from normexp.sinks.jsonl import JsonLines
+from normexp.sinks.tensorboard import TensorBoard
+from normexp.sinks.terminal import Terminal
+from normexp.training import checkpoint
+from normexp.training.build import Parts, build
+from normexp.training.trainer import Progress, fit
+
+logger = logging.getLogger("normexp")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a run. signal: the one that interrupted it."""
+
+    directory: Path
+    state: rundir.State
+    error: str | None
+    metrics: Mapping[str, float | None]
+    signal: int | None = None
+
+
+def run(
+    config: Config, *, parent: Path, name: str, diff: Mapping[str, Any], command: list[str], console: Console
+) -> Result:
+    """Train the config's network in a new directory `name` in `parent`.
+
+    Raises ConfigError, with nothing written, where the data or the directory can't be had. Whatever else goes wrong ends
+    as a result with the state `failed`; its traceback is in train.log.
+    """
+    parts = build(config)
+    directory = rundir.create(parent, name)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    began = time.monotonic()
+    progress = Progress(parts.sizes.total_steps)
+
+    def write_status(state: rundir.State, error: str | None = None) -> None:
+        rundir.write_status(
+            directory,
+            state=state,
+            step=progress.step,
+            total_steps=progress.total_steps,
+            seconds=time.monotonic() - began,
+            metrics=progress.scalars,
+            error=error,
+            started=started,
+        )
+
+    sinks: list[Sink] = []
+    stop = Interrupt()
+    state: rundir.State = "failed"
+    error: str | None = None
+    with _logging_to(directory / "train.log"):
+        try:
+            write_status("running")
+            _describe(directory, parts, config, diff, command)
+            sinks += [
+                JsonLines(directory / "metrics.jsonl"),
+                TensorBoard(directory, flatten(dataclasses.asdict(config)), HPARAM_METRICS),
+                Terminal(console, parts.sizes.total_steps),
+            ]
+
+            def log(record: Record) -> None:
+                for sink in sinks:
+                    sink.log(record)
+                if "val/accuracy" in record.scalars:
+                    logger.info("step %d: %s", record.step, _brief(record.scalars))
+                    write_status("running")
+
+            with stop.handling():
+                outcome = fit(parts, config, progress, log=log, interrupted=lambda: stop.signal is not None)
+                checkpoint.save(directory / "checkpoint.pt", parts, progress.step)
+            state, error = outcome.state, outcome.error
+        except KeyboardInterrupt:
+            state, stop.signal = "interrupted", stop.signal or signal.SIGINT
+        except BaseException as exception:
+            error = f"{type(exception).__name__}: {exception}"
+            logger.error("failed\n%s", traceback.format_exc())
+            if not isinstance(exception, Exception):
+                raise
+        finally:
+            for sink in sinks:
+                sink.close()
+            write_status(state, error)
+            logger.info("%s after %d of %d steps", state, progress.step, progress.total_steps)
+    return Result(directory, state, error, dict(progress.scalars), stop.signal)
+
+
+HPARAM_METRICS = ["test/accuracy", "test/loss", "convergence/best_accuracy", "convergence/area_under_curve", "train/loss"]
+
+
+class Interrupt:
+    """Turns the first SIGINT or SIGTERM into a request to stop after the step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = number
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread alone
+            yield
+            return
+        before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """{'norm': 'bn', 'norm.eps': 1e-5, ...}: a group's name stands under the group itself, as on the command line."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat[key] = value["name"]
+            flat |= {f"{key}.{name}": item for name, item in value.items() if name != "name"}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _describe(directory: Path, parts: Parts, config: Config, diff: Mapping[str, Any], command: list[str]) -> None:
+    """The files that say what the run is."""
+    device = torch.cuda.get_device_name(parts.device) if parts.device.type == "cuda" else "cpu"
+    threads = torch.get_num_threads()
+    rundir.write_text(directory / "config.yaml", _to_yaml(dataclasses.asdict(config)))
+    rundir.write_text(directory / "config_diff.yaml", _to_yaml(diff))
+    made_with = environment(command, device=device, threads=threads)
+    rundir.write_text(directory / "environment.json", rundir.to_json(made_with, indent=2) + "\n")
+    parameters = sum(p.numel() for p in parts.model.parameters())
+    what = ", ".join(f"{key}={show(value)}" for key, value in flatten(diff).items()) or "the defaults"
+    logger.info("%s; %d parameters, %s, %d threads", what, parameters, device, threads)
+
+
+def _to_yaml(tree: Mapping[str, Any]) -> str:
+    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    for value in plain.values():
+        if isinstance(value, dict):
+            value.update({k: list(v) for k, v in value.items() if isinstance(v, tuple)})
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def _brief(scalars: Mapping[str, float | None]) -> str:
+    tags = ("train/loss", "val/loss", "val/accuracy", "test/accuracy")
+    return ", ".join(f"{tag} {scalars[tag]:.4g}" for tag in tags if scalars.get(tag) is not None)
+
+
+@contextmanager
+def _logging_to(path: Path) -> Iterator[None]:
+    """Everything that this run's process logs or warns of goes to the file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.setLevel(logging.INFO)
+    loggers = [logger, logging.getLogger("py.warnings")]
+    for each in loggers:
+        each.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for each in loggers:
+            each.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,69 @@
+"""The one place where a config is found good or refused. What comes out of it is not checked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from normexp import config as schema
+from normexp import rundir
+from normexp.config import Config, ConfigError, ProbeConfig
+from normexp.data import DATA
+from normexp.data.sizes import sizes
+from normexp.models import MODELS, LayerPlan, layers
+from normexp.models.init import INITS
+from normexp.norms import NORMS
+from normexp.training.optimizers import OPTIMIZERS, SGD
+from normexp.training.schedules import SCHEDULES
+
+CHOICES: dict[str, dict[str, type]] = {
+    "model": {name: entry.config for name, entry in MODELS.items()},
+    "norm": {name: entry.config for name, entry in NORMS.items()},
+    "init": {name: cls for name, (cls, _) in INITS.items()},
+    "data": {name: entry.config for name, entry in DATA.items()},
+    "optim": {name: cls for name, (cls, _) in OPTIMIZERS.items()},
+    "schedule": {name: cls for name, (cls, _) in SCHEDULES.items()},
+    "probe": {"default": ProbeConfig, "off": ProbeConfig},
+}
+"""For each group of the config, the dataclass of each choice."""
+
+
+def validate(tree: Mapping[str, Any]) -> Config:
+    """The typed config of a composed mapping, with epochs filled in. Raises ConfigError with one sentence otherwise."""
+    config = schema.read(tree, CHOICES)
+    if config.epochs is not None and config.steps is not None:
+        raise ConfigError(
+            f"epochs={config.epochs} and steps={config.steps} are both given: leave one out, or set it to null."
+        )
+    if config.epochs is None and config.steps is None:
+        config = replace(config, epochs=DATA[config.data.name].epochs)
+    if config.name is not None:
+        rundir.check_name(config.name)
+    if isinstance(config.optim, SGD) and config.optim.nesterov and config.optim.momentum == 0:
+        raise ConfigError("optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them.")
+    _check_sizes(config)
+    for plan in layers(config):
+        _check_norm(plan, config)
+    return config
+
+
+def _check_sizes(config: Config) -> None:
+    data, found = config.data, sizes(config)
+    left = DATA[data.name].train_samples - found.val
+    if found.val < 1 or left < 1:
+        raise ConfigError(f"data.val_size={data.val_size}: it leaves no sample for {'validation' if found.val < 1 else 'training'}.")
+    if found.train > left:
+        raise ConfigError(f"data.train_size={data.train_size}: {data.name} has {left} training samples beside those for validation.")
+    if config.batch_size > found.train:
+        raise ConfigError(f"batch_size={config.batch_size}: there are only {found.train} training samples, so at most that.")
+
+
+def _check_norm(plan: LayerPlan, config: Config) -> None:
+    site = plan.norm_site
+    if site is None:
+        return
+    problem = NORMS[config.norm.name].problem(config.norm, site, config.batch_size)
+    if problem is not None:
+        wrong, works = problem
+        raise ConfigError(f"norm={config.norm.name} can't work in layer {plan.name} of model={config.model.name}: {wrong}. {works}")
