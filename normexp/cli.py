@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import sys
 
 from normexp import __version__
+from normexp.commands import COMMANDS
 from normexp.config import ConfigError
-
-COMMANDS = {
-    "train": "train a network with a norm of your choice and record what happens inside it",
-    "tensorboard": "look at runs in the browser",
-    "completion": "print a completion script for bash, zsh or fish",
-}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,6 +27,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] != ["train"] or {"--help", "-h", "--cfg", "-c", "--info", "-i"} & set(words):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `normexp --help | head` ends like any other filter
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
             from normexp.commands.help import main_help

@@ -123,7 +123,7 @@ def read(tree: Mapping[str, Any], choices: Choices) -> Config:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """' Did you mean ...?' with the closest of the known words, or nothing where none is close."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""
 
 
@@ -160,10 +160,14 @@ def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Ch
     return cls(**values)
 
 
-def unknown_key(key: str, known: list[str]) -> str:
-    """The sentence for a key that does not exist, with the nearest that does."""
-    hint = nearest(key, known)
-    return f"There is no key {show(key)}.{hint or ' The keys are ' + ', '.join(known) + '.'}"
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """The sentence for a key that does not exist, with the nearest that does; without one near, all that stand beside it."""
+    group, _, last = key.rpartition(".")
+    beside = [name for name in known if name.rpartition(".")[0] == group]
+    near = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in beside], n=1, cutoff=0.6)
+    if near:
+        return f"There is no key {show(key)}. Did you mean {f'{group}.{near[0]}' if group else near[0]}?"
+    return f"There is no key {show(key)}." + (f" The keys are {', '.join(beside)}." if beside else "")
 
 
 def unknown_choice(group: str, name: str, known: Iterable[str]) -> str:

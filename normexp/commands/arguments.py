@@ -92,27 +92,38 @@ def check(arguments: Arguments) -> list[str]:
     if arguments.config_dir is not None:
         _check_config_dir(arguments.config_dir)
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
+    from hydra.errors import HydraException
 
     parser = OverridesParser.create()
     checked = []
     for text in arguments.overrides:
         try:
             override = parser.parse_override(text)
-        except OverrideParseException as error:
-            raise ConfigError(f"{show(text)} can't be read: {str(error).splitlines()[0]}. Quote special characters: 'key=\"a b\"'.") from error
+        except HydraException as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(f"{show(text)} can't be read ({reason}); quote special characters: 'key=\"a b\"'.") from error
         key = override.key_or_group
-        if key.split(".")[0] == "hydra" or key.startswith("hydra/"):
-            checked.append(text)
-        elif key in GROUPS or key == "experiment":
-            checked.append(_check_group(text, override, arguments.config_dir))
-        else:
-            if key not in known_keys():
-                raise ConfigError(_unknown(key))
-            if override.is_delete():
-                raise ConfigError(f"{show(text)}: a key can't be taken away; give it another value.")
-            checked.append(text)
+        if key.endswith("_target_"):
+            raise ConfigError(f"{show(text)}: a config names no code to run here.")
+        if not key.startswith(("hydra.", "hydra/")):
+            text = _check_own(text, override, arguments)
+        checked.append(text)
     return checked
+
+
+def _check_own(text: str, override: Any, arguments: Arguments) -> str:
+    """An override of a key of normexp's, not of Hydra's."""
+    key = override.key_or_group
+    is_group = key in GROUPS or key == "experiment"
+    if not is_group and key not in known_keys():
+        raise ConfigError(_unknown(key))
+    if override.is_add() or override.is_force_add():
+        raise ConfigError(f"{show(text)}: the key exists, so that it is written without +.")
+    if override.is_delete():
+        raise ConfigError(f"{show(text)}: a key can't be taken away; give it another value.")
+    if override.is_sweep_override() and not arguments.multirun:
+        raise ConfigError(f"{show(text)} has several values, which is a sweep: add -m.")
+    return _check_group(text, override, arguments.config_dir) if is_group else text
 
 
 def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
@@ -126,11 +137,20 @@ def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
         name = getattr(item, "text", item)  # a quoted string has its text inside
         if isinstance(name, bool):  # `off` is a boolean to Hydra
             name = "on" if name else "off"
-        if not isinstance(name, str) or override.is_delete():
+        if not isinstance(name, str):
             raise ConfigError(f"{show(text)}: {group} is one of {', '.join(names)}.")
         if name not in names:
-            raise ConfigError(unknown_choice(group, name, names))
+            raise ConfigError(unknown_choice(group, name, names) + _by_title(group, name))
     return text.replace("=off", "='off'") if chosen == [False] else text
+
+
+def _by_title(group: str, word: str) -> str:
+    """A hint for someone who wrote `batchnorm` for `bn`."""
+    from normexp.norms import NORMS
+
+    stem = word.lower().replace("norm", "").strip("_- ")
+    names = [name for name, norm in NORMS.items() if group == "norm" and stem and norm.title.startswith(stem)]
+    return f" Did you mean {names[0]}?" if len(names) == 1 else ""
 
 
 def _check_config_dir(folder: Path) -> None:
@@ -141,6 +161,9 @@ def _check_config_dir(folder: Path) -> None:
             raise ConfigError(
                 f"{folder / group / name}.yaml has the name of a choice that normexp brings, and would not be used: rename it."
             )
+    for path in sorted(folder.rglob("*.yaml")):
+        if "_target_" in path.read_text(encoding="utf-8", errors="replace"):
+            raise ConfigError(f"{path} has the key _target_: a config names no code to run here.")
 
 
 @functools.cache
@@ -165,5 +188,4 @@ def _unknown(key: str) -> str:
     same = [known for known in [*known_keys(), *GROUPS] if known.rpartition(".")[2] == last]
     if same:
         return f"There is no key {show(key)}. Did you mean {' or '.join(same)}?"
-    inside = [known for known in known_keys() if known.startswith(f"{group}.")] if group in GROUPS else []
-    return unknown_key(key, inside or [*GROUPS, *known_keys()])
+    return unknown_key(key, [*GROUPS, *known_keys()]) + " normexp train --help explains them."

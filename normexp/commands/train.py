@@ -31,6 +31,7 @@ class Session:
     command: list[str]
     sweep_name: str
     codes: list[int] = dataclasses.field(default_factory=list)
+    refused: ConfigError | None = None
 
 
 _session: Session | None = None
@@ -49,6 +50,8 @@ def main(argv: list[str]) -> int:
     named = [override for override in overrides if not override.startswith(OWN)]
     _session = Session(["normexp", "train", *argv], rundir.default_name(named))
     _compose_and_run(arguments, overrides)
+    if _session.refused is not None:
+        raise _session.refused
     return max(_session.codes, default=0)
 
 
@@ -102,14 +105,15 @@ def _task(tree: DictConfig) -> None:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
-    from rich.console import Console
+
+    from normexp.sinks.terminal import RunConsole
 
     assert _session is not None
     hydra_config = HydraConfig.get()
     job = [override for override in hydra_config.overrides.task if not override.startswith(OWN)]
     plain = OmegaConf.to_container(tree, resolve=True)
     assert isinstance(plain, dict)
-    console = Console()
+    console = RunConsole()
     sweep = hydra_config.mode == RunMode.MULTIRUN
     if sweep:
         console.print(f"[bold]{', '.join(job) or 'the defaults'}[/]", highlight=False)
@@ -123,10 +127,12 @@ def _task(tree: DictConfig) -> None:
             parent, name = Path(config.runs_dir), config.name or rundir.default_name(job)
         result = _run(config, plain, parent.expanduser(), name, console)
     except ConfigError as error:
-        if not sweep:
-            raise
-        print(f"normexp: {error}", file=sys.stderr)  # noqa: T201
-        _session.codes.append(2)
+        # Hydra would print lines of its own about an exception that passes through it.
+        if sweep:
+            print(f"normexp: {error}", file=sys.stderr)  # noqa: T201
+            _session.codes.append(2)
+        else:
+            _session.refused = error
         return
     _session.codes.append(_exit_code(result))
     if _session.codes[-1] >= 128:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 
 from rich.console import Console
@@ -11,6 +13,14 @@ from normexp.record import Record
 
 REFRESH = 0.25
 """Seconds between redraws. Drawing takes milliseconds, as long as a step of a small net, so it must be rare."""
+
+
+class RunConsole(Console):
+    """A console whose closed pipe (`normexp train | head`) ends the display, not the run."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Terminal:

@@ -1,0 +1,131 @@
+"""`normexp completion SHELL`: a script that lets the shell ask `normexp completion query LINE` for what may come next."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from normexp import configs
+from normexp.commands import COMMANDS
+from normexp.commands.arguments import FLAGS, known_keys
+from normexp.config import GROUPS, Config, ConfigError, nearest, show
+
+SHELLS = ("bash", "zsh", "fish")
+
+# Bash treats `=` as the end of a word, so that only what stands behind it must be answered; the line is cut at the cursor.
+BASH = """\
+_normexp() {
+    local line="${COMP_LINE:0:COMP_POINT}" word
+    word="${line##* }"
+    local IFS=$'\\n'
+    COMPREPLY=($(normexp completion query "$line" 2>/dev/null))
+    if [[ ${#COMPREPLY[@]} -eq 0 ]]; then
+        COMPREPLY=($(compgen -f -- "${word##*=}"))
+        compopt -o filenames 2>/dev/null
+        return
+    fi
+    if [[ $word == *=* && $COMP_WORDBREAKS == *=* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*=}"}"}")
+    fi
+    [[ ${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace 2>/dev/null
+}
+complete -F _normexp normexp
+"""
+
+ZSH = """\
+#compdef normexp
+_normexp() {
+    local -a found
+    found=(${(f)"$(normexp completion query "${LBUFFER}" 2>/dev/null)"})
+    if (( ${#found} == 0 )); then
+        compset -P '*='
+        _files
+    elif [[ ${found[1]} == *[=.] ]]; then
+        compadd -S '' -- $found
+    else
+        compadd -- $found
+    fi
+}
+compdef _normexp normexp
+"""
+
+FISH = """\
+complete -c normexp -f -a '(normexp completion query (commandline -cp) 2>/dev/null)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+HOW = """\
+usage: normexp completion bash|zsh|fish
+  bash: eval "$(normexp completion bash)" in ~/.bashrc
+  zsh:  eval "$(normexp completion zsh)" in ~/.zshrc, behind compinit
+  fish: normexp completion fish > ~/.config/fish/completions/normexp.fish"""
+
+
+def main(argv: list[str]) -> int:
+    """Print a shell's script, or the answers to a query."""
+    match argv:
+        case ["query", line]:
+            print("\n".join(candidates(line)))  # noqa: T201
+        case [shell] if shell in SCRIPTS:
+            print(SCRIPTS[shell], end="")  # noqa: T201
+        case [] | ["-h" | "--help"]:
+            print(HOW)  # noqa: T201
+        case [shell, *_]:
+            raise ConfigError(f"completion {show(shell)}: the shells are {', '.join(SHELLS)}.{nearest(shell, SHELLS)}")
+    return 0
+
+
+def candidates(line: str) -> list[str]:
+    """What the last word of a command line can become; it is empty where the line ends in a space."""
+    words = line.split(" ")
+    word, before = words[-1], [w for w in words[:-1] if w]
+    if len(before) <= 1:
+        return _starting(word, [*COMMANDS, "--help", "--version"])
+    match before[1]:
+        case "completion":
+            return _starting(word, SHELLS)
+        case "train":
+            return _train(word, before[2:])
+    return []
+
+
+def _train(word: str, before: list[str]) -> list[str]:
+    values = FLAGS.get(before[-1]) if before else None
+    if values is not None and before[-1] not in ("-i", "--info"):
+        return _starting(word, values)
+    if word.startswith("-"):
+        return _starting(word, [flag for flag in FLAGS if flag.startswith("--")])
+    key, equals, value = word.partition("=")
+    if equals:
+        done, comma, _ = value.rpartition(",")  # a sweep over several values
+        return _starting(word, [f"{key}={done}{comma}{known}" for known in _values(key)])
+    chosen = {**{g: configs.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
+    keys = [k for k, choices in known_keys().items() if "." in k and chosen[k.split(".")[0]] in choices]
+    top = [*GROUPS, *(k for k in known_keys() if "." not in k)]
+    # The keys inside groups come once something is typed, so that the first list stays short.
+    return [f"{key}=" for key in _starting(word, [*top, *(keys if word else [])])]
+
+
+def _values(key: str) -> list[str]:
+    """The values that a key can have, where they can be listed."""
+    if key in GROUPS:
+        return configs.choices(key)
+    group, _, name = key.rpartition(".")
+    if not group:
+        return _listed(get_type_hints(Config).get(name))
+    if group not in GROUPS:
+        return []
+    from normexp.validate import CHOICES
+
+    hints = [get_type_hints(cls)[name] for cls in CHOICES[group].values() if name in get_type_hints(cls)]
+    return _listed(hints[0]) if hints else []
+
+
+def _listed(hint: Any) -> list[str]:
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return ["true", "false"] if hint is bool else []
+
+
+def _starting(word: str, known: Any) -> list[str]:
+    return [item for item in known if item.startswith(word)]

@@ -1,0 +1,89 @@
+"""The help texts. Keys and their meaning are read from the yaml files, where they are kept."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from normexp import __version__, configs
+from normexp.commands import COMMANDS
+from normexp.commands.arguments import Arguments
+from normexp.config import GROUPS
+
+LINE = re.compile(r"^(?P<key>[a-z_]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
+
+
+def main_help() -> None:
+    """What `normexp` and `normexp --help` print."""
+    console = Console(highlight=False)
+    console.print(f"[bold]normexp {__version__}[/]: see what a normalization layer does to a network\n")
+    _table(console, "Commands", [(f"normexp {name}", does) for name, does in COMMANDS.items()])
+    examples = [
+        ("normexp train", "a small CNN with batch norm on handwritten digits, in seconds"),
+        ("normexp train norm=ln lr=0.5", "another norm, a larger learning rate"),
+        ("normexp train norm=none model=mlp activation=sigmoid", "no norm, and sigmoids"),
+        ("normexp train -m norm=none,bn,ln,gn", "one run after another, one for each norm"),
+        ("normexp tensorboard", "what happened inside, in the browser"),
+    ]
+    _table(console, "Try", examples)
+    _table(console, "Choices", _groups())
+    console.print("[bold]normexp train --help[/] explains every key.", soft_wrap=True)
+
+
+def train_help(arguments: Arguments) -> None:
+    """What `normexp train --help` prints: the keys of the default choices, or of those that the overrides choose."""
+    console = Console(highlight=False)
+    console.print(f"[bold]normexp train[/] {escape('[flags] [key=value ...]')}: train one network, or several with -m\n")
+    _table(console, "Choices (group=choice; the first is the default)", _groups())
+    chosen = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
+    for group in GROUPS:
+        name = chosen.get(group, configs.default_choice(group))
+        path = configs.folder() / group / f"{name}.yaml"
+        rows = [(f"{group}.{key}={value}", comment) for key, value, comment in _keys(path) if key != "name"]
+        if rows:
+            _table(console, f"Keys of {group}={name}", rows)
+    rows = [(f"{key}={value}", comment) for key, value, comment in _keys(configs.folder() / "train.yaml")]
+    _table(console, "Keys of every run", rows)
+    flags = [
+        ("-m, --multirun", "one run for each combination of values with commas: -m norm=bn,ln lr=0.1,1"),
+        ("--cfg job", "print the config instead of training"),
+        ("--config-dir DIR", "a folder of your own with further choices: DIR/norm/NAME.yaml, DIR/experiment/NAME.yaml"),
+        ("--info", "how Hydra puts the config together; --hydra-help lists its other flags"),
+        ("--help group=choice", "this text with the keys of another choice: --help norm=gn model=resnet"),
+    ]
+    _table(console, "Flags", flags)
+
+
+def _groups() -> list[tuple[str, str]]:
+    rows = []
+    for group in GROUPS:
+        default = configs.default_choice(group) or ""
+        names = [default, *(name for name in configs.choices(group) if name != default)]
+        rows.append((group, ", ".join(names)))
+    return rows
+
+
+def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
+    """Key, default and comment of each line `key: value  # comment` at the top of a yaml file."""
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            match = LINE.match(line)
+            if match and match["value"]:
+                value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])  # what holds unless the variable is set
+                yield match["key"], value, match["comment"] or ""
+
+
+def _table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 2))
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column()
+    for left, right in rows:
+        table.add_row(escape(left), escape(right))
+    console.print(f"[bold]{title}[/]")
+    console.print(table)
+    console.print()
