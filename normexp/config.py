@@ -18,7 +18,9 @@ class ConfigError(ValueError):
     """What a user can mend: one sentence that says what is wrong and what would work."""
 
 
-def number(*, above: float = -math.inf, least: float = -math.inf, below: float = math.inf, most: float = math.inf) -> Any:
+def number(
+    *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf, most: float = math.inf
+) -> Any:
     """A field whose number lies in (above, below) and in [least, most]; in a tuple or an optional field, each number."""
     return dataclasses.field(metadata={"above": above, "least": least, "below": below, "most": most})
 

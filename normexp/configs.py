@@ -44,7 +44,9 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    top = OmegaConf.to_container(OmegaConf.create({k: v for k, v in root().items() if k not in ("defaults", "hydra")}), resolve=True)
+    top = OmegaConf.to_container(
+        OmegaConf.create({k: v for k, v in root().items() if k not in ("defaults", "hydra")}), resolve=True
+    )
     assert isinstance(top, dict)
     found: dict[str, Any] = {}
     for key, value in config.items():

@@ -36,7 +36,9 @@ def _git() -> dict[str, Any] | None:
         return None
     try:
         commit, changes = (
-            subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(
+                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
     except (OSError, subprocess.CalledProcessError):  # no git on this machine, or a checkout without a commit

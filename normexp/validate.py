@@ -41,7 +41,9 @@ def validate(tree: Mapping[str, Any]) -> Config:
     if config.name is not None:
         rundir.check_name(config.name)
     if isinstance(config.optim, SGD) and config.optim.nesterov and config.optim.momentum == 0:
-        raise ConfigError("optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them.")
+        raise ConfigError(
+            "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them."
+        )
     _check_sizes(config)
     for plan in layers(config):
         _check_norm(plan, config)
@@ -52,11 +54,17 @@ def _check_sizes(config: Config) -> None:
     data, found = config.data, sizes(config)
     left = DATA[data.name].train_samples - found.val
     if found.val < 1 or left < 1:
-        raise ConfigError(f"data.val_size={data.val_size}: it leaves no sample for {'validation' if found.val < 1 else 'training'}.")
+        raise ConfigError(
+            f"data.val_size={data.val_size}: it leaves no sample for {'validation' if found.val < 1 else 'training'}."
+        )
     if found.train > left:
-        raise ConfigError(f"data.train_size={data.train_size}: {data.name} has {left} training samples beside those for validation.")
+        raise ConfigError(
+            f"data.train_size={data.train_size}: {data.name} has {left} training samples beside those for validation."
+        )
     if config.batch_size > found.train:
-        raise ConfigError(f"batch_size={config.batch_size}: there are only {found.train} training samples, so at most that.")
+        raise ConfigError(
+            f"batch_size={config.batch_size}: there are only {found.train} training samples, so at most that."
+        )
 
 
 def _check_norm(plan: LayerPlan, config: Config) -> None:
@@ -66,4 +74,6 @@ def _check_norm(plan: LayerPlan, config: Config) -> None:
     problem = NORMS[config.norm.name].problem(config.norm, site, config.batch_size)
     if problem is not None:
         wrong, works = problem
-        raise ConfigError(f"norm={config.norm.name} can't work in layer {plan.name} of model={config.model.name}: {wrong}. {works}")
+        raise ConfigError(
+            f"norm={config.norm.name} can't work in layer {plan.name} of model={config.model.name}: {wrong}. {works}"
+        )

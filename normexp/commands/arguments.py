@@ -56,7 +56,9 @@ def arrange(argv: Iterable[str]) -> Arguments:
         word = words.pop(0)
         if not word.startswith("-"):
             if "=" not in word and not word.startswith("~"):
-                raise ConfigError(f"{show(word)} is not an override: overrides are written key=value, such as lr=0.1.{_as_choice(word)}")
+                raise ConfigError(
+                    f"{show(word)} is not an override: overrides are written key=value, such as lr=0.1.{_as_choice(word)}"
+                )
             overrides.append(word)
             continue
         flag, equals, value = word.partition("=")
@@ -67,7 +69,9 @@ def arrange(argv: Iterable[str]) -> Arguments:
             flags.append(flag)
             continue
         if not equals:
-            value = words.pop(0) if words and (words[0] in takes or (not takes and not words[0].startswith("-"))) else ""
+            value = (
+                words.pop(0) if words and (words[0] in takes or (not takes and not words[0].startswith("-"))) else ""
+            )
         if value == "" and flag in ("--info", "-i"):
             value = "all"
         if value == "" or (takes and value not in takes):
@@ -101,13 +105,14 @@ def check(arguments: Arguments) -> list[str]:
             override = parser.parse_override(text)
         except HydraException as error:
             reason = str(error).splitlines()[0]
-            raise ConfigError(f"{show(text)} can't be read ({reason}); quote special characters: 'key=\"a b\"'.") from error
+            raise ConfigError(
+                f"{show(text)} can't be read ({reason}); quote special characters: 'key=\"a b\"'."
+            ) from error
         key = override.key_or_group
         if key.endswith("_target_"):
             raise ConfigError(f"{show(text)}: a config names no code to run here.")
-        if not key.startswith(("hydra.", "hydra/")):
-            text = _check_own(text, override, arguments)
-        checked.append(text)
+        hydras = key.startswith(("hydra.", "hydra/"))
+        checked.append(text if hydras else _check_own(text, override, arguments))
     return checked
 
 
@@ -130,7 +135,9 @@ def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
     group = override.key_or_group
     names = configs.choices(group, *([config_dir] if config_dir else []))
     if group == "experiment" and not names:
-        raise ConfigError(f"{show(text)}: there is no experiment; --config-dir DIR finds yours, in DIR/experiment/NAME.yaml.")
+        raise ConfigError(
+            f"{show(text)}: there is no experiment; --config-dir DIR finds yours, in DIR/experiment/NAME.yaml."
+        )
     value = override.value()
     chosen = value.list if override.is_sweep_override() and hasattr(value, "list") else [value]
     for item in chosen:

@@ -38,7 +38,9 @@ def main_help() -> None:
 def train_help(arguments: Arguments) -> None:
     """What `normexp train --help` prints: the keys of the default choices, or of those that the overrides choose."""
     console = Console(highlight=False)
-    console.print(f"[bold]normexp train[/] {escape('[flags] [key=value ...]')}: train one network, or several with -m\n")
+    console.print(
+        f"[bold]normexp train[/] {escape('[flags] [key=value ...]')}: train one network, or several with -m\n"
+    )
     _table(console, "Choices (group=choice; the first is the default)", _groups())
     chosen = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
     for group in GROUPS:
@@ -74,7 +76,9 @@ def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
         for line in path.read_text(encoding="utf-8").splitlines():
             match = LINE.match(line)
             if match and match["value"]:
-                value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])  # what holds unless the variable is set
+                value = re.sub(
+                    r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"]
+                )  # what holds unless the variable is set
                 yield match["key"], value, match["comment"] or ""
 
 

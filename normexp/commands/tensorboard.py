@@ -21,7 +21,9 @@ def main(argv: list[str]) -> int:
     folder = Path(argv[0] if argv and argv[0] in words else "runs")
     flags = argv[1:] if argv and argv[0] in words else argv
     if not folder.is_dir():
-        raise ConfigError(f"There is no folder {show(folder)}: normexp train makes one, or name the folder of your runs.")
+        raise ConfigError(
+            f"There is no folder {show(folder)}: normexp train makes one, or name the folder of your runs."
+        )
     sys.stdout.flush()
     command = ["tensorboard", "--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES, *flags]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *command[1:]])

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from normexp import configs, rundir
 from normexp.commands.arguments import Arguments, arrange, check, known_keys
-from normexp.config import Config, ConfigError, show
+from normexp.config import Config, ConfigError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -111,8 +111,7 @@ def _task(tree: DictConfig) -> None:
     assert _session is not None
     hydra_config = HydraConfig.get()
     job = [override for override in hydra_config.overrides.task if not override.startswith(OWN)]
-    plain = OmegaConf.to_container(tree, resolve=True)
-    assert isinstance(plain, dict)
+    plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
     console = RunConsole()
     sweep = hydra_config.mode == RunMode.MULTIRUN
     if sweep:
@@ -120,7 +119,7 @@ def _task(tree: DictConfig) -> None:
     try:
         from normexp.validate import validate
 
-        config = validate(_keyed(plain))
+        config = validate(plain)
         if sweep:
             parent, name = Path(hydra_config.sweep.dir), rundir.slug(job) or "defaults"
         else:
@@ -137,7 +136,7 @@ def _task(tree: DictConfig) -> None:
     _session.codes.append(_exit_code(result))
     if _session.codes[-1] >= 128:
         raise KeyboardInterrupt  # not only this job was meant
-    
+
 
 def _run(config: Config, plain: Mapping[str, Any], parent: Path, name: str, console: Any) -> Result:
     from normexp.training.run import run
@@ -149,13 +148,6 @@ def _run(config: Config, plain: Mapping[str, Any], parent: Path, name: str, cons
 
     closing(result, console)
     return result
-
-
-def _keyed(plain: dict[Any, Any]) -> dict[str, Any]:
-    bad = next((key for key in plain if not isinstance(key, str)), None)
-    if bad is not None:
-        raise ConfigError(f"{show(bad)} is not a key.")
-    return plain
 
 
 def _exit_code(result: Result) -> int:

@@ -82,7 +82,9 @@ def _read(path: Path, md5: str | None) -> tuple[Any, Any]:
         sound = sound and labels.min() >= 0 and labels.max() <= 9
     # A damaged pickle can raise nearly anything; whatever it is, the file is at fault.
     except Exception as error:
-        raise ConfigError(f"{path} can't be read as a batch of CIFAR-10: {str(error) or type(error).__name__}.") from error
+        raise ConfigError(
+            f"{path} can't be read as a batch of CIFAR-10: {str(error) or type(error).__name__}."
+        ) from error
     if not sound:
         raise ConfigError(f"{path} does not hold 10,000 images of 32x32 pixels with labels 0 to 9: it is damaged.")
     return images.reshape(-1, 3, 32, 32), labels

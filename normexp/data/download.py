@@ -42,7 +42,11 @@ def fetch(name: str, folder: Path, *, expected: Path) -> None:
     existed = folder.exists()
     try:
         datasets = import_torchvision()
-        with open(os.devnull, "w") as silence, contextlib.redirect_stdout(silence), contextlib.redirect_stderr(silence):
+        with (
+            Path(os.devnull).open("w") as silence,
+            contextlib.redirect_stdout(silence),
+            contextlib.redirect_stderr(silence),
+        ):
             getattr(datasets, name)(root=folder, train=True, download=True)
     except (OSError, RuntimeError) as error:
         _remove_empty(expected.parent, up_to=folder.parent if not existed else folder)
@@ -54,7 +58,7 @@ def fetch(name: str, folder: Path, *, expected: Path) -> None:
 
 def _remove_empty(folder: Path, *, up_to: Path) -> None:
     """Remove the folders that a failed download made, as far as nothing is in them."""
-    while folder != up_to and folder.parent != folder:
+    while folder not in (up_to, folder.parent):
         try:
             folder.rmdir()
         except OSError:

@@ -52,8 +52,12 @@ def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
             "it is cut short or not the right file. Delete it and it is downloaded again."
         )
     if content[: len(header)].tobytes() != header:
-        raise ConfigError(f"{path} does not start as the published file does: it is damaged or another file. Delete it.")
+        raise ConfigError(
+            f"{path} does not start as the published file does: it is damaged or another file. Delete it."
+        )
     values = content[len(header) :].reshape(shape)
     if len(shape) == 1 and values.max() > 9:
-        raise ConfigError(f"{path} holds a label {values.max()}, where labels go from 0 to 9: it is damaged. Delete it.")
+        raise ConfigError(
+            f"{path} holds a label {values.max()}, where labels go from 0 to 9: it is damaged. Delete it."
+        )
     return values

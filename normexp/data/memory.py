@@ -70,8 +70,9 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     """
     train, val = split_indices(arrays.train_labels, config)
     images = arrays.train_images[train]
-    mean, std = moments(images, arrays.scale) if config.data.inputs == "standardize" else (0.0, float(arrays.scale))
-    mean, std = (torch.tensor(m, dtype=torch.float32, device=device).reshape(1, -1, 1, 1) for m in (mean, std))
+    standardize = config.data.inputs == "standardize"
+    offset, scale = moments(images, arrays.scale) if standardize else (np.zeros(1), np.full(1, arrays.scale))
+    mean, std = (torch.from_numpy(m).float().reshape(1, -1, 1, 1).to(device) for m in (offset, scale))
 
     def part(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Split:
         return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)

@@ -60,8 +60,10 @@ class Residual(nn.Module):
         self.conv1, self.conv2, self.shortcut, self.out = conv1, conv2, shortcut, out
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv2(self.conv1(x)) + (x if self.shortcut is None else self.shortcut(x))
-        return y if self.out is None else self.out(y)
+        y: Tensor = self.conv2(self.conv1(x)) + (x if self.shortcut is None else self.shortcut(x))
+        if self.out is not None:
+            y = self.out(y)
+        return y
 
 
 class GlobalAveragePool(nn.Module):

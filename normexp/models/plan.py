@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from normexp.config import Config, ModelConfig
@@ -99,7 +100,7 @@ class Planner:
     def _finish(self, plan: LayerPlan, *, norm_follows: bool = False) -> LayerPlan:
         parts = tuple(part for part in plan.parts if part not in self._absent)
         # A bias that the norm right behind it subtracts again would be a parameter without effect.
-        followed = ("weight", "norm") in zip(parts, parts[1:], strict=False) or norm_follows
+        followed = ("weight", "norm") in pairwise(parts) or norm_follows
         return replace(plan, parts=parts, bias=plan.bias and not (followed and self._cancels_bias))
 
 

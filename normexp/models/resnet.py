@@ -63,7 +63,12 @@ def _original_block(plan: Planner, name: str, inputs: Shape, channels: int, stri
     norm2, out = (("norm",), ("activation",)) if normed[0] == "norm" else ((), normed)
     conv1 = plan.conv(f"{name}.conv1", inputs, channels, "weight", *normed, "dropout", stride=stride)
     conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, "weight", *norm2)
-    return [conv1, conv2, *_shortcut(plan, name, inputs, channels, stride), plan.parts(f"{name}.out", conv2.outputs, *out)]
+    return [
+        conv1,
+        conv2,
+        *_shortcut(plan, name, inputs, channels, stride),
+        plan.parts(f"{name}.out", conv2.outputs, *out),
+    ]
 
 
 def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:

