@@ -55,7 +55,7 @@ complete -c normexp -f -a '(normexp completion query (commandline -cp) 2>/dev/nu
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 HOW = """\
-usage: normexp completion bash|zsh|fish
+usage: normexp completion bash|zsh|fish, which prints a script for the shell
   bash: eval "$(normexp completion bash)" in ~/.bashrc
   zsh:  eval "$(normexp completion zsh)" in ~/.zshrc, behind compinit
   fish: normexp completion fish > ~/.config/fish/completions/normexp.fish"""

@@ -49,7 +49,11 @@ def main(argv: list[str]) -> int:
     overrides = check(arguments)
     named = [override for override in overrides if not override.startswith(OWN)]
     _session = Session(["normexp", "train", *argv], rundir.default_name(named))
-    _compose_and_run(arguments, overrides)
+    try:
+        _compose_and_run(arguments, overrides)
+    except KeyboardInterrupt:
+        if not _session.codes:  # before there was a run
+            raise
     if _session.refused is not None:
         raise _session.refused
     return max(_session.codes, default=0)
@@ -134,8 +138,8 @@ def _task(tree: DictConfig) -> None:
             _session.refused = error
         return
     _session.codes.append(_exit_code(result))
-    if _session.codes[-1] >= 128:
-        raise KeyboardInterrupt  # not only this job was meant
+    if result.state == "interrupted":
+        raise KeyboardInterrupt  # the whole sweep was meant, not this job alone
 
 
 def _run(config: Config, plain: Mapping[str, Any], parent: Path, name: str, console: Any) -> Result:

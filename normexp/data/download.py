@@ -39,7 +39,8 @@ def import_torchvision() -> Any:
 def fetch(name: str, folder: Path, *, expected: Path) -> None:
     """Download torchvision's data set `name` into the folder; ConfigError, naming the missing file, where that fails."""
     print(f"{name} is not in {folder}: downloading it", file=sys.stderr)  # noqa: T201
-    existed = folder.exists()
+    folders = [expected.parent, *expected.parent.parents]
+    missing = [path for path in folders if not path.exists()]
     try:
         datasets = import_torchvision()
         with (
@@ -49,21 +50,13 @@ def fetch(name: str, folder: Path, *, expected: Path) -> None:
         ):
             getattr(datasets, name)(root=folder, train=True, download=True)
     except (OSError, RuntimeError) as error:
-        _remove_empty(expected.parent, up_to=folder.parent if not existed else folder)
+        for path in missing:  # what the download made, innermost first, as far as nothing is in it
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise ConfigError(
             f"{expected} does not exist, and downloading it failed ({_first_line(error)}). "
             f"Put {name} there in torchvision's layout, or set data_dir to a folder that has it."
         ) from error
-
-
-def _remove_empty(folder: Path, *, up_to: Path) -> None:
-    """Remove the folders that a failed download made, as far as nothing is in them."""
-    while folder not in (up_to, folder.parent):
-        try:
-            folder.rmdir()
-        except OSError:
-            return
-        folder = folder.parent
 
 
 def _first_line(error: Exception) -> str:

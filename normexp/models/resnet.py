@@ -77,7 +77,7 @@ def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride
         f"{name}.conv1", inputs, channels, *normed, "weight", stride=stride, norm_follows=normed[0] == "norm"
     )
     conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, *normed, "dropout", "weight")
-    return [conv1, *_shortcut(plan, name, inputs, channels, stride), conv2]
+    return [conv1, conv2, *_shortcut(plan, name, inputs, channels, stride)]
 
 
 def _shortcut(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:

@@ -15,6 +15,8 @@ class JsonLines:
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, record: Record) -> None:
+        if not record.scalars:  # histograms alone have no place here
+            return
         entry = {"step": record.step, "epoch": record.epoch, "seconds": round(record.seconds, 6), **record.scalars}
         self._file.write(to_json(entry) + "\n")
         self._file.flush()

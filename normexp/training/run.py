@@ -151,7 +151,7 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            flat[key] = value["name"]
+            flat |= {key: value["name"]} if "name" in value else {}  # a difference may be of other keys alone
             flat |= {f"{key}.{name}": item for name, item in value.items() if name != "name"}
         else:
             flat[key] = value

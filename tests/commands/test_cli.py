@@ -1,0 +1,368 @@
+"""The command line, as a user meets it."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from normexp import __version__
+from normexp.cli import main
+from normexp.rundir import read_metrics, read_status
+from tests.conftest import ROOT, SHARED_DATA, needs_data
+
+NORMEXP = [sys.executable, "-m", "normexp"]
+
+
+def start(*words, **options):
+    return subprocess.run([*NORMEXP, *words], capture_output=True, text=True, timeout=300, check=False, **options)
+
+
+def the_run(folder="runs") -> Path:
+    (directory,) = Path(folder).iterdir()
+    return directory
+
+
+def test_a_run_from_the_shell():
+    done = start("train", "norm=ln", "steps=25", "lr=0.05")
+    assert (done.returncode, done.stderr) == (0, "")
+    directory = the_run()
+    assert directory.name.endswith("_norm=ln_steps=25_lr=0.05")
+    assert "test accuracy" in done.stdout
+    assert f"run directory  {directory}" in done.stdout
+    assert "normexp tensorboard runs" in done.stdout
+    assert "\x1b" not in done.stdout
+    status = read_status(directory)
+    assert status["state"] == "completed"
+    assert f"{status['metrics']['test/accuracy']:.2%}" in done.stdout
+    assert (directory / "config_diff.yaml").read_text() == "norm:\n  name: ln\nlr: 0.05\nsteps: 25\n"
+    command = json.loads((directory / "environment.json").read_text())["command"]
+    assert command == ["normexp", "train", "norm=ln", "steps=25", "lr=0.05"]
+    assert not Path("outputs").exists()
+
+
+def test_on_a_terminal_progress_is_drawn_in_80_columns():
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm-256color"}
+    process = subprocess.Popen([*NORMEXP, "train", "epochs=30"], stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    output = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            output += chunk
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    assert process.wait(60) == 0
+    text = output.decode()
+    assert "/600" in text
+    assert "grad" in text
+    assert "completed" in text
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupting_keeps_what_was_logged(number, code):
+    process = subprocess.Popen([*NORMEXP, "train", "epochs=100000", "name=long"], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    metrics = Path("runs/long/metrics.jsonl")
+    while not (metrics.exists() and metrics.read_text().count("\n") > 5):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "interrupted" in output
+    status = read_status(metrics.parent)
+    assert status["state"] == "interrupted"
+    entries = read_metrics(metrics.parent)
+    assert len(entries) > 5
+    assert 0 <= status["step"] - entries[-1]["step"] <= 10
+    assert (metrics.parent / "checkpoint.pt").exists()
+
+
+def test_divergence_is_a_result(capsys):
+    assert main(["train", "lr=1e30", "norm=none", "steps=20"]) == 0
+    assert "diverged: the loss became" in " ".join(capsys.readouterr().out.split())
+    assert read_status(the_run())["state"] == "diverged"
+
+
+def test_runs_never_collide(capsys):
+    for _ in range(3):
+        assert main(["train", "steps=1", "name=same"]) == 0
+    assert {path.name for path in Path("runs").iterdir()} == {"same", "same-2", "same-3"}
+
+
+def test_flags_and_overrides_in_any_order(capsys):
+    assert main(["train", "norm=none,ln", "-m", "steps=2", "name=sweep"]) == 0
+    assert {p.name for p in Path("runs/sweep").iterdir() if p.is_dir()} == {"norm=none_steps=2", "norm=ln_steps=2"}
+    capsys.readouterr()
+    assert main(["train", "lr=0.25", "--cfg", "job", "norm=gn"]) == 0
+    printed = capsys.readouterr().out
+    assert "lr: 0.25" in printed
+    assert "groups: 4" in printed
+    assert main(["train", "norm=in", "--info", "defaults-tree"]) == 0
+    assert main(["train", "--info", "norm=in"]) == 0
+    assert {path.name for path in Path("runs").iterdir()} == {"sweep"}
+
+
+def test_a_combination_that_can_not_work_does_not_stop_a_sweep(capsys):
+    assert main(["train", "-m", "model=mlp,cnn", "norm=in", "steps=2", "name=sweep"]) == 2
+    assert "layer fc1 of model=mlp" in capsys.readouterr().err
+    assert read_status(Path("runs/sweep/model=cnn_norm=in_steps=2"))["state"] == "completed"
+
+
+def test_choices_of_ones_own():
+    own = Path("own")
+    (own / "experiment").mkdir(parents=True)
+    (own / "experiment" / "tiny.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /norm: gn\n  - override /model: mlp\nsteps: 3\nmodel: {width: 8}\n"
+    )
+    (own / "norm").mkdir()
+    (own / "norm" / "slow_bn.yaml").write_text("name: bn\nposition: pre\naffine: true\neps: 1.0e-5\nmomentum: 0.01\n")
+    for choice, expected in (("experiment=tiny", "name: gn"), ("norm=slow_bn", "momentum: 0.01")):
+        assert main(["train", choice, "--config-dir", "own", "steps=2", f"name={expected[:4]}"]) == 0
+        assert expected in (Path("runs") / expected[:4] / "config.yaml").read_text()
+
+
+BAD = [
+    (["norm=batch"], "norm is one of bn, gn, in, ln, none. Did you mean bn?"),
+    (["norm=LayerNorm"], "Did you mean ln?"),
+    (["data=mnits"], "Did you mean mnist?"),
+    (["lr=fast"], "lr must be a number above 0"),
+    (["lr="], "lr must be a number above 0"),
+    (["optim.foo=1"], "There is no key optim.foo. The keys are optim."),
+    (["optim.momentun=1"], "Did you mean optim.momentum?"),
+    (["optim.lr=1"], "Did you mean lr?"),
+    (["+typo=1"], "There is no key typo"),
+    (["typo=1"], "There is no key typo"),
+    (["+optim.nesterov=true"], "without +"),
+    (["+norm.groups=4"], "without +"),
+    (["norm.groups=4"], "norm.groups is a key of norm=gn only"),
+    (["norm.name=gn"], "chosen with norm="),
+    (["norm=null"], "norm is one of"),
+    (["norm=[bn,gn]"], "norm is one of"),
+    (["norm="], "norm is one of"),
+    (["~norm"], "can't be taken away"),
+    (["~lr"], "can't be taken away"),
+    (["lr=-1"], "above 0"),
+    (["epochs=0"], "at least 1"),
+    (["dropout=1.5"], "below 1"),
+    (["norm=in", "model=mlp"], "layer fc1 of model=mlp"),
+    (["norm=gn", "norm.groups=7"], "norm.groups can be 1, 2, 4, 8, 16 there"),
+    (["norm=bn", "model=mlp", "batch_size=1"], "batch_size=2 or more works"),
+    (["model=resnet", "model.depth=19"], "14 or 20 works"),
+    (["device=cuda"], "torch sees no GPU"),
+    (["runs_dir=/proc/runs"], "no run directory can be made in /proc"),
+    (["runs_dir=a_file"], "no run directory can be made"),
+    (["name=../up"], "no slash"),
+    (["name=" + "x" * 10_000], "at most 100 characters"),
+    (["lr=0.1,0.2"], "add -m"),
+    (["norm=bn,ln"], "add -m"),
+    (["lr=a b,"], "can't be read"),
+    (["bn"], "Did you mean norm=bn?"),
+    (["lr", "0.1"], "key=value"),
+    (["--multi"], "Did you mean --multirun?"),
+    (["--experimental-rerun", "x.pkl"], "There is no flag --experimental-rerun"),
+    (["--config-path=/etc"], "There is no flag --config-path"),
+    (["--cfg"], "one of job, hydra, all"),
+    (["--cfg", "jobs"], "one of job, hydra, all"),
+    (["--config-dir", "nowhere"], "no such folder"),
+    (["experiment=mine"], "--config-dir"),
+    (["hydra.launcher._target_=os.system"], "names no code"),
+    (["hydra.nothing=1"], "hydra.nothing"),
+    (["hydra/launcher=nothing"], "hydra/launcher"),
+    (["steps=5", "epochs=5"], "leave one out"),
+    (["data=mnist", "data_dir=empty"], "downloading it failed"),
+]
+
+
+@pytest.mark.parametrize(("words", "says"), BAD, ids=lambda words: " ".join(words)[:40] if isinstance(words, list) else "")
+def test_bad_input_gets_one_sentence_and_code_2(words, says, capsys, monkeypatch):
+    import torch
+    import urllib.request
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    Path("a_file").touch()
+    assert main(["train", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    *notes, sentence = captured.err.splitlines()
+    assert sentence.startswith("normexp: ")
+    assert says in sentence
+    assert notes == [] or "downloading" in notes[0]
+    assert [path.name for path in Path().iterdir()] == ["a_file"]
+
+
+def test_config_dirs_that_would_mislead_or_run_code(capsys):
+    (Path("own") / "norm").mkdir(parents=True)
+    (Path("own") / "norm" / "bn.yaml").write_text("name: bn\n")
+    assert main(["train", "--config-dir", "own"]) == 2
+    assert "would not be used" in capsys.readouterr().err
+    (Path("own") / "norm" / "bn.yaml").rename("own/norm/evil.yaml")
+    Path("own/norm/evil.yaml").write_text("# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: os.system\n")
+    assert main(["train", "--config-dir", "own", "norm=evil"]) == 2
+    assert "names no code" in capsys.readouterr().err
+
+
+def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
+    done = start("train", "norm=in", "model=mlp")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    done = start("train", "lr=fast", env={**os.environ, "HYDRA_FULL_ERROR": "1"})
+    assert "Traceback" in done.stderr
+    assert "ConfigError" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "normexp train"),
+        (["--help"], "gn"),
+        (["-h"], "normexp completion"),
+        (["--version"], __version__),
+        (["train", "--help"], "norm.momentum=0.1"),
+        (["train", "norm=gn", "--help", "model=resnet"], "norm.groups=4"),
+        
+        (["completion", "--help"], "fish"),
+        (["tensorboard", "--help"], "browser"),
+    ],
+)
+def test_what_a_newcomer_asks_first_is_answered_without_torch(words, says):
+    code = "import sys; from normexp.cli import main; code = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert says in done.stdout
+    assert all(len(line.rstrip()) <= 80 for line in done.stdout.splitlines())
+
+
+def test_cfg_job_does_not_import_torch():
+    code = "import sys; from normexp.cli import main; main(['train', '--cfg', 'job']); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["trian"], "did you mean train?"), (["norm=bn"], "normexp train norm=bn"), (["fly"], "the commands are train")],
+)
+def test_unknown_commands(words, says, capsys):
+    assert main(words) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_tensorboard_wants_a_folder(capsys):
+    assert main(["tensorboard"]) == 2
+    assert "There is no folder runs" in capsys.readouterr().err
+
+
+def test_tensorboard_serves_on_localhost():
+    import socket
+    import urllib.request
+
+    assert main(["train", "steps=2", "name=run"]) == 0
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([*NORMEXP, "tensorboard", "runs", "--port", str(port)], stderr=subprocess.PIPE, text=True)
+    try:
+        url = f"http://localhost:{port}/data/plugin/scalars/tags"
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                tags = json.loads(urllib.request.urlopen(url, timeout=5).read())
+            except OSError:
+                tags = {}
+            if "test/accuracy" in tags.get("run", {}):
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        process.terminate()
+        process.communicate()
+    listening = Path("/proc/net/tcp").read_text()
+    assert f"00000000:{port:04X}" not in listening
+
+
+def complete(line: str) -> list[str]:
+    """What bash offers behind the line."""
+    script = f"""
+    eval "$(normexp completion bash)"
+    COMP_LINE={line!r} COMP_POINT={len(line)}
+    _normexp
+    printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("normexp tr", ["train"]),
+        ("normexp completion ", ["bash", "zsh", "fish"]),
+        ("normexp train mod", ["model=", "model.channels=", "model.convs=", "model.kernel=", "model.head=", "model.fc_width="]),
+        ("normexp train norm=", ["bn", "gn", "in", "ln", "none"]),
+        ("normexp train -m norm=bn,g", ["bn,gn"]),
+        ("normexp train norm=gn norm.g", ["norm.groups="]),
+        ("normexp train activation=s", ["sigmoid", "silu"]),
+        ("normexp train norm.position=", ["pre", "post"]),
+        ("normexp train norm.affine=", ["true", "false"]),
+        ("normexp train --cfg ", ["job", "hydra", "all"]),
+        ("normexp train --mul", ["--multirun"]),
+    ],
+)
+def test_completion_in_bash(line, offers):
+    assert complete(line) == offers
+
+
+def test_completion_of_a_path_in_bash():
+    Path("somewhere").mkdir()
+    assert complete("normexp train data_dir=some") == ["somewhere"]
+
+
+def test_completion_of_an_unknown_shell(capsys):
+    assert main(["completion", "bsh"]) == 2
+    assert "Did you mean bash?" in capsys.readouterr().err
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("words", "accuracy"),
+    [
+        (["data=mnist", "model=mlp", "epochs=2"], 0.97),
+        (["data=cifar10", "data.verify=false", "model=resnet", "model.depth=8", "model.width=4", "steps=4"], 0.05),
+    ],
+)
+def test_real_data(words, accuracy, capsys):
+    assert main(["train", *words, f"data_dir={SHARED_DATA}"]) == 0
+    assert read_status(the_run())["metrics"]["test/accuracy"] > accuracy
+
+
+def test_the_wheel_works_where_nothing_else_of_the_project_is(tmp_path):
+    """Built from the project, unpacked into an empty folder, and run from another one."""
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True)
+    (wheel,) = tmp_path.glob("normexp-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
+    (tmp_path / "empty").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    code = "import normexp; print(normexp.__file__)"
+    where = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=True
+    )
+    assert where.stdout.startswith(str(tmp_path / "site"))
+    done = start("train", "steps=3", "norm=gn", cwd=tmp_path / "empty", env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_status(the_run(tmp_path / "empty" / "runs"))["state"] == "completed"
+    assert json.loads((the_run(tmp_path / "empty" / "runs") / "environment.json").read_text())["git"] is None

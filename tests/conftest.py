@@ -1,0 +1,34 @@
+"""What many tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from normexp.commands.compose import compose as compose_fresh
+from normexp.config import Config
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = Path(os.environ.get("NORMEXP_DATA_DIR", ROOT.parent / "shared" / "data"))
+
+needs_data = pytest.mark.skipif(
+    not (SHARED_DATA / "MNIST").is_dir(),
+    reason="needs MNIST and CIFAR-10: set NORMEXP_DATA_DIR to a folder that has them",
+)
+
+_composed: dict[tuple[str, ...], Config] = {}
+
+
+def compose(*overrides: str) -> Config:
+    """The config of `normexp train OVERRIDES`; composed once, since that takes a tenth of a second."""
+    if overrides not in _composed:
+        _composed[overrides] = compose_fresh(overrides)
+    return _composed[overrides]
+
+
+@pytest.fixture(autouse=True)
+def _no_global_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test in a folder of its own, away from the developer's data and runs."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NORMEXP_DATA_DIR", raising=False)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

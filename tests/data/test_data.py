@@ -1,0 +1,232 @@
+"""Data sets, splits and batches."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from normexp.config import ConfigError
+from normexp.data import DATA
+from normexp.data.augment import Augment
+from normexp.data.memory import Split, load, moments, split_indices
+from normexp.data.sizes import sizes
+from normexp.data.split import stratified
+from tests.conftest import SHARED_DATA, compose, needs_data
+
+CPU = torch.device("cpu")
+
+
+def test_digits_are_scikit_learns():
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    arrays = DATA["digits"].load(compose().data, SHARED_DATA)
+    ours = np.concatenate([arrays.train_images, arrays.test_images]).reshape(-1, 64).tolist()
+    labels = np.concatenate([arrays.train_labels, arrays.test_labels]).tolist()
+    assert sorted(zip(ours, labels, strict=True)) == sorted(zip(bunch.data.astype(int).tolist(), bunch.target.tolist(), strict=True))
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_files_are_read_as_torchvision_reads_them(name):
+    from normexp.data.download import import_torchvision
+
+    datasets = import_torchvision()
+    config = compose(f"data={name}", *(["data.verify=false"] if name == "cifar10" else []))
+    arrays = DATA[name].load(config.data, SHARED_DATA)
+    if name == "mnist":
+        theirs = datasets.MNIST(SHARED_DATA, train=False)
+        assert np.array_equal(arrays.test_images[:, 0], theirs.data.numpy())
+        assert np.array_equal(arrays.test_labels, theirs.targets.numpy())
+    else:
+        # torchvision would refuse this copy, whose pickles were packed anew: read one as it does.
+        with (SHARED_DATA / "cifar-10-batches-py" / "data_batch_2").open("rb") as file:
+            theirs = pickle.load(file, encoding="latin1")
+        assert np.array_equal(arrays.train_images[10_000:20_000].reshape(-1, 3072), theirs["data"])
+        assert arrays.train_labels[10_000:20_000].tolist() == theirs["labels"]
+    entry = DATA[name]
+    assert arrays.train_images.shape == (entry.train_samples, *entry.shape)
+    assert np.bincount(arrays.test_labels).shape == (entry.classes,)
+
+
+@given(st.lists(st.integers(0, 4), min_size=5, max_size=80), st.data())
+def test_a_stratified_part_has_its_size_and_the_proportions(labels, data):
+    labels = np.array(labels)
+    size = data.draw(st.integers(0, len(labels)))
+    part, rest = stratified(labels, size, np.random.default_rng(0))
+    assert len(part) == size
+    assert sorted([*part, *rest]) == list(range(len(labels)))
+    for label in set(labels.tolist()):
+        share = size * (labels == label).mean()
+        assert abs((labels[part] == label).sum() - share) < 1
+
+
+@pytest.mark.parametrize("overrides", [[], ["data.train_size=100"], ["data.val_size=0.3", "seed=5"]])
+def test_training_validation_and_test_are_apart_and_of_the_promised_sizes(overrides):
+    config = compose(*overrides)
+    arrays = DATA["digits"].load(config.data, SHARED_DATA)
+    train, val = split_indices(arrays.train_labels, config)
+    assert set(train).isdisjoint(val)
+    assert (len(train), len(val)) == (sizes(config).train, sizes(config).val)
+    again, _ = split_indices(arrays.train_labels, config)
+    assert np.array_equal(train, again)
+    other, _ = split_indices(arrays.train_labels, compose(*[o for o in overrides if "seed" not in o], "seed=77"))
+    assert not np.array_equal(train, other)
+
+
+def test_the_test_set_does_not_depend_on_the_seed():
+    one, two = (load(compose(f"seed={seed}"), CPU).test for seed in (0, 1))
+    assert torch.equal(one.images, two.images)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_moments_are_exact(channels):
+    images = np.random.default_rng(0).integers(0, 256, (50, channels, 7, 5), dtype=np.uint8)
+    mean, std = moments(images, 255)
+    np.testing.assert_allclose(mean, images.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(std, images.std((0, 2, 3)), rtol=1e-12)
+    assert moments(np.full((3, 1, 2, 2), 7, dtype=np.uint8), 255)[1] == [1.0]
+
+
+def test_standardised_inputs_have_mean_0_and_variance_1_on_the_training_data_alone():
+    splits = load(compose(), CPU)
+    inputs, _ = splits.train.batch(torch.arange(len(splits.train)))
+    assert inputs.mean().item() == pytest.approx(0, abs=1e-5)
+    assert inputs.var(correction=0).item() == pytest.approx(1, abs=1e-5)
+    assert splits.test.mean is splits.train.mean
+    raw, _ = load(compose("data.inputs=raw"), CPU).train.batch(torch.arange(1293))
+    assert (raw.min().item(), raw.max().item()) == (0, 1)
+
+
+def test_batches_are_the_samples_at_the_indices_with_their_labels():
+    train = load(compose(), CPU).train
+    index = torch.tensor([5, 1, 900])
+    inputs, labels = train.batch(index)
+    torch.testing.assert_close(inputs, (train.images[index].float() - train.mean) / train.std)
+    assert torch.equal(labels, train.labels[index])
+    assert sum(len(labels) for _, labels in train.batches(500)) == len(train)
+
+
+def split_of(images):
+    return Split(images, torch.arange(len(images)), torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1))
+
+
+def test_crop_cuts_a_window_of_the_padded_image():
+    images = torch.randint(1, 255, (64, 3, 6, 5), dtype=torch.uint8)
+    augmented = Augment(crop=True, flip=False, pad=2, seed=0, device=CPU)(images)
+    padded = torch.nn.functional.pad(images, [2] * 4)
+    shifts = set()
+    for image, result in zip(padded, augmented, strict=True):
+        windows = {(y, x): image[:, y : y + 6, x : x + 5] for y in range(5) for x in range(5)}
+        (shift,) = (at for at, window in windows.items() if torch.equal(window, result))
+        shifts.add(shift)
+    assert len(shifts) > 15  # each image has its own
+
+
+def test_flip_mirrors_about_half_of_the_images_left_to_right():
+    images = torch.randint(0, 255, (400, 1, 4, 4), dtype=torch.uint8)
+    augmented = Augment(crop=False, flip=True, pad=2, seed=0, device=CPU)(images)
+    flipped = [torch.equal(a, i.flip(2)) for a, i in zip(augmented, images, strict=True)]
+    same = [torch.equal(a, i) for a, i in zip(augmented, images, strict=True)]
+    assert all(f or s for f, s in zip(flipped, same, strict=True))
+    assert 150 < sum(flipped) < 250
+
+
+def test_augmentation_draws_anew_and_from_its_own_stream():
+    images = torch.randint(0, 255, (32, 1, 8, 8), dtype=torch.uint8)
+    state = torch.get_rng_state()
+    augment = Augment(crop=True, flip=True, pad=2, seed=3, device=CPU)
+    first, second = augment(images), augment(images)
+    assert torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(first, second)
+    assert torch.equal(Augment(crop=True, flip=True, pad=2, seed=3, device=CPU)(images), first)
+    assert split_of(images).batch(torch.arange(32), augment)[0].shape == images.shape
+
+
+def mnist_files(folder, *, images=b"", labels=b""):
+    """A folder in MNIST's layout with right training images, all zero, except as given."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, count in (("train", 60_000), ("t10k", 10_000)):
+        header = np.array([0x803, count, 28, 28], ">i4").tobytes()
+        (raw / f"{name}-images-idx3-ubyte").write_bytes(images or header + bytes(count * 784))
+        header = np.array([0x801, count], ">i4").tobytes()
+        (raw / f"{name}-labels-idx1-ubyte").write_bytes(labels or header + bytes(count))
+    return folder
+
+
+def test_mnist_files_are_checked(tmp_path):
+    config = compose("data=mnist").data
+    good = DATA["mnist"].load(config, mnist_files(tmp_path / "good"))
+    assert good.train_images.shape == (60_000, 1, 28, 28)
+    with pytest.raises(ConfigError, match="has 100 bytes where the published file has 47,040,016"):
+        DATA["mnist"].load(config, mnist_files(tmp_path / "short", images=bytes(100)))
+    with pytest.raises(ConfigError, match="does not start as"):
+        DATA["mnist"].load(config, mnist_files(tmp_path / "magic", images=bytes(47_040_016)))
+    labels = np.array([0x801, 60_000], ">i4").tobytes() + bytes([11] * 60_000)
+    with pytest.raises(ConfigError, match="label 11"):
+        DATA["mnist"].load(config, mnist_files(tmp_path / "labels", labels=labels))
+
+
+def cifar_files(folder, content):
+    root = folder / "cifar-10-batches-py"
+    root.mkdir(parents=True)
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        (root / name).write_bytes(content)
+    return folder
+
+
+class Payload:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pickle.dumps({"data": Payload(), "labels": []}), r"builtins\.print"),
+        (pickle.dumps({"data": np.zeros((10_000, 3072), np.uint8), "labels": [10] * 10_000}, 2), "labels 0 to 9"),
+        (pickle.dumps({"data": np.zeros((10, 3072), np.uint8), "labels": [0] * 10}, 2), "does not hold 10,000"),
+        (pickle.dumps({"labels": [0] * 10}), "can't be read"),
+        (pickle.dumps([1]), "can't be read"),
+        (b"", "can't be read"),
+        (b"\x80\x04\x95garbage", "can't be read"),
+    ],
+    ids=["payload", "labels", "few", "no data", "list", "empty", "garbage"],
+)
+def test_cifar_pickles_can_hold_arrays_and_nothing_else(tmp_path, content, says, capsys):
+    config = compose("data=cifar10", "data.verify=false").data
+    with pytest.raises(ConfigError, match=says):
+        DATA["cifar10"].load(config, cifar_files(tmp_path, content))
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_cifar_files_that_differ_from_the_published_ones_need_a_word(tmp_path):
+    good = pickle.dumps({"data": np.zeros((10_000, 3072), np.uint8), "labels": [3] * 10_000}, 2)
+    folder = cifar_files(tmp_path, good)
+    with pytest.raises(ConfigError, match=r"data\.verify=false"):
+        DATA["cifar10"].load(compose("data=cifar10").data, folder)
+    arrays = DATA["cifar10"].load(compose("data=cifar10", "data.verify=false").data, folder)
+    assert arrays.train_images.shape == (50_000, 3, 32, 32)
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_failed_download_says_what_is_missing_and_leaves_nothing(tmp_path, monkeypatch, exists):
+    """torchvision's own download runs; only the network is taken away from it."""
+    import urllib.request
+
+    def refuse(*args, **kwargs):
+        raise OSError("the network is unreachable")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    folder = tmp_path / "data"
+    if exists:
+        folder.mkdir()
+    for name, file in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "data_batch_1")):
+        with pytest.raises(ConfigError, match=rf"{file} does not exist, and downloading it failed .* data_dir"):
+            DATA[name].load(compose(f"data={name}").data, folder)
+        assert folder.exists() == exists
+        assert not exists or not list(folder.iterdir())
