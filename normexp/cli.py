@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         return _say(str(error))
     except KeyboardInterrupt:
-        print("normexp: interrupted", file=sys.stderr)  # noqa: T201
+        print("normexp: interrupted", file=sys.stderr)
         return 130
 
 
@@ -35,7 +35,7 @@ def _dispatch(words: list[str]) -> int:
 
             main_help()
         case ["--version", *_]:
-            print(f"normexp {__version__}")  # noqa: T201
+            print(f"normexp {__version__}")
         case ["train", *rest]:
             from normexp.commands import train
 
@@ -58,5 +58,5 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _say(sentence: str) -> int:
-    print(f"normexp: {sentence}", file=sys.stderr)  # noqa: T201
+    print(f"normexp: {sentence}", file=sys.stderr)
     return 2

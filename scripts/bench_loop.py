@@ -36,8 +36,11 @@ from normexp.training.trainer import Progress, fit
 CASES = {
     "mlp 784-100x3, MNIST, batch 60": (["model=mlp", "data=mnist", "batch_size=60"], 400),
     "cnn, digits, batch 64 (the default)": ([], 200),
-    "cnn, MNIST, batch 128": (["data=mnist", "batch_size=128"], 30),
-    "resnet 20, CIFAR-10 augmented, batch 128": (["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"], 10),
+    "cnn, MNIST, batch 128": (["data=mnist", "batch_size=128"], 100),
+    "resnet 20, CIFAR-10 augmented, batch 128": (
+        ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"],
+        10,
+    ),
 }
 
 
@@ -99,7 +102,7 @@ def quick_build() -> None:
     """Let every build of a case share the loaded data, which no step changes."""
     from normexp.training import build as module
 
-    module.load = functools.lru_cache(maxsize=1)(module.load)  # type: ignore[assignment]
+    module.load = functools.lru_cache(maxsize=1)(module.load)
 
 
 def main() -> None:

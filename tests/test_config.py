@@ -135,7 +135,10 @@ def test_differences_are_what_the_user_asked_for():
     assert differences() == {}
     assert differences("lr=0.5", "seed=0") == {"lr": 0.5}
     assert differences("norm=gn", "norm.groups=2") == {"norm": {"name": "gn", "groups": 2}}
-    assert differences("norm.eps=0.1", "model.channels=[8,16]") == {"model": {"channels": (8, 16)}, "norm": {"eps": 0.1}}
+    assert differences("norm.eps=0.1", "model.channels=[8,16]") == {
+        "model": {"channels": (8, 16)},
+        "norm": {"eps": 0.1},
+    }
 
 
 @given(st.lists(st.text(max_size=300), max_size=5))

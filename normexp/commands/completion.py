@@ -65,11 +65,11 @@ def main(argv: list[str]) -> int:
     """Print a shell's script, or the answers to a query."""
     match argv:
         case ["query", line]:
-            print("\n".join(candidates(line)))  # noqa: T201
+            print("\n".join(candidates(line)))
         case [shell] if shell in SCRIPTS:
-            print(SCRIPTS[shell], end="")  # noqa: T201
+            print(SCRIPTS[shell], end="")
         case [] | ["-h" | "--help"]:
-            print(HOW)  # noqa: T201
+            print(HOW)
         case [shell, *_]:
             raise ConfigError(f"completion {show(shell)}: the shells are {', '.join(SHELLS)}.{nearest(shell, SHELLS)}")
     return 0

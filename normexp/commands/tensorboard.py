@@ -16,7 +16,9 @@ def main(argv: list[str]) -> int:
     """Become TensorBoard for a folder of runs, at localhost. Further flags are passed on to it."""
     words = [word for word in argv if not word.startswith("-")]
     if {"-h", "--help"} & set(argv):
-        print("usage: normexp tensorboard [DIR] [flags of TensorBoard]\n  look at the runs in DIR (default: runs) in the browser")  # noqa: T201
+        print(
+            "usage: normexp tensorboard [DIR] [flags of TensorBoard]\n  look at the runs in DIR (default: runs) in the browser"
+        )
         return 0
     folder = Path(argv[0] if argv and argv[0] in words else "runs")
     flags = argv[1:] if argv and argv[0] in words else argv

@@ -132,7 +132,7 @@ def _task(tree: DictConfig) -> None:
     except ConfigError as error:
         # Hydra would print lines of its own about an exception that passes through it.
         if sweep:
-            print(f"normexp: {error}", file=sys.stderr)  # noqa: T201
+            print(f"normexp: {error}", file=sys.stderr)
             _session.codes.append(2)
         else:
             _session.refused = error

@@ -38,7 +38,7 @@ def import_torchvision() -> Any:
 
 def fetch(name: str, folder: Path, *, expected: Path) -> None:
     """Download torchvision's data set `name` into the folder; ConfigError, naming the missing file, where that fails."""
-    print(f"{name} is not in {folder}: downloading it", file=sys.stderr)  # noqa: T201
+    print(f"{name} is not in {folder}: downloading it", file=sys.stderr)
     folders = [expected.parent, *expected.parent.parents]
     missing = [path for path in folders if not path.exists()]
     try:

@@ -27,6 +27,7 @@ class TensorBoard:
     """hyperparameters: the flat config; metrics: the tags that TensorBoard's HPARAMS page shows beside them."""
 
     def __init__(self, directory: Path, hyperparameters: Mapping[str, Any], metrics: list[str]) -> None:
+        self._metrics = set(metrics)
         self._events = EventFile(directory)
         known = {k: v if isinstance(v, bool | int | float | str) else show(v) for k, v in hyperparameters.items()}
         experiment, start, self._end = hparams(known, dict.fromkeys(metrics, 0.0))
@@ -34,7 +35,9 @@ class TensorBoard:
         self._events.write(summary=start)
 
     def log(self, record: Record) -> None:
-        values = [Summary.Value(tag=tag, simple_value=v) for tag, v in record.scalars.items() if v is not None]
+        # A chart of a single point says nothing; the numbers on convergence that HPARAMS lists are wanted there.
+        shown = {t: v for t, v in record.scalars.items() if t in self._metrics or not t.startswith("convergence/")}
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in shown.items() if value is not None]
         values += [Summary.Value(tag=tag, histo=_proto(h)) for tag, h in record.histograms.items()]
         self._events.write(summary=Summary(value=values), step=record.step)
 

@@ -180,10 +180,13 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("words", "says"), BAD, ids=lambda words: " ".join(words)[:40] if isinstance(words, list) else "")
+@pytest.mark.parametrize(
+    ("words", "says"), BAD, ids=lambda words: " ".join(words)[:40] if isinstance(words, list) else ""
+)
 def test_bad_input_gets_one_sentence_and_code_2(words, says, capsys, monkeypatch):
-    import torch
     import urllib.request
+
+    import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
@@ -208,7 +211,9 @@ def test_config_dirs_that_would_mislead_or_run_code(capsys):
     assert main(["train", "--config-dir", "own"]) == 2
     assert "would not be used" in capsys.readouterr().err
     (Path("own") / "norm" / "bn.yaml").rename("own/norm/evil.yaml")
-    Path("own/norm/evil.yaml").write_text("# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: os.system\n")
+    Path("own/norm/evil.yaml").write_text(
+        "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: os.system\n"
+    )
     assert main(["train", "--config-dir", "own", "norm=evil"]) == 2
     assert "names no code" in capsys.readouterr().err
 
@@ -232,13 +237,12 @@ def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
         (["--version"], __version__),
         (["train", "--help"], "norm.momentum=0.1"),
         (["train", "norm=gn", "--help", "model=resnet"], "norm.groups=4"),
-        
         (["completion", "--help"], "fish"),
         (["tensorboard", "--help"], "browser"),
     ],
 )
 def test_what_a_newcomer_asks_first_is_answered_without_torch(words, says):
-    code = "import sys; from normexp.cli import main; code = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(code)"
+    code = "import sys; from normexp.cli import main; c = main(sys.argv[1:]); assert 'torch' not in sys.modules; sys.exit(c)"
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert says in done.stdout
@@ -246,7 +250,9 @@ def test_what_a_newcomer_asks_first_is_answered_without_torch(words, says):
 
 
 def test_cfg_job_does_not_import_torch():
-    code = "import sys; from normexp.cli import main; main(['train', '--cfg', 'job']); assert 'torch' not in sys.modules"
+    code = (
+        "import sys; from normexp.cli import main; main(['train', '--cfg', 'job']); assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
@@ -272,7 +278,9 @@ def test_tensorboard_serves_on_localhost():
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([*NORMEXP, "tensorboard", "runs", "--port", str(port)], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*NORMEXP, "tensorboard", "runs", "--port", str(port)], stderr=subprocess.PIPE, text=True
+    )
     try:
         url = f"http://localhost:{port}/data/plugin/scalars/tags"
         deadline = time.monotonic() + 60
@@ -311,7 +319,10 @@ def complete(line: str) -> list[str]:
     [
         ("normexp tr", ["train"]),
         ("normexp completion ", ["bash", "zsh", "fish"]),
-        ("normexp train mod", ["model=", "model.channels=", "model.convs=", "model.kernel=", "model.head=", "model.fc_width="]),
+        (
+            "normexp train mod",
+            ["model=", "model.channels=", "model.convs=", "model.kernel=", "model.head=", "model.fc_width="],
+        ),
         ("normexp train norm=", ["bn", "gn", "in", "ln", "none"]),
         ("normexp train -m norm=bn,g", ["bn,gn"]),
         ("normexp train norm=gn norm.g", ["norm.groups="]),
@@ -359,7 +370,12 @@ def test_the_wheel_works_where_nothing_else_of_the_project_is(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     code = "import normexp; print(normexp.__file__)"
     where = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path / "empty", env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "empty",
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert where.stdout.startswith(str(tmp_path / "site"))
     done = start("train", "steps=3", "norm=gn", cwd=tmp_path / "empty", env=environment)

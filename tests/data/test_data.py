@@ -26,7 +26,9 @@ def test_digits_are_scikit_learns():
     arrays = DATA["digits"].load(compose().data, SHARED_DATA)
     ours = np.concatenate([arrays.train_images, arrays.test_images]).reshape(-1, 64).tolist()
     labels = np.concatenate([arrays.train_labels, arrays.test_labels]).tolist()
-    assert sorted(zip(ours, labels, strict=True)) == sorted(zip(bunch.data.astype(int).tolist(), bunch.target.tolist(), strict=True))
+    assert sorted(zip(ours, labels, strict=True)) == sorted(
+        zip(bunch.data.astype(int).tolist(), bunch.target.tolist(), strict=True)
+    )
 
 
 @needs_data

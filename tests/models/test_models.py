@@ -187,7 +187,13 @@ def test_resnet_agrees_with_torchvisions():
 def test_inits(init):
     net = build_model(compose("model=mlp", "model.width=400", f"init={init}", "norm=none"))
     weight, bias = net.fc2.weight.weight.detach(), net.fc2.weight.bias.detach()
-    std = {"default": (3 * 400) ** -0.5, "kaiming": (2 / 400) ** 0.5, "xavier": 400**-0.5, "orthogonal": 400**-0.5, "normal": 0.01}
+    std = {
+        "default": (3 * 400) ** -0.5,
+        "kaiming": (2 / 400) ** 0.5,
+        "xavier": 400**-0.5,
+        "orthogonal": 400**-0.5,
+        "normal": 0.01,
+    }
     assert weight.std().item() == pytest.approx(std[init], rel=0.02)
     assert (bias == 0).all().item() == (init != "default")
     if init == "orthogonal":

@@ -60,7 +60,11 @@ def test_formula_with_gamma_and_beta(name, shape):
 )
 def test_group_norm_lies_between_layer_and_instance_norm(groups, batch, size, shift, scale):
     x = shift + scale * torch.randn(batch, 6, size, size, dtype=torch.float64)
-    group = build("gn", (6, size, size), f"norm.groups={groups}", "model.width=6") if groups != 1 else build("ln", x.shape[1:])
+    group = (
+        build("gn", (6, size, size), f"norm.groups={groups}", "model.width=6")
+        if groups != 1
+        else build("ln", x.shape[1:])
+    )
     torch.testing.assert_close(group(x), expected("gn", x, groups), rtol=0, atol=1e-9)
     if groups == 6:
         torch.testing.assert_close(group(x), build("in", x.shape[1:])(x), rtol=0, atol=1e-12)

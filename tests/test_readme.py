@@ -1,0 +1,89 @@
+"""Every command that the README shows does what it is shown for."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from normexp.cli import main
+from normexp.rundir import read_status
+from tests.conftest import ROOT, SHARED_DATA, needs_data
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+TRAIN = [line for line in SHELL if line.startswith("normexp train") and "--help" not in line and "--cfg" not in line]
+MAKE = [line.split("#")[0].strip() for line in SHELL if line.startswith("make")]
+SHOWN = {"eval", "export", "make", "normexp tensorboard"}
+
+
+@needs_data
+@pytest.mark.parametrize("line", TRAIN)
+def test_training_commands_train(line, monkeypatch):
+    """As shown, but for two steps on few samples: how long they take is not the point here."""
+    monkeypatch.setenv("NORMEXP_DATA_DIR", str(SHARED_DATA))
+    (Path("DIR") / "experiment").mkdir(parents=True)
+    (experiment,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    Path("DIR/experiment/deep.yaml").write_text(experiment)
+    words = shlex.split(line.replace("$NORMEXP_DATA_DIR", str(SHARED_DATA)), comments=True)[1:]
+    shorter = ["epochs=null", "steps=2", "data.val_size=0.01", "log_every=1"]
+    shorter += ["data.verify=false", "model.depth=8", "model.width=8"] if "cifar10" in line else []
+    assert main([*words, *shorter]) == 0
+    found = list(Path("runs").glob("**/status.json"))
+    assert len(found) == (15 if "-m" in words else 1)
+    assert all(read_status(path.parent)["state"] == "completed" for path in found)
+
+
+@pytest.mark.parametrize("line", [line for line in SHELL if "--help" in line or "--cfg" in line])
+def test_commands_that_print(line, capsys):
+    assert main(shlex.split(line, comments=True)[1:]) == 0
+    assert "groups" in capsys.readouterr().out or "norm=gn" not in line
+
+
+def test_the_completion_script_is_valid():
+    script = subprocess.run(
+        [sys.executable, "-m", "normexp", "completion", "bash"], capture_output=True, text=True, check=True
+    )
+    subprocess.run(["bash", "-c", f"{script.stdout}\ncomplete -p normexp"], check=True, capture_output=True)
+
+
+def test_shown_mistakes_get_the_shown_answers(capsys):
+    (block,) = re.findall(r"```console\n(.*?)```", README, re.S)
+    commands = re.findall(r"^\$ normexp (.*)\n(.*)$", block, re.M)
+    assert len(commands) == 2
+    for command, answer in commands:
+        assert main(shlex.split(command)) == 2
+        assert capsys.readouterr().err.strip() == answer
+
+
+def test_make_targets_exist_and_ci_runs_the_two_commands():
+    assert MAKE == ["make train", "make test"]
+    script = (ROOT / ".ci" / "run").read_text()
+    assert all(line in script for line in MAKE)
+    targets = ["train", "test", "lint", "tensorboard", "bench", "help"]
+    subprocess.run(["make", "-n", "-C", str(ROOT), *targets], check=True, capture_output=True)
+    listed = subprocess.run(["make", "-s", "-C", str(ROOT)], check=True, capture_output=True, text=True).stdout
+    assert all(f"make {target}" in listed for target in targets)
+
+
+def test_every_shown_command_is_run_by_a_test_here():
+    others = [line for line in SHELL if line not in TRAIN and "--help" not in line and "--cfg" not in line]
+    assert all(any(line.startswith(start) for start in SHOWN) for line in others)
+
+
+def test_every_key_and_choice_of_the_readme_exists_and_none_is_missing():
+    from normexp import configs
+    from normexp.commands.arguments import known_keys
+    from normexp.config import GROUPS
+
+    table = README.split("| their keys |")[1].split("\n\n")[0]
+    rows = {cells[1].strip(" `"): cells[2:4] for line in table.splitlines() if len(cells := line.split("|")) > 3}
+    for group in GROUPS:
+        choices, keys = (re.findall(r"`(\w+)`", cell) for cell in rows[group])
+        assert sorted(choices) == configs.choices(group)
+        assert choices[0] == configs.default_choice(group)
+        assert set(keys) == {key.split(".")[1] for key in known_keys() if key.startswith(f"{group}.")}
+    for key in known_keys():
+        assert f"`{key.rpartition('.')[2]}`" in README
