@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from normexp.commands.compose import compose
 from normexp.config import Config
-from normexp.record import Record
+from normexp.record import Record, Sink
 from normexp.sinks.jsonl import JsonLines
 from normexp.sinks.tensorboard import TensorBoard
 from normexp.sinks.terminal import Terminal
@@ -64,7 +64,7 @@ def normexp_loop(config: Config, steps: int) -> float:
     """Seconds a step of normexp's, with all sinks, without evaluations."""
     parts = build(config)
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
-        sinks = [
+        sinks: list[Sink] = [
             JsonLines(Path(folder) / "metrics.jsonl"),
             TensorBoard(Path(folder), {}, HPARAM_METRICS),
             Terminal(Console(file=nowhere, force_terminal=True), steps),
