@@ -37,9 +37,10 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
             return nn.Linear(plan.inputs[0], plan.outputs[0], bias=plan.bias)
         case "weight":
             assert plan.kernel is not None
-            return nn.Conv2d(
-                plan.inputs[0], plan.outputs[0], plan.kernel, plan.stride, padding=plan.kernel // 2, bias=plan.bias
-            )
+            channels = plan.inputs[0], plan.outputs[0]
+            if plan.kernel == 1 and plan.stride > 1:
+                return StridedPointwise(*channels, step=plan.stride, bias=plan.bias)
+            return nn.Conv2d(*channels, plan.kernel, plan.stride, padding=plan.kernel // 2, bias=plan.bias)
         case "norm":
             assert plan.norm_site is not None
             norm = NORMS[config.norm.name].build(config.norm, plan.norm_site)
@@ -50,6 +51,21 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
         case "dropout":
             return nn.Dropout(config.dropout)
     raise AssertionError(part)
+
+
+class StridedPointwise(nn.Conv2d):
+    """A 1x1 convolution with a stride, as a 1x1 convolution of every `step`-th pixel: the same numbers.
+
+    Torch's own strided one, with the channels last in memory on CPU, writes past its buffers in the backward pass (seen
+    with torch 2.13.0 and few channels: segmentation faults, "double free or corruption").
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, step: int, bias: bool) -> None:
+        super().__init__(inputs, outputs, kernel_size=1, bias=bias)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :, :: self.step, :: self.step])
 
 
 class Residual(nn.Module):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from normexp.config import ConfigError
 from normexp.data import DATA
 from normexp.models import MODELS, layers
-from normexp.models.layer import ACTIVATIONS, build_model, named_layers
+from normexp.models.layer import ACTIVATIONS, StridedPointwise, build_model, named_layers
 from normexp.norms import NORMS
 from tests.conftest import compose
 
@@ -115,6 +115,34 @@ def test_computes_what_the_formulas_say(model, norm, position):
     net = build_model(config).double()
     x = images(config).double()
     torch.testing.assert_close(net(x), by_hand(net, model, position, x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "size"), [(1, 8, 8), (4, 8, 32), (6, 3, 7), (16, 32, 28)])
+def test_a_strided_pointwise_convolution_is_torchs_on_channels_last_too(inputs, outputs, size):
+    """Torch's own corrupts memory there; in the other memory format it serves as the reference."""
+    ours = StridedPointwise(inputs, outputs, step=2, bias=True)
+    theirs = nn.Conv2d(inputs, outputs, 1, stride=2).double()
+    theirs.load_state_dict(ours.state_dict())
+    ours = ours.to(memory_format=torch.channels_last)
+    for _ in range(10):
+        x = torch.randn(16, inputs, size, size).to(memory_format=torch.channels_last).requires_grad_()
+        reference = x.detach().double().contiguous().requires_grad_()
+        y, want = ours(x), theirs(reference)
+        torch.testing.assert_close(y.double(), want, rtol=1e-4, atol=1e-5)
+        y.sum().backward()
+        want.sum().backward()
+        torch.testing.assert_close(x.grad.double(), reference.grad, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours.weight.grad.double(), theirs.weight.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "overrides", [["model=resnet", "model.width=3"], ["model=resnet", "model.block=preact"], ["model.kernel=1"]]
+)
+def test_no_network_uses_the_convolution_that_corrupts_memory(overrides):
+    net = build_model(compose(*overrides))
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    assert not any(m.kernel_size == (1, 1) and m.stride != (1, 1) for m in convolutions)
+    assert sum(isinstance(m, StridedPointwise) for m in convolutions) == 2
 
 
 @pytest.mark.parametrize("position", ["pre", "post"])
