@@ -8,7 +8,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -45,14 +45,16 @@ def check_name(name: str) -> None:
 
 def create(parent: Path, name: str) -> Path:
     """A new directory `name` in `parent`, or `name-2`, `name-3`, ... where that exists. ConfigError where it can't be made."""
-    existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
+    existed = parent
     try:
+        existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
         parent.mkdir(parents=True, exist_ok=True)
         for suffix in ["", *(f"-{n}" for n in range(2, 100_000))]:
             with contextlib.suppress(FileExistsError):
                 path = parent / f"{name}{suffix}"
                 path.mkdir()
-                (path / "status.json").touch()  # a folder may be made where a file can't
+                (path / ".writable").touch()  # a folder may be made where a file can't
+                (path / ".writable").unlink()
                 return path
     except OSError as error:
         raise ConfigError(
@@ -64,8 +66,19 @@ def create(parent: Path, name: str) -> Path:
 def write_text(path: Path, text: str) -> None:
     """Replace a file as a whole: whoever reads it sees the old text or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with removed_on_error(temporary):
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+
+
+@contextlib.contextmanager
+def removed_on_error(path: Path) -> Iterator[None]:
+    """A block that writes a temporary file, which an error or a signal in it takes away again."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def to_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:

@@ -61,6 +61,10 @@ def _check_sizes(config: Config) -> None:
         raise ConfigError(
             f"data.train_size={data.train_size}: {data.name} has {left} training samples beside those for validation."
         )
+    if NORMS[config.norm.name].uses_batch and found.val < 2:
+        raise ConfigError(
+            f"data.val_size={data.val_size}: a single validation sample has no batch statistics; take more."
+        )
     if config.batch_size > found.train:
         raise ConfigError(
             f"batch_size={config.batch_size}: there are only {found.train} training samples, so at most that."

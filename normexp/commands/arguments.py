@@ -79,7 +79,16 @@ def arrange(argv: Iterable[str]) -> Arguments:
         if flag in ("--config-dir", "-cd"):
             config_dir = Path(value)
         flags += [flag, value]
+    _check_flags(set(flags))
     return Arguments(flags, overrides, config_dir)
+
+
+def _check_flags(flags: set[str]) -> None:
+    modes = [both for both in (("-m", "--multirun"), ("-c", "--cfg"), ("-i", "--info")) if flags & set(both)]
+    if len(modes) > 1:
+        raise ConfigError(f"{' and '.join(long for _, long in modes)} don't go together: leave one out.")
+    if not flags & {"-c", "--cfg"} and (lonely := flags & {"--resolve", "--package", "-p"}):
+        raise ConfigError(f"{lonely.pop()} goes with --cfg, which prints the config.")
 
 
 def _as_choice(word: str) -> str:
@@ -111,6 +120,10 @@ def check(arguments: Arguments) -> list[str]:
         key = override.key_or_group
         if key.endswith("_target_"):
             raise ConfigError(f"{show(text)}: a config names no code to run here.")
+        if key.startswith(("hydra.run", "hydra.sweep.", "hydra.job.", "hydra.output_subdir", "hydra.mode")):
+            raise ConfigError(
+                f"{show(text)}: normexp sets {key} itself; runs_dir and name say where runs go, -m makes a sweep."
+            )
         hydras = key.startswith(("hydra.", "hydra/"))
         checked.append(text if hydras else _check_own(text, override, arguments))
     return checked

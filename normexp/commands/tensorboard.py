@@ -14,14 +14,17 @@ SAMPLES = "scalars=100000,histograms=10000,images=1000"
 
 def main(argv: list[str]) -> int:
     """Become TensorBoard for a folder of runs, at localhost. Further flags are passed on to it."""
-    words = [word for word in argv if not word.startswith("-")]
     if {"-h", "--help"} & set(argv):
         print(
             "usage: normexp tensorboard [DIR] [flags of TensorBoard]\n  look at the runs in DIR (default: runs) in the browser"
         )
         return 0
-    folder = Path(argv[0] if argv and argv[0] in words else "runs")
-    flags = argv[1:] if argv and argv[0] in words else argv
+    flags = list(argv)
+    folder = Path("runs")
+    if flags and not flags[0].startswith("-"):
+        folder = Path(flags.pop(0))
+    elif len(flags) > 1 and Path(flags[-1]).is_dir():  # behind the flags
+        folder = Path(flags.pop())
     if not folder.is_dir():
         raise ConfigError(
             f"There is no folder {show(folder)}: normexp train makes one, or name the folder of your runs."

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,6 +32,7 @@ class Session:
     sweep_name: str
     codes: list[int] = dataclasses.field(default_factory=list)
     refused: ConfigError | None = None
+    sweep_folder: Path | None = None
 
 
 _session: Session | None = None
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     try:
         _compose_and_run(arguments, overrides)
     except KeyboardInterrupt:
-        if not _session.codes:  # before there was a run
+        if not _session.codes or _session.codes[-1] < 128:  # between two runs, or before the first
             raise
     if _session.refused is not None:
         raise _session.refused
@@ -72,7 +73,21 @@ def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:
         try:
             command()
         except (HydraException, OmegaConfBaseException) as error:
+            if isinstance(error.__cause__, ConfigError):
+                raise error.__cause__ from None
             raise ConfigError(_explain(error)) from error
+        finally:
+            if _session is not None and _session.sweep_folder is not None:
+                _remove_if_unused(_session.sweep_folder)
+
+
+def _remove_if_unused(sweep_folder: Path) -> None:
+    """Take away the folder of a sweep in which no run could start: Hydra makes it before the first."""
+    if sweep_folder.is_dir() and {path.name for path in sweep_folder.iterdir()} <= {"multirun.yaml"}:
+        (sweep_folder / "multirun.yaml").unlink(missing_ok=True)
+        sweep_folder.rmdir()
+        with suppress(OSError):  # the folder of runs, where this was the first
+            sweep_folder.parent.rmdir()
 
 
 @contextmanager
@@ -101,7 +116,10 @@ def _explain(error: Exception) -> str:
 
 def _sweep_dir(runs_dir: str, name: str | None) -> str:
     assert _session is not None
-    return str(Path(runs_dir) / (name or _session.sweep_name))
+    if name is not None:
+        rundir.check_name(name)
+    _session.sweep_folder = Path(runs_dir).expanduser() / (name or _session.sweep_name)
+    return str(_session.sweep_folder)
 
 
 def _task(tree: DictConfig) -> None:
@@ -119,7 +137,7 @@ def _task(tree: DictConfig) -> None:
     console = RunConsole()
     sweep = hydra_config.mode == RunMode.MULTIRUN
     if sweep:
-        console.print(f"[bold]{', '.join(job) or 'the defaults'}[/]", highlight=False)
+        console.print(", ".join(job) or "the defaults", style="bold", markup=False, highlight=False, soft_wrap=True)
     try:
         from normexp.validate import validate
 

@@ -23,9 +23,10 @@ class GradientNorms:
         self._parameters = [p for parameters in own.values() for p in parameters]
 
     def on_device(self) -> Tensor:
-        """The norm of each parameter's gradient, (P,)."""
+        """The norm of each parameter's gradient, (P,) float64."""
         gradients = [p.grad if p.grad is not None else p.new_zeros(1) for p in self._parameters]
-        return torch.stack(torch._foreach_norm(gradients))
+        # In float64: squares of float32 vanish below 1e-19, where a deep net without a norm has its gradients.
+        return torch.stack(torch._foreach_norm(gradients, 2, dtype=torch.float64))
 
     def by_layer(self, norms: Sequence[float]) -> dict[str, float]:
         values = iter(norms)

@@ -40,6 +40,8 @@ class TensorBoard:
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in shown.items() if value is not None]
         values += [Summary.Value(tag=tag, histo=_proto(h)) for tag, h in record.histograms.items()]
         self._events.write(summary=Summary(value=values), step=record.step)
+        if "val/accuracy" in record.scalars:  # with slow steps, the next write can be far away
+            self._events.flush()
 
     def close(self) -> None:
         self._events.write(summary=self._end)
@@ -67,8 +69,11 @@ class EventFile:
         header = struct.pack("<Q", len(data))
         self._file.write(header + _checksum(header) + data + _checksum(data))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self._file.flush()
-            self._flushed = time.monotonic()
+            self.flush()
+
+    def flush(self) -> None:
+        self._file.flush()
+        self._flushed = time.monotonic()
 
     def close(self) -> None:
         self._file.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from normexp.rundir import removed_on_error
 from normexp.training.build import Parts
 
 FORMAT = 1
@@ -28,8 +29,9 @@ def save(path: Path, parts: Parts, step: int) -> None:
         },
     }
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    torch.save(state, temporary)
-    temporary.replace(path)
+    with removed_on_error(temporary):
+        torch.save(state, temporary)
+        temporary.replace(path)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,8 @@ import yaml
 from rich.console import Console
 
 from normexp import rundir
-from normexp.config import Config, show
+from normexp.config import Config, ConfigError, show
+from normexp.data.sizes import sizes
 from normexp.environment import environment
 from normexp.record import Record, Sink
 from normexp.sinks.jsonl import JsonLines
@@ -53,11 +54,11 @@ def run(
     Raises ConfigError, with nothing written, where the data or the directory can't be had. Whatever else goes wrong ends
     as a result with the state `failed`; its traceback is in train.log.
     """
-    parts = build(config)
-    directory = rundir.create(parent, name)
     started = datetime.now(UTC).isoformat(timespec="seconds")
     began = time.monotonic()
-    progress = Progress(parts.sizes.total_steps)
+    progress = Progress(sizes(config).total_steps)
+    parts = _build(config)
+    directory = rundir.create(parent, name)
 
     def write_status(state: rundir.State, error: str | None = None) -> None:
         rundir.write_status(
@@ -78,6 +79,8 @@ def run(
     with _logging_to(directory / "train.log"):
         try:
             write_status("running")
+            if isinstance(parts, Exception):
+                raise parts
             _describe(directory, parts, config, diff, command)
             sinks += [
                 JsonLines(directory / "metrics.jsonl"),
@@ -104,11 +107,22 @@ def run(
             if not isinstance(exception, Exception):
                 raise
         finally:
-            for sink in sinks:
-                sink.close()
             write_status(state, error)
+            for sink in sinks:
+                with suppress(OSError):  # a full disk; what could be written is, and the status says how it ended
+                    sink.close()
             logger.info("%s after %d of %d steps", state, progress.step, progress.total_steps)
     return Result(directory, state, error, dict(progress.scalars), stop.signal)
+
+
+def _build(config: Config) -> Parts | Exception:
+    """The parts, or why they can't be had (no memory, say): that is a failed run like others, and no reason to stop a sweep."""
+    try:
+        return build(config)
+    except ConfigError:
+        raise
+    except Exception as exception:
+        return exception
 
 
 HPARAM_METRICS = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -59,7 +59,7 @@ def fit(
     parameters, layers = list(model.parameters()), named_layers(model)
     gradient_norms = GradientNorms(layers)
     activations, sampler = find_activations(layers), Sampler(config.probe.samples)
-    clock, window, points = Stopwatch(), Window(), list[Point]()
+    clock, window, points = Stopwatch(parts.device), Window(), list[Point]()
 
     def report(step: int, scalars: dict[str, float | None], histograms: dict[str, Histogram]) -> None:
         progress.scalars.update(scalars)
@@ -79,6 +79,7 @@ def fit(
         if interrupted():
             return Outcome("interrupted")
         logs = step == 1 or step % config.log_every == 0 or step == total
+        evaluates = step % eval_every == 0 or step == total
         looks = config.probe.every is not None and (step == 1 or step % config.probe.every == 0 or step == total)
 
         lr = config.lr * lr_factor(config.schedule, step - 1, total)
@@ -100,30 +101,34 @@ def fit(
         progress.step = step
 
         scalars: dict[str, float | None] = {}
-        if norms is not None:
-            losses, accuracy, norm_values = window.fetch(norms)
-            seconds, samples = clock.lap(), len(losses) * config.batch_size
-            gradients = gradient_norms.by_layer(norm_values)
+        error = None
+        if logs or evaluates or window.pending == MOST_PENDING:
+            norm_values = window.fetch(norms)
+            error = _non_finite_loss(step, window.losses)
+        if logs or error:
+            gradients = gradient_norms.by_layer(norm_values) if logs else {}
             scalars = {
-                "train/loss": sum(losses) / len(losses),
-                "train/accuracy": accuracy,
+                "train/loss": sum(window.losses) / len(window.losses),
+                "train/accuracy": window.correct / (len(window.losses) * config.batch_size),
                 "lr": lr,
                 **gradients,
-                "speed/samples_per_second": samples / seconds,
+                "speed/samples_per_second": len(window.losses) * config.batch_size / clock.lap(),
             }
-            error = _divergence(step, losses, gradients["grad_norm/total"])
-            if error is not None:
-                scalars |= convergence(points)
-                report(step, scalars, look.histograms() if look else {})
-                return Outcome("diverged", error)
-        if step % eval_every == 0 or step == total:
+            window.restart()
+            error = error or _non_finite_gradient(step, gradients)
+        if error is None and evaluates:
             scalars |= validate(step)
-        if step == total:
-            with clock.paused():
-                test_loss, test_accuracy = evaluate(model, data.test)
-            scalars |= {"test/loss": test_loss, "test/accuracy": test_accuracy, **convergence(points)}
+            if step == total:
+                with clock.paused():
+                    test_loss, test_accuracy = evaluate(model, data.test)
+                scalars |= {"test/loss": test_loss, "test/accuracy": test_accuracy}
+            error = _non_finite_evaluation(step, scalars)
+        if error is not None or step == total:
+            scalars |= convergence(points)
         if scalars or look:
             report(step, scalars, look.histograms() if look else {})
+        if error is not None:
+            return Outcome("diverged", error)
         if step == total:
             break
     return Outcome("completed")
@@ -146,43 +151,72 @@ def _validation(parts: Parts, config: Config) -> dict[str, float | None]:
     return scalars
 
 
-def _divergence(step: int, losses: list[float], gradient_norm: float) -> str | None:
-    """What went wrong in the steps up to `step` whose losses these are, and in which of them; None where all is finite."""
+def _non_finite_loss(step: int, losses: list[float]) -> str | None:
+    """Which of the losses of the steps up to `step` is the first that is not finite, in words; None where all are."""
     for at, loss in enumerate(losses, start=step - len(losses) + 1):
         if not math.isfinite(loss):
             return f"the loss became {loss} in step {at}"
-    if not math.isfinite(gradient_norm):
-        return f"the norm of the gradient became {gradient_norm} in step {step}"
     return None
 
 
+def _non_finite_gradient(step: int, norms: Mapping[str, float]) -> str | None:
+    norm = norms.get("grad_norm/total", 0.0)
+    return None if math.isfinite(norm) else f"the norm of the gradient became {norm} in step {step}"
+
+
+def _non_finite_evaluation(step: int, scalars: Mapping[str, float | None]) -> str | None:
+    """The same for the losses of an evaluation, which see the last update too."""
+    for tag in ("val/loss", "test/loss"):
+        loss = scalars.get(tag)
+        if loss is not None and not math.isfinite(loss):
+            return f"{tag} became {loss} after step {step}"
+    return None
+
+
+MOST_PENDING = 100
+"""Steps whose losses and logits are left on the device at most: this bounds their memory, and how late a divergence is seen."""
+
+
 class Window:
-    """Losses and answers of the steps since the last fetch, left on the device until then."""
+    """The steps since the last entry. What they brought stays on the device until it is fetched, all at once."""
 
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
         self._logits: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self.restart()
+
+    def restart(self) -> None:
+        self.losses: list[float] = []
+        self.correct = 0
+
+    @property
+    def pending(self) -> int:
+        return len(self._losses)
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         self._losses.append(loss)
         self._logits.append(logits)
         self._labels.append(labels)
 
-    def fetch(self, more: Tensor) -> tuple[list[float], float, list[float]]:
-        """The loss of each step, the accuracy over all of them, and the values of `more`, in one transfer; starts anew."""
-        right = torch.cat(self._logits).argmax(1) == torch.cat(self._labels)
+    def fetch(self, more: Tensor | None) -> list[float]:
+        """Bring `losses` and `correct`, the number of right answers, up to date; returns the values of `more`."""
         count = len(self._losses)
-        values: list[float] = torch.cat([torch.stack(self._losses), right.float().mean()[None], more]).tolist()
+        right = (torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum()
+        parts = [torch.stack(self._losses).double(), right.double()[None]]
+        values: list[float] = torch.cat(parts if more is None else [*parts, more]).tolist()
+        self.losses += values[:count]
+        self.correct += int(values[count])
         for kept in (self._losses, self._logits, self._labels):
             kept.clear()
-        return values[:count], values[count], values[count + 1 :]
+        return values[count + 1 :]
 
 
 class Stopwatch:
-    """Seconds of training: the pauses are left out."""
+    """Seconds of training: the pauses are left out, once the device has done what it was given before them."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._start = self._lap = time.perf_counter()
 
     def seconds(self) -> float:
@@ -195,6 +229,8 @@ class Stopwatch:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
         before = time.perf_counter()
         yield
         pause = time.perf_counter() - before

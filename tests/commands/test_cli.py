@@ -90,6 +90,23 @@ def test_divergence_is_a_result(capsys):
     assert read_status(the_run())["state"] == "diverged"
 
 
+def test_an_interrupt_between_two_runs_of_a_sweep_ends_it(monkeypatch, capsys):
+    from normexp.training import run as module
+
+    real, built = module.build, []
+
+    def interrupted(config):
+        built.append(config)
+        if len(built) == 2:
+            raise KeyboardInterrupt
+        return real(config)
+
+    monkeypatch.setattr(module, "build", interrupted)
+    assert main(["train", "-m", "seed=1,2,3", "steps=2", "name=sweep"]) == 130
+    assert len(built) == 2
+    assert "interrupted" in capsys.readouterr().err
+
+
 def test_runs_never_collide(capsys):
     for _ in range(3):
         assert main(["train", "steps=1", "name=same"]) == 0
@@ -178,6 +195,13 @@ BAD = [
     (["hydra/launcher=nothing"], "hydra/launcher"),
     (["steps=5", "epochs=5"], "leave one out"),
     (["data=mnist", "data_dir=empty"], "downloading it failed"),
+    (["--resolve"], "goes with --cfg"),
+    (["-m", "--cfg", "job", "lr=1,2"], "don't go together"),
+    (["-m", "lr=-1,0"], "lr must be a number above 0"),
+    (["-m", "norm=bn,ln", 'name="../up"'], "no slash"),
+    (["hydra.run.dir=elsewhere"], "normexp sets hydra.run.dir itself"),
+    (["runs_dir=" + "x" * 300], "File name too long"),
+    (["data.val_size=0.0007"], "a single validation sample"),
 ]
 
 
@@ -198,11 +222,11 @@ def test_bad_input_gets_one_sentence_and_code_2(words, says, capsys, monkeypatch
     Path("a_file").touch()
     assert main(["train", *words]) == 2
     captured = capsys.readouterr()
-    assert captured.out == ""
+    assert captured.out == "" or "-m" in words  # a sweep names its runs
     *notes, sentence = captured.err.splitlines()
     assert sentence.startswith("normexp: ")
     assert says in sentence
-    assert notes == [] or "downloading" in notes[0]
+    assert notes == [] or "downloading" in notes[0] or "-m" in words
     assert [path.name for path in Path().iterdir()] == ["a_file"]
 
 

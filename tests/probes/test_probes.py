@@ -116,6 +116,16 @@ def test_gradient_norms_add_up_and_agree_with_autograd():
     assert found["grad_norm/total"] == pytest.approx(everything, rel=1e-12)
 
 
+def test_gradients_too_small_to_be_squared_in_float32_have_a_norm():
+    net = build_model(compose("model=mlp", "model.depth=30", "activation=sigmoid", "norm=none"))
+    nn.functional.cross_entropy(net(torch.randn(8, 1, 8, 8)), torch.arange(8)).backward()
+    probe = GradientNorms(named_layers(net))
+    found = probe.by_layer(probe.on_device().tolist())
+    direct = torch.cat([p.grad.double().flatten() for p in net.fc1.parameters()]).norm().item()
+    assert 0 < direct < 1e-20
+    assert found["grad_norm/fc1"] == pytest.approx(direct, rel=1e-6)
+
+
 def test_frozen_layers_and_layers_without_a_gradient_do_not_break_the_probe():
     net = build_model(compose())
     layers = named_layers(net)

@@ -189,6 +189,28 @@ def test_divergence_between_two_logs_is_dated_to_its_step():
         assert seldom.error == often.error
 
 
+def test_divergence_is_seen_before_the_next_log_and_after_the_last_update():
+    records, _, outcome = fit_and_record("lr=1e30", "norm=none", "log_every=1000", "eval_every=6", "steps=500")
+    assert outcome.state == "diverged"
+    assert records[-1].step == 6
+    assert not math.isfinite(records[-1].scalars["train/loss"])
+    _, _, outcome = fit_and_record("lr=1e30", "norm=none", "log_every=1000", "eval_every=1000", "steps=500")
+    assert outcome.state == "diverged"
+    _, _, outcome = fit_and_record("lr=1e38", "norm=none", "steps=1")
+    assert (outcome.state, outcome.error) == ("diverged", "val/loss became nan after step 1")
+
+
+def test_a_network_that_can_not_be_built_is_a_failed_run(tmp_path, monkeypatch):
+    from normexp.training import run as module
+
+    def exhausted(config):
+        raise MemoryError("no memory for it")
+
+    monkeypatch.setattr(module, "build", exhausted)
+    status = read_status(train(tmp_path).directory)
+    assert (status["state"], status["error"]) == ("failed", "MemoryError: no memory for it")
+
+
 def test_an_interrupted_run_keeps_what_it_logged():
     records, _, outcome = fit_and_record(stop_after=9)
     assert outcome.state == "interrupted"
@@ -198,11 +220,11 @@ def test_an_interrupted_run_keeps_what_it_logged():
 def test_a_failure_leaves_its_traceback_and_the_metrics(tmp_path, monkeypatch):
     from normexp.training import trainer
 
-    def broken(step, losses, gradient_norm):
+    def broken(step, losses):
         if step == 8:
             raise RuntimeError("[bold]boom[/]")
 
-    monkeypatch.setattr(trainer, "_divergence", broken)
+    monkeypatch.setattr(trainer, "_non_finite_loss", broken)
     result = train(tmp_path)
     status = read_status(result.directory)
     assert (status["state"], status["error"], status["step"]) == ("failed", "RuntimeError: [bold]boom[/]", 8)
