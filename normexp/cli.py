@@ -40,6 +40,10 @@ def _dispatch(words: list[str]) -> int:
             from normexp.commands import train
 
             return train.main(rest)
+        case ["describe", *rest]:
+            from normexp.commands import describe
+
+            return describe.main(rest)
         case ["tensorboard", *rest]:
             from normexp.commands import tensorboard
 

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
 TRAIN = [line for line in SHELL if line.startswith("normexp train") and "--help" not in line and "--cfg" not in line]
 MAKE = [line.split("#")[0].strip() for line in SHELL if line.startswith("make")]
-SHOWN = {"eval", "export", "make", "normexp tensorboard"}
+SHOWN = {"eval", "normexp describe", "export", "make", "normexp tensorboard"}
 
 
 @needs_data
@@ -36,10 +36,11 @@ def test_training_commands_train(line, monkeypatch):
     assert all(read_status(path.parent)["state"] == "completed" for path in found)
 
 
-@pytest.mark.parametrize("line", [line for line in SHELL if "--help" in line or "--cfg" in line])
+@pytest.mark.parametrize("line", [line for line in SHELL if "--help" in line or "--cfg" in line or "describe" in line])
 def test_commands_that_print(line, capsys):
     assert main(shlex.split(line, comments=True)[1:]) == 0
-    assert "groups" in capsys.readouterr().out or "norm=gn" not in line
+    printed = capsys.readouterr().out
+    assert "groups" in printed or "C/G,H,W" in printed or "norm=gn" not in line
 
 
 def test_the_completion_script_is_valid():

@@ -2,6 +2,7 @@
 
 COMMANDS = {
     "train": "train a network with a norm of your choice and record what happens inside it",
+    "describe": "print a network's layers, and what each norm averages over",
     "tensorboard": "look at runs in the browser",
     "completion": "print a completion script for bash, zsh or fish",
 }

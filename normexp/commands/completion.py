@@ -84,7 +84,7 @@ def candidates(line: str) -> list[str]:
     match before[1]:
         case "completion":
             return _starting(word, SHELLS)
-        case "train":
+        case "train" | "describe":
             return _train(word, before[2:])
     return []
 

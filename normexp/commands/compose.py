@@ -1,21 +1,43 @@
-"""A config from overrides, for scripts and tests: what `normexp train` would train, without training it."""
+"""A config from overrides: what `normexp train` would train, without training it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, cast
 
 from normexp import configs
-from normexp.config import Config
+from normexp.commands.arguments import known_keys
+from normexp.config import Config, ConfigError
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
     """The valid config that `normexp train OVERRIDES` would use. Raises ConfigError as it would."""
-    import hydra
-    from omegaconf import OmegaConf
-
     from normexp.validate import validate
 
-    with hydra.initialize_config_dir(str(configs.folder()), version_base="1.3"):
-        tree = hydra.compose("train", list(overrides))
-    return validate(cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True)))
+    return validate(compose_tree(overrides))
+
+
+def compose_tree(overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The same as a plain mapping, not yet validated. Raises ConfigError for what Hydra refuses."""
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        with hydra.initialize_config_dir(str(configs.folder()), version_base="1.3"):
+            tree = hydra.compose("train", list(overrides))
+        return cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(explain(error)) from error
+
+
+def explain(error: Exception) -> str:
+    """One sentence for an error of Hydra's or OmegaConf's."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
+    if override and (key := override[1].lstrip("+")) in known_keys():
+        group = key.split(".")[0]
+        return f"{key} is a key of {' and '.join(f'{group}={choice}' for choice in known_keys()[key])} only."
+    return (lines[0] if lines else type(error).__name__).rstrip(".") + "."

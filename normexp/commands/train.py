@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from normexp import configs, rundir
-from normexp.commands.arguments import Arguments, arrange, check, known_keys
+from normexp.commands.arguments import Arguments, arrange, check
+from normexp.commands.compose import explain
 from normexp.config import Config, ConfigError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:
         except (HydraException, OmegaConfBaseException) as error:
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from None
-            raise ConfigError(_explain(error)) from error
+            raise ConfigError(explain(error)) from error
         finally:
             if _session is not None and _session.sweep_folder is not None:
                 _remove_if_unused(_session.sweep_folder)
@@ -102,16 +102,6 @@ def _full_errors() -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
-
-
-def _explain(error: Exception) -> str:
-    """One sentence for an error of Hydra's or OmegaConf's."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
-    if override and (key := override[1].lstrip("+")) in known_keys():
-        group = key.split(".")[0]
-        return f"{key} is a key of {' and '.join(f'{group}={choice}' for choice in known_keys()[key])} only."
-    return (lines[0] if lines else type(error).__name__).rstrip(".") + "."
 
 
 def _sweep_dir(runs_dir: str, name: str | None) -> str:

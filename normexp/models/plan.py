@@ -49,6 +49,13 @@ class LayerPlan:
         return Site(self.name, self.inputs if before_weight else self.outputs)
 
     @property
+    def parameters(self) -> int:
+        """Of the linear map or convolution, bias included."""
+        if "weight" not in self.parts:
+            return 0
+        return self.inputs[0] * self.outputs[0] * (self.kernel or 1) ** 2 + self.outputs[0] * self.bias
+
+    @property
     def multiplications(self) -> int:
         """Of the linear map or convolution, for one sample."""
         if "weight" not in self.parts:

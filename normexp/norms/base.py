@@ -34,7 +34,8 @@ class Site:
 class Norm:
     """An entry of the table of norms. `Any` stands for the entry's own config class.
 
-    values: how many numbers share one mean and one variance, at a site and a batch size.
+    axes: what one mean and one variance are taken over, behind a convolution and behind a linear layer.
+    values: how many numbers that is, at a site and a batch size; 0 without a norm.
     problem: what is wrong with the norm at a site, as a clause, and what would work, as a sentence; None where it works.
     build: the module; None where there is nothing to do. torch is imported inside it, so that checks stay quick.
     """
@@ -42,6 +43,7 @@ class Norm:
     name: str
     title: str
     config: type[NormConfig]
+    axes: tuple[str, str]
     values: Callable[[Any, Site, int], int]
     problem: Callable[[Any, Site, int], tuple[str, str] | None]
     build: Callable[[Any, Site], nn.Module | None]

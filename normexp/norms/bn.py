@@ -41,6 +41,7 @@ ENTRY = Norm(
     name="bn",
     title="batch norm",
     config=BatchNorm,
+    axes=("B,H,W", "B"),
     values=values,
     problem=problem,
     build=build,

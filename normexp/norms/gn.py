@@ -40,4 +40,12 @@ def build(config: GroupNorm, site: Site) -> nn.Module:
     return nn.GroupNorm(config.groups, site.channels, eps=config.eps, affine=config.affine)
 
 
-ENTRY = Norm(name="gn", title="group norm", config=GroupNorm, values=values, problem=problem, build=build)
+ENTRY = Norm(
+    name="gn",
+    title="group norm",
+    config=GroupNorm,
+    axes=("C/G,H,W", "F/G"),
+    values=values,
+    problem=problem,
+    build=build,
+)

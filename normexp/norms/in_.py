@@ -33,5 +33,12 @@ def build(config: NormConfig, site: Site) -> nn.Module:
 
 
 ENTRY = Norm(
-    name="in", title="instance norm", config=NormConfig, values=values, problem=problem, build=build, cancels_bias=True
+    name="in",
+    title="instance norm",
+    config=NormConfig,
+    axes=("H,W", ""),
+    values=values,
+    problem=problem,
+    build=build,
+    cancels_bias=True,
 )

@@ -29,4 +29,6 @@ def build(config: NormConfig, site: Site) -> nn.Module:
     return nn.GroupNorm(1, site.channels, eps=config.eps, affine=config.affine)
 
 
-ENTRY = Norm(name="ln", title="layer norm", config=NormConfig, values=values, problem=problem, build=build)
+ENTRY = Norm(
+    name="ln", title="layer norm", config=NormConfig, axes=("C,H,W", "F"), values=values, problem=problem, build=build
+)

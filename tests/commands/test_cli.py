@@ -263,6 +263,8 @@ def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
         (["train", "--help"], "norm.momentum=0.1"),
         (["train", "norm=gn", "--help", "model=resnet"], "norm.groups=4"),
         (["completion", "--help"], "fish"),
+        (["describe", "--help"], "averages over"),
+        (["describe"], "B,H,W"),
         (["tensorboard", "--help"], "browser"),
     ],
 )

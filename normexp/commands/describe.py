@@ -1,0 +1,59 @@
+"""`normexp describe [overrides]`: the network as a table, without training."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+
+from normexp import configs
+from normexp.commands.arguments import arrange, check
+from normexp.commands.compose import compose_tree
+from normexp.config import Config, ConfigError
+from normexp.describe import Row, describe, warnings
+from normexp.norms import NORMS
+from normexp.validate import validate
+
+HELP = """\
+usage: normexp describe [key=value ...]
+  the network that `normexp train` would train with the same overrides: each
+  layer's parts, output shape and parameters, and what its norm averages over"""
+
+
+def main(argv: list[str]) -> int:
+    """Print the table. Raises ConfigError as `normexp train` would."""
+    if {"-h", "--help"} & set(argv):
+        print(HELP)
+        return 0
+    arguments = arrange(argv)
+    if arguments.flags:
+        raise ConfigError(f"describe takes overrides alone, not {arguments.flags[0]}.")
+    tree = compose_tree(check(arguments))
+    config = validate(tree)
+    _print(config, describe(config), warnings(config, configs.differences(tree)))
+    return 0
+
+
+def _print(config: Config, rows: list[Row], notes: list[str]) -> None:
+    console = Console(highlight=False)
+    title = f"{config.model.name} on {config.data.name}, {NORMS[config.norm.name].title}"
+    where = f" {config.norm.position}-activation" if config.norm.name != "none" else ""
+    console.print(f"[bold]{title}{where}[/], batch {config.batch_size}\n", soft_wrap=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name, options in {
+        "layer": {"no_wrap": True},
+        "parts": {},
+        "output": {"no_wrap": True},
+        "parameters": {"justify": "right"},
+        "one mean and variance over": {},
+    }.items():
+        table.add_column(name, **cast(dict[str, Any], options))
+    for row in rows:
+        count = f"{row.parameters:,}" + (f" + {row.norm_parameters:,}" if row.norm_parameters else "")
+        table.add_row(row.name, ", ".join(row.parts), "x".join(map(str, row.output)), count, row.statistics)
+    console.print(table)
+    weights, norms = sum(row.parameters for row in rows), sum(row.norm_parameters for row in rows)
+    console.print(f"\n{weights + norms:,} parameters, {norms:,} of them gamma and beta")
+    for note in notes:
+        console.print(f"[yellow]note[/]  {note}")
