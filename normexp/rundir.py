@@ -39,7 +39,8 @@ def check_name(name: str) -> None:
     if re.fullmatch(r"[\w=.,+~ -]+", name) and len(name) <= MAX_NAME and name.strip(". ") == name and name:
         return
     raise ConfigError(
-        f"name={show(name)}: a name has letters, digits and any of = . , + ~ - _, no slash, and at most {MAX_NAME} characters."
+        f"name={show(name)}: a name has letters, digits, spaces and any of = . , + ~ - _, "
+        f"no slash, and at most {MAX_NAME} characters."
     )
 
 

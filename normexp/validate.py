@@ -31,6 +31,8 @@ CHOICES: dict[str, dict[str, type]] = {
 
 def validate(tree: Mapping[str, Any]) -> Config:
     """The typed config of a composed mapping, with epochs filled in. Raises ConfigError with one sentence otherwise."""
+    if "experiment" in tree:  # what it says has landed under its own name
+        raise ConfigError("An experiment's file must begin with the line '# @package _global_', and then set some key.")
     config = schema.read(tree, CHOICES)
     if config.epochs is not None and config.steps is not None:
         raise ConfigError(

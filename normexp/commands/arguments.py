@@ -63,6 +63,10 @@ def arrange(argv: Iterable[str]) -> Arguments:
             continue
         flag, equals, value = word.partition("=")
         if flag not in FLAGS:
+            name = flag.lstrip("-")
+            if name in GROUPS or name in known_keys():
+                example = value or (words[0] if words and "=" not in words[0] else "...")
+                raise ConfigError(f"{show(flag)} is written without dashes: {name}={show(example)}.")
             raise ConfigError(f"There is no flag {show(flag)}.{nearest(flag, FLAGS)} normexp train --help lists them.")
         takes = FLAGS[flag]
         if takes is None:
@@ -108,7 +112,8 @@ def check(arguments: Arguments) -> list[str]:
     from hydra.errors import HydraException
 
     parser = OverridesParser.create()
-    checked = []
+    checked: list[str] = []
+    chosen: set[str] = set()
     for text in arguments.overrides:
         try:
             override = parser.parse_override(text)
@@ -118,6 +123,9 @@ def check(arguments: Arguments) -> list[str]:
                 f"{show(text)} can't be read ({reason}); quote special characters: 'key=\"a b\"'."
             ) from error
         key = override.key_or_group
+        if key in GROUPS and key in chosen:
+            raise ConfigError(f"{key} is chosen twice: leave one out, or sweep over both with -m {key}=...,...")
+        chosen.add(key)
         if key.endswith("_target_"):
             raise ConfigError(f"{show(text)}: a config names no code to run here.")
         if key.startswith(("hydra.run", "hydra.sweep.", "hydra.job.", "hydra.output_subdir", "hydra.mode")):

@@ -21,20 +21,30 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 def compose_tree(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The same as a plain mapping, not yet validated. Raises ConfigError for what Hydra refuses."""
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     try:
         with hydra.initialize_config_dir(str(configs.folder()), version_base="1.3"):
             tree = hydra.compose("train", list(overrides))
         return cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
-    except (HydraException, OmegaConfBaseException) as error:
+    except composing_errors() as error:
         raise ConfigError(explain(error)) from error
 
 
+def composing_errors() -> tuple[type[Exception], ...]:
+    """What composing a config can raise for a user's mistake."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    return HydraException, OmegaConfBaseException, YAMLError
+
+
 def explain(error: Exception) -> str:
-    """One sentence for an error of Hydra's or OmegaConf's."""
+    """One sentence for an error of Hydra's, OmegaConf's or the yaml reader's."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"{mark.name}, line {mark.line + 1}: this is not yaml ({getattr(error, 'problem', error)})."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
     if override and (key := override[1].lstrip("+")) in known_keys():

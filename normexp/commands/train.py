@@ -10,10 +10,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from normexp import configs, rundir
+from normexp import __version__, configs, rundir
 from normexp.commands.arguments import Arguments, arrange, check
-from normexp.commands.compose import explain
+from normexp.commands.compose import composing_errors, explain
 from normexp.config import Config, ConfigError
+from normexp.describe import warnings
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -47,6 +48,9 @@ def main(argv: list[str]) -> int:
 
         train_help(arguments)
         return 0
+    if "--version" in arguments.flags:
+        print(f"normexp {__version__}")
+        return 0
     overrides = check(arguments)
     named = [override for override in overrides if not override.startswith(OWN)]
     _session = Session(["normexp", "train", *argv], rundir.default_name(named))
@@ -62,9 +66,7 @@ def main(argv: list[str]) -> int:
 
 def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
     sys.argv = ["normexp", *arguments.flags, *overrides]
@@ -72,7 +74,7 @@ def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:
     with _full_errors():
         try:
             command()
-        except (HydraException, OmegaConfBaseException) as error:
+        except composing_errors() as error:
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from None
             raise ConfigError(explain(error)) from error
@@ -155,6 +157,8 @@ def _run(config: Config, plain: Mapping[str, Any], parent: Path, name: str, cons
 
     assert _session is not None
     diff = configs.differences(plain)
+    for note in warnings(config, diff):
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     result = run(config, parent=parent, name=name, diff=diff, command=_session.command, console=console)
     from normexp.commands.closing import closing
 

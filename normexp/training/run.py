@@ -111,7 +111,8 @@ def run(
             for sink in sinks:
                 with suppress(OSError):  # a full disk; what could be written is, and the status says how it ended
                     sink.close()
-            logger.info("%s after %d of %d steps", state, progress.step, progress.total_steps)
+            reason = f": {error}" if error else ""
+            logger.info("%s after %d of %d steps%s", state, progress.step, progress.total_steps, reason)
     return Result(directory, state, error, dict(progress.scalars), stop.signal)
 
 

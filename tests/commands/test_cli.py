@@ -196,6 +196,12 @@ BAD = [
     (["steps=5", "epochs=5"], "leave one out"),
     (["data=mnist", "data_dir=empty"], "downloading it failed"),
     (["--resolve"], "goes with --cfg"),
+    (["--norm=bn"], "without dashes: norm=bn"),
+    (["--lr", "0.1"], "without dashes: lr=0.1"),
+    (["norm=bn", "norm=ln"], "norm is chosen twice"),
+    (["device=gpu"], "Did you mean cuda?"),
+    (["LR=1"], "Did you mean lr?"),
+    (["schedule=step", "schedule.milestones=[3,4]"], "schedule.milestones=[3,4]: schedule.milestones must be a list"),
     (["-m", "--cfg", "job", "lr=1,2"], "don't go together"),
     (["-m", "lr=-1,0"], "lr must be a number above 0"),
     (["-m", "norm=bn,ln", 'name="../up"'], "no slash"),
@@ -241,6 +247,37 @@ def test_config_dirs_that_would_mislead_or_run_code(capsys):
     )
     assert main(["train", "--config-dir", "own", "norm=evil"]) == 2
     assert "names no code" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "choice", "says"),
+    [
+        ("norm/bad.yaml", "name: bn\nmomentum: [\n", "norm=bad", "this is not yaml"),
+        ("experiment/local.yaml", "lr: 0.5\n", "experiment=local", "@package _global_"),
+        ("norm/part.yaml", "momentum: 0.5\n", "norm=part", "norm is one of"),
+    ],
+)
+def test_mistakes_in_files_of_ones_own(file, content, choice, says, capsys):
+    path = Path("own") / file
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    assert main(["train", "--config-dir", "own", choice]) == 2
+    assert says in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_a_file_of_ones_own_takes_over_what_it_does_not_set():
+    (Path("own") / "norm").mkdir(parents=True)
+    Path("own/norm/slow_bn.yaml").write_text("defaults: [bn]\nmomentum: 0.01\n")
+    assert main(["train", "--config-dir", "own", "norm=slow_bn", "steps=1", "name=run"]) == 0
+    stored = Path("runs/run/config.yaml").read_text()
+    assert "momentum: 0.01" in stored
+    assert "eps: 1.0e-05" in stored
+
+
+def test_a_network_that_can_not_learn_is_pointed_out(capsys):
+    assert main(["train", "norm=in", "norm.position=post", "steps=1"]) == 0
+    assert "can't tell images apart" in capsys.readouterr().out
 
 
 def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
