@@ -100,7 +100,8 @@ def _train(word: str, before: list[str]) -> list[str]:
         done, comma, _ = value.rpartition(",")  # a sweep over several values
         return _starting(word, [f"{key}={done}{comma}{known}" for known in _values(key)])
     chosen = {**{g: configs.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
-    keys = [k for k, choices in known_keys().items() if "." in k and chosen[k.split(".")[0]] in choices]
+    inside = {group: set((name or "").split(",")) for group, name in chosen.items() if group in GROUPS}
+    keys = [k for k, choices in known_keys().items() if "." in k and inside[k.split(".")[0]] & set(choices)]
     top = [*GROUPS, *(k for k in known_keys() if "." not in k)]
     # The keys inside groups come once something is typed, so that the first list stays short.
     return [f"{key}=" for key in _starting(word, [*top, *(keys if word else [])])]

@@ -14,18 +14,8 @@ import pytest
 from normexp import __version__
 from normexp.cli import main
 from normexp.rundir import read_metrics, read_status
+from tests.commands.shell import NORMEXP, start, the_run
 from tests.conftest import ROOT, SHARED_DATA, needs_data
-
-NORMEXP = [sys.executable, "-m", "normexp"]
-
-
-def start(*words, **options):
-    return subprocess.run([*NORMEXP, *words], capture_output=True, text=True, timeout=300, check=False, **options)
-
-
-def the_run(folder="runs") -> Path:
-    (directory,) = Path(folder).iterdir()
-    return directory
 
 
 def test_a_run_from_the_shell():
@@ -146,126 +136,6 @@ def test_choices_of_ones_own():
         assert expected in (Path("runs") / expected[:4] / "config.yaml").read_text()
 
 
-BAD = [
-    (["norm=batch"], "norm is one of bn, gn, in, ln, none. Did you mean bn?"),
-    (["norm=LayerNorm"], "Did you mean ln?"),
-    (["data=mnits"], "Did you mean mnist?"),
-    (["lr=fast"], "lr must be a number above 0"),
-    (["lr="], "lr must be a number above 0"),
-    (["optim.foo=1"], "There is no key optim.foo. The keys are optim."),
-    (["optim.momentun=1"], "Did you mean optim.momentum?"),
-    (["optim.lr=1"], "Did you mean lr?"),
-    (["+typo=1"], "There is no key typo"),
-    (["typo=1"], "There is no key typo"),
-    (["+optim.nesterov=true"], "without +"),
-    (["+norm.groups=4"], "without +"),
-    (["norm.groups=4"], "norm.groups is a key of norm=gn only"),
-    (["norm.name=gn"], "chosen with norm="),
-    (["norm=null"], "norm is one of"),
-    (["norm=[bn,gn]"], "norm is one of"),
-    (["norm="], "norm is one of"),
-    (["~norm"], "can't be taken away"),
-    (["~lr"], "can't be taken away"),
-    (["lr=-1"], "above 0"),
-    (["epochs=0"], "at least 1"),
-    (["dropout=1.5"], "below 1"),
-    (["norm=in", "model=mlp"], "layer fc1 of model=mlp"),
-    (["norm=gn", "norm.groups=7"], "norm.groups can be 1, 2, 4, 8, 16 there"),
-    (["norm=bn", "model=mlp", "batch_size=1"], "batch_size=2 or more works"),
-    (["model=resnet", "model.depth=19"], "14 or 20 works"),
-    (["device=cuda"], "torch sees no GPU"),
-    (["runs_dir=/proc/runs"], "no run directory can be made in /proc"),
-    (["runs_dir=a_file"], "no run directory can be made"),
-    (["name=../up"], "no slash"),
-    (["name=" + "x" * 10_000], "at most 100 characters"),
-    (["lr=0.1,0.2"], "add -m"),
-    (["norm=bn,ln"], "add -m"),
-    (["lr=a b,"], "can't be read"),
-    (["bn"], "Did you mean norm=bn?"),
-    (["lr", "0.1"], "key=value"),
-    (["--multi"], "Did you mean --multirun?"),
-    (["--experimental-rerun", "x.pkl"], "There is no flag --experimental-rerun"),
-    (["--config-path=/etc"], "There is no flag --config-path"),
-    (["--cfg"], "one of job, hydra, all"),
-    (["--cfg", "jobs"], "one of job, hydra, all"),
-    (["--config-dir", "nowhere"], "no such folder"),
-    (["experiment=mine"], "--config-dir"),
-    (["hydra.launcher._target_=os.system"], "names no code"),
-    (["hydra.nothing=1"], "hydra.nothing"),
-    (["hydra/launcher=nothing"], "hydra/launcher"),
-    (["steps=5", "epochs=5"], "leave one out"),
-    (["data=mnist", "data_dir=empty"], "downloading it failed"),
-    (["--resolve"], "goes with --cfg"),
-    (["--norm=bn"], "without dashes: norm=bn"),
-    (["--lr", "0.1"], "without dashes: lr=0.1"),
-    (["norm=bn", "norm=ln"], "norm is chosen twice"),
-    (["device=gpu"], "Did you mean cuda?"),
-    (["LR=1"], "Did you mean lr?"),
-    (["schedule=step", "schedule.milestones=[3,4]"], "schedule.milestones=[3,4]: schedule.milestones must be a list"),
-    (["-m", "--cfg", "job", "lr=1,2"], "don't go together"),
-    (["-m", "lr=-1,0"], "lr must be a number above 0"),
-    (["-m", "norm=bn,ln", 'name="../up"'], "no slash"),
-    (["hydra.run.dir=elsewhere"], "normexp sets hydra.run.dir itself"),
-    (["runs_dir=" + "x" * 300], "File name too long"),
-    (["data.val_size=0.0007"], "a single validation sample"),
-]
-
-
-@pytest.mark.parametrize(
-    ("words", "says"), BAD, ids=lambda words: " ".join(words)[:40] if isinstance(words, list) else ""
-)
-def test_bad_input_gets_one_sentence_and_code_2(words, says, capsys, monkeypatch):
-    import urllib.request
-
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-
-    def refuse(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    Path("a_file").touch()
-    assert main(["train", *words]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == "" or "-m" in words  # a sweep names its runs
-    *notes, sentence = captured.err.splitlines()
-    assert sentence.startswith("normexp: ")
-    assert says in sentence
-    assert notes == [] or "downloading" in notes[0] or "-m" in words
-    assert [path.name for path in Path().iterdir()] == ["a_file"]
-
-
-def test_config_dirs_that_would_mislead_or_run_code(capsys):
-    (Path("own") / "norm").mkdir(parents=True)
-    (Path("own") / "norm" / "bn.yaml").write_text("name: bn\n")
-    assert main(["train", "--config-dir", "own"]) == 2
-    assert "would not be used" in capsys.readouterr().err
-    (Path("own") / "norm" / "bn.yaml").rename("own/norm/evil.yaml")
-    Path("own/norm/evil.yaml").write_text(
-        "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: os.system\n"
-    )
-    assert main(["train", "--config-dir", "own", "norm=evil"]) == 2
-    assert "names no code" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "choice", "says"),
-    [
-        ("norm/bad.yaml", "name: bn\nmomentum: [\n", "norm=bad", "this is not yaml"),
-        ("experiment/local.yaml", "lr: 0.5\n", "experiment=local", "@package _global_"),
-        ("norm/part.yaml", "momentum: 0.5\n", "norm=part", "norm is one of"),
-    ],
-)
-def test_mistakes_in_files_of_ones_own(file, content, choice, says, capsys):
-    path = Path("own") / file
-    path.parent.mkdir(parents=True)
-    path.write_text(content)
-    assert main(["train", "--config-dir", "own", choice]) == 2
-    assert says in capsys.readouterr().err
-    assert not Path("runs").exists()
-
-
 def test_a_file_of_ones_own_takes_over_what_it_does_not_set():
     (Path("own") / "norm").mkdir(parents=True)
     Path("own/norm/slow_bn.yaml").write_text("defaults: [bn]\nmomentum: 0.01\n")
@@ -278,16 +148,6 @@ def test_a_file_of_ones_own_takes_over_what_it_does_not_set():
 def test_a_network_that_can_not_learn_is_pointed_out(capsys):
     assert main(["train", "norm=in", "norm.position=post", "steps=1"]) == 0
     assert "can't tell images apart" in capsys.readouterr().out
-
-
-def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
-    done = start("train", "norm=in", "model=mlp")
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
-    done = start("train", "lr=fast", env={**os.environ, "HYDRA_FULL_ERROR": "1"})
-    assert "Traceback" in done.stderr
-    assert "ConfigError" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -318,15 +178,6 @@ def test_cfg_job_does_not_import_torch():
         "import sys; from normexp.cli import main; main(['train', '--cfg', 'job']); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [(["trian"], "did you mean train?"), (["norm=bn"], "normexp train norm=bn"), (["fly"], "the commands are train")],
-)
-def test_unknown_commands(words, says, capsys):
-    assert main(words) == 2
-    assert says in capsys.readouterr().err
 
 
 def test_tensorboard_wants_a_folder(capsys):
@@ -362,53 +213,6 @@ def test_tensorboard_serves_on_localhost():
         process.communicate()
     listening = Path("/proc/net/tcp").read_text()
     assert f"00000000:{port:04X}" not in listening
-
-
-def complete(line: str) -> list[str]:
-    """What bash offers behind the line."""
-    script = f"""
-    eval "$(normexp completion bash)"
-    COMP_LINE={line!r} COMP_POINT={len(line)}
-    _normexp
-    printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=True)
-    assert done.stderr == ""
-    return done.stdout.split()
-
-
-@pytest.mark.parametrize(
-    ("line", "offers"),
-    [
-        ("normexp tr", ["train"]),
-        ("normexp completion ", ["bash", "zsh", "fish"]),
-        (
-            "normexp train mod",
-            ["model=", "model.channels=", "model.convs=", "model.kernel=", "model.head=", "model.fc_width="],
-        ),
-        ("normexp train norm=", ["bn", "gn", "in", "ln", "none"]),
-        ("normexp train -m norm=bn,g", ["bn,gn"]),
-        ("normexp train norm=gn norm.g", ["norm.groups="]),
-        ("normexp train activation=s", ["sigmoid", "silu"]),
-        ("normexp train norm.position=", ["pre", "post"]),
-        ("normexp train norm.affine=", ["true", "false"]),
-        ("normexp train --cfg ", ["job", "hydra", "all"]),
-        ("normexp train --mul", ["--multirun"]),
-    ],
-)
-def test_completion_in_bash(line, offers):
-    assert complete(line) == offers
-
-
-def test_completion_of_a_path_in_bash():
-    Path("somewhere").mkdir()
-    assert complete("normexp train data_dir=some") == ["somewhere"]
-
-
-def test_completion_of_an_unknown_shell(capsys):
-    assert main(["completion", "bsh"]) == 2
-    assert "Did you mean bash?" in capsys.readouterr().err
 
 
 @needs_data
