@@ -1,85 +1,20 @@
 """Training: what is measured is right, the same seed gives the same run, and every end is told apart."""
 
 import dataclasses
-import json
 import math
 from itertools import pairwise
 
 import pytest
 import torch
-from rich.console import Console
 from torch import nn
 from torch.nn import functional as F
 
 from normexp.models.layer import named_layers
-from normexp.rundir import read_metrics, read_status
-from normexp.training import checkpoint
 from normexp.training.build import build
 from normexp.training.convergence import Point, convergence
 from normexp.training.evaluate import evaluate, evaluate_with_batch_statistics
-from normexp.training.run import run
-from normexp.training.trainer import Progress, fit
 from tests.conftest import compose
-
-QUIET = Console(quiet=True)
-SMALL = ["steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "probe.every=5"]
-
-
-def train(folder, *overrides):
-    config = compose(*SMALL, *overrides)
-    return run(config, parent=folder, name="run", diff={}, command=["normexp"], console=QUIET)
-
-
-def fit_and_record(*overrides, stop_after=None):
-    """A run's records, parts and outcome, without files."""
-    config = compose(*SMALL, *overrides)
-    parts, records = build(config), []
-    progress = Progress(parts.sizes.total_steps)
-    outcome = fit(
-        parts,
-        config,
-        progress,
-        log=records.append,
-        interrupted=lambda: stop_after is not None and progress.step >= stop_after,
-    )
-    return records, parts, outcome
-
-
-def timeless(directory):
-    """metrics.jsonl without what depends on the clock."""
-    return [
-        {tag: value for tag, value in entry.items() if "second" not in tag and not tag.startswith("speed/")}
-        for entry in read_metrics(directory)
-    ]
-
-
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        [],
-        ["seed=0", "dropout=0.3", "data.augment=[crop,flip]"],
-        ["model=resnet", "model.depth=8", "norm=gn", "optim=adamw", "schedule=onecycle"],
-        ["model=mlp", "norm=ln", "init=kaiming", "grad_clip=0.1", "threads=2"],
-    ],
-    ids=lambda overrides: " ".join(overrides) or "defaults",
-)
-def test_the_same_seed_gives_the_same_run_bit_for_bit(tmp_path, overrides):
-    one, two = (train(tmp_path / name, *overrides) for name in ("one", "two"))
-    assert timeless(one.directory) == timeless(two.directory)
-    weights = [checkpoint.load(result.directory / "checkpoint.pt")["model"] for result in (one, two)]
-    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-
-
-def test_seeds_differ_and_0_is_one_of_them(tmp_path):
-    zero, one = (timeless(train(tmp_path / seed, f"seed={seed}").directory) for seed in "01")
-    assert zero != one
-    assert zero == timeless(train(tmp_path / "default").directory)
-
-
-@pytest.mark.parametrize("probe", ["probe='off'", "probe.every=1"])
-def test_looking_does_not_disturb(tmp_path, probe):
-    results = [train(tmp_path / name, "dropout=0.2", *more) for name, more in (("a", []), ("b", [probe]))]
-    assert timeless(results[0].directory) == timeless(results[1].directory)
+from tests.training.short import SMALL, fit_and_record
 
 
 def test_each_metric_is_what_it_says():
@@ -166,20 +101,6 @@ def test_clipping_bounds_the_update():
     assert moved == pytest.approx(0.5, rel=1e-3)
 
 
-@pytest.mark.parametrize("overrides", [["lr=1e30", "norm=none"], ["lr=1e30"]])
-def test_divergence_is_a_result(tmp_path, overrides):
-    result = train(tmp_path, *overrides, "log_every=1")
-    status = read_status(result.directory)
-    assert status["state"] == result.state == "diverged"
-    assert "became" in status["error"]
-    assert "in step" in status["error"]
-    assert 0 < status["step"] < 12
-    last = read_metrics(result.directory)[-1]
-    assert last["step"] == status["step"]
-    assert last["nonfinite"].keys() & {"train/loss", "grad_norm/total"}
-    assert "test/accuracy" not in last
-
-
 def test_divergence_between_two_logs_is_dated_to_its_step():
     every, _, often = fit_and_record("lr=1e30", "norm=none", "log_every=1")
     _, _, seldom = fit_and_record("lr=1e30", "norm=none", "log_every=12")
@@ -200,82 +121,10 @@ def test_divergence_is_seen_before_the_next_log_and_after_the_last_update():
     assert (outcome.state, outcome.error) == ("diverged", "val/loss became nan after step 1")
 
 
-def test_a_network_that_can_not_be_built_is_a_failed_run(tmp_path, monkeypatch):
-    from normexp.training import run as module
-
-    def exhausted(config):
-        raise MemoryError("no memory for it")
-
-    monkeypatch.setattr(module, "build", exhausted)
-    status = read_status(train(tmp_path).directory)
-    assert (status["state"], status["error"]) == ("failed", "MemoryError: no memory for it")
-
-
 def test_an_interrupted_run_keeps_what_it_logged():
     records, _, outcome = fit_and_record(stop_after=9)
     assert outcome.state == "interrupted"
     assert [r.step for r in records] == [0, 1, 4, 5, 6, 8]
-
-
-def test_a_failure_leaves_its_traceback_and_the_metrics(tmp_path, monkeypatch):
-    from normexp.training import trainer
-
-    def broken(step, losses):
-        if step == 8:
-            raise RuntimeError("[bold]boom[/]")
-
-    monkeypatch.setattr(trainer, "_non_finite_loss", broken)
-    result = train(tmp_path)
-    status = read_status(result.directory)
-    assert (status["state"], status["error"], status["step"]) == ("failed", "RuntimeError: [bold]boom[/]", 8)
-    assert "Traceback" in (result.directory / "train.log").read_text()
-    assert read_metrics(result.directory)[-1]["step"] == 6
-
-
-def test_the_run_directory_is_whole(tmp_path):
-    result = train(tmp_path, "norm=gn")
-    names = {path.name for path in result.directory.iterdir()}
-    (events,) = (name for name in names if name.startswith("events.out.tfevents."))
-    assert names - {events} == {
-        "config.yaml",
-        "config_diff.yaml",
-        "environment.json",
-        "metrics.jsonl",
-        "checkpoint.pt",
-        "status.json",
-        "train.log",
-    }
-    status = read_status(result.directory)
-    assert list(status) == ["state", "step", "total_steps", "seconds", "metrics", "error", "pid", "host", "started"]
-    assert (status["state"], status["step"], status["total_steps"], status["error"]) == ("completed", 12, 12, None)
-    merged = {}
-    for entry in read_metrics(result.directory):
-        merged |= {tag: value for tag, value in entry.items() if tag not in ("step", "epoch", "seconds")}
-    assert status["metrics"] == merged
-    environment = json.loads((result.directory / "environment.json").read_text())
-    assert environment["packages"]["torch"] == torch.__version__
-    assert environment["device"] == "cpu"
-    import yaml
-
-    from normexp.config import read
-    from normexp.validate import CHOICES
-
-    stored = yaml.safe_load((result.directory / "config.yaml").read_text())
-    assert read(stored, CHOICES) == compose(*SMALL, "norm=gn")
-
-
-def test_a_checkpoint_holds_the_whole_state(tmp_path):
-    result = train(tmp_path, "dropout=0.1", "data.augment=[crop]")
-    state = checkpoint.load(result.directory / "checkpoint.pt")
-    assert state["step"] == 12
-    assert set(state["generators"]) == {"torch", "order", "augment"}
-    parts = build(compose(*SMALL, "dropout=0.1", "data.augment=[crop]"))
-    parts.model.load_state_dict(state["model"])
-    parts.optimizer.load_state_dict(state["optimizer"])
-    assert evaluate(parts.model, parts.data.test)[1] == result.metrics["test/accuracy"]
-    with pytest.raises(Exception, match="weights_only"):
-        torch.save(Console, tmp_path / "evil.pt")
-        checkpoint.load(tmp_path / "evil.pt")
 
 
 def test_batch_statistics_change_nothing_and_are_those_of_the_batch():
@@ -332,12 +181,6 @@ def test_optimizers_are_torchs_with_the_configs_numbers(optim):
         assert (group["momentum"], group["nesterov"]) == (fields["momentum"], fields["nesterov"])
     else:
         assert group["betas"] == (fields["beta1"], fields["beta2"])
-
-
-def test_the_defaults_learn(tmp_path):
-    config = compose()
-    result = run(config, parent=tmp_path, name="run", diff={}, command=[], console=QUIET)
-    assert result.metrics["test/accuracy"] > 0.97
 
 
 def test_threads():
