@@ -66,9 +66,14 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
+    """Beside these, each probe has a switch of its own name (normexp/probes)."""
+
     name: str
     every: int | None = number(least=1)
+    layers: tuple[str, ...]
     samples: int = number(least=64)
+    landscape_every: int | None = number(least=1)
+    landscape_steps: tuple[int, ...] = number(least=1)
 
 
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]

@@ -37,6 +37,19 @@ def default_choice(group: str) -> str | None:
     return next((entry[group] for entry in root()["defaults"] if isinstance(entry, dict) and group in entry), None)
 
 
+def choice(group: str, name: str) -> dict[str, Any]:
+    """The keys of a shipped choice, with those of the choices that it takes over (`defaults: [other]`); empty for another's."""
+    from omegaconf import OmegaConf
+
+    path = folder() / group / f"{name}.yaml"
+    own = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    assert isinstance(own, dict)
+    taken: dict[str, Any] = {}
+    for other in own.pop("defaults", []):
+        taken |= choice(group, other)
+    return {str(key): value for key, value in {**taken, **own}.items()}
+
+
 def differences(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a whole config (as nested mappings) differs from the defaults.
 
@@ -51,9 +64,7 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in config.items():
         if key in GROUPS:
-            path = folder() / key / f"{value['name']}.yaml"
-            defaults = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-            assert isinstance(defaults, dict)
+            defaults = choice(key, value["name"])
             changed = {k: v for k, v in value.items() if k not in defaults or _plain(v) != defaults[k]}
             if value["name"] != default_choice(key):
                 changed = {"name": value["name"], **changed}

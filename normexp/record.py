@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,6 +35,17 @@ class Record:
     seconds: float
     scalars: Mapping[str, float | None]
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """How scalars are shown together: a line for each tag that one of the patterns (regular expressions) matches, or, with
+    bands, a line within a band for each (value, lower, upper)."""
+
+    page: str
+    title: str
+    lines: Sequence[str] = ()
+    bands: Sequence[tuple[str, str, str]] = ()
 
 
 class Sink(Protocol):

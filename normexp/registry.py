@@ -17,10 +17,19 @@ def collect(
     names is ever imported.
     """
     found: dict[str, T] = {}
-    for module in pkgutil.iter_modules(path):
-        if module.name not in helpers:
-            entry = importlib.import_module(f"{package}.{module.name}").ENTRY
-            assert isinstance(entry, kind), f"{package}.{module.name}.ENTRY must be a {kind.__name__}"
-            found[entry.name] = entry  # type: ignore[attr-defined]
+    for module in names(path, helpers=helpers):
+        entry = importlib.import_module(f"{package}.{module}").ENTRY
+        assert isinstance(entry, kind), f"{package}.{module}.ENTRY must be a {kind.__name__}"
+        found[entry.name] = entry  # type: ignore[attr-defined]
+    return {name: found[name] for name in _arranged(found, order)}
+
+
+def names(path: Iterable[str], *, helpers: Iterable[str] = (), order: Iterable[str] = ()) -> list[str]:
+    """The modules of a package, its helpers left out, without importing them."""
+    return _arranged([module.name for module in pkgutil.iter_modules(path) if module.name not in helpers], order)
+
+
+def _arranged(found: Iterable[str], order: Iterable[str]) -> list[str]:
+    found = set(found)
     first = [name for name in order if name in found]
-    return {name: found[name] for name in [*first, *sorted(found.keys() - set(first))]}
+    return [*first, *sorted(found - set(first))]

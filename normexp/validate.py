@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from normexp import config as schema
 from normexp import rundir
-from normexp.config import Config, ConfigError, ProbeConfig
+from normexp.config import Config, ConfigError, nearest, show
 from normexp.data import DATA
 from normexp.data.sizes import sizes
 from normexp.models import MODELS, LayerPlan, layers
 from normexp.models.init import INITS
 from normexp.norms import NORMS
+from normexp.probes import Switches
 from normexp.training.optimizers import OPTIMIZERS, SGD
 from normexp.training.schedules import SCHEDULES
 
@@ -24,7 +26,7 @@ CHOICES: dict[str, dict[str, type]] = {
     "data": {name: entry.config for name, entry in DATA.items()},
     "optim": {name: cls for name, (cls, _) in OPTIMIZERS.items()},
     "schedule": {name: cls for name, (cls, _) in SCHEDULES.items()},
-    "probe": {"default": ProbeConfig, "off": ProbeConfig},
+    "probe": dict.fromkeys(("default", "off", "full", "landscape"), Switches),
 }
 """For each group of the config, the dataclass of each choice."""
 
@@ -47,8 +49,16 @@ def validate(tree: Mapping[str, Any]) -> Config:
             "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them."
         )
     _check_sizes(config)
-    for plan in layers(config):
+    plans = layers(config)
+    for plan in plans:
         _check_norm(plan, config)
+    names = [plan.name for plan in plans]
+    for pattern in config.probe.layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(
+                f"probe.layers: no layer of model={config.model.name} is called {show(pattern)}; "
+                f"they are {', '.join(names)}.{nearest(pattern, names)}"
+            )
     return config
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -46,10 +45,11 @@ def train_help(arguments: Arguments) -> None:
     for group in GROUPS:
         name = chosen.get(group, configs.default_choice(group))
         path = configs.folder() / group / f"{name}.yaml"
-        rows = [(f"{group}.{key}={value}", comment) for key, value, comment in _keys(path) if key != "name"]
+        rows = [(f"{group}.{key}={value}", comment) for key, (value, comment) in _keys(path).items() if key != "name"]
         if rows:
             _table(console, f"Keys of {group}={name}", rows)
-    rows = [(f"{key}={value}", comment) for key, value, comment in _keys(configs.folder() / "train.yaml")]
+    root = _keys(configs.folder() / "train.yaml")
+    rows = [(f"{key}={value}", comment) for key, (value, comment) in root.items()]
     _table(console, "Keys of every run", rows)
     flags = [
         ("-m, --multirun", "one run for each combination of values with commas: -m norm=bn,ln lr=0.1,1"),
@@ -70,16 +70,22 @@ def _groups() -> list[tuple[str, str]]:
     return rows
 
 
-def _keys(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Key, default and comment of each line `key: value  # comment` at the top of a yaml file."""
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            match = LINE.match(line)
-            if match and match["value"]:
-                value = re.sub(
-                    r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"]
-                )  # what holds unless the variable is set
-                yield match["key"], value, match["comment"] or ""
+def _keys(path: Path) -> dict[str, tuple[str, str]]:
+    """Default and comment of each line `key: value  # comment` at the top of a yaml file.
+
+    A line `defaults: [other]` stands for the keys of the file beside it that it names.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        match = LINE.match(line)
+        if match and match["key"] == "defaults":
+            for other in re.findall(r"\w+", match["value"]):
+                found |= _keys(path.with_name(f"{other}.yaml"))
+        elif match and match["value"]:
+            # What holds unless the variable is set.
+            value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])
+            found[match["key"]] = value, match["comment"] or ""
+    return found
 
 
 def _table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

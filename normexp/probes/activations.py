@@ -1,52 +1,59 @@
-"""What enters and what leaves each activation, as histograms of a sample of its values."""
+"""The distribution of what enters and what leaves each activation, and of what leaves each norm.
+
+Ioffe and Szegedy 2015, figure 1b and c, shows the 15th, 50th and 85th percentile of what enters a sigmoid, over training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Any
+from normexp.probes.base import Findings, Probe
+from normexp.probes.look import Look
+from normexp.record import Chart
 
-from torch import Tensor, nn
+PAGES = {
+    "activation_in": "What enters the activations: median, 15th to 85th percentile",
+    "activation_out": "What leaves the activations: median, 15th to 85th percentile",
+    "norm_out": "What leaves the norms: median, 15th to 85th percentile",
+}
+SHOWN = (1, 15, 50, 85, 99)
 
-from normexp.probes.histogram import Sampler, histograms
-from normexp.record import Histogram
 
-
-class ActivationLook:
-    """A context in which one forward pass is watched; its hooks are gone when it ends.
-
-    activations: the modules to watch, by the name of their layer.
+class Activations(Probe):
+    """activation_in/LAYER, activation_out/LAYER, norm_out/LAYER: a histogram of a sample of the values; below these names
+    mean, std, skew, kurtosis (in excess of a Gaussian's), p1, p15, p50, p85, p99, and nonfinite, the number of sampled values
+    that are not finite, where there are any. What leaves a norm is left out where it is what enters the activation.
     """
 
-    def __init__(self, activations: Mapping[str, nn.Module], sampler: Sampler) -> None:
-        self._activations, self._sampler = activations, sampler
-        self._samples: dict[str, Tensor] = {}
-        self._handles: list[Any] = []
+    def before(self, look: Look) -> None:
+        for name, layer in self.layers.items():
+            if layer.activation is not None:
+                look.watch_input(f"activation_in/{name}", layer.activation)
+                look.watch_output(f"activation_out/{name}", layer.activation)
+            if layer.norm is not None and not layer.norm_is_input:
+                look.watch_output(f"norm_out/{name}", layer.norm)
 
-    def __enter__(self) -> ActivationLook:
-        for name, module in self._activations.items():
-            self._handles.append(module.register_forward_hook(self._hook(name)))
-        return self
+    def report(self, look: Look) -> Findings:
+        shown = {tag: d for tag, d in look.distributions.items() if tag.partition("/")[0] in PAGES}
+        scalars: dict[str, float | None] = {}
+        for tag, found in shown.items():
+            scalars |= {
+                f"{tag}/mean": found.mean,
+                f"{tag}/std": found.std,
+                f"{tag}/skew": found.skew,
+                f"{tag}/kurtosis": found.kurtosis,
+                **{f"{tag}/p{p}": found.percentiles[p] for p in SHOWN},
+            }
+            if found.nonfinite:
+                scalars[f"{tag}/nonfinite"] = found.nonfinite
+        return Findings(scalars, {tag: found.histogram for tag, found in shown.items()})
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _hook(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self._samples[f"activation/{name}/in"] = self._sampler(inputs[0])
-            self._samples[f"activation/{name}/out"] = self._sampler(output)
-
-        return hook
-
-    def histograms(self) -> dict[str, Histogram]:
-        """By tag: activation/<layer>/in and activation/<layer>/out."""
-        return dict(zip(self._samples, histograms(list(self._samples.values())), strict=True)) if self._samples else {}
+    def charts(self) -> list[Chart]:
+        sides = {
+            "activation_in": [name for name, layer in self.layers.items() if layer.activation],
+            "activation_out": [name for name, layer in self.layers.items() if layer.activation],
+            "norm_out": [name for name, layer in self.layers.items() if layer.norm and not layer.norm_is_input],
+        }
+        bands = {(s, n): (f"{s}/{n}/p50", f"{s}/{n}/p15", f"{s}/{n}/p85") for s, names in sides.items() for n in names}
+        return [Chart(PAGES[side], name, bands=[band]) for (side, name), band in bands.items()]
 
 
-def find_activations(layers: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """The activation of each layer that has one."""
-    found = {name: getattr(layer, "activation", None) for name, layer in layers.items()}
-    return {name: module for name, module in found.items() if isinstance(module, nn.Module)}
+ENTRY = Activations

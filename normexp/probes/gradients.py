@@ -1,20 +1,27 @@
-"""The norm of the loss's gradient with regard to each layer's parameters."""
+"""The size of gradients: of each layer's parameters, and of what flows back through the network."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
+
+from normexp.probes.base import Findings, Probe, weights_of
+from normexp.probes.look import Look
+from normexp.record import Chart
 
 
 class GradientNorms:
     """grad_norm/<layer>: the Euclidean norm of the gradient of all parameters of a layer (weight, bias, gamma, beta);
     grad_norm/total: of all parameters of the network, so that total^2 is the sum of the layers' squares.
 
-    Two steps, so that the device is asked once: `on_device` right after the backward pass, `by_layer` for what was fetched.
+    Not a probe: these are logged with the loss. Two steps, so that the device is asked once: `on_device` right after the
+    backward pass, `by_layer` for what was fetched.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
@@ -32,3 +39,60 @@ class GradientNorms:
         values = iter(norms)
         layers = {f"grad_norm/{name}": math.hypot(*islice(values, size)) for name, size in self._sizes.items()}
         return {"grad_norm/total": math.hypot(*norms), **layers}
+
+
+class Gradients(Probe):
+    """grad_flow/LAYER: the Euclidean norm of the gradient of the batch's mean loss with regard to what the layer hands on.
+    grad_weight/LAYER: with regard to its weight. grad_growth/flow, grad_growth/weight: by how much the logarithm of these
+    grows a layer on the way back, as the slope of a least-squares line: above 0 gradients explode, below 0 they vanish.
+    """
+
+    def before(self, look: Look) -> None:
+        for name, layer in self.layers.items():
+            look.hook(layer.layer.register_forward_hook(partial(_watch_gradient, look, f"grad_flow/{name}")))
+
+    def gradients(self, look: Look) -> None:
+        weights = {f"grad_weight/{name}": weight.grad for name, weight in weights_of(self.layers).items()}
+        there = {tag: gradient for tag, gradient in weights.items() if gradient is not None}
+        if there:
+            for tag, norm in zip(there, torch._foreach_norm(list(there.values()), 2, dtype=torch.float64), strict=True):
+                look.keep(tag, norm)
+
+    def report(self, look: Look) -> Findings:
+        growth = {}
+        for kind in ("flow", "weight"):
+            tags = [f"grad_{kind}/{name}" for name in self.layers]
+            growth[f"grad_growth/{kind}"] = growth_a_layer([look.numbers[tag] for tag in tags if tag in look.numbers])
+        return Findings(growth)
+
+    def charts(self) -> list[Chart]:
+        titles = {
+            "grad_flow": "gradient that flows back through each layer",
+            "grad_weight": "gradient of the weights",
+            "grad_growth": "growth of the gradient a layer on the way back (log)",
+        }
+        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
+
+
+def _watch_gradient(look: Look, tag: str, _: nn.Module, inputs: object, output: object) -> None:
+    """A forward hook. The hook on the output's gradient goes with the graph of this pass."""
+
+    def keep(gradient: Tensor) -> None:
+        norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+        before = look.kept(tag)  # of a layer that is used more than once
+        look.keep(tag, norm if before is None else torch.hypot(before, norm))
+
+    if isinstance(output, Tensor) and output.requires_grad:
+        output.register_hook(keep)
+
+
+def growth_a_layer(norms: Sequence[float]) -> float | None:
+    """Slope of log(norm) over the layers, counted from the last to the first. None without two norms above 0."""
+    points = [(-depth, math.log(norm)) for depth, norm in enumerate(norms) if 0 < norm < math.inf]
+    if len(points) < 2:
+        return None
+    slope, _ = statistics.linear_regression(*zip(*points, strict=True))
+    return slope
+
+
+ENTRY = Gradients

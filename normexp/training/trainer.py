@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from normexp.config import Config
 from normexp.models.layer import named_layers
 from normexp.norms import NORMS
-from normexp.probes.activations import ActivationLook, find_activations
+from normexp.probes.base import Findings
 from normexp.probes.gradients import GradientNorms
-from normexp.probes.histogram import Sampler
+from normexp.probes.look import Probes, Step
 from normexp.record import Histogram, Record
 from normexp.training.build import Parts
 from normexp.training.convergence import Point, convergence
@@ -58,12 +58,14 @@ def fit(
     eval_every = config.eval_every or epoch_steps
     parameters, layers = list(model.parameters()), named_layers(model)
     gradient_norms = GradientNorms(layers)
-    activations, sampler = find_activations(layers), Sampler(config.probe.samples)
+    probes = Probes(layers, config.probe)
     clock, window, points = Stopwatch(parts.device), Window(), list[Point]()
 
-    def report(step: int, scalars: dict[str, float | None], histograms: dict[str, Histogram]) -> None:
+    def report(
+        step: int, scalars: Mapping[str, float | None], histograms: Mapping[str, Histogram] | None = None
+    ) -> None:
         progress.scalars.update(scalars)
-        log(Record(step, step / epoch_steps, clock.seconds(), scalars, histograms))
+        log(Record(step, step / epoch_steps, clock.seconds(), scalars, histograms or {}))
 
     def validate(step: int) -> dict[str, float | None]:
         with clock.paused():
@@ -74,19 +76,16 @@ def fit(
         return scalars
 
     model.train()
-    report(0, validate(0), {})
+    start = validate(0)
     for step, index in enumerate(_order(parts, config.batch_size), start=1):
-        if interrupted():
-            return Outcome("interrupted")
         logs = step == 1 or step % config.log_every == 0 or step == total
         evaluates = step % eval_every == 0 or step == total
-        looks = config.probe.every is not None and (step == 1 or step % config.probe.every == 0 or step == total)
 
         lr = config.lr * lr_factor(config.schedule, step - 1, total)
         for group in optimizer.param_groups:
             group["lr"] = lr
         inputs, labels = data.train.batch(index, parts.augment)
-        look = ActivationLook(activations, sampler) if looks else None
+        look = probes.look(Step(step, total, model, inputs, labels, lr))
         with look or nullcontext():
             logits = model(inputs)
         loss = F.cross_entropy(logits, labels)
@@ -94,9 +93,13 @@ def fit(
             parameter.grad = None
         loss.backward()
         norms = gradient_norms.on_device() if logs else None  # before clipping
+        if look:
+            look.gradients()
         if config.grad_clip is not None:
             torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
         optimizer.step()
+        if look:
+            look.updated()
         window.add(loss.detach(), logits.detach(), labels)
         progress.step = step
 
@@ -125,12 +128,18 @@ def fit(
             error = _non_finite_evaluation(step, scalars)
         if error is not None or step == total:
             scalars |= convergence(points)
-        if scalars or look:
-            report(step, scalars, look.histograms() if look else {})
+        found = look.findings() if look else Findings()
+        if step == 1:  # its look was at the weights before any update
+            report(0, {**start, **found.scalars}, found.histograms)
+            found = Findings()
+        if scalars or found.scalars:
+            report(step, {**scalars, **found.scalars}, found.histograms)
         if error is not None:
             return Outcome("diverged", error)
         if step == total:
             break
+        if interrupted():
+            return Outcome("interrupted")
     return Outcome("completed")
 
 

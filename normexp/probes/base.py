@@ -1,0 +1,94 @@
+"""What a probe is: something that is measured inside the network, on the steps that are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from normexp.config import ProbeConfig
+from normexp.record import Chart, Histogram
+
+if TYPE_CHECKING:
+    from normexp.probes.look import Look
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A layer that is looked at, and its parts; None for those that it doesn't have.
+
+    norm_is_input: whether the norm's output is what enters the activation, so that it need not be shown twice.
+    """
+
+    layer: nn.Module
+    weight: nn.Module | None
+    norm: nn.Module | None
+    activation: nn.Module | None
+    norm_is_input: bool
+
+
+def watch(layers: Mapping[str, nn.Module], patterns: Sequence[str]) -> dict[str, Watched]:
+    """The layers whose names match one of the patterns (`conv*`, `block?.out`), in their order."""
+    return {name: _watched(layer) for name, layer in layers.items() if any(fnmatchcase(name, p) for p in patterns)}
+
+
+def weights_of(layers: Mapping[str, Watched]) -> dict[str, nn.Parameter]:
+    """The weight, without the bias, of each layer's linear map or convolution."""
+    found = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
+    return {name: weight for name, weight in found.items() if isinstance(weight, nn.Parameter)}
+
+
+def _watched(layer: nn.Module) -> Watched:
+    parts = dict(layer.named_children())
+    names = list(parts)
+    follows = "norm" in parts and names[names.index("norm") + 1 :][:1] == ["activation"]
+    return Watched(layer, parts.get("weight"), parts.get("norm"), parts.get("activation"), follows)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Numbers and histograms by their tags. None: not defined here."""
+
+    scalars: Mapping[str, float | None] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
+
+
+class Probe:
+    """The base of all probes: one object for a run, whose methods a look calls in the order in which they stand here.
+
+    `before`, `gradients` and `updated` may leave tensors with the look (`look.keep`, `look.sample`), which fetches all of
+    them at once; only `report` sees numbers. A probe changes nothing that training depends on: no weights, no buffers, and
+    none of torch's random generators.
+    """
+
+    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
+        self.layers, self.config = layers, config
+
+    def due(self, step: int, total: int) -> bool:
+        """Whether to take part in the look at a step, from 1 to the last."""
+        return due(step, total, self.config.every)
+
+    def before(self, look: Look) -> None:
+        """Before the forward pass: hooks on modules, by `look.hook`, which takes them away behind it."""
+
+    def gradients(self, look: Look) -> None:
+        """Behind the backward pass, before clipping: parameters have their gradients."""
+
+    def updated(self, look: Look) -> None:
+        """Behind the update."""
+
+    def report(self, look: Look) -> Findings:
+        """What was found beside the tensors that were kept under their own tags."""
+        return Findings()
+
+    def charts(self) -> list[Chart]:
+        """Pictures of several of the probe's scalars at once, where that is how one looks at them."""
+        return []
+
+
+def due(step: int, total: int, every: int | None) -> bool:
+    """In the first step, the last, and every so many between; never, where `every` is None."""
+    return every is not None and (step == 1 or step % every == 0 or step == total)

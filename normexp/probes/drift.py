@@ -1,0 +1,59 @@
+"""How far the middle of what enters each activation has moved, in units of its width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from normexp.config import ProbeConfig
+from normexp.probes.base import Findings, Probe, Watched
+from normexp.probes.look import Look
+from normexp.record import Chart
+
+Middle = tuple[float, float]
+"""Median and interquartile range."""
+
+
+class Drift(Probe):
+    """drift/LAYER: |median - median at step 0| / interquartile range at step 0, of what enters the activation.
+    drift_last/LAYER: the same against the look before. Not defined where the range was 0.
+    """
+
+    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
+        super().__init__(layers, config)
+        self._first: dict[str, Middle] = {}
+        self._last: dict[str, Middle] = {}
+
+    def before(self, look: Look) -> None:
+        for name, layer in self.layers.items():
+            if layer.activation is not None:
+                look.watch_input(f"activation_in/{name}", layer.activation)
+
+    def report(self, look: Look) -> Findings:
+        scalars: dict[str, float | None] = {}
+        for name in self.layers:
+            found = look.distributions.get(f"activation_in/{name}")
+            if found is None:
+                continue
+            low, median, high = (found.percentiles[p] for p in (25, 50, 75))
+            if low is None or median is None or high is None:  # nothing finite is left
+                continue
+            if look.step.number == 1:
+                self._first[name] = (median, high - low)
+            if name in self._first:
+                scalars[f"drift/{name}"] = _moved(median, self._first[name])
+            if name in self._last:
+                scalars[f"drift_last/{name}"] = _moved(median, self._last[name])
+            self._last[name] = (median, high - low)
+        return Findings(scalars)
+
+    def charts(self) -> list[Chart]:
+        title = "drift of the median since step 0, in interquartile ranges"
+        return [Chart("Whole network", title, lines=["drift/.*"])]
+
+
+def _moved(median: float, reference: Middle) -> float | None:
+    was, width = reference
+    return abs(median - was) / width if width > 0 else None
+
+
+ENTRY = Drift

@@ -1,0 +1,145 @@
+"""The loss around the weights, as Santurkar et al. 2018, "How Does Batch Normalization Help Optimization?", measure it.
+
+All of it is done with copies of the weights, with the batch of the step and the same dropout each time: training goes on as if
+nobody had looked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from normexp.config import ProbeConfig
+from normexp.models.layer import named_layers
+from normexp.probes.base import Probe, Watched, due
+from normexp.probes.look import Look, Step
+from normexp.record import Chart
+
+STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
+"""How far to go along the gradient, in learning rates: the paper's range, [1/2, 4]."""
+
+Weights = dict[str, Tensor]
+
+
+class Landscape(Probe):
+    """Along the gradient g of the batch's loss L at the weights w before the update, at w - s g for s in [0.5, 4] lr:
+
+    landscape/loss_min, loss_max, loss_range: the least and the greatest loss on the way, and their difference (figure 4a).
+    landscape/gradient_change: the greatest |g(w - s g) - g|, and gradient_change_min the least (figure 4b).
+    landscape/effective_beta: the greatest |g(w - s g) - g| / |s g|, the effective smoothness (figure 4c).
+
+    For each layer but the first, the internal covariate shift of definition 2.1: the gradient of the layer's parameters
+    before, and after all layers in front of it have been updated as the optimizer did in this step.
+    shift_cosine/LAYER: cosine of the angle between the two. shift_distance/LAYER: their Euclidean distance.
+    """
+
+    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
+        super().__init__(layers, config)
+        self._here: Surroundings | None = None
+
+    def due(self, step: int, total: int) -> bool:
+        return due(step, total, self.config.landscape_every) or step in self.config.landscape_steps
+
+    def before(self, look: Look) -> None:
+        self._here = Surroundings(look.step)
+
+    def updated(self, look: Look) -> None:
+        assert self._here is not None
+        here, self._here = self._here, None  # no memory between looks
+        _, gradient = here(here.weights)
+        along = along_gradient(here, gradient, look.step.lr)
+        for tag, value in along.items():
+            look.keep(f"landscape/{tag}", value)
+        for name, (cosine, distance) in covariate_shift(here, gradient, look.step.model).items():
+            if name in self.layers:
+                look.keep(f"shift_cosine/{name}", cosine)
+                look.keep(f"shift_distance/{name}", distance)
+
+    def charts(self) -> list[Chart]:
+        tags = ("loss_min", "loss_max")
+        return [
+            Chart("Landscape", "loss along the gradient", lines=[f"landscape/{tag}$" for tag in tags]),
+            Chart("Landscape", "change of the gradient", lines=["landscape/gradient_change"]),
+            Chart("Landscape", "effective beta", lines=["landscape/effective_beta"]),
+            Chart("Landscape", "covariate shift: cosine of a layer's gradients", lines=["shift_cosine/.*"]),
+            Chart("Landscape", "covariate shift: distance of a layer's gradients", lines=["shift_distance/.*"]),
+        ]
+
+
+class Surroundings:
+    """The loss of a step's batch, and its gradient, as a function of the weights; made right before the forward pass."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self.weights: Weights = {name: p.detach().clone() for name, p in step.model.named_parameters()}
+        self._trained = [name for name, p in step.model.named_parameters() if p.requires_grad]
+        self._devices = [step.inputs.device] if step.inputs.is_cuda else []
+        self._cpu = torch.get_rng_state()
+        self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
+
+    def __call__(self, weights: Weights) -> tuple[Tensor, Weights]:
+        """Loss, and its gradient with regard to the parameters that are trained; each time with the step's own dropout."""
+        model, leaves = self._step.model, {name: weights[name].detach().requires_grad_() for name in self._trained}
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}  # batch norm changes its own
+        with torch.random.fork_rng(self._devices):
+            torch.set_rng_state(self._cpu)
+            for device, state in zip(self._devices, self._cuda, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            logits = torch.func.functional_call(model, {**weights, **buffers, **leaves}, (self._step.inputs,))
+        loss = F.cross_entropy(logits, self._step.labels)
+        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        return loss.detach(), dict(zip(leaves, gradients, strict=True))
+
+
+def along_gradient(here: Surroundings, gradient: Weights, lr: float) -> dict[str, Tensor]:
+    """The tags below landscape/, as tensors without dimensions."""
+    losses, changes = [], []
+    for step in STEPS:
+        moved = here.weights | {n: here.weights[n] - step * lr * g for n, g in gradient.items()}
+        loss, there = here(moved)
+        losses.append(loss.double())
+        changes.append(distance(there, gradient))
+    size = distance(gradient, {name: torch.zeros_like(g) for name, g in gradient.items()})
+    loss, change = torch.stack(losses), torch.stack(changes)
+    moves = torch.tensor(STEPS, dtype=torch.float64, device=loss.device) * lr * size
+    return {
+        "loss_min": loss.amin(),
+        "loss_max": loss.amax(),
+        "loss_range": loss.amax() - loss.amin(),
+        "gradient_change": change.amax(),
+        "gradient_change_min": change.amin(),
+        "effective_beta": (change / moves).amax(),
+    }
+
+
+def covariate_shift(here: Surroundings, gradient: Weights, model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
+    """Cosine and distance of each layer's gradients, by its name; the first layer, in front of which nothing moves, has none.
+
+    model: with its weights after the update.
+    """
+    names = {id(p): name for name, p in model.named_parameters()}
+    after = {name: p.detach() for name, p in model.named_parameters()}
+    mixed, found = dict(here.weights), {}
+    for i, (layer, module) in enumerate(named_layers(model).items()):
+        own = [names[id(p)] for p in module.parameters() if names[id(p)] in gradient]
+        if i > 0 and own:
+            _, shifted = here(mixed)
+            old, new = (torch.cat([g[name].flatten() for name in own]).double() for g in (gradient, shifted))
+            cosine = (old @ new) / (torch.linalg.vector_norm(old) * torch.linalg.vector_norm(new))
+            found[layer] = cosine, torch.linalg.vector_norm(new - old)
+        mixed |= {name: after[name] for name in own}
+    return found
+
+
+def distance(one: Weights, two: Weights) -> Tensor:
+    """Euclidean, of all parameters at once."""
+    changes = torch._foreach_sub(list(one.values()), [two[name] for name in one])
+    norms = torch._foreach_norm(changes, 2, dtype=torch.float64)
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total
+
+
+ENTRY = Landscape

@@ -1,0 +1,156 @@
+"""One step that is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from normexp.config import ProbeConfig
+from normexp.probes import PROBES, load
+from normexp.probes.base import Findings, Probe, watch
+from normexp.probes.distribution import Distribution, Distributions, Floats
+from normexp.probes.sampler import Sampler
+from normexp.record import Chart, Histogram
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step works on. number: from 1 to total. lr: of its update."""
+
+    number: int
+    total: int
+    model: nn.Module
+    inputs: Tensor
+    labels: Tensor
+    lr: float
+
+
+class Removable(Protocol):
+    def remove(self) -> None: ...
+
+
+class Look:
+    """A context around the step's forward pass; the hooks are gone when it ends.
+
+    What hooks and probes leave with it stays on the device until `findings` fetches it, all at once.
+    """
+
+    def __init__(self, step: Step, probes: Sequence[Probe], sampler: Sampler, describe: Distributions) -> None:
+        self.step = step
+        self._probes, self._sampler, self._describe = probes, sampler, describe
+        self._hooks: list[Removable] = []
+        self._asked: set[str] = set()
+        self._numbers: dict[str, Tensor] = {}
+        self._arrays: dict[str, list[Tensor]] = {}
+
+    def __enter__(self) -> Look:
+        for probe in self._probes:
+            probe.before(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def hook(self, handle: Removable) -> None:
+        """A hook to take away when the forward pass is over."""
+        self._hooks.append(handle)
+
+    def watch_input(self, tag: str, module: nn.Module) -> None:
+        """Sample what enters a module in this pass, each time that it is used."""
+        if tag not in self._asked:  # probes may ask for the same
+            self._asked.add(tag)
+            # In front of the module, which may work in place.
+            self.hook(module.register_forward_pre_hook(lambda _, args: self.sample(tag, args[0])))
+
+    def watch_output(self, tag: str, module: nn.Module) -> None:
+        """Sample what leaves a module in this pass, each time that it is used."""
+        if tag not in self._asked:
+            self._asked.add(tag)
+            self.hook(module.register_forward_hook(lambda _, args, output: self.sample(tag, output)))
+
+    def sample(self, tag: str, values: Tensor) -> None:
+        """Add a sample of the values, (B, C, ...), to those of a tag, as an array (n, C)."""
+        self.keep_array(tag, self._sampler(values))
+
+    def keep_array(self, tag: str, values: Tensor) -> None:
+        """Add the rows of an array, on the device, to those of a tag; of a copy, where training may change it."""
+        self._arrays.setdefault(tag, []).append(values)
+
+    def keep(self, tag: str, value: Tensor) -> None:
+        """Report a number, on the device, under a tag; one that begins with `_` is for the probe's own report alone."""
+        self._numbers[tag] = value
+
+    def kept(self, tag: str) -> Tensor | None:
+        """What was kept under a tag, if anything."""
+        return self._numbers.get(tag)
+
+    def gradients(self) -> None:
+        for probe in self._probes:
+            probe.gradients(self)
+
+    def updated(self) -> None:
+        for probe in self._probes:
+            probe.updated(self)
+
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """What was kept, by tag."""
+        if not self._numbers:
+            return {}
+        return dict(zip(self._numbers, torch.stack([n.double() for n in self._numbers.values()]).tolist(), strict=True))
+
+    @cached_property
+    def arrays(self) -> dict[str, Floats]:
+        """The arrays that were kept, and the samples, by tag."""
+        parts = [part for parts in self._arrays.values() for part in parts]
+        if not parts:
+            return {}
+        fetched = torch.cat([part.flatten() for part in parts]).cpu().numpy()
+        flat = iter(np.split(fetched, np.cumsum([part.numel() for part in parts])[:-1]))
+        return {
+            tag: np.concatenate([next(flat).reshape(part.shape) for part in parts])
+            for tag, parts in self._arrays.items()
+        }
+
+    @cached_property
+    def distributions(self) -> dict[str, Distribution]:
+        """Of all arrays but those whose tag begins with `_`."""
+        return self._describe({tag: values for tag, values in self.arrays.items() if not tag.startswith("_")})
+
+    def findings(self) -> Findings:
+        """All that the probes found."""
+        scalars: dict[str, float | None] = {t: value for t, value in self.numbers.items() if not t.startswith("_")}
+        histograms: dict[str, Histogram] = {}
+        for probe in self._probes:
+            found = probe.report(self)
+            scalars |= found.scalars
+            histograms |= found.histograms
+        return Findings(scalars, histograms)
+
+
+class Probes:
+    """The probes that a config has switched on, over a network's layers."""
+
+    def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig) -> None:
+        watched = watch(layers, config.layers)
+        kinds = [load(name) for name in PROBES if getattr(config, name)]
+        self._probes = [kind(watched, config) for kind in kinds]
+        self._sampler, self._describe = Sampler(config.samples), Distributions()
+
+    def look(self, step: Step) -> Look | None:
+        """The look at a step; None where no probe is due."""
+        probes = [probe for probe in self._probes if probe.due(step.number, step.total)]
+        return Look(step, probes, self._sampler, self._describe) if probes else None
+
+    def charts(self) -> list[Chart]:
+        return [chart for probe in self._probes for chart in probe.charts()]

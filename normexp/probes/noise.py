@@ -1,0 +1,61 @@
+"""How noisy the gradient of a batch is: McCandlish et al. 2018, "An Empirical Model of Large-Batch Training", section 2.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from normexp.config import ProbeConfig
+from normexp.probes.base import Findings, Probe, Watched, weights_of
+from normexp.probes.look import Look
+from normexp.record import Chart
+
+
+class Noise(Probe):
+    """noise_scale/LAYER, noise_scale/total: the simple noise scale tr(S)/|G|^2 in samples (equation 2.9): the batch size at
+    which a batch's gradient has as much noise as signal. G is the gradient of the weight, S its covariance between samples.
+
+    From the gradients g, h of two steps that follow one another, which see nearly the same weights and batches that have
+    nothing in common: |g - h|^2 has the expectation 2 tr(S)/B, and g.h that of |G|^2. A single pair says little; look
+    at the course. Not defined where g.h is not above 0, nor at step 0, before which there is none.
+    """
+
+    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
+        super().__init__(layers, config)
+        self._step = 0
+        self._last: dict[str, Tensor] = {}
+
+    def due(self, step: int, total: int) -> bool:
+        """Also in the step before a look."""
+        return super().due(step, total) or (step < total and super().due(step + 1, total))
+
+    def gradients(self, look: Look) -> None:
+        now = {name: w.grad for name, w in weights_of(self.layers).items() if w.grad is not None}
+        step = look.step.number
+        if step == self._step + 1 and super().due(step, look.step.total):
+            batch_size = len(look.step.inputs)
+            pairs = {name: (g.double(), self._last[name].double()) for name, g in now.items() if name in self._last}
+            noise = {name: (g - h).square().sum() * (batch_size / 2) for name, (g, h) in pairs.items()}
+            signal = {name: (g * h).sum() for name, (g, h) in pairs.items()}
+            if pairs:
+                noise["total"], signal["total"] = (torch.stack([*of.values()]).sum() for of in (noise, signal))
+            for kind, of in (("noise", noise), ("signal", signal)):
+                for name, value in of.items():
+                    look.keep(f"_{kind}/{name}", value)
+        # A copy: clipping works in place. It is needed only where the next step is looked at.
+        self._step, self._last = step, {name: g.clone() for name, g in now.items()}
+
+    def report(self, look: Look) -> Findings:
+        names = [tag.removeprefix("_noise/") for tag in look.numbers if tag.startswith("_noise/")]
+        both = {name: (look.numbers[f"_noise/{name}"], look.numbers[f"_signal/{name}"]) for name in names}
+        return Findings(
+            {f"noise_scale/{n}": noise / signal if signal > 0 else None for n, (noise, signal) in both.items()}
+        )
+
+    def charts(self) -> list[Chart]:
+        return [Chart("Whole network", "gradient noise scale, in samples", lines=["noise_scale/.*"])]
+
+
+ENTRY = Noise

@@ -1,0 +1,76 @@
+"""How much of each activation is flat: saturated values, dead units, and the derivative that the gradient is multiplied by."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from normexp.probes.base import Findings, Probe
+from normexp.probes.distribution import Floats
+from normexp.probes.look import Look
+from normexp.record import Chart
+
+FLAT = 0.05
+"""The part of a bounded activation's range, at either end, in which it counts as saturated; and the derivative below which
+one without bounds does."""
+
+
+class Saturation(Probe):
+    """saturated/LAYER: the fraction of sampled values that are saturated: for sigmoid and tanh in the lowest or highest 5 % of
+    their range (outputs beyond 0.05 and 0.95, beyond -0.9 and 0.9), for relu 0, for others where the derivative is below 0.05
+    in size. dead/LAYER: the fraction of channels (or features) that are 0 in the whole sample.
+    derivative/LAYER: the mean of the activation's derivative.
+    """
+
+    def before(self, look: Look) -> None:
+        for name, layer in self.layers.items():
+            if layer.activation is not None:
+                look.watch_input(f"activation_in/{name}", layer.activation)
+                look.watch_output(f"activation_out/{name}", layer.activation)
+
+    def report(self, look: Look) -> Findings:
+        scalars: dict[str, float | None] = {}
+        for name, layer in self.layers.items():
+            before, after = (look.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
+            if layer.activation is not None and before is not None and after is not None:
+                slope, saturated = flatness(layer.activation, before, after)
+                scalars[f"saturated/{name}"] = float(saturated.mean())
+                scalars[f"dead/{name}"] = float((after == 0).all(axis=0).mean())
+                scalars[f"derivative/{name}"] = float(slope.mean(dtype=np.float64))
+        return Findings(scalars)
+
+    def charts(self) -> list[Chart]:
+        titles = {
+            "saturated": "saturated fraction of the activations",
+            "dead": "dead units",
+            "derivative": "mean derivative of the activations",
+        }
+        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
+
+
+def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[Floats, NDArray[np.bool]]:
+    """The derivative of an activation at each of its inputs, and where it is saturated."""
+    match activation:
+        case nn.Sigmoid():
+            return outputs * (1 - outputs), (outputs < FLAT) | (outputs > 1 - FLAT)
+        case nn.Tanh():
+            return 1 - outputs**2, np.abs(outputs) > 1 - 2 * FLAT
+        case nn.ReLU():
+            return (outputs > 0).astype(outputs.dtype), outputs == 0
+    slope = derivative(activation, inputs)
+    return slope, np.abs(slope) < FLAT
+
+
+def derivative(activation: nn.Module, values: Floats) -> Floats:
+    """Of an activation that works on each value by itself, at each of the values."""
+    parameter = next(activation.parameters(), torch.empty(0))
+    at = torch.from_numpy(values).to(parameter).requires_grad_()
+    # A copy, for an activation that works in place.
+    (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)
+    found: Floats = slope.numpy(force=True)
+    return found
+
+
+ENTRY = Saturation

@@ -1,0 +1,44 @@
+"""The size of each layer's weight, and of what an update changes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from normexp.config import ProbeConfig
+from normexp.probes.base import Probe, Watched, weights_of
+from normexp.probes.look import Look
+from normexp.record import Chart
+
+
+class Updates(Probe):
+    """weight_norm/LAYER: Euclidean norm of the weight, before the update. update_ratio/LAYER: norm of what the update added to
+    it, over that; around 1e-3 is usual. A frozen weight's is 0.
+    """
+
+    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
+        super().__init__(layers, config)
+        self._before: dict[str, Tensor] = {}
+
+    def gradients(self, look: Look) -> None:
+        self._before = {name: weight.detach().clone() for name, weight in weights_of(self.layers).items()}
+
+    def updated(self, look: Look) -> None:
+        if not self._before:
+            return
+        now = [weight.detach() for weight in weights_of(self.layers).values()]
+        before = list(self._before.values())
+        changes, norms = torch._foreach_norm(torch._foreach_sub(now, before)), torch._foreach_norm(before)
+        for name, change, norm in zip(self._before, changes, norms, strict=True):
+            look.keep(f"weight_norm/{name}", norm)
+            look.keep(f"update_ratio/{name}", change / norm)
+        self._before = {}  # no memory between looks
+
+    def charts(self) -> list[Chart]:
+        titles = {"weight_norm": "norm of the weights", "update_ratio": "size of the update over that of the weight"}
+        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
+
+
+ENTRY = Updates
