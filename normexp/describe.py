@@ -34,6 +34,21 @@ def describe(config: Config) -> list[Row]:
     return [_row(plan, config) for plan in layers(config)]
 
 
+COLUMNS = ("layer", "parts", "output", "parameters", "one mean and variance over")
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as it is shown, below COLUMNS."""
+    count = f"{row.parameters:,}" + (f" + {row.norm_parameters:,}" if row.norm_parameters else "")
+    return row.name, ", ".join(row.parts), "x".join(map(str, row.output)), count, row.statistics
+
+
+def markdown(rows: list[Row]) -> str:
+    """The table in Markdown."""
+    lines = [COLUMNS, ("---", "---", "---", "---:", "---"), *(cells(row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _row(plan: LayerPlan, config: Config) -> Row:
     norm, site = NORMS[config.norm.name], plan.norm_site
     words = {"weight": "conv" if plan.kernel else "linear", "norm": norm.name, "activation": config.activation}

@@ -24,6 +24,15 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A PNG file; width and height in pixels."""
+
+    png: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class Record:
     """All that was measured at one step: scalars and histograms by their tags.
 
@@ -39,13 +48,31 @@ class Record:
 
 @dataclass(frozen=True)
 class Chart:
-    """How scalars are shown together: a line for each tag that one of the patterns (regular expressions) matches, or, with
-    bands, a line within a band for each (value, lower, upper)."""
+    """How scalars are shown together: a line for each tag that one of the patterns (regular expressions) matches, or a line
+    within a band: the tags of its value, lower and upper edge."""
 
     page: str
     title: str
     lines: Sequence[str] = ()
-    bands: Sequence[tuple[str, str, str]] = ()
+    band: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Hyperparameter:
+    """kind: what values of it are in any run. value: this run's; None where it does not apply or is null."""
+
+    kind: type[bool] | type[float] | type[str]
+    value: bool | float | str | None
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of a run before it begins. metrics: the tags of its results. texts: Markdown by title."""
+
+    hyperparameters: Mapping[str, Hyperparameter]
+    metrics: Sequence[str]
+    texts: Mapping[str, str] = field(default_factory=dict)
+    charts: Sequence[Chart] = ()
 
 
 class Sink(Protocol):
@@ -53,4 +80,5 @@ class Sink(Protocol):
 
     def log(self, record: Record) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, *, success: bool) -> None:
+        """success: whether the run was completed."""

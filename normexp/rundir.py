@@ -66,9 +66,14 @@ def create(parent: Path, name: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Replace a file as a whole: whoever reads it sees the old text or the new one, never a part."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same for what is not text."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with removed_on_error(temporary):
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         temporary.replace(path)
 
 

@@ -12,23 +12,10 @@ from normexp import rundir
 from normexp.config import Config, ConfigError, nearest, show
 from normexp.data import DATA
 from normexp.data.sizes import sizes
-from normexp.models import MODELS, LayerPlan, layers
-from normexp.models.init import INITS
+from normexp.models import LayerPlan, layers
 from normexp.norms import NORMS
-from normexp.probes import Switches
-from normexp.training.optimizers import OPTIMIZERS, SGD
-from normexp.training.schedules import SCHEDULES
-
-CHOICES: dict[str, dict[str, type]] = {
-    "model": {name: entry.config for name, entry in MODELS.items()},
-    "norm": {name: entry.config for name, entry in NORMS.items()},
-    "init": {name: cls for name, (cls, _) in INITS.items()},
-    "data": {name: entry.config for name, entry in DATA.items()},
-    "optim": {name: cls for name, (cls, _) in OPTIMIZERS.items()},
-    "schedule": {name: cls for name, (cls, _) in SCHEDULES.items()},
-    "probe": dict.fromkeys(("default", "off", "full", "landscape"), Switches),
-}
-"""For each group of the config, the dataclass of each choice."""
+from normexp.training.choices import CHOICES
+from normexp.training.optimizers import SGD
 
 
 def validate(tree: Mapping[str, Any]) -> Config:

@@ -25,12 +25,9 @@ from torch.nn import functional as F
 
 from normexp.commands.compose import compose
 from normexp.config import Config
-from normexp.record import Record, Sink
-from normexp.sinks.jsonl import JsonLines
-from normexp.sinks.tensorboard import TensorBoard
-from normexp.sinks.terminal import Terminal
+from normexp.record import Record
 from normexp.training.build import build
-from normexp.training.run import HPARAM_METRICS
+from normexp.training.run import about, open_sinks
 from normexp.training.trainer import Progress, fit
 
 CASES = {
@@ -64,11 +61,8 @@ def normexp_loop(config: Config, steps: int) -> float:
     """Seconds a step of normexp's, with all sinks, without evaluations."""
     parts = build(config)
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
-        sinks: list[Sink] = [
-            JsonLines(Path(folder) / "metrics.jsonl"),
-            TensorBoard(Path(folder), {}, HPARAM_METRICS),
-            Terminal(Console(file=nowhere, force_terminal=True), steps),
-        ]
+        console = Console(file=nowhere, force_terminal=True)
+        sinks = open_sinks(Path(folder), about(parts, config, {}), console, steps)
         seconds = 0.0
 
         def log(record: Record) -> None:
@@ -81,7 +75,7 @@ def normexp_loop(config: Config, steps: int) -> float:
             fit(parts, config, Progress(steps), log=log, interrupted=lambda: False)
             seconds = time.perf_counter() - start
         for sink in sinks:
-            sink.close()
+            sink.close(success=True)
     return seconds / steps
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from normexp import configs
 from normexp.config import GROUPS, ConfigError, read
 from normexp.rundir import check_name, slug
+from normexp.training.choices import CHOICES
 from normexp.training.run import flatten
-from normexp.validate import CHOICES
 from tests.conftest import compose
 
 

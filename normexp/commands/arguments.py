@@ -197,7 +197,7 @@ def _check_config_dir(folder: Path) -> None:
 @functools.cache
 def known_keys() -> dict[str, list[str]]:
     """Every key that an override can name, apart from the groups; for a key of a group, the choices that have it."""
-    from normexp.validate import CHOICES
+    from normexp.training.choices import CHOICES
 
     keys: dict[str, list[str]] = {field.name: [] for field in dataclasses.fields(Config) if field.name not in GROUPS}
     for group, classes in CHOICES.items():

@@ -116,7 +116,7 @@ def _values(key: str) -> list[str]:
         return _listed(get_type_hints(Config).get(name))
     if group not in GROUPS:
         return []
-    from normexp.validate import CHOICES
+    from normexp.training.choices import CHOICES
 
     hints = [get_type_hints(cls)[name] for cls in CHOICES[group].values() if name in get_type_hints(cls)]
     return _listed(hints[0]) if hints else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -11,7 +11,7 @@ from normexp import configs
 from normexp.commands.arguments import arrange, check
 from normexp.commands.compose import compose_tree
 from normexp.config import Config, ConfigError
-from normexp.describe import Row, describe, warnings
+from normexp.describe import COLUMNS, Row, cells, describe, warnings
 from normexp.norms import NORMS
 from normexp.validate import validate
 
@@ -41,17 +41,11 @@ def _print(config: Config, rows: list[Row], notes: list[str]) -> None:
     where = f" {config.norm.position}-activation" if config.norm.name != "none" else ""
     console.print(f"[bold]{title}{where}[/], batch {config.batch_size}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name, options in {
-        "layer": {"no_wrap": True},
-        "parts": {},
-        "output": {"no_wrap": True},
-        "parameters": {"justify": "right"},
-        "one mean and variance over": {},
-    }.items():
-        table.add_column(name, **cast(dict[str, Any], options))
+    options: list[dict[str, Any]] = [{"no_wrap": True}, {}, {"no_wrap": True}, {"justify": "right"}, {}]
+    for name, option in zip(COLUMNS, options, strict=True):
+        table.add_column(name, **option)
     for row in rows:
-        count = f"{row.parameters:,}" + (f" + {row.norm_parameters:,}" if row.norm_parameters else "")
-        table.add_row(row.name, ", ".join(row.parts), "x".join(map(str, row.output)), count, row.statistics)
+        table.add_row(*cells(row))
     console.print(table)
     weights, norms = sum(row.parameters for row in rows), sum(row.norm_parameters for row in rows)
     console.print(f"\n{weights + norms:,} parameters, {norms:,} of them gamma and beta")

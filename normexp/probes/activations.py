@@ -53,7 +53,7 @@ class Activations(Probe):
             "norm_out": [name for name, layer in self.layers.items() if layer.norm and not layer.norm_is_input],
         }
         bands = {(s, n): (f"{s}/{n}/p50", f"{s}/{n}/p15", f"{s}/{n}/p85") for s, names in sides.items() for n in names}
-        return [Chart(PAGES[side], name, bands=[band]) for (side, name), band in bands.items()]
+        return [Chart(PAGES[side], name, band=band) for (side, name), band in bands.items()]
 
 
 ENTRY = Activations

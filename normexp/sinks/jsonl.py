@@ -21,5 +21,5 @@ class JsonLines:
         self._file.write(to_json(entry) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
+    def close(self, *, success: bool) -> None:
         self._file.close()

@@ -1,38 +1,37 @@
-"""TensorBoard's view of a run: one event file with scalars, histograms and hyperparameters.
+"""TensorBoard's view of a run: one event file with scalars, histograms, pictures, texts, charts and hyperparameters.
 
 One event holds a whole record, where torch's SummaryWriter makes one of every number.
 """
 
 from __future__ import annotations
 
-import struct
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import google_crc32c
-from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
-from torch.utils.tensorboard.summary import hparams
+from torch.utils.tensorboard.summary import custom_scalars, text
 
-from normexp.config import show
-from normexp.record import Histogram, Record
-
-FLUSH_SECONDS = 5.0
-"""How long TensorBoard may have to wait for what was logged."""
+from normexp.record import About, Chart, Histogram, Picture, Record
+from normexp.sinks import hparams
+from normexp.sinks.event_file import EventFile
 
 
 class TensorBoard:
-    """hyperparameters: the flat config; metrics: the tags that TensorBoard's HPARAMS page shows beside them."""
+    """Charts of several scalars are on the CUSTOM SCALARS page, hyperparameters and final metrics on HPARAMS."""
 
-    def __init__(self, directory: Path, hyperparameters: Mapping[str, Any], metrics: list[str]) -> None:
-        self._metrics = set(metrics)
+    def __init__(self, directory: Path, about: About) -> None:
+        self._metrics = set(about.metrics)
         self._events = EventFile(directory)
-        known = {k: v if isinstance(v, bool | int | float | str) else show(v) for k, v in hyperparameters.items()}
-        experiment, start, self._end = hparams(known, dict.fromkeys(metrics, 0.0))
-        self._events.write(summary=experiment)
-        self._events.write(summary=start)
+        self._write(hparams.experiment(about.hyperparameters, about.metrics))
+        self._write(hparams.start(about.hyperparameters))
+        for title, content in about.texts.items():
+            self._write(text(title, content))
+        if about.charts:
+            self._write(custom_scalars(_layout(about.charts)))
+        self._events.flush()
+
+    def _write(self, summary: Summary) -> None:
+        self._events.write(summary=summary)
 
     def log(self, record: Record) -> None:
         # A chart of a single point says nothing; the numbers on convergence that HPARAMS lists are wanted there.
@@ -43,45 +42,26 @@ class TensorBoard:
         if "val/accuracy" in record.scalars:  # with slow steps, the next write can be far away
             self._events.flush()
 
-    def close(self) -> None:
-        self._events.write(summary=self._end)
+    def picture(self, tag: str, picture: Picture, step: int) -> None:
+        """Show a picture on the IMAGES page."""
+        image = Summary.Image(
+            width=picture.width, height=picture.height, colorspace=3, encoded_image_string=picture.png
+        )
+        self._events.write(summary=Summary(value=[Summary.Value(tag=tag, image=image)]), step=step)
+
+    def close(self, *, success: bool) -> None:
+        self._write(hparams.end(success=success))
         self._events.close()
 
 
-class EventFile:
-    """TensorBoard's file format: records of length (uint64), its checksum, an Event, its checksum; little-endian.
-
-    tensorboard's own writer computes the checksums in Python, in a second thread that competes with training for the
-    interpreter: 1.2 ms for the histograms of a small net, as much as one of its steps.
-    Format: tensorboard/summary/writer/record_writer.py; the checksum is crc32c, masked.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        now = time.time()
-        # The name that TensorBoard looks for, and no other file of this directory has.
-        self._file = (directory / f"events.out.tfevents.{int(now):010d}.{time.monotonic_ns()}").open("xb")
-        self._flushed = time.monotonic()
-        self.write(file_version="brain.Event:2")
-
-    def write(self, **event: Any) -> None:
-        """Append an Event with the given fields, stamped with the time of day."""
-        data = Event(wall_time=time.time(), **event).SerializeToString()
-        header = struct.pack("<Q", len(data))
-        self._file.write(header + _checksum(header) + data + _checksum(data))
-        if time.monotonic() - self._flushed > FLUSH_SECONDS:
-            self.flush()
-
-    def flush(self) -> None:
-        self._file.flush()
-        self._flushed = time.monotonic()
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _checksum(data: bytes) -> bytes:
-    crc = google_crc32c.value(data)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+def _layout(charts: Sequence[Chart]) -> dict[str, dict[str, list[object]]]:
+    """As torch's custom_scalars takes it: pages of charts. Charts with bands come last first: so the page turns them."""
+    pages: dict[str, dict[str, list[object]]] = {chart.page: {} for chart in charts}
+    for chart in (each for each in charts if not each.band):
+        pages[chart.page][chart.title] = ["Multiline", list(chart.lines)]
+    for chart in (each for each in reversed(charts) if each.band):
+        pages[chart.page][chart.title] = ["Margin", list(chart.band or ())]
+    return pages
 
 
 def _proto(histogram: Histogram) -> HistogramProto:

@@ -58,7 +58,7 @@ class Terminal:
             )
             self._drawn = now
 
-    def close(self) -> None:
+    def close(self, *, success: bool) -> None:
         if self._progress is not None:
             self._progress.stop()
 

@@ -15,7 +15,8 @@ from normexp.data.augment import Augment
 from normexp.data.memory import Splits, load
 from normexp.data.sizes import Sizes, sizes
 from normexp.models import layers
-from normexp.models.layer import build_model
+from normexp.models.layer import build_model, named_layers
+from normexp.probes.look import Probes
 from normexp.training.optimizers import OPTIMIZERS
 
 ALL_THREADS = torch.get_num_threads()
@@ -33,6 +34,7 @@ class Parts:
     data: Splits
     model: nn.Module
     optimizer: Optimizer
+    probes: Probes
     augment: Augment | None
     order: torch.Generator
     device: torch.device
@@ -60,6 +62,7 @@ def build(config: Config) -> Parts:
         data=data,
         model=model,
         optimizer=make(model.parameters(), config.optim, config.lr),
+        probes=Probes(named_layers(model), config.probe),
         augment=Augment(
             crop="crop" in augment,
             flip="flip" in augment,

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,13 +24,16 @@ from rich.console import Console
 from normexp import rundir
 from normexp.config import Config, ConfigError, show
 from normexp.data.sizes import sizes
+from normexp.describe import describe, markdown
 from normexp.environment import environment
-from normexp.record import Record, Sink
+from normexp.record import About, Chart, Record, Sink
 from normexp.sinks.jsonl import JsonLines
+from normexp.sinks.sheet import Sheet
 from normexp.sinks.tensorboard import TensorBoard
 from normexp.sinks.terminal import Terminal
 from normexp.training import checkpoint
 from normexp.training.build import Parts, build
+from normexp.training.choices import hyperparameters
 from normexp.training.trainer import Progress, fit
 
 logger = logging.getLogger("normexp")
@@ -82,11 +86,7 @@ def run(
             if isinstance(parts, Exception):
                 raise parts
             _describe(directory, parts, config, diff, command)
-            sinks += [
-                JsonLines(directory / "metrics.jsonl"),
-                TensorBoard(directory, flatten(dataclasses.asdict(config)), HPARAM_METRICS),
-                Terminal(console, parts.sizes.total_steps),
-            ]
+            sinks += open_sinks(directory, about(parts, config, diff), console, parts.sizes.total_steps)
 
             def log(record: Record) -> None:
                 for sink in sinks:
@@ -110,10 +110,37 @@ def run(
             write_status(state, error)
             for sink in sinks:
                 with suppress(OSError):  # a full disk; what could be written is, and the status says how it ended
-                    sink.close()
+                    sink.close(success=state == "completed")
             reason = f": {error}" if error else ""
             logger.info("%s after %d of %d steps%s", state, progress.step, progress.total_steps, reason)
     return Result(directory, state, error, dict(progress.scalars), stop.signal)
+
+
+def open_sinks(directory: Path, about: About, console: Console, total_steps: int) -> list[Sink]:
+    """All that a run writes to and shows, in the order in which they are to be closed."""
+    tensorboard = TensorBoard(directory, about)
+    return [
+        JsonLines(directory / "metrics.jsonl"),
+        Sheet(directory / "histograms.png", partial(tensorboard.picture, "histograms")),
+        tensorboard,
+        Terminal(console, total_steps),
+    ]
+
+
+def about(parts: Parts, config: Config, diff: Mapping[str, Any]) -> About:
+    """What TensorBoard shows of a run beside its measurements."""
+    texts = {
+        "layers": markdown(describe(config)),
+        "config": f"```yaml\n{_to_yaml(dataclasses.asdict(config))}```",
+        "config that differs from the defaults": f"```yaml\n{_to_yaml(diff)}```" if diff else "nothing",
+    }
+    charts = [
+        Chart("Whole network", "loss", lines=["train/loss", "val/loss$"]),
+        Chart("Whole network", "accuracy", lines=["train/accuracy", "val/accuracy$", "val/accuracy_batch_statistics"]),
+        Chart("Whole network", "gradient of all parameters of a layer", lines=["grad_norm/.*"]),
+        *parts.probes.charts(),
+    ]
+    return About(hyperparameters(config), HPARAM_METRICS, texts, charts)
 
 
 def _build(config: Config) -> Parts | Exception:

@@ -18,7 +18,7 @@ from normexp.models.layer import named_layers
 from normexp.norms import NORMS
 from normexp.probes.base import Findings
 from normexp.probes.gradients import GradientNorms
-from normexp.probes.look import Probes, Step
+from normexp.probes.look import Step
 from normexp.record import Histogram, Record
 from normexp.training.build import Parts
 from normexp.training.convergence import Point, convergence
@@ -56,9 +56,7 @@ def fit(
     data, model, optimizer = parts.data, parts.model, parts.optimizer
     total, epoch_steps = parts.sizes.total_steps, parts.sizes.steps_per_epoch
     eval_every = config.eval_every or epoch_steps
-    parameters, layers = list(model.parameters()), named_layers(model)
-    gradient_norms = GradientNorms(layers)
-    probes = Probes(layers, config.probe)
+    parameters, gradient_norms = list(model.parameters()), GradientNorms(named_layers(model))
     clock, window, points = Stopwatch(parts.device), Window(), list[Point]()
 
     def report(
@@ -85,7 +83,7 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = lr
         inputs, labels = data.train.batch(index, parts.augment)
-        look = probes.look(Step(step, total, model, inputs, labels, lr))
+        look = parts.probes.look(Step(step, total, model, inputs, labels, lr))
         with look or nullcontext():
             logits = model(inputs)
         loss = F.cross_entropy(logits, labels)

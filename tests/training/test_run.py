@@ -64,7 +64,7 @@ def test_the_run_directory_is_whole(tmp_path):
     import yaml
 
     from normexp.config import read
-    from normexp.validate import CHOICES
+    from normexp.training.choices import CHOICES
 
     stored = yaml.safe_load((result.directory / "config.yaml").read_text())
     assert read(stored, CHOICES) == compose(*SMALL, "norm=gn")
