@@ -88,7 +88,7 @@ class Distributions:
             self._bins[tag] = bins(minimum, maximum, self._bins.get(tag))
             first, exponent = self._bins[tag]
             edges = (first + _GRID) * 2.0**exponent
-            places = np.searchsorted(row, edges.astype(row.dtype))
+            places = np.searchsorted(row, edges)
             places[0], places[-1] = 0, size
             found[tag] = Distribution(
                 mean,

@@ -1,0 +1,122 @@
+"""The landscape against the definitions of Santurkar et al. 2018, computed on copies of the network in float64."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from normexp.models.layer import build_model, named_layers
+from normexp.probes.landscape import Surroundings, along_gradient
+from normexp.probes.look import Step
+from tests.conftest import compose
+from tests.probes.looking import Watcher, images
+
+LANDSCAPE = ["probe=landscape", "probe.landscape_every=1"]
+
+
+def loss_and_gradient(model, inputs, labels):
+    twin = copy.deepcopy(model).train()
+    loss = F.cross_entropy(twin(inputs), labels)
+    return loss.item(), dict(
+        zip(dict(twin.named_parameters()), torch.autograd.grad(loss, list(twin.parameters())), strict=True)
+    )
+
+
+def moved(model, changes):
+    twin = copy.deepcopy(model)
+    with torch.no_grad():
+        for name, parameter in twin.named_parameters():
+            parameter.add_(changes.get(name, 0.0))
+    return twin
+
+
+def norm(gradients):
+    return math.sqrt(sum(g.square().sum().item() for g in gradients.values()))
+
+
+@pytest.fixture(
+    scope="module", params=["model=mlp norm=ln", "norm=bn", "model=resnet model.depth=8 model.width=4 norm=none"]
+)
+def look(request):
+    config = compose(*request.param.split(), *LANDSCAPE)
+    model = build_model(config).double()
+    batch = images(dtype=torch.float64)
+    before = copy.deepcopy(model)
+    watcher = Watcher(model, config, lr=0.2)
+    return before, watcher.model, batch, watcher(*batch).scalars, watcher
+
+
+def test_along_the_gradient(look):
+    before, _, batch, found, _ = look
+    _, gradient = loss_and_gradient(before, *batch)
+    losses, changes, betas = [], [], []
+    for i in range(1, 9):
+        step = 0.2 * i / 2  # from half the learning rate to four of it
+        loss, there = loss_and_gradient(moved(before, {n: -step * g for n, g in gradient.items()}), *batch)
+        change = norm({n: there[n] - g for n, g in gradient.items()})
+        losses.append(loss)
+        changes.append(change)
+        betas.append(change / (step * norm(gradient)))
+    for tag, want in {
+        "loss_min": min(losses),
+        "loss_max": max(losses),
+        "loss_range": max(losses) - min(losses),
+        "gradient_change": max(changes),
+        "gradient_change_min": min(changes),
+        "effective_beta": max(betas),
+    }.items():
+        assert found[f"landscape/{tag}"] == pytest.approx(want, rel=1e-9), tag
+
+
+def test_covariate_shift(look):
+    """Definition 2.1: the layers in front have made their step, this one and those behind have not."""
+    before, after, batch, found, _ = look
+    _, gradient = loss_and_gradient(before, *batch)
+    updates = {n: new.detach() - dict(before.named_parameters())[n].detach() for n, new in after.named_parameters()}
+    layers = list(named_layers(before))
+    for i, layer in enumerate(layers):
+        if not list(named_layers(before)[layer].parameters()):
+            continue
+        if i == 0:
+            assert f"shift_cosine/{layer}" not in found
+            continue
+        in_front = {n: u for n, u in updates.items() if n.startswith(tuple(f"{name}." for name in layers[:i]))}
+        _, shifted = loss_and_gradient(moved(before, in_front), *batch)
+        old, new = (torch.cat([g[n].flatten() for n in g if n.startswith(f"{layer}.")]) for g in (gradient, shifted))
+        assert found[f"shift_cosine/{layer}"] == pytest.approx(F.cosine_similarity(old, new, dim=0).item(), rel=1e-9)
+        assert found[f"shift_distance/{layer}"] == pytest.approx((old - new).norm().item(), rel=1e-9)
+
+
+def test_on_a_plain_nothing_changes():
+    before = torch.nn.Linear(1, 2, bias=False).double()
+    inputs, labels = torch.zeros(4, 1, dtype=torch.float64), torch.zeros(4, dtype=torch.long)
+    here = Surroundings(Step(1, 1, before, inputs, labels, 0.1))
+    _, gradient = here(here.weights)
+    flat = along_gradient(here, gradient, 0.1)
+    assert flat["loss_range"] == 0  # no input reaches the weights
+    assert flat["gradient_change"] == 0
+
+
+def test_dropout_is_the_steps_own_and_is_not_disturbed():
+    config = compose("dropout=0.5", *LANDSCAPE)
+    batch = images()
+    model = build_model(config)
+    torch.manual_seed(3)
+    watcher = Watcher(copy.deepcopy(model), config, lr=1e-6)
+    found = watcher(*batch)
+    after = torch.get_rng_state()
+    torch.manual_seed(3)
+    with torch.no_grad():
+        loss = F.cross_entropy(model.train()(batch[0]), batch[1]).item()
+    assert torch.equal(after, torch.get_rng_state())
+    # So close to the weights, the loss is that of the step, with the same values dropped.
+    assert found.scalars["landscape/loss_max"] == pytest.approx(loss, rel=1e-4)
+
+
+def test_when_it_is_looked_at():
+    config = compose("probe=landscape", "probe.landscape_every=4", "probe.landscape_steps=[6]")
+    watcher = Watcher(build_model(config), config, total=9)
+    seen = [n for n in range(1, 10) if (f := watcher(*images(seed=n))) and "landscape/loss_min" in f.scalars]
+    assert seen == [1, 4, 6, 8, 9]
