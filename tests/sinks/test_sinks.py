@@ -7,12 +7,28 @@ import os
 import pytest
 from rich.console import Console
 
-from normexp.record import Histogram, Record
+from normexp.record import About, Chart, Histogram, Hyperparameter, Picture, Record
 from normexp.sinks.jsonl import JsonLines
 from normexp.sinks.tensorboard import TensorBoard
 from normexp.sinks.terminal import Terminal
 
 HISTOGRAM = Histogram([0.0, *range(1, 65)], [2] * 64, 0.5, 63.5, 4096.0, 300_000.0, 1)
+
+
+ABOUT = About(
+    hyperparameters={
+        "norm": Hyperparameter(str, "bn"),
+        "lr": Hyperparameter(float, 0.1),
+        "epochs": Hyperparameter(float, None),
+        "norm.affine": Hyperparameter(bool, False),
+    },
+    metrics=["test/accuracy"],
+    texts={"layers": "| layer |"},
+    charts=[
+        Chart("Net", "loss", lines=["train/loss", "val/.*"]),
+        *(Chart("Inputs", n, band=(f"in/{n}/p50", f"in/{n}/p15", f"in/{n}/p85")) for n in ("fc1", "fc2")),
+    ],
+)
 
 
 def record(step, scalars, histograms=None):
@@ -22,11 +38,12 @@ def record(step, scalars, histograms=None):
 def test_tensorboard_reads_back_what_was_logged(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    sink = TensorBoard(tmp_path, {"norm": "bn", "lr": 0.1, "epochs": None, "model.channels": (1, 2)}, ["test/accuracy"])
+    sink = TensorBoard(tmp_path, ABOUT)
     for step in range(1, 1501):
         sink.log(record(step, {"train/loss": 1 / step, "lr": 0.5, "convergence/steps_to_99": None}))
-    sink.log(record(1501, {"test/accuracy": 0.75, "train/loss": float("nan")}, {"activation/conv1/in": HISTOGRAM}))
-    sink.close()
+    sink.log(record(1501, {"test/accuracy": 0.75, "train/loss": float("nan")}, {"activation_in/conv1": HISTOGRAM}))
+    sink.picture("histograms", Picture(b"png", 3, 2), 1501)
+    sink.close(success=True)
     (path,) = tmp_path.iterdir()
     events = EventAccumulator(str(path), size_guidance={"scalars": 0, "histograms": 0})
     events.Reload()
@@ -35,25 +52,69 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path):
     assert [e.value for e in losses[:-1]] == pytest.approx([1 / step for step in range(1, 1501)])
     assert losses[-1].value != losses[-1].value
     assert "convergence/steps_to_99" not in events.Tags()["scalars"]
-    (histogram,) = events.Histograms("activation/conv1/in")
+    (histogram,) = events.Histograms("activation_in/conv1")
     value = histogram.histogram_value
     assert (value.min, value.max, value.num, value.sum) == (0.5, 63.5, 128, 4096)
     assert list(value.bucket_limit) == HISTOGRAM.edges[1:]
     assert list(value.bucket) == HISTOGRAM.counts
-    plugins = events.PluginTagToContent("hparams")
-    assert set(plugins) == {"_hparams_/experiment", "_hparams_/session_start_info", "_hparams_/session_end_info"}
-    start = plugins["_hparams_/session_start_info"]
-    for text in (b"norm", b"lr", b"epochs", b"null", b"[1,2]"):
-        assert text in start
+    assert events.Tags()["images"] == ["histograms"]
+    assert events.Images("histograms")[0].encoded_image_string == b"png"
+
+
+def summaries(folder):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+    (path,) = folder.iterdir()
+    return {value.tag: value for event in EventFileLoader(str(path)).Load() for value in event.summary.value}
+
+
+@pytest.mark.parametrize("success", [True, False])
+def test_hyperparameters_have_constant_columns_with_types(tmp_path, success):
+    from tensorboard.plugins.hparams import api_pb2, metadata
+
+    sink = TensorBoard(tmp_path, ABOUT)
+    sink.close(success=success)
+    found = summaries(tmp_path)
+    contents = {tag: value.metadata.plugin_data.content for tag, value in found.items() if tag.startswith("_hparams_/")}
+    experiment = metadata.parse_experiment_plugin_data(contents["_hparams_/experiment"])
+    assert {info.name: info.type for info in experiment.hparam_infos} == {
+        "norm": api_pb2.DATA_TYPE_STRING,
+        "lr": api_pb2.DATA_TYPE_FLOAT64,
+        "epochs": api_pb2.DATA_TYPE_FLOAT64,
+        "norm.affine": api_pb2.DATA_TYPE_BOOL,
+    }
+    assert [info.name.tag for info in experiment.metric_infos] == ["test/accuracy"]
+    start = metadata.parse_session_start_info_plugin_data(contents["_hparams_/session_start_info"])
+    assert set(start.hparams) == {"norm", "lr", "norm.affine"}  # without the one that is null
+    assert (start.hparams["norm"].string_value, start.hparams["lr"].number_value) == ("bn", 0.1)
+    assert start.hparams["norm.affine"].bool_value is False
+    end = metadata.parse_session_end_info_plugin_data(contents["_hparams_/session_end_info"])
+    assert end.status == (api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE)
+
+
+def test_charts_and_texts(tmp_path):
+    from tensorboard.plugins.custom_scalar import layout_pb2
+
+    sink = TensorBoard(tmp_path, ABOUT)
+    sink.close(success=True)
+    found = summaries(tmp_path)
+    layout = layout_pb2.Layout.FromString(found["custom_scalars__config__"].tensor.string_val[0])
+    net, inputs = layout.category
+    assert (net.title, inputs.title) == ("Net", "Inputs")
+    assert list(net.chart[0].multiline.tag) == ["train/loss", "val/.*"]
+    assert [chart.title for chart in inputs.chart] == ["fc2", "fc1"]  # the page shows the last first
+    (series,) = inputs.chart[1].margin.series
+    assert (series.value, series.lower, series.upper) == ("in/fc1/p50", "in/fc1/p15", "in/fc1/p85")
+    assert found["layers/text_summary"].tensor.string_val[0] == b"| layer |"
 
 
 def test_the_event_file_has_tensorboards_checksums(tmp_path):
     """tensorboard's reader checks each record's; a wrong one is refused."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 
-    sink = TensorBoard(tmp_path, {}, [])
+    sink = TensorBoard(tmp_path, About({}, []))
     sink.log(record(1, {"train/loss": 1.0}))
-    sink.close()
+    sink.close(success=True)
     (path,) = tmp_path.iterdir()
     assert len(list(RawEventFileLoader(str(path)).Load())) == 5
     content = bytearray(path.read_bytes())
@@ -82,7 +143,7 @@ def test_json_lines_are_strict(tmp_path):
         "d": None,
         "nonfinite": {"b": "nan", "c": "-inf"},
     }
-    sink.close()
+    sink.close(success=True)
 
 
 def test_plain_lines_where_the_output_is_no_terminal():
@@ -91,7 +152,7 @@ def test_plain_lines_where_the_output_is_no_terminal():
     sink.log(record(0, {"val/accuracy": 0.1, "val/loss": 2.3}))
     sink.log(record(50, {"train/loss": 0.5, "grad_norm/total": 3.0}))
     sink.log(record(100, {"train/loss": 0.25, "val/accuracy": 0.9, "val/loss": 0.3}))
-    sink.close()
+    sink.close(success=True)
     first, last = out.getvalue().splitlines()
     assert first.startswith("step 0/100")
     assert last == "step 100/100  epoch 10  train loss 0.25  val loss 0.3  val accuracy 0.9  grad norm 3"
@@ -103,7 +164,7 @@ def test_one_live_line_on_a_terminal(width):
     out = io.StringIO()
     sink = Terminal(Console(file=out, width=width, force_terminal=True), 100)
     sink.log(record(100, {"train/loss": 0.5, "val/accuracy": 0.9, "grad_norm/total": 3.0}))
-    sink.close()
+    sink.close(success=True)
     assert "loss 0.5  val acc 0.9  grad 3" in out.getvalue()
     if width >= 80:
         assert "100/100" in out.getvalue()

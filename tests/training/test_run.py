@@ -46,6 +46,7 @@ def test_the_run_directory_is_whole(tmp_path):
         "config.yaml",
         "config_diff.yaml",
         "environment.json",
+        "histograms.png",
         "metrics.jsonl",
         "checkpoint.pt",
         "status.json",
@@ -118,10 +119,28 @@ def test_seeds_differ_and_0_is_one_of_them(tmp_path):
     assert zero == timeless(train(tmp_path / "default").directory)
 
 
-@pytest.mark.parametrize("probe", ["probe='off'", "probe.every=1"])
-def test_looking_does_not_disturb(tmp_path, probe):
-    results = [train(tmp_path / name, "dropout=0.2", *more) for name, more in (("a", []), ("b", [probe]))]
-    assert timeless(results[0].directory) == timeless(results[1].directory)
+@pytest.mark.parametrize(
+    "network",
+    [
+        ["dropout=0.2", "data.augment=[crop]", "grad_clip=0.5"],
+        ["model=resnet", "model.depth=8", "model.width=4", "dropout=0.2"],
+        ["model=mlp", "norm=gn", "activation=gelu", "optim=adamw"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("probe", [["probe=full"], ["probe=landscape", "probe.landscape_every=1"]], ids=" ".join)
+def test_looking_does_not_disturb(tmp_path, network, probe):
+    """Bit for bit the same metrics and weights, without any probe and with all of them in each step."""
+    off = train(tmp_path / "off", *network, "probe='off'").directory
+    on = train(tmp_path / "on", *network, *probe, "probe.every=1").directory
+    looked = {entry["step"]: entry for entry in timeless(on)}
+    for entry in timeless(off):
+        assert entry.items() <= looked[entry["step"]].items()
+    assert len(looked) == 13
+    assert len(looked[6]) > 50
+    weights = [checkpoint.load(path / "checkpoint.pt") for path in (off, on)]
+    assert all(torch.equal(weights[0]["model"][key], weights[1]["model"][key]) for key in weights[0]["model"])
+    assert all(torch.equal(weights[0]["generators"][key], weights[1]["generators"][key]) for key in ("torch", "order"))
 
 
 def test_the_defaults_learn(tmp_path):

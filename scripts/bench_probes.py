@@ -1,0 +1,229 @@
+"""What looking into a network costs: time a step, memory and event file, beside training without any look.
+
+    python scripts/bench_probes.py [--data-dir DIR] [--repeats N] [--threads N ...] [--json FILE] [--quick]
+
+All sides of a comparison run in one process, by turns, each repeat on a network of its own with the same weights, with all
+sinks writing to a run directory that is thrown away; evaluations are left out. Printed are medians of paired ratios and
+their quartiles. `naive` is the usual way: hooks on every activation, and SummaryWriter.add_histogram of all values that enter
+and leave it and of all gradients. Memory is the most that a process which only trains has used since the training began.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from bench_loop import no_evaluation, quick_build
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.tensorboard import SummaryWriter
+
+from normexp.commands.compose import compose
+from normexp.config import Config
+from normexp.models.layer import named_layers
+from normexp.record import Record
+from normexp.training.build import Parts, build
+from normexp.training.run import about, open_sinks
+from normexp.training.trainer import Progress, fit
+
+NETS = {
+    "mlp 784-100x3, MNIST, batch 60": ["model=mlp", "data=mnist", "batch_size=60"],
+    "cnn, MNIST, batch 128": ["data=mnist", "batch_size=128"],
+    "resnet 20, CIFAR-10, batch 128": ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"],
+}
+OFF = ["probe='off'"]
+CADENCE = 100
+"""Steps from one look to the next by default."""
+
+LENGTHS = {"mlp": (800, 100), "cnn": (200, 100), "resnet": (8, 8)}
+"""Steps of a measured run, and those between its looks. The look at step 0 makes them one more than in the middle of a long
+run, and a short run's are closer: what they cost together is scaled to the cadence."""
+
+
+def train(config: Config, folder: Path) -> float:
+    """Seconds of a run's steps, with all sinks. The look of the first step is part of it, that of the last one too."""
+    parts = build(config)
+    with Path(os.devnull).open("w") as nowhere, no_evaluation():
+        sinks = open_sinks(
+            folder, about(parts, config, {}), Console(file=nowhere, force_terminal=True), parts.sizes.total_steps
+        )
+
+        def log(record: Record) -> None:
+            for sink in sinks:
+                sink.log(record)
+
+        start = time.perf_counter()
+        fit(parts, config, Progress(parts.sizes.total_steps), log=log, interrupted=lambda: False)
+        seconds = time.perf_counter() - start
+        for sink in sinks:
+            sink.close(success=True)
+    return seconds
+
+
+def naive(config: Config, folder: Path) -> float:
+    """Seconds of the same steps, with every activation's input and output and every norm's output logged in each."""
+    parts = build(config)
+    writer, seen = SummaryWriter(str(folder)), dict[str, Tensor]()
+
+    def keep(tag: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            seen[f"{tag}/in"], seen[f"{tag}/out"] = inputs[0].detach(), output.detach()
+
+        return hook
+
+    for name, layer in named_layers(parts.model).items():
+        for part, module in layer.named_children():
+            if part == "activation":
+                module.register_forward_hook(keep(f"{name}/{part}"))
+    model, order = parts.model.train(), torch.randperm(len(parts.data.train)).split(config.batch_size)
+    start = time.perf_counter()
+    for step in range(parts.sizes.total_steps):
+        inputs, labels = parts.data.train.batch(order[step], parts.augment)
+        loss = F.cross_entropy(model(inputs), labels)
+        parts.optimizer.zero_grad()
+        loss.backward()
+        for name, parameter in model.named_parameters():
+            writer.add_histogram(f"gradient/{name}", parameter.grad, step)
+        parts.optimizer.step()
+        for tag, values in seen.items():
+            writer.add_histogram(tag, values, step)
+    seconds = time.perf_counter() - start
+    writer.close()
+    return seconds
+
+
+Side = Callable[[Path], float]
+
+
+def ratios(sides: Sequence[Side], repeats: int) -> list[list[float]]:
+    """For each side but the first, its times over the first's, by turns."""
+    found: list[list[float]] = [[] for _ in sides[1:]]
+    for repeat in range(repeats + 1):
+        order = range(len(sides)) if repeat % 2 else range(len(sides) - 1, -1, -1)
+        times = {}
+        for i in order:
+            with tempfile.TemporaryDirectory() as folder:
+                times[i] = sides[i](Path(folder))
+        if repeat:  # the first round warms up
+            for i, of in enumerate(found, start=1):
+                of.append(times[i] / times[0])
+    return found
+
+
+def peak_memory(overrides: list[str]) -> float:
+    """MiB at the peak of a process of its own."""
+    command = [sys.executable, __file__, "--measure-memory", *overrides]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_memory(overrides: list[str]) -> None:
+    """Print the peak since the data were loaded, which itself takes more than small networks (Linux)."""
+    from normexp.training import trainer
+
+    validation = trainer._validation
+
+    def forget_the_peak(parts: Parts, config: Config) -> dict[str, float | None]:
+        Path("/proc/self/clear_refs").write_text("5")
+        trainer._validation = validation
+        return validation(parts, config)
+
+    trainer._validation = forget_the_peak
+    with tempfile.TemporaryDirectory() as folder:
+        train(compose(overrides), Path(folder))
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(int(peak) / 1024)
+
+
+def event_bytes(overrides: list[str], steps: int) -> tuple[float, float]:
+    """MiB of the event file after `steps` steps, and what 10,000 steps come to at the same rate."""
+    with tempfile.TemporaryDirectory() as folder:
+        train(compose([*overrides, f"steps={steps}"]), Path(folder))
+        (path,) = Path(folder).glob("events.*")
+        size = path.stat().st_size / 2**20
+    return size, size / steps * 10_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-dir", default=os.environ.get("NORMEXP_DATA_DIR", "data"))
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--quick", action="store_true", help="without the resnet")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--measure-memory", nargs="+", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure_memory:
+        measure_memory(arguments.measure_memory)
+        return
+    quick_build()
+    nets = dict(list(NETS.items())[:2]) if arguments.quick else NETS
+    data = f"data_dir={arguments.data_dir}"
+    table = Table(
+        "network", "threads", "probes", "ratio", "quartiles", title="A training step over one without any look"
+    )
+    results: dict[str, object] = {}
+
+    def row(net: str, threads: int, probes: str, values: list[float]) -> None:
+        low, ratio, high = statistics.quantiles(values, n=4)
+        table.add_row(net, str(threads), probes, f"{ratio:.3f}", f"{low:.3f} to {high:.3f}")
+        results[f"{net}, {threads} threads, {probes}"] = {"ratio": ratio, "quartiles": [low, high]}
+
+    for net, overrides in nets.items():
+        for threads in arguments.threads:
+            steps, every = LENGTHS[net.split()[0]]
+            base = [*overrides, data, f"threads={threads}", f"steps={steps}"]
+            (found,) = ratios([_side([*base, *OFF]), _side([*base, f"probe.every={every}"])], arguments.repeats)
+            looks = 1 + steps // every
+            row(net, threads, "default, every 100", [1 + (ratio - 1) * (steps / CADENCE) / looks for ratio in found])
+    net, overrides = list(NETS.items())[1]
+    for threads in arguments.threads:
+        base = [*overrides, data, f"threads={threads}", "steps=20"]
+        sides = [_side([*base, *OFF]), _side([*base, "probe=full", "probe.every=1"]), _naive([*base, *OFF])]
+        full, usual = ratios(sides, arguments.repeats)
+        row(net, threads, "full, every 1", full)
+        row(net, threads, "naive, every 1", usual)
+    Console().print(table)
+
+    table = Table("network", "steps", "probes off, MiB", "default, MiB", "ratio", title="Peak memory of the process")
+    for net, overrides in nets.items():
+        for steps in (5,) if "resnet" in net else (200, 800):
+            base = [*overrides, data, f"steps={steps}"]
+            off, on = (
+                statistics.median(peak_memory([*base, *more]) for _ in range(3)) for more in (OFF, ["probe.every=5"])
+            )
+            table.add_row(net, str(steps), f"{off:.0f}", f"{on:.0f}", f"{on / off:.3f}")
+            results[f"{net}, memory, {steps} steps"] = {"off_mib": off, "default_mib": on}
+    Console().print(table)
+
+    net = list(nets)[-1]
+    small = ["model.width=4"] if "resnet" in net else []  # the file's size depends on layers, not on their width
+    size, projected = event_bytes([*nets[net], *small, data, "batch_size=8", "probe.every=10"], 200)
+    Console().print(f"Event file of {net}: {projected / 10:.1f} MiB for 10,000 steps at the default cadence of 100")
+    results[f"{net}, event file"] = {"mib_in_10000_steps": projected / 10, "measured_mib": size}
+    if arguments.json:
+        machine = {"torch": torch.__version__, "cpus": os.cpu_count()}
+        arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
+
+
+def _side(overrides: list[str]) -> Side:
+    config = compose(overrides)
+    return lambda folder: train(config, folder)
+
+
+def _naive(overrides: list[str]) -> Side:
+    config = compose(overrides)
+    return lambda folder: naive(config, folder)
+
+
+if __name__ == "__main__":
+    main()
