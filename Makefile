@@ -28,8 +28,9 @@ lint: $(INSTALLED)  ## check style and types
 tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine only
 	$(BIN)/normexp tensorboard $(ARGS)
 
-bench: $(INSTALLED)  ## compare the cost of a step with that of a bare loop
+bench: $(INSTALLED)  ## compare the cost of a step with that of a bare loop, and the cost of looking into the network
 	$(BIN)/python scripts/bench_loop.py $(ARGS)
+	$(BIN)/python scripts/bench_probes.py $(ARGS)
 
 clean:  ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

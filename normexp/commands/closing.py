@@ -43,6 +43,8 @@ def closing(result: Result, console: Console) -> None:
     if result.state == "failed":
         console.print(f"traceback      {directory}/train.log", soft_wrap=True, highlight=False, markup=False)
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
+    if (result.directory / "histograms.png").exists():
+        console.print(f"histograms     {directory}/histograms.png", soft_wrap=True, highlight=False, markup=False)
     console.print(
         f"look inside    normexp tensorboard {shlex.quote(runs)}", soft_wrap=True, highlight=False, markup=False
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from normexp.config import ProbeConfig
 from normexp.record import Chart, Histogram
@@ -33,6 +33,16 @@ class Watched:
 def watch(layers: Mapping[str, nn.Module], patterns: Sequence[str]) -> dict[str, Watched]:
     """The layers whose names match one of the patterns (`conv*`, `block?.out`), in their order."""
     return {name: _watched(layer) for name, layer in layers.items() if any(fnmatchcase(name, p) for p in patterns)}
+
+
+PIECE = 1 << 17
+"""Values that are worked on at once where the work takes a copy of them: as much as fits into a cache."""
+
+
+def pieces(values: Tensor) -> Sequence[Tensor]:
+    """A large tensor (B, ...) as several smaller ones."""
+    found: Sequence[Tensor] = values.split(max(1, PIECE * len(values) // max(1, values.numel())))
+    return found
 
 
 def weights_of(layers: Mapping[str, Watched]) -> dict[str, nn.Parameter]:

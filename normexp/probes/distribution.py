@@ -80,32 +80,26 @@ class Distributions:
     def _finite(self, tags: Sequence[str], ordered: Floats, *, nonfinite: int) -> dict[str, Distribution]:
         """Of rows of finite values in ascending order."""
         size = ordered.shape[1]
-        shapes = _moments(ordered).tolist()
-        percentiles = _percentiles(ordered).tolist()
-        found = {}
-        for tag, row, (mean, std, skew, kurtosis), at in zip(tags, ordered, shapes, percentiles, strict=True):
-            minimum, maximum = float(row[0]), float(row[-1])
+        ends = ordered[:, [0, -1]].astype(np.float64).tolist()
+        for tag, (minimum, maximum) in zip(tags, ends, strict=True):
             self._bins[tag] = bins(minimum, maximum, self._bins.get(tag))
-            first, exponent = self._bins[tag]
-            edges = (first + _GRID) * 2.0**exponent
-            places = np.searchsorted(row, edges)
-            places[0], places[-1] = 0, size
+        grid = np.array([self._bins[tag] for tag in tags], dtype=np.float64)
+        edges = (grid[:, :1] + _GRID) * np.exp2(grid[:, 1:])
+        places = np.stack([np.searchsorted(row, edge) for row, edge in zip(ordered, edges, strict=True)])
+        places[:, 0], places[:, -1] = 0, size  # the last bin includes its right edge
+        columns = edges, np.diff(places, axis=1), _moments(ordered), _percentiles(ordered)
+        found = {}
+        for tag, (minimum, maximum), edge, counts, (mean, std, skew, kurtosis), percentiles in zip(
+            tags, ends, *(column.tolist() for column in columns), strict=True
+        ):
             found[tag] = Distribution(
                 mean,
                 std,
                 skew if std > 0 else None,
                 kurtosis if std > 0 else None,
-                dict(zip(PERCENTILES, at, strict=True)),
+                dict(zip(PERCENTILES, percentiles, strict=True)),
                 nonfinite,
-                Histogram(
-                    edges=edges.tolist(),
-                    counts=np.diff(places).tolist(),
-                    minimum=minimum,
-                    maximum=maximum,
-                    total=size * mean,
-                    total_squares=size * (std**2 + mean**2),
-                    nonfinite=nonfinite,
-                ),
+                Histogram(edge, counts, minimum, maximum, size * mean, size * (std**2 + mean**2), nonfinite),
             )
         return found
 

@@ -11,7 +11,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from normexp.probes.base import Findings, Probe, weights_of
+from normexp.probes.base import Findings, Probe, pieces, weights_of
 from normexp.probes.look import Look
 from normexp.record import Chart
 
@@ -78,9 +78,9 @@ def _watch_gradient(look: Look, tag: str, _: nn.Module, inputs: object, output: 
     """A forward hook. The hook on the output's gradient goes with the graph of this pass."""
 
     def keep(gradient: Tensor) -> None:
-        norm = torch.linalg.vector_norm(gradient, dtype=torch.float64)
+        norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces(gradient)]
         before = look.kept(tag)  # of a layer that is used more than once
-        look.keep(tag, norm if before is None else torch.hypot(before, norm))
+        look.keep(tag, torch.linalg.vector_norm(torch.stack(norms if before is None else [before, *norms])))
 
     if isinstance(output, Tensor) and output.requires_grad:
         output.register_hook(keep)

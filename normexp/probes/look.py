@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -112,15 +112,16 @@ class Look:
     @cached_property
     def arrays(self) -> dict[str, Floats]:
         """The arrays that were kept, and the samples, by tag."""
-        parts = [part for parts in self._arrays.values() for part in parts]
-        if not parts:
+        if not self._arrays:
             return {}
-        fetched = torch.cat([part.flatten() for part in parts]).cpu().numpy()
-        flat = iter(np.split(fetched, np.cumsum([part.numel() for part in parts])[:-1]))
-        return {
-            tag: np.concatenate([next(flat).reshape(part.shape) for part in parts])
-            for tag, parts in self._arrays.items()
-        }
+        fetched = torch.cat([part.flatten() for parts in self._arrays.values() for part in parts]).cpu().numpy()
+        found, start = {}, 0
+        for tag, parts in self._arrays.items():
+            rows, rest = sum(len(part) for part in parts), parts[0].shape[1:]
+            end = start + rows * math.prod(rest)
+            found[tag] = fetched[start:end].reshape(rows, *rest)
+            start = end
+        return found
 
     @cached_property
     def distributions(self) -> dict[str, Distribution]:

@@ -185,34 +185,37 @@ def test_tensorboard_wants_a_folder(capsys):
     assert "There is no folder runs" in capsys.readouterr().err
 
 
-def test_tensorboard_serves_on_localhost():
-    import socket
+def test_tensorboard_serves_on_localhost_until_ctrl_c():
+    import re
+    import signal
     import urllib.request
 
     assert main(["train", "steps=2", "name=run"]) == 0
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [*NORMEXP, "tensorboard", "runs", "--port", str(port)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        url = f"http://localhost:{port}/data/plugin/scalars/tags"
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                tags = json.loads(urllib.request.urlopen(url, timeout=5).read())
-            except OSError:
-                tags = {}
-            if "test/accuracy" in tags.get("run", {}):
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    finally:
-        process.terminate()
-        process.communicate()
-    listening = Path("/proc/net/tcp").read_text()
-    assert f"00000000:{port:04X}" not in listening
+    command = [sys.executable, "-u", "-m", "normexp", "tensorboard", "runs", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        (address,) = re.findall(r"http://localhost:\d+/", process.stdout.readline())
+        try:
+            deadline, tags = time.monotonic() + 60, {}
+            while "test/accuracy" not in tags.get("run", {}):
+                assert time.monotonic() < deadline
+                tags = json.loads(urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=20).read())
+                time.sleep(0.2)
+            assert "drift/conv1" in tags["run"]
+            with urllib.request.urlopen(address, timeout=20) as page:  # follows to the page with its pinned charts
+                assert "pinnedCards=%5B%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22train/loss" in page.url
+                assert b"TensorBoard" in page.read()
+            listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+            port = f"{int(address.split(':')[2].strip('/')):04X}"
+            hosts = set(re.findall(rf"\d+: ([0-9A-F]+):{port} 0+:0000 0A", listening))
+            assert hosts
+            assert hosts <= {"0100007F", "00000000000000000000000001000000"}
+            taken = start("tensorboard", "runs", "--port", str(int(port, 16)))
+            assert taken.returncode == 2
+            assert "already in use" in taken.stderr
+            assert "Traceback" not in taken.stderr
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 0
 
 
 @needs_data
