@@ -62,7 +62,7 @@ def normexp_loop(config: Config, steps: int) -> float:
     parts = build(config)
     with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
         console = Console(file=nowhere, force_terminal=True)
-        sinks = open_sinks(Path(folder), about(parts, config, {}), console, steps)
+        sinks = open_sinks(Path(folder), about(parts, config, {}, {}), console, steps)
         seconds = 0.0
 
         def log(record: Record) -> None:

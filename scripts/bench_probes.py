@@ -55,7 +55,7 @@ def train(config: Config, folder: Path) -> float:
     parts = build(config)
     with Path(os.devnull).open("w") as nowhere, no_evaluation():
         sinks = open_sinks(
-            folder, about(parts, config, {}), Console(file=nowhere, force_terminal=True), parts.sizes.total_steps
+            folder, about(parts, config, {}, {}), Console(file=nowhere, force_terminal=True), parts.sizes.total_steps
         )
 
         def log(record: Record) -> None:

@@ -14,7 +14,7 @@ from normexp import __version__, configs, rundir
 from normexp.commands.arguments import Arguments, arrange, check
 from normexp.commands.compose import composing_errors, explain
 from normexp.config import Config, ConfigError
-from normexp.describe import warnings
+from normexp.describe import describe, markdown, warnings
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -159,7 +159,15 @@ def _run(config: Config, plain: Mapping[str, Any], parent: Path, name: str, cons
     diff = configs.differences(plain)
     for note in warnings(config, diff):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    result = run(config, parent=parent, name=name, diff=diff, command=_session.command, console=console)
+    result = run(
+        config,
+        parent=parent,
+        name=name,
+        diff=diff,
+        command=_session.command,
+        console=console,
+        texts={"layers": markdown(describe(config))},
+    )
     from normexp.commands.closing import closing
 
     closing(result, console)

@@ -48,9 +48,9 @@ class Activations(Probe):
 
     def charts(self) -> list[Chart]:
         sides = {
-            "activation_in": [name for name, layer in self.layers.items() if layer.activation],
-            "activation_out": [name for name, layer in self.layers.items() if layer.activation],
-            "norm_out": [name for name, layer in self.layers.items() if layer.norm and not layer.norm_is_input],
+            "activation_in": [name for name, layer in self.layers.items() if layer.activation is not None],
+            "activation_out": [name for name, layer in self.layers.items() if layer.activation is not None],
+            "norm_out": [n for n, layer in self.layers.items() if layer.norm is not None and not layer.norm_is_input],
         }
         bands = {(s, n): (f"{s}/{n}/p50", f"{s}/{n}/p15", f"{s}/{n}/p85") for s, names in sides.items() for n in names}
         return [Chart(PAGES[side], name, band=band) for (side, name), band in bands.items()]

@@ -30,9 +30,12 @@ class Watched:
     norm_is_input: bool
 
 
-def watch(layers: Mapping[str, nn.Module], patterns: Sequence[str]) -> dict[str, Watched]:
-    """The layers whose names match one of the patterns (`conv*`, `block?.out`), in their order."""
-    return {name: _watched(layer) for name, layer in layers.items() if any(fnmatchcase(name, p) for p in patterns)}
+def watched(layer: nn.Module) -> Watched:
+    """A layer with its parts, by their names."""
+    parts = dict(layer.named_children())
+    names = list(parts)
+    follows = "norm" in parts and names[names.index("norm") + 1 :][:1] == ["activation"]
+    return Watched(layer, parts.get("weight"), parts.get("norm"), parts.get("activation"), follows)
 
 
 PIECE = 1 << 17
@@ -41,7 +44,9 @@ PIECE = 1 << 17
 
 def pieces(values: Tensor) -> Sequence[Tensor]:
     """A large tensor (B, ...) as several smaller ones."""
-    found: Sequence[Tensor] = values.split(max(1, PIECE * len(values) // max(1, values.numel())))
+    if values.numel() <= PIECE:
+        return [values]
+    found: Sequence[Tensor] = values.split(max(1, PIECE * len(values) // values.numel()))
     return found
 
 
@@ -49,13 +54,6 @@ def weights_of(layers: Mapping[str, Watched]) -> dict[str, nn.Parameter]:
     """The weight, without the bias, of each layer's linear map or convolution."""
     found = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
     return {name: weight for name, weight in found.items() if isinstance(weight, nn.Parameter)}
-
-
-def _watched(layer: nn.Module) -> Watched:
-    parts = dict(layer.named_children())
-    names = list(parts)
-    follows = "norm" in parts and names[names.index("norm") + 1 :][:1] == ["activation"]
-    return Watched(layer, parts.get("weight"), parts.get("norm"), parts.get("activation"), follows)
 
 
 @dataclass(frozen=True)
@@ -74,8 +72,11 @@ class Probe:
     none of torch's random generators.
     """
 
-    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
-        self.layers, self.config = layers, config
+    def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
+        """network: all layers. What is said of single layers is said of those that `config.layers` chooses, `self.layers`."""
+        self.network, self.config = network, config
+        chosen = [name for name in network if any(fnmatchcase(name, pattern) for pattern in config.layers)]
+        self.layers = {name: network[name] for name in chosen}
 
     def due(self, step: int, total: int) -> bool:
         """Whether to take part in the look at a step, from 1 to the last."""

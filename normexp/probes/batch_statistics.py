@@ -66,12 +66,13 @@ def _hook(look: Look, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], No
 def batch_moments(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and unbiased variance of each channel of (B, C, ...).
 
-    In pieces, which take no memory to speak of. Torch's var_mean takes ten times as long where the channels are last in memory.
+    In pieces, which take no memory to speak of; torch's var_mean takes ten times as long where the channels are last in memory.
     """
     axes = [0, *range(2, values.dim())]
     mean = values.mean(axes, keepdim=True)
-    squares = [(piece - mean).square_().sum(axes) for piece in pieces(values)]
-    return mean.flatten(), torch.stack(squares).sum(0) / (values.numel() / values.shape[1] - 1)
+    squares = sum((piece - mean).square_().sum(axes) for piece in pieces(values))
+    assert isinstance(squares, Tensor)
+    return mean.flatten(), squares / (values.numel() / values.shape[1] - 1)
 
 
 ENTRY = BatchStatistics

@@ -79,15 +79,16 @@ class Distributions:
 
     def _finite(self, tags: Sequence[str], ordered: Floats, *, nonfinite: int) -> dict[str, Distribution]:
         """Of rows of finite values in ascending order."""
+        ordered = ordered.astype(np.float64)
         size = ordered.shape[1]
-        ends = ordered[:, [0, -1]].astype(np.float64).tolist()
+        ends = ordered[:, (0, -1)].tolist()
         for tag, (minimum, maximum) in zip(tags, ends, strict=True):
             self._bins[tag] = bins(minimum, maximum, self._bins.get(tag))
         grid = np.array([self._bins[tag] for tag in tags], dtype=np.float64)
         edges = (grid[:, :1] + _GRID) * np.exp2(grid[:, 1:])
-        places = np.stack([np.searchsorted(row, edge) for row, edge in zip(ordered, edges, strict=True)])
+        places = np.array([row.searchsorted(edge) for row, edge in zip(ordered, edges, strict=True)])
         places[:, 0], places[:, -1] = 0, size  # the last bin includes its right edge
-        columns = edges, np.diff(places, axis=1), _moments(ordered), _percentiles(ordered)
+        columns = edges, places[:, 1:] - places[:, :-1], _moments(ordered), _percentiles(ordered)
         found = {}
         for tag, (minimum, maximum), edge, counts, (mean, std, skew, kurtosis), percentiles in zip(
             tags, ends, *(column.tolist() for column in columns), strict=True
@@ -140,7 +141,7 @@ def bins(minimum: float, maximum: float, before: tuple[int, int] | None) -> tupl
 def _moments(ordered: Floats) -> Floats:
     """Of each row: mean, std, skew, kurtosis."""
     size = ordered.shape[1]
-    mean = ordered.mean(axis=1, dtype=np.float64, keepdims=True)
+    mean = ordered.mean(axis=1, keepdims=True)
     centred = ordered - mean
     squares = centred * centred
     pairs = (centred, centred), (squares, centred), (squares, squares)
@@ -154,6 +155,7 @@ def _moments(ordered: Floats) -> Floats:
 def _percentiles(ordered: Floats) -> Floats:
     """(rows, len(PERCENTILES)), interpolated linearly."""
     places = np.array(PERCENTILES) / 100 * (ordered.shape[1] - 1)
-    left, right = (ordered[:, which(places).astype(int)].astype(np.float64) for which in (np.floor, np.ceil))
-    found: Floats = left + (right - left) * (places % 1)
+    before = places.astype(int)
+    left, right = ordered[:, before], ordered[:, np.ceil(places).astype(int)]
+    found: Floats = left + (right - left) * (places - before)
     return found

@@ -18,8 +18,8 @@ class Drift(Probe):
     drift_last/LAYER: the same against the look before. Not defined where the range was 0.
     """
 
-    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
-        super().__init__(layers, config)
+    def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
+        super().__init__(network, config)
         self._first: dict[str, Middle] = {}
         self._last: dict[str, Middle] = {}
 

@@ -44,26 +44,29 @@ class GradientNorms:
 class Gradients(Probe):
     """grad_flow/LAYER: the Euclidean norm of the gradient of the batch's mean loss with regard to what the layer hands on.
     grad_weight/LAYER: with regard to its weight. grad_growth/flow, grad_growth/weight: by how much the logarithm of these
-    grows a layer on the way back, as the slope of a least-squares line: above 0 gradients explode, below 0 they vanish.
+    grows a layer on the way back, as the slope of a least-squares line: above 0 gradients explode, below 0 they vanish. The
+    line is through all layers, in the order in which they are used; a shortcut counts as one of them.
     """
 
     def before(self, look: Look) -> None:
-        for name, layer in self.layers.items():
-            look.hook(layer.layer.register_forward_hook(partial(_watch_gradient, look, f"grad_flow/{name}")))
+        look.follow(self.network)
+        for name, layer in self.network.items():
+            look.hook(layer.layer.register_forward_hook(partial(_watch_gradient, look, f"_grad_flow/{name}")))
 
     def gradients(self, look: Look) -> None:
-        weights = {f"grad_weight/{name}": weight.grad for name, weight in weights_of(self.layers).items()}
+        weights = {f"_grad_weight/{name}": weight.grad for name, weight in weights_of(self.network).items()}
         there = {tag: gradient for tag, gradient in weights.items() if gradient is not None}
         if there:
             for tag, norm in zip(there, torch._foreach_norm(list(there.values()), 2, dtype=torch.float64), strict=True):
                 look.keep(tag, norm)
 
     def report(self, look: Look) -> Findings:
-        growth = {}
+        found: dict[str, float | None] = {}
         for kind in ("flow", "weight"):
-            tags = [f"grad_{kind}/{name}" for name in self.layers]
-            growth[f"grad_growth/{kind}"] = growth_a_layer([look.numbers[tag] for tag in tags if tag in look.numbers])
-        return Findings(growth)
+            norms = {name: look.numbers.get(f"_grad_{kind}/{name}") for name in look.order}
+            found |= {f"grad_{kind}/{n}": norm for n, norm in norms.items() if n in self.layers and norm is not None}
+            found[f"grad_growth/{kind}"] = growth_a_layer(list(norms.values()))
+        return Findings(found)
 
     def charts(self) -> list[Chart]:
         titles = {
@@ -78,17 +81,27 @@ def _watch_gradient(look: Look, tag: str, _: nn.Module, inputs: object, output: 
     """A forward hook. The hook on the output's gradient goes with the graph of this pass."""
 
     def keep(gradient: Tensor) -> None:
-        norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces(gradient)]
+        norm = norm_of(gradient)
         before = look.kept(tag)  # of a layer that is used more than once
-        look.keep(tag, torch.linalg.vector_norm(torch.stack(norms if before is None else [before, *norms])))
+        look.keep(tag, norm if before is None else torch.hypot(before, norm))
 
     if isinstance(output, Tensor) and output.requires_grad:
         output.register_hook(keep)
 
 
-def growth_a_layer(norms: Sequence[float]) -> float | None:
-    """Slope of log(norm) over the layers, counted from the last to the first. None without two norms above 0."""
-    points = [(-depth, math.log(norm)) for depth, norm in enumerate(norms) if 0 < norm < math.inf]
+def norm_of(values: Tensor) -> Tensor:
+    """Euclidean, in float64, without a copy of all values."""
+    norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces(values)]
+    total: Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+    return total
+
+
+def growth_a_layer(norms: Sequence[float | None]) -> float | None:
+    """Slope of log(norm) over the layers, counted from the last to the first, where None stands for a layer without one.
+
+    None without two norms above 0.
+    """
+    points = [(-depth, math.log(norm)) for depth, norm in enumerate(norms) if norm is not None and 0 < norm < math.inf]
     if len(points) < 2:
         return None
     slope, _ = statistics.linear_regression(*zip(*points, strict=True))

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.config import ProbeConfig
-from normexp.models.layer import named_layers
-from normexp.probes.base import Probe, Watched, due
+from normexp.probes.base import Findings, Probe, Watched, due
 from normexp.probes.look import Look, Step
 from normexp.record import Chart
 
@@ -32,31 +31,42 @@ class Landscape(Probe):
     landscape/effective_beta: the greatest |g(w - s g) - g| / |s g|, the effective smoothness (figure 4c).
 
     For each layer but the first, the internal covariate shift of definition 2.1: the gradient of the layer's parameters
-    before, and after all layers in front of it have been updated as the optimizer did in this step.
+    before, and after all layers that are used before it have been updated as the optimizer did in this step.
     shift_cosine/LAYER: cosine of the angle between the two. shift_distance/LAYER: their Euclidean distance.
     """
 
-    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
-        super().__init__(layers, config)
+    def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
+        super().__init__(network, config)
         self._here: Surroundings | None = None
 
     def due(self, step: int, total: int) -> bool:
         return due(step, total, self.config.landscape_every) or step in self.config.landscape_steps
 
     def before(self, look: Look) -> None:
+        look.follow(self.network)
         self._here = Surroundings(look.step)
 
     def updated(self, look: Look) -> None:
         assert self._here is not None
         here, self._here = self._here, None  # no memory between looks
         _, gradient = here(here.weights)
-        along = along_gradient(here, gradient, look.step.lr)
-        for tag, value in along.items():
-            look.keep(f"landscape/{tag}", value)
-        for name, (cosine, distance) in covariate_shift(here, gradient, look.step.model).items():
+        for tag, value in along_gradient(here, gradient, look.step.lr).items():
+            look.keep(f"_landscape/{tag}" if tag in ("steepest", "gradient_norm") else f"landscape/{tag}", value)
+        layers = {name: self.network[name].layer for name in look.order}
+        for name, parts in covariate_shift(here, gradient, look.step.model, layers).items():
             if name in self.layers:
-                look.keep(f"shift_cosine/{name}", cosine)
-                look.keep(f"shift_distance/{name}", distance)
+                for tag, value in parts.items():
+                    look.keep(f"shift_distance/{name}" if tag == "distance" else f"_shift_{tag}/{name}", value)
+
+    def report(self, look: Look) -> Findings:
+        numbers = look.numbers
+        found = {
+            "landscape/effective_beta": _ratio(numbers["_landscape/steepest"], numbers["_landscape/gradient_norm"])
+        }
+        for tag in (tag for tag in numbers if tag.startswith("_shift_product/")):
+            name = tag.partition("/")[2]
+            found[f"shift_cosine/{name}"] = _ratio(numbers[tag], numbers[f"_shift_norms/{name}"])
+        return Findings(found)
 
     def charts(self) -> list[Chart]:
         tags = ("loss_min", "loss_max")
@@ -95,7 +105,8 @@ class Surroundings:
 
 
 def along_gradient(here: Surroundings, gradient: Weights, lr: float) -> dict[str, Tensor]:
-    """The tags below landscape/, as tensors without dimensions."""
+    """The tags below landscape/, as tensors without dimensions; and of the effective beta the greatest change of the gradient
+    over the step, and the norm of the gradient, which it is still to be divided by."""
     losses, changes = [], []
     for step in STEPS:
         moved = here.weights | {n: here.weights[n] - step * lr * g for n, g in gradient.items()}
@@ -104,34 +115,43 @@ def along_gradient(here: Surroundings, gradient: Weights, lr: float) -> dict[str
         changes.append(distance(there, gradient))
     size = distance(gradient, {name: torch.zeros_like(g) for name, g in gradient.items()})
     loss, change = torch.stack(losses), torch.stack(changes)
-    moves = torch.tensor(STEPS, dtype=torch.float64, device=loss.device) * lr * size
+    steps = torch.tensor(STEPS, dtype=torch.float64, device=loss.device) * lr
     return {
         "loss_min": loss.amin(),
         "loss_max": loss.amax(),
         "loss_range": loss.amax() - loss.amin(),
         "gradient_change": change.amax(),
         "gradient_change_min": change.amin(),
-        "effective_beta": (change / moves).amax(),
+        "steepest": (change / steps).amax(),
+        "gradient_norm": size,
     }
 
 
-def covariate_shift(here: Surroundings, gradient: Weights, model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
-    """Cosine and distance of each layer's gradients, by its name; the first layer, in front of which nothing moves, has none.
+def covariate_shift(
+    here: Surroundings, gradient: Weights, model: nn.Module, layers: Mapping[str, nn.Module]
+) -> dict[str, dict[str, Tensor]]:
+    """Of each layer's two gradients, by its name, their distance, their product and the product of their norms; the first
+    layer, in front of which nothing moves, has none.
 
-    model: with its weights after the update.
+    model: with its weights after the update. layers: of the model, in the order in which they are used.
     """
     names = {id(p): name for name, p in model.named_parameters()}
     after = {name: p.detach() for name, p in model.named_parameters()}
-    mixed, found = dict(here.weights), {}
-    for i, (layer, module) in enumerate(named_layers(model).items()):
+    mixed, found = dict(here.weights), dict[str, dict[str, Tensor]]()
+    for i, (layer, module) in enumerate(layers.items()):
         own = [names[id(p)] for p in module.parameters() if names[id(p)] in gradient]
         if i > 0 and own:
             _, shifted = here(mixed)
             old, new = (torch.cat([g[name].flatten() for name in own]).double() for g in (gradient, shifted))
-            cosine = (old @ new) / (torch.linalg.vector_norm(old) * torch.linalg.vector_norm(new))
-            found[layer] = cosine, torch.linalg.vector_norm(new - old)
+            norms = torch.linalg.vector_norm(old) * torch.linalg.vector_norm(new)
+            found[layer] = {"distance": torch.linalg.vector_norm(new - old), "product": old @ new, "norms": norms}
         mixed |= {name: after[name] for name in own}
     return found
+
+
+def _ratio(over: float, under: float) -> float | None:
+    """None where there is nothing to divide by."""
+    return None if under == 0 else over / under
 
 
 def distance(one: Weights, two: Weights) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from normexp.config import ProbeConfig
 from normexp.probes import PROBES, load
-from normexp.probes.base import Findings, Probe, watch
+from normexp.probes.base import Findings, Probe, Watched, watched
 from normexp.probes.distribution import Distribution, Distributions, Floats
 from normexp.probes.sampler import Sampler
 from normexp.record import Chart, Histogram
@@ -46,7 +46,9 @@ class Look:
         self.step = step
         self._probes, self._sampler, self._describe = probes, sampler, describe
         self._hooks: list[Removable] = []
+        self.order: list[str] = []
         self._asked: set[str] = set()
+        self._follows = False
         self._numbers: dict[str, Tensor] = {}
         self._arrays: dict[str, list[Tensor]] = {}
 
@@ -80,11 +82,24 @@ class Look:
 
     def sample(self, tag: str, values: Tensor) -> None:
         """Add a sample of the values, (B, C, ...), to those of a tag, as an array (n, C)."""
-        self.keep_array(tag, self._sampler(values))
+        if isinstance(values, Tensor):  # somebody's own module may bring something else
+            self.keep_array(tag, self._sampler(values))
+
+    def follow(self, network: Mapping[str, Watched]) -> None:
+        """Take down in `order` the names of the layers as they are first used."""
+        if not self._follows:
+            self._follows = True
+            for name, layer in network.items():
+                self.hook(layer.layer.register_forward_pre_hook(partial(self._used, name)))
+
+    def _used(self, name: str, module: nn.Module, inputs: object) -> None:
+        if name not in self.order:
+            self.order.append(name)
 
     def keep_array(self, tag: str, values: Tensor) -> None:
         """Add the rows of an array, on the device, to those of a tag; of a copy, where training may change it."""
-        self._arrays.setdefault(tag, []).append(values)
+        wide = values.dtype in (torch.float32, torch.float64)  # NumPy knows no bfloat16
+        self._arrays.setdefault(tag, []).append(values if wide else values.float())
 
     def keep(self, tag: str, value: Tensor) -> None:
         """Report a number, on the device, under a tag; one that begins with `_` is for the probe's own report alone."""
@@ -143,9 +158,9 @@ class Probes:
     """The probes that a config has switched on, over a network's layers."""
 
     def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig) -> None:
-        watched = watch(layers, config.layers)
+        network = {name: watched(layer) for name, layer in layers.items()}
         kinds = [load(name) for name in PROBES if getattr(config, name)]
-        self._probes = [kind(watched, config) for kind in kinds]
+        self._probes = [kind(network, config) for kind in kinds]
         self._sampler, self._describe = Sampler(config.samples), Distributions()
 
     def look(self, step: Step) -> Look | None:

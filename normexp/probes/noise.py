@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from normexp.config import ProbeConfig
@@ -22,9 +21,8 @@ class Noise(Probe):
     at the course. Not defined where g.h is not above 0, nor at step 0, before which there is none.
     """
 
-    def __init__(self, layers: Mapping[str, Watched], config: ProbeConfig) -> None:
-        super().__init__(layers, config)
-        self._step = 0
+    def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
+        super().__init__(network, config)
         self._last: dict[str, Tensor] = {}
 
     def due(self, step: int, total: int) -> bool:
@@ -32,26 +30,25 @@ class Noise(Probe):
         return super().due(step, total) or (step < total and super().due(step + 1, total))
 
     def gradients(self, look: Look) -> None:
-        now = {name: w.grad for name, w in weights_of(self.layers).items() if w.grad is not None}
-        step = look.step.number
-        if step == self._step + 1 and super().due(step, look.step.total):
-            batch_size = len(look.step.inputs)
+        step, total = look.step.number, look.step.total
+        now = {name: w.grad for name, w in weights_of(self.network).items() if w.grad is not None}
+        if self._last and super().due(step, total):
             pairs = {name: (g.double(), self._last[name].double()) for name, g in now.items() if name in self._last}
-            noise = {name: (g - h).square().sum() * (batch_size / 2) for name, (g, h) in pairs.items()}
-            signal = {name: (g * h).sum() for name, (g, h) in pairs.items()}
-            if pairs:
-                noise["total"], signal["total"] = (torch.stack([*of.values()]).sum() for of in (noise, signal))
-            for kind, of in (("noise", noise), ("signal", signal)):
-                for name, value in of.items():
-                    look.keep(f"_{kind}/{name}", value)
-        # A copy: clipping works in place. It is needed only where the next step is looked at.
-        self._step, self._last = step, {name: g.clone() for name, g in now.items()}
+            for name, (g, h) in pairs.items():
+                look.keep(f"_noise/{name}", (g - h).square().sum() * (len(look.step.inputs) / 2))
+                look.keep(f"_signal/{name}", (g * h).sum())
+        # A copy, since clipping works in place.
+        next_is_due = step < total and super().due(step + 1, total)
+        self._last = {name: g.clone() for name, g in now.items()} if next_is_due else {}
 
     def report(self, look: Look) -> Findings:
         names = [tag.removeprefix("_noise/") for tag in look.numbers if tag.startswith("_noise/")]
         both = {name: (look.numbers[f"_noise/{name}"], look.numbers[f"_signal/{name}"]) for name in names}
+        shown = {name: pair for name, pair in both.items() if name in self.layers}
+        if both:
+            shown["total"] = sum(noise for noise, _ in both.values()), sum(signal for _, signal in both.values())
         return Findings(
-            {f"noise_scale/{n}": noise / signal if signal > 0 else None for n, (noise, signal) in both.items()}
+            {f"noise_scale/{n}": noise / signal if signal > 0 else None for n, (noise, signal) in shown.items()}
         )
 
     def charts(self) -> list[Chart]:

@@ -21,7 +21,7 @@ class Saturation(Probe):
     """saturated/LAYER: the fraction of sampled values that are saturated: for sigmoid and tanh in the lowest or highest 5 % of
     their range (outputs beyond 0.05 and 0.95, beyond -0.9 and 0.9), for relu 0, for others where the derivative is below 0.05
     in size. dead/LAYER: the fraction of channels (or features) that are 0 in the whole sample.
-    derivative/LAYER: the mean of the activation's derivative.
+    derivative/LAYER: the mean of the activation's derivative. Of finite values; None without any.
     """
 
     def before(self, look: Look) -> None:
@@ -34,11 +34,14 @@ class Saturation(Probe):
         scalars: dict[str, float | None] = {}
         for name, layer in self.layers.items():
             before, after = (look.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
-            if layer.activation is not None and before is not None and after is not None:
-                slope, saturated = flatness(layer.activation, before, after)
-                scalars[f"saturated/{name}"] = float(saturated.mean())
-                scalars[f"dead/{name}"] = float((after == 0).all(axis=0).mean())
-                scalars[f"derivative/{name}"] = float(slope.mean(dtype=np.float64))
+            if layer.activation is None or before is None or after is None or not fits(layer.activation, before):
+                continue
+            slope, saturated = flatness(layer.activation, before, after)
+            finite = np.isfinite(before) & np.isfinite(after)
+            some = bool(finite.any())
+            scalars[f"saturated/{name}"] = float(saturated.mean(where=finite)) if some else None
+            scalars[f"dead/{name}"] = float((after == 0).all(axis=0).mean()) if some else None
+            scalars[f"derivative/{name}"] = float(slope.mean(where=finite, dtype=np.float64)) if some else None
         return Findings(scalars)
 
     def charts(self) -> list[Chart]:
@@ -67,10 +70,16 @@ def derivative(activation: nn.Module, values: Floats) -> Floats:
     """Of an activation that works on each value by itself, at each of the values."""
     parameter = next(activation.parameters(), torch.empty(0))
     at = torch.from_numpy(values).to(parameter).requires_grad_()
-    # A copy, for an activation that works in place.
-    (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)
-    found: Floats = slope.numpy(force=True)
+    with torch.random.fork_rng():  # for one that draws numbers
+        # A copy, for one that works in place.
+        (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)
+    found: Floats = slope.float().numpy(force=True)
     return found
+
+
+def fits(activation: nn.Module, values: Floats) -> bool:
+    """Whether an activation with parameters for each channel finds all channels in a sample."""
+    return all(parameter.numel() in (1, values.shape[1]) for parameter in activation.parameters())
 
 
 ENTRY = Saturation

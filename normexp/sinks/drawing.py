@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +38,7 @@ CAPTION = "dark: dense; white: less than 1/1000 of the densest; line: median"
 
 @dataclass(frozen=True)
 class Panel:
-    """density: (values, looks), from the lowest value to the highest; looks were at `steps`; medians: of each look."""
-
-    ROWS: ClassVar[int] = 96
+    """density: (rows, looks), from the lowest value to the highest; looks were at `steps`; medians: of each look."""
 
     steps: Sequence[int]
     low: float
@@ -50,9 +47,14 @@ class Panel:
     medians: NDArray[np.floating]
 
 
+def row_height(rows: int) -> int:
+    """Pixels of a panel's height, so that many rows stay a picture that can be opened."""
+    return max(24, min(96, 6000 // rows - PITCH))
+
+
 def draw(columns: Sequence[str], rows: Mapping[str, Sequence[Panel | None]]) -> Picture:
     """Panels in a grid, with their names, the range of their values, and the steps below."""
-    height = max(24, min(Panel.ROWS, 6000 // len(rows) - PITCH))
+    height = row_height(len(rows))
     lefts = [MARGIN + GAP + j * (WIDTH + GAP) for j in range(len(columns))]
     size = lefts[-1] + WIDTH + 20, TOP + len(rows) * (height + PITCH) + BOTTOM
     colours = np.zeros(size[::-1], dtype=np.uint8)
@@ -92,14 +94,10 @@ def _looks(panel: Panel, last: int) -> NDArray[np.integer]:
 
 def _heat(panel: Panel, last: int, height: int) -> NDArray[np.uint8]:
     """Places in the palette, (height, WIDTH)."""
-    looks, highest = _looks(panel, last), panel.density.max()
-    rows = np.arange(height) * len(panel.density) // height
-    density = panel.density[::-1][rows]
-    if highest > 0:
-        with np.errstate(divide="ignore"):
-            level = 1 + np.log10(density / highest) / DECADES
-    else:  # nothing finite was seen
-        level = np.zeros_like(density)
+    looks = _looks(panel, last)
+    highest = panel.density.max() or 1.0  # nothing finite was seen: nothing is drawn
+    with np.errstate(divide="ignore"):
+        level = 1 + np.log10(panel.density[::-1] / highest) / DECADES
     found: NDArray[np.uint8] = ((SHADES - 1) * np.clip(level, 0, 1)).astype(np.uint8)[:, looks]
     if panel.high > panel.low:
         with np.errstate(invalid="ignore"):

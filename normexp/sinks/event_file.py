@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 import time
 from pathlib import Path
-from typing import Any
 
 import google_crc32c
 from tensorboard.compat.proto.event_pb2 import Event
@@ -27,11 +26,12 @@ class EventFile:
         # The name that TensorBoard looks for, and no other file of this directory has.
         self._file = (directory / f"events.out.tfevents.{int(now):010d}.{time.monotonic_ns()}").open("xb")
         self._flushed = time.monotonic()
-        self.write(file_version="brain.Event:2")
+        self.write(Event(file_version="brain.Event:2"))
 
-    def write(self, **event: Any) -> None:
-        """Append an Event with the given fields, stamped with the time of day."""
-        data = Event(wall_time=time.time(), **event).SerializeToString()
+    def write(self, event: Event) -> None:
+        """Append an event, stamped with the time of day."""
+        event.wall_time = time.time()
+        data = event.SerializeToString()
         header = struct.pack("<Q", len(data))
         self._file.write(header + _checksum(header) + data + _checksum(data))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from normexp.record import Histogram, Picture, Record
 from normexp.rundir import write_bytes
-from normexp.sinks.drawing import Panel, draw
-
-Floats = NDArray[np.floating]
+from normexp.sinks.drawing import Panel, draw, row_height
 
 COLUMNS = {
     "activation_in": "enters the activation",
@@ -21,6 +19,9 @@ COLUMNS = {
     "norm_out": "leaves the norm",
 }
 """The groups of tags that the sheet shows, in this order."""
+
+FAR = 100
+"""How many times as far as the usual look one may reach, to count for the range that a panel shows."""
 
 MOST = 256
 """Looks that are kept of a tag: more than a panel has pixels to show."""
@@ -91,35 +92,38 @@ class Sheet:
 def draw_sheet(histories: Mapping[str, Mapping[str, History]]) -> Picture:
     """A row for each layer, a column for each group of tags that some layer has."""
     groups = [group for group in COLUMNS if any(group in row for row in histories.values())]
-    rows = {layer: [_panel(row[g]) if g in row else None for g in groups] for layer, row in histories.items()}
+    height = row_height(len(histories))
+    rows = {
+        layer: [panel(row[group], height) if group in row else None for group in groups]
+        for layer, row in histories.items()
+    }
     return draw([COLUMNS[group] for group in groups], rows)
 
 
-def _panel(history: History) -> Panel:
-    """The density of each look at each of as many values as the finest bins tell apart, from the lowest to the highest seen."""
+def panel(history: History, height: int) -> Panel:
+    """The share of each look's values that each of `height` rows holds.
+
+    The rows divide the range of all values seen, but for looks that reach more than 100 times as far as the usual one, as when a
+    run diverges: what they have beyond it is put into the outermost rows.
+    """
     lows, widths, counts = (np.array(series) for series in (history.lows, history.widths, history.counts))
-    places = np.arange(counts.shape[1])
+    edges = lows[:, None] + np.arange(counts.shape[1] + 1) * widths[:, None]
     used = counts > 0
-    if not used.any():
-        return Panel(history.steps, 0.0, 0.0, np.zeros((1, len(lows))), np.full(len(lows), np.nan))
-    left = lows[:, None] + places * widths[:, None]
-    low, high = left[used].min(), (left + widths[:, None])[used].max()
-    values = low + (np.arange(Panel.ROWS) + 0.5) * (high - low) / Panel.ROWS
-    bins = np.floor((values[:, None] - lows) / np.where(widths > 0, widths, 1.0)).astype(int)
-    inside = (bins >= 0) & (bins < counts.shape[1]) & (widths > 0)
-    found = np.take_along_axis(counts.T, bins.clip(0, counts.shape[1] - 1), axis=0)
-    total = counts.sum(axis=1)
-    density = np.where(inside, found / total.clip(min=1) / np.where(widths > 0, widths, 1.0), 0.0)
-    return Panel(history.steps, float(low), float(high), density, _medians(left[:, 0], widths, counts))
-
-
-def _medians(lows: Floats, widths: Floats, counts: Floats) -> Floats:
-    """Of each look, as its bins tell; NaN where they are empty."""
-    below = counts.cumsum(axis=1)
-    half = below[:, -1:] / 2
-    bins = (below < half).sum(axis=1)
-    inside = np.take_along_axis(counts, bins[:, None], axis=1)[:, 0]
-    before = np.take_along_axis(below, bins[:, None], axis=1)[:, 0] - inside
-    with np.errstate(divide="ignore", invalid="ignore"):
-        medians: Floats = lows + widths * (bins + (half[:, 0] - before) / inside)
-    return medians
+    there = used.any(axis=1)
+    if not there.any():
+        return Panel(history.steps, 0.0, 0.0, np.zeros((height, len(lows))), np.full(len(lows), np.nan))
+    bottom = np.where(used, edges[:, :-1], np.inf).min(axis=1)
+    top = np.where(used, edges[:, 1:], -np.inf).max(axis=1)
+    reach = np.maximum(np.abs(bottom), np.abs(top))
+    usual = there & (reach <= FAR * np.median(reach[there]))
+    low, high = bottom[usual].min(), top[usual].max()
+    below = np.concatenate([np.zeros((len(counts), 1)), counts.cumsum(axis=1)], axis=1)
+    rows = np.linspace(low, high, height + 1)
+    shares = np.zeros((height, len(lows)))
+    medians = np.full(len(lows), np.nan)
+    for i in np.flatnonzero(there):
+        at = np.interp(rows, edges[i], below[i] / below[i, -1])
+        at[0], at[-1] = 0, 1
+        shares[:, i] = np.diff(at)
+        medians[i] = np.interp(0.5, below[i] / below[i, -1], edges[i]).clip(low, high)
+    return Panel(history.steps, float(low), float(high), shares, medians)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from torch.utils.tensorboard.summary import custom_scalars, text
 
@@ -31,14 +32,19 @@ class TensorBoard:
         self._events.flush()
 
     def _write(self, summary: Summary) -> None:
-        self._events.write(summary=summary)
+        self._events.write(Event(summary=summary))
 
     def log(self, record: Record) -> None:
         # A chart of a single point says nothing; the numbers on convergence that HPARAMS lists are wanted there.
         shown = {t: v for t, v in record.scalars.items() if t in self._metrics or not t.startswith("convergence/")}
-        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in shown.items() if value is not None]
-        values += [Summary.Value(tag=tag, histo=_proto(h)) for tag, h in record.histograms.items()]
-        self._events.write(summary=Summary(value=values), step=record.step)
+        event = Event(step=record.step)
+        add = event.summary.value.add  # in place: a message is copied when it is put into another
+        for tag, value in shown.items():
+            if value is not None:
+                add(tag=tag, simple_value=value)
+        for tag, histogram in record.histograms.items():
+            _fill(add(tag=tag).histo, histogram)
+        self._events.write(event)
         if "val/accuracy" in record.scalars:  # with slow steps, the next write can be far away
             self._events.flush()
 
@@ -47,7 +53,7 @@ class TensorBoard:
         image = Summary.Image(
             width=picture.width, height=picture.height, colorspace=3, encoded_image_string=picture.png
         )
-        self._events.write(summary=Summary(value=[Summary.Value(tag=tag, image=image)]), step=step)
+        self._events.write(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
 
     def close(self, *, success: bool) -> None:
         self._write(hparams.end(success=success))
@@ -64,13 +70,11 @@ def _layout(charts: Sequence[Chart]) -> dict[str, dict[str, list[object]]]:
     return pages
 
 
-def _proto(histogram: Histogram) -> HistogramProto:
-    return HistogramProto(
-        min=histogram.minimum,
-        max=histogram.maximum,
-        num=sum(histogram.counts),
-        sum=histogram.total,
-        sum_squares=histogram.total_squares,
-        bucket_limit=histogram.edges[1:],
-        bucket=histogram.counts,
-    )
+def _fill(proto: HistogramProto, histogram: Histogram) -> None:
+    """Without empty bins at either end, which TensorBoard takes away when it reads them."""
+    proto.min, proto.max = histogram.minimum, histogram.maximum
+    proto.num, proto.sum, proto.sum_squares = sum(histogram.counts), histogram.total, histogram.total_squares
+    full = [i for i, count in enumerate(histogram.counts) if count]
+    first, last = (full[0], full[-1] + 1) if full else (0, 1)
+    proto.bucket_limit.extend(histogram.edges[first + 1 : last + 1])
+    proto.bucket.extend(histogram.counts[first:last])

@@ -24,7 +24,6 @@ from rich.console import Console
 from normexp import rundir
 from normexp.config import Config, ConfigError, show
 from normexp.data.sizes import sizes
-from normexp.describe import describe, markdown
 from normexp.environment import environment
 from normexp.record import About, Chart, Record, Sink
 from normexp.sinks.jsonl import JsonLines
@@ -51,10 +50,18 @@ class Result:
 
 
 def run(
-    config: Config, *, parent: Path, name: str, diff: Mapping[str, Any], command: list[str], console: Console
+    config: Config,
+    *,
+    parent: Path,
+    name: str,
+    diff: Mapping[str, Any],
+    command: list[str],
+    console: Console,
+    texts: Mapping[str, str] | None = None,
 ) -> Result:
     """Train the config's network in a new directory `name` in `parent`.
 
+    diff: what of the config differs from the defaults. texts: more to read beside the config, in Markdown by title.
     Raises ConfigError, with nothing written, where the data or the directory can't be had. Whatever else goes wrong ends
     as a result with the state `failed`; its traceback is in train.log.
     """
@@ -86,7 +93,7 @@ def run(
             if isinstance(parts, Exception):
                 raise parts
             _describe(directory, parts, config, diff, command)
-            sinks += open_sinks(directory, about(parts, config, diff), console, parts.sizes.total_steps)
+            sinks += open_sinks(directory, about(parts, config, diff, texts or {}), console, parts.sizes.total_steps)
 
             def log(record: Record) -> None:
                 for sink in sinks:
@@ -127,10 +134,10 @@ def open_sinks(directory: Path, about: About, console: Console, total_steps: int
     ]
 
 
-def about(parts: Parts, config: Config, diff: Mapping[str, Any]) -> About:
+def about(parts: Parts, config: Config, diff: Mapping[str, Any], texts: Mapping[str, str]) -> About:
     """What TensorBoard shows of a run beside its measurements."""
     texts = {
-        "layers": markdown(describe(config)),
+        **texts,
         "config": f"```yaml\n{_to_yaml(dataclasses.asdict(config))}```",
         "config that differs from the defaults": f"```yaml\n{_to_yaml(diff)}```" if diff else "nothing",
     }

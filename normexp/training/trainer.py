@@ -19,7 +19,7 @@ from normexp.norms import NORMS
 from normexp.probes.base import Findings
 from normexp.probes.gradients import GradientNorms
 from normexp.probes.look import Step
-from normexp.record import Histogram, Record
+from normexp.record import Record
 from normexp.training.build import Parts
 from normexp.training.convergence import Point, convergence
 from normexp.training.evaluate import evaluate, evaluate_with_batch_statistics
@@ -59,11 +59,10 @@ def fit(
     parameters, gradient_norms = list(model.parameters()), GradientNorms(named_layers(model))
     clock, window, points = Stopwatch(parts.device), Window(), list[Point]()
 
-    def report(
-        step: int, scalars: Mapping[str, float | None], histograms: Mapping[str, Histogram] | None = None
-    ) -> None:
+    def report(step: int, seconds: float, scalars: Mapping[str, float | None], found: Findings) -> None:
+        scalars = {**scalars, **found.scalars}
         progress.scalars.update(scalars)
-        log(Record(step, step / epoch_steps, clock.seconds(), scalars, histograms or {}))
+        log(Record(step, step / epoch_steps, seconds, scalars, found.histograms))
 
     def validate(step: int) -> dict[str, float | None]:
         with clock.paused():
@@ -128,10 +127,10 @@ def fit(
             scalars |= convergence(points)
         found = look.findings() if look else Findings()
         if step == 1:  # its look was at the weights before any update
-            report(0, {**start, **found.scalars}, found.histograms)
+            report(0, points[0].seconds, start, found)
             found = Findings()
         if scalars or found.scalars:
-            report(step, {**scalars, **found.scalars}, found.histograms)
+            report(step, clock.seconds(), scalars, found)
         if error is not None:
             return Outcome("diverged", error)
         if step == total:

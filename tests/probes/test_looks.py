@@ -139,16 +139,16 @@ def test_gradients(look):
     for name, layer in named_layers(model).items():
         flow = direct.outputs[name].grad.norm()
         assert found[f"grad_flow/{name}"] == close(flow)
-        flows.append(math.log(flow))
+        flows.append((len(flows), math.log(flow)))
         if hasattr(layer, "weight"):
             gradient = torch.autograd.grad(
                 F.cross_entropy(trained(direct.inputs[""]), images(seed=2)[1]),
                 dict(trained.named_parameters())[f"{name}.weight.weight"],
             )[0]
             assert found[f"grad_weight/{name}"] == close(gradient.norm())
-            weights.append(math.log(gradient.norm()))
-    for kind, logs in (("flow", flows), ("weight", weights)):
-        assert found[f"grad_growth/{kind}"] == close(-np.polyfit(range(len(logs)), logs, 1)[0])
+            weights.append((len(flows), math.log(gradient.norm())))
+    for kind, points in (("flow", flows), ("weight", weights)):
+        assert found[f"grad_growth/{kind}"] == close(-np.polyfit(*zip(*points, strict=True), 1)[0])
 
 
 def test_updates(look):
@@ -247,9 +247,22 @@ def test_hooks_are_gone_after_a_look_and_after_an_error():
 
 
 def test_between_looks_nothing_is_hooked_or_kept():
-    config = compose("probe.every=5")
+    config = compose("probe=full", "probe.landscape=true", "probe.every=5", "probe.landscape_every=5")
     watcher = Watcher(build_model(config), config)
-    assert [watcher(*images(seed=n)) is not None for n in range(12)] == [n in (1, 5, 10) for n in range(1, 13)]
+    probes = {type(probe).__name__: probe for probe in watcher.probes._probes}
+    assert len(probes) == len(PROBES)
+    for step in range(1, 13):
+        found = watcher(*images(seed=step))
+        assert bool(found and found.scalars) == (step in (1, 5, 10))
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in watcher.model.modules())
+        assert bool(probes["Noise"]._last) == (step in (4, 9))
+        assert not probes["Updates"]._before
+        assert probes["Landscape"]._here is None
+
+
+def test_off_is_off():
+    config = compose("probe='off'")
+    assert not any(getattr(config.probe, name) for name in PROBES)
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -284,10 +297,17 @@ GROUPS = {
 }
 
 
-def test_layers_are_chosen_by_patterns():
-    config = compose("model=resnet", "model.depth=8", "model.width=4", "probe.layers=[block2.*,head]", "probe.every=1")
-    found = Watcher(build_model(config), config)(*images())
-    layers = {tag.split("/")[1] for tag in found.scalars} - {"flow", "weight"}
+def test_layers_are_chosen_by_patterns_and_network_wide_numbers_are_of_all_layers():
+    net = ["model=resnet", "model.depth=8", "model.width=4", "probe=landscape", "probe.noise=true", "probe.every=1"]
+    chosen, every = (
+        Watcher(build_model(config), config)
+        for config in (compose(*net, "probe.layers=[block2.*,head]"), compose(*net))
+    )
+    for seed in range(2):
+        some, whole = chosen(*images(seed=seed)).scalars, every(*images(seed=seed)).scalars
+        assert some.items() <= whole.items()
+    assert {"grad_growth/flow", "grad_growth/weight", "noise_scale/total"} <= set(some)
+    layers = {tag.split("/")[1] for tag in some if not tag.startswith(("grad_growth", "landscape"))} - {"total"}
     assert layers == {"block2.conv1", "block2.conv2", "block2.shortcut", "block2.out", "head"}
 
 
@@ -329,6 +349,65 @@ def test_layers_that_are_reused_frozen_or_unused_break_no_probe(norm):
     assert watcher(inputs, labels).scalars["noise_scale/total"] is not None
 
 
+class Backwards(nn.Module):
+    """A network that names its last layer first."""
+
+    def __init__(self, built):
+        super().__init__()
+        for name in reversed(built):
+            self.add_module(name, built[name])
+
+    def forward(self, x):
+        return self.head(self.fc3(self.fc2(self.fc1(x.flatten(1)))))
+
+
+def test_layers_count_in_the_order_in_which_they_are_used():
+    config = compose("model=mlp", "norm=none", "activation=sigmoid", "probe=landscape", "probe.every=1")
+    watcher = Watcher(build_model(config), config)
+    backwards = Watcher(Backwards(named_layers(build_model(config))), config)
+    inputs, labels = images()
+    found, turned = watcher(inputs, labels).scalars, backwards(inputs, labels).scalars
+    for tag in ("grad_growth/flow", "grad_growth/weight", "shift_cosine/head", "shift_distance/fc2"):
+        assert turned[tag] == close(found[tag]), tag
+    assert turned["grad_growth/flow"] < 0  # sigmoids make it vanish
+    assert "shift_cosine/fc1" not in turned
+
+
+def test_where_nothing_can_be_divided_by_there_is_no_number():
+    config = compose("init=normal", "init.std=1e-300", "norm=none", "model=mlp", "probe=landscape", "probe.every=1")
+    watcher = Watcher(build_model(config), config)
+    with torch.no_grad():
+        for parameter in watcher.model.parameters():
+            parameter.zero_()
+    found = watcher(*images()).scalars
+    assert found["weight_norm/fc2"] == 0
+    assert found["update_ratio/fc2"] is found["shift_cosine/fc2"] is found["drift/fc2"] is None
+
+
+def test_half_precision():
+    config = compose("probe='off'", "probe.affine=true", "probe.batch_statistics=true", "probe.every=1")
+    watcher = Watcher(build_model(config).bfloat16(), config)
+    found = watcher(images()[0].bfloat16(), images()[1])
+    assert found.scalars["gamma/conv1/mean"] == 1
+    assert found.scalars["batch_var_ratio/conv1"] > 0
+
+
+def test_an_activation_with_a_parameter_a_channel_and_one_that_draws_numbers():
+    config = compose("model=mlp", "model.width=500", "norm=none", "probe.samples=1024", "probe.every=1")
+    model = build_model(config)
+    model.fc1.activation, model.fc2.activation = nn.PReLU(500), nn.RReLU()
+    torch.manual_seed(5)
+    with torch.no_grad():
+        copy.deepcopy(model).train()(images()[0])
+    state = torch.get_rng_state()
+    torch.manual_seed(5)
+    found = Watcher(model, config)(*images()).scalars
+    assert torch.equal(state, torch.get_rng_state())
+    assert "derivative/fc1" not in found  # the sample lacks channels
+    assert 0.5 < found["derivative/fc2"] < 1
+    assert found["derivative/fc3"] > 0
+
+
 def test_a_diverged_network_has_its_values_counted():
     config = compose("model=mlp", *ALL, "probe.every=1", "norm=none")
     watcher = Watcher(build_model(config), config)
@@ -342,6 +421,8 @@ def test_a_diverged_network_has_its_values_counted():
     assert sum(found.histograms["activation_in/fc3"].counts) == 0
     assert found.scalars["activation_in/fc3/mean"] is None
     assert "activation_in/fc1/nonfinite" not in found.scalars
+    assert found.scalars["saturated/fc2"] > 0.3  # of those that are finite
+    assert found.scalars["saturated/fc3"] is found.scalars["dead/fc3"] is found.scalars["derivative/fc3"] is None
 
 
 def test_dead_units_are_those_that_are_never_on():

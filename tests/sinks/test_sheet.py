@@ -10,7 +10,7 @@ from PIL import Image
 from normexp.probes.distribution import Distributions
 from normexp.record import Histogram, Record
 from normexp.sinks import drawing
-from normexp.sinks.sheet import MOST, History, Sheet, draw_sheet
+from normexp.sinks.sheet import MOST, History, Sheet, draw_sheet, panel
 
 
 def histogram(values):
@@ -22,11 +22,11 @@ def log(sheet, step, values, *, evaluates=False, tag="activation_in/fc1"):
     sheet.log(Record(step, 0.0, 0.0, scalars, {tag: histogram(values)} if values is not None else {}))
 
 
-def panel(picture):
+def pixels(picture):
     """Darkness of the first panel, values up: 0 white, 1 black."""
     image = Image.open(io.BytesIO(picture.png)).convert("L")
     left, top = drawing.MARGIN + drawing.GAP, drawing.TOP
-    crop = image.crop((left, top, left + drawing.WIDTH, top + drawing.Panel.ROWS))
+    crop = image.crop((left, top, left + drawing.WIDTH, top + drawing.row_height(1)))
     return 1 - np.asarray(crop)[::-1] / 255
 
 
@@ -34,7 +34,7 @@ def test_the_picture_shows_where_the_values_were():
     generator, history = np.random.default_rng(0), History()
     for step in range(0, 1001, 100):
         history.add(step, histogram(generator.normal(0 if step < 500 else 10, 1, 4000)))
-    dark = panel(draw_sheet({"fc1": {"activation_in": history}}))
+    dark = pixels(draw_sheet({"fc1": {"activation_in": history}}))
     early, late = dark[:, 20:100].mean(1), dark[:, 180:260].mean(1)
     heights = np.linspace(-4, 14, len(dark))  # about what was seen
     assert heights[early.argmax()] == pytest.approx(0, abs=1)
@@ -47,7 +47,7 @@ def test_densities_are_on_a_log_scale():
     history = History()
     history.add(0, histogram([0.5] * 990 + [10.5] * 10))
     history.add(1, histogram([0.5] * 990 + [10.5] * 10))
-    column = panel(draw_sheet({"fc1": {"activation_in": history}}))[:, 20]
+    column = pixels(draw_sheet({"fc1": {"activation_in": history}}))[:, 20]
     assert column[-2] > 0.2  # a hundredth of the density is still plain to see
     assert column[len(column) // 2] < 0.05
 
@@ -57,15 +57,45 @@ def test_bins_that_change_keep_the_density():
     history = History()
     history.add(0, Histogram([i / 8 for i in range(65)], [10] * 64, 0, 8, 0, 0, 0))
     history.add(100, Histogram([i / 4 for i in range(65)], [20] * 32 + [0] * 32, 0, 8, 0, 0, 0))
-    dark = panel(draw_sheet({"fc1": {"activation_in": history}}))
+    dark = pixels(draw_sheet({"fc1": {"activation_in": history}}))
     assert np.allclose(dark[10, :100], dark[10, -100:], atol=0.01)
     assert dark[10, 0] > 0.5
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-4, 0.0])
+def test_no_value_is_lost_however_narrow_a_look_is(spread):
+    generator, history = np.random.default_rng(0), History()
+    for step in range(6):
+        history.add(step, histogram(generator.normal(0, 1, 1000)))
+    for step in range(6, 11):
+        history.add(step, histogram(generator.normal(0.3, spread, 1000)))
+    for height in (96, 24):
+        found = panel(history, height)
+        assert found.density.sum(axis=0) == pytest.approx(np.ones(11))
+        assert found.medians[-1] == pytest.approx(0.3, abs=0.01 + spread / 5)
+    assert pixels(draw_sheet({"fc1": {"activation_in": history}}))[:, -1].max() > 0.85
+
+
+def test_a_run_that_diverges_does_not_hide_what_was_before():
+    generator, history = np.random.default_rng(0), History()
+    for step in range(8):
+        history.add(step, histogram(generator.normal(0, 1, 1000)))
+    for step, scale in enumerate((1e6, 1e30, 3e38), start=8):
+        history.add(step, histogram(scale * generator.uniform(-1, 1, 1000)))
+    history.add(11, histogram([np.nan] * 10))
+    found = panel(history, 96)
+    assert -6 < found.low < -2
+    assert 2 < found.high < 6
+    assert found.density[:, 8].sum() == pytest.approx(1, abs=1e-4)
+    assert found.density[[0, -1], 8].sum() == pytest.approx(1, abs=1e-4)
+    assert found.density[:, 11].sum() == 0
+    assert draw_sheet({"fc1": {"activation_in": history}}).png
 
 
 def test_nothing_finite_is_drawn_as_nothing():
     history = History()
     history.add(0, histogram([np.nan] * 10))
-    assert panel(draw_sheet({"fc1": {"activation_in": history}}))[2:-2, 2:-2].max() == 0
+    assert pixels(draw_sheet({"fc1": {"activation_in": history}}))[2:-2, 2:-2].max() == 0
 
 
 def test_memory_is_bounded_and_the_newest_look_is_always_there():
