@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,8 +155,14 @@ def _moments(ordered: Floats) -> Floats:
 
 def _percentiles(ordered: Floats) -> Floats:
     """(rows, len(PERCENTILES)), interpolated linearly."""
-    places = np.array(PERCENTILES) / 100 * (ordered.shape[1] - 1)
-    before = places.astype(int)
-    left, right = ordered[:, before], ordered[:, np.ceil(places).astype(int)]
-    found: Floats = left + (right - left) * (places - before)
+    before, after, part = _places(ordered.shape[1])
+    left, right = ordered[:, before], ordered[:, after]
+    found: Floats = left + (right - left) * part
     return found
+
+
+@cache
+def _places(size: int) -> tuple[NDArray[np.integer], NDArray[np.integer], Floats]:
+    """Where the percentiles of so many values in ascending order are: between which two, and how far from the first."""
+    places = np.array(PERCENTILES) / 100 * (size - 1)
+    return np.floor(places).astype(int), np.ceil(places).astype(int), places % 1

@@ -49,9 +49,8 @@ class Gradients(Probe):
     """
 
     def before(self, look: Look) -> None:
-        look.follow(self.network)
         for name, layer in self.network.items():
-            look.hook(layer.layer.register_forward_hook(partial(_watch_gradient, look, f"_grad_flow/{name}")))
+            look.hook(layer.layer.register_forward_hook(partial(_watch_gradient, look, name)))
 
     def gradients(self, look: Look) -> None:
         weights = {f"_grad_weight/{name}": weight.grad for name, weight in weights_of(self.network).items()}
@@ -77,8 +76,10 @@ class Gradients(Probe):
         return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
 
 
-def _watch_gradient(look: Look, tag: str, _: nn.Module, inputs: object, output: object) -> None:
+def _watch_gradient(look: Look, name: str, _: nn.Module, inputs: object, output: object) -> None:
     """A forward hook. The hook on the output's gradient goes with the graph of this pass."""
+    look.used(name)
+    tag = f"_grad_flow/{name}"
 
     def keep(gradient: Tensor) -> None:
         norm = norm_of(gradient)

@@ -43,7 +43,8 @@ class Landscape(Probe):
         return due(step, total, self.config.landscape_every) or step in self.config.landscape_steps
 
     def before(self, look: Look) -> None:
-        look.follow(self.network)
+        for name, layer in self.network.items():
+            look.hook(layer.layer.register_forward_hook(lambda *_, name=name: look.used(name)))
         self._here = Surroundings(look.step)
 
     def updated(self, look: Look) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from types import TracebackType
 from typing import Protocol
 
@@ -48,7 +48,6 @@ class Look:
         self._hooks: list[Removable] = []
         self.order: list[str] = []
         self._asked: set[str] = set()
-        self._follows = False
         self._numbers: dict[str, Tensor] = {}
         self._arrays: dict[str, list[Tensor]] = {}
 
@@ -85,14 +84,8 @@ class Look:
         if isinstance(values, Tensor):  # somebody's own module may bring something else
             self.keep_array(tag, self._sampler(values))
 
-    def follow(self, network: Mapping[str, Watched]) -> None:
-        """Take down in `order` the names of the layers as they are first used."""
-        if not self._follows:
-            self._follows = True
-            for name, layer in network.items():
-                self.hook(layer.layer.register_forward_pre_hook(partial(self._used, name)))
-
-    def _used(self, name: str, module: nn.Module, inputs: object) -> None:
+    def used(self, name: str) -> None:
+        """Take down that a layer was used; `order` has the names as they were first used."""
         if name not in self.order:
             self.order.append(name)
 

@@ -36,12 +36,13 @@ class Saturation(Probe):
             before, after = (look.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
             if layer.activation is None or before is None or after is None or not fits(layer.activation, before):
                 continue
-            slope, saturated = flatness(layer.activation, before, after)
             finite = np.isfinite(before) & np.isfinite(after)
             some = bool(finite.any())
-            scalars[f"saturated/{name}"] = float(saturated.mean(where=finite)) if some else None
-            scalars[f"dead/{name}"] = float((after == 0).all(axis=0).mean()) if some else None
-            scalars[f"derivative/{name}"] = float(slope.mean(where=finite, dtype=np.float64)) if some else None
+            scalars[f"dead/{name}"] = share((after == 0).all(axis=0)) if some else None
+            if not finite.all():
+                before, after = before[finite][:, None], after[finite][:, None]
+            slope, saturated = flatness(layer.activation, before, after) if some else (None, None)
+            scalars[f"saturated/{name}"], scalars[f"derivative/{name}"] = saturated, slope
         return Findings(scalars)
 
     def charts(self) -> list[Chart]:
@@ -53,17 +54,26 @@ class Saturation(Probe):
         return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
 
 
-def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[Floats, NDArray[np.bool]]:
-    """The derivative of an activation at each of its inputs, and where it is saturated."""
+def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[float, float]:
+    """The mean derivative of an activation at its inputs, and the share of them where it is saturated."""
     match activation:
         case nn.Sigmoid():
-            return outputs * (1 - outputs), (outputs < FLAT) | (outputs > 1 - FLAT)
+            return mean(outputs * (1 - outputs)), share((outputs < FLAT) | (outputs > 1 - FLAT))
         case nn.Tanh():
-            return 1 - outputs**2, np.abs(outputs) > 1 - 2 * FLAT
+            return mean(1 - outputs**2), share(np.abs(outputs) > 1 - 2 * FLAT)
         case nn.ReLU():
-            return (outputs > 0).astype(outputs.dtype), outputs == 0
+            return share(outputs > 0), share(outputs == 0)
     slope = derivative(activation, inputs)
-    return slope, np.abs(slope) < FLAT
+    return mean(slope), share(np.abs(slope) < FLAT)
+
+
+def share(which: NDArray[np.bool]) -> float:
+    """The part that is true."""
+    return np.count_nonzero(which) / which.size
+
+
+def mean(values: Floats) -> float:
+    return float(values.mean(dtype=np.float64))
 
 
 def derivative(activation: nn.Module, values: Floats) -> Floats:

@@ -75,13 +75,13 @@ class Sheet:
                 self._histories.setdefault(layer, {}).setdefault(group, History()).add(record.step, histogram)
                 self._looked = record.step
         if "val/accuracy" in record.scalars:
-            self._draw()
+            self.draw()
 
     def close(self, *, success: bool) -> None:
-        self._draw()
+        self.draw()
 
-    def _draw(self) -> None:
-        """Nothing, unless there is a look that the last picture does not show."""
+    def draw(self) -> None:
+        """A new picture, if there is a look that the last one does not show."""
         if self._looked > self._drawn:
             self._drawn = self._looked
             picture = draw_sheet(self._histories)
