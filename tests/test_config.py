@@ -32,6 +32,17 @@ def test_every_shipped_choice_composes_and_every_key_is_explained(group, choice)
     assert all("  # " in line for line in lines if not line.startswith("name:"))
 
 
+def test_help_shows_the_keys_that_a_choice_takes_over(capsys):
+    from normexp.cli import main
+
+    assert main(["train", "--help", "probe=full"]) == 0
+    printed = capsys.readouterr().out
+    assert "probe.every=10 " in printed
+    assert "probe.drift=true" in printed
+    assert "probe.name" not in printed
+    assert "defaults" not in printed.split("Keys of probe=full")[1].split("Keys of every run")[0]
+
+
 def test_root_keys_are_explained():
     lines = (configs.folder() / "train.yaml").read_text().split("hydra:\n")[0].splitlines()
     keys = [line for line in lines if line and line[0].isalpha() and not line.startswith("defaults:")]
@@ -134,6 +145,8 @@ def test_differences_are_what_the_user_asked_for():
 
     assert differences() == {}
     assert differences("lr=0.5", "seed=0") == {"lr": 0.5}
+    assert differences("probe=full") == {"probe": {"name": "full"}}  # a choice that takes over the keys of another
+    assert differences("probe=full", "probe.noise=false") == {"probe": {"name": "full", "noise": False}}
     assert differences("norm=gn", "norm.groups=2") == {"norm": {"name": "gn", "groups": 2}}
     assert differences("norm.eps=0.1", "model.channels=[8,16]") == {
         "model": {"channels": (8, 16)},

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from normexp.config import ProbeConfig
 from normexp.probes import PROBES, load
-from normexp.probes.base import Findings, Probe, Watched, watched
+from normexp.probes.base import Findings, Probe, watched
 from normexp.probes.distribution import Distribution, Distributions, Floats
 from normexp.probes.sampler import Sampler
 from normexp.record import Chart, Histogram
