@@ -14,6 +14,7 @@ from normexp.data import DATA
 from normexp.data.sizes import sizes
 from normexp.models import LayerPlan, layers
 from normexp.norms import NORMS
+from normexp.probes import switched_on
 from normexp.training.choices import CHOICES
 from normexp.training.optimizers import SGD
 
@@ -39,6 +40,8 @@ def validate(tree: Mapping[str, Any]) -> Config:
     plans = layers(config)
     for plan in plans:
         _check_norm(plan, config)
+    if config.probe.landscape_steps and "landscape" not in switched_on(config.probe):
+        raise ConfigError("probe.landscape_steps names steps, but nothing looks there: add probe.landscape=true.")
     names = [plan.name for plan in plans]
     for pattern in config.probe.layers:
         if not any(fnmatchcase(name, pattern) for name in names):

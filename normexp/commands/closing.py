@@ -45,6 +45,8 @@ def closing(result: Result, console: Console) -> None:
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
     if (result.directory / "histograms.png").exists():
         console.print(f"histograms     {directory}/histograms.png", soft_wrap=True, highlight=False, markup=False)
+    if result.state == "diverged":
+        console.print("see it happen  the same command with probe.every=1 log_every=1", highlight=False, soft_wrap=True)
     console.print(
         f"look inside    normexp tensorboard {shlex.quote(runs)}", soft_wrap=True, highlight=False, markup=False
     )

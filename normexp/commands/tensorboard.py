@@ -70,7 +70,9 @@ def main(argv: list[str]) -> int:
 def with_pins(app: WSGI) -> WSGI:
     """The same pages, but the first one opens with its most wanted charts pinned."""
     pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
-    target = f"?pinnedCards={quote(pins)}#timeseries"
+    # Unsmoothed: TensorBoard's smoothing ends a curve of few evaluations far from its last value. Without a fragment, so that
+    # the one of a link to another page stays.
+    target = f"?smoothing=0&pinnedCards={quote(pins)}"
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == "/" and not environ.get("QUERY_STRING"):

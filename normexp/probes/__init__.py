@@ -27,6 +27,11 @@ Switches: type[ProbeConfig] = make_dataclass(
 """The config of all probes, with a switch for each."""
 
 
+def switched_on(config: ProbeConfig) -> list[str]:
+    """The names of the probes that a config asks for."""
+    return [name for name in PROBES if getattr(config, name)]
+
+
 def load(name: str) -> type[Probe]:
     """A probe's class."""
     from normexp.probes.base import Probe

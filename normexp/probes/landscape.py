@@ -18,7 +18,8 @@ from normexp.probes.look import Look, Step
 from normexp.record import Chart
 
 STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
-"""How far to go along the gradient, in learning rates: the paper's range, [1/2, 4]."""
+"""How far to go along the gradient, in learning rates: the paper's range, [1/2, 4]. The learning rate is the config's, that of
+the schedule at its highest: with the step's own, the landscape would look flat wherever the schedule ends near 0."""
 
 Weights = dict[str, Tensor]
 

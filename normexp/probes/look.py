@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from normexp.config import ProbeConfig
-from normexp.probes import PROBES, load
+from normexp.probes import load, switched_on
 from normexp.probes.base import Findings, Probe, watched
 from normexp.probes.distribution import Distribution, Distributions, Floats
 from normexp.probes.sampler import Sampler
@@ -22,7 +22,7 @@ from normexp.record import Chart, Histogram
 
 @dataclass(frozen=True)
 class Step:
-    """What a step works on. number: from 1 to total. lr: of its update."""
+    """What a step works on. number: from 1 to total. lr: the highest of the schedule, not the step's own."""
 
     number: int
     total: int
@@ -152,8 +152,7 @@ class Probes:
 
     def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig) -> None:
         network = {name: watched(layer) for name, layer in layers.items()}
-        kinds = [load(name) for name in PROBES if getattr(config, name)]
-        self._probes = [kind(network, config) for kind in kinds]
+        self._probes = [load(name)(network, config) for name in switched_on(config)]
         self._sampler, self._describe = Sampler(config.samples), Distributions()
 
     def look(self, step: Step) -> Look | None:

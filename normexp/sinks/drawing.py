@@ -33,7 +33,7 @@ SHADES, MEDIAN, GREY = 239, 239, 240
 """Places in the palette: so many colours of the heat maps, the median's, and 16 greys from white to black behind it. A picture
 with a palette is compressed in a sixth of the time."""
 
-CAPTION = "dark: dense; white: less than 1/1000 of the densest; line: median"
+CAPTION = "dark: dense; white: less than 1/1000 of the densest; grey: nothing finite; line: median"
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,11 @@ def _heat(panel: Panel, last: int, height: int) -> NDArray[np.uint8]:
     with np.errstate(divide="ignore"):
         level = 1 + np.log10(panel.density[::-1] / highest) / DECADES
     found: NDArray[np.uint8] = ((SHADES - 1) * np.clip(level, 0, 1)).astype(np.uint8)[:, looks]
+    found[:, (panel.density.sum(axis=0) == 0)[looks]] = GREY + 4
     if panel.high > panel.low:
         with np.errstate(invalid="ignore"):
             share = (panel.medians[looks] - panel.low) / (panel.high - panel.low)
-        there = np.flatnonzero(np.isfinite(share))
+        there = np.flatnonzero((share >= 0) & (share <= 1))
         found[((1 - share[there]) * (height - 1)).astype(int), there] = MEDIAN
     return found
 

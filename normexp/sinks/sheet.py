@@ -104,7 +104,7 @@ def panel(history: History, height: int) -> Panel:
     """The share of each look's values that each of `height` rows holds.
 
     The rows divide the range of all values seen, but for looks that reach more than 100 times as far as the usual one, as when a
-    run diverges: what they have beyond it is put into the outermost rows.
+    run diverges: what they have beyond it is put into the outermost rows, and their median is left out where it is beyond.
     """
     lows, widths, counts = (np.array(series) for series in (history.lows, history.widths, history.counts))
     edges = lows[:, None] + np.arange(counts.shape[1] + 1) * widths[:, None]
@@ -125,5 +125,5 @@ def panel(history: History, height: int) -> Panel:
         at = np.interp(rows, edges[i], below[i] / below[i, -1])
         at[0], at[-1] = 0, 1
         shares[:, i] = np.diff(at)
-        medians[i] = np.interp(0.5, below[i] / below[i, -1], edges[i]).clip(low, high)
+        medians[i] = np.interp(0.5, below[i] / below[i, -1], edges[i])
     return Panel(history.steps, float(low), float(high), shares, medians)

@@ -82,7 +82,7 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = lr
         inputs, labels = data.train.batch(index, parts.augment)
-        look = parts.probes.look(Step(step, total, model, inputs, labels, lr))
+        look = parts.probes.look(Step(step, total, model, inputs, labels, config.lr))
         with look or nullcontext():
             logits = model(inputs)
         loss = F.cross_entropy(logits, labels)

@@ -39,6 +39,7 @@ BAD = [
     (["probe.layers=conv1"], "a list in brackets"),
     (["probe.drift=yess"], "true or false"),
     (["probe.landscape_steps=[0]"], "of at least 1"),
+    (["probe.landscape_steps=[5]"], "add probe.landscape=true"),
     (["probe=landscap"], "Did you mean landscape?"),
     (["device=cuda"], "torch sees no GPU"),
     (["runs_dir=/proc/runs"], "no run directory can be made in /proc"),

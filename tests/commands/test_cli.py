@@ -202,7 +202,10 @@ def test_tensorboard_serves_on_localhost_until_ctrl_c():
                 time.sleep(0.2)
             assert "drift/conv1" in tags["run"]
             with urllib.request.urlopen(address, timeout=20) as page:  # follows to the page with its pinned charts
-                assert "pinnedCards=%5B%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22train/loss" in page.url
+                assert (
+                    "?smoothing=0&pinnedCards=%5B%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22train/loss"
+                    in page.url
+                )
                 assert b"TensorBoard" in page.read()
             listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
             port = f"{int(address.split(':')[2].strip('/')):04X}"

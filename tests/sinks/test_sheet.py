@@ -92,10 +92,17 @@ def test_a_run_that_diverges_does_not_hide_what_was_before():
     assert draw_sheet({"fc1": {"activation_in": history}}).png
 
 
-def test_nothing_finite_is_drawn_as_nothing():
+def test_nothing_finite_is_grey():
     history = History()
-    history.add(0, histogram([np.nan] * 10))
-    assert pixels(draw_sheet({"fc1": {"activation_in": history}}))[2:-2, 2:-2].max() == 0
+    history.add(0, histogram(np.linspace(-1, 1, 500)))
+    history.add(10, histogram([np.nan] * 10))
+    dark = pixels(draw_sheet({"fc1": {"activation_in": history}}))
+    last = dark[2:-2, -5]
+    assert (last == last[0]).all()
+    assert 0.1 < last[0] < 0.5
+    only = History()
+    only.add(0, histogram([np.nan] * 10))
+    assert (pixels(draw_sheet({"fc1": {"activation_in": only}}))[2:-2, 2:-2] == last[0]).all()
 
 
 def test_memory_is_bounded_and_the_newest_look_is_always_there():
