@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -72,6 +72,9 @@ class Probe:
     none of torch's random generators.
     """
 
+    titles: ClassVar[Mapping[str, str]] = {}
+    """Of the charts with a line for each layer, by the group of tags that they show."""
+
     def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
         """network: all layers. What is said of single layers is said of those that `config.layers` chooses, `self.layers`."""
         self.network, self.config = network, config
@@ -97,7 +100,7 @@ class Probe:
 
     def charts(self) -> list[Chart]:
         """Pictures of several of the probe's scalars at once, where that is how one looks at them."""
-        return []
+        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in self.titles.items()]
 
 
 def due(step: int, total: int, every: int | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from normexp.probes.base import Findings, Probe, pieces
 from normexp.probes.look import Look
-from normexp.record import Chart
 
 
 class BatchStatistics(Probe):
@@ -23,6 +23,11 @@ class BatchStatistics(Probe):
 
     A network that is far from 0 and 1 here is another one in evaluation than in training.
     """
+
+    titles: ClassVar = {
+        "batch_mean_distance": "batch mean to running mean, in running standard deviations",
+        "batch_var_ratio": "batch variance over running variance",
+    }
 
     def before(self, look: Look) -> None:
         for name, layer in self.layers.items():
@@ -41,13 +46,6 @@ class BatchStatistics(Probe):
                 ratio = np.log((var + eps) / (running_var + eps))
                 scalars[f"batch_var_ratio/{name}"] = float(np.exp(ratio.mean()))
         return Findings(scalars)
-
-    def charts(self) -> list[Chart]:
-        titles = {
-            "batch_mean_distance": "batch mean to running mean, in running standard deviations",
-            "batch_var_ratio": "batch variance over running variance",
-        }
-        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
 
 
 def _hook(look: Look, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched
 from normexp.probes.look import Look
-from normexp.record import Chart
 
 Middle = tuple[float, float]
 """Median and interquartile range."""
@@ -17,6 +17,10 @@ class Drift(Probe):
     """drift/LAYER: |median - median at step 0| / interquartile range at step 0, of what enters the activation.
     drift_last/LAYER: the same against the look before. Not defined where the range was 0.
     """
+
+    titles: ClassVar = {
+        "drift": "drift of the median since step 0, in interquartile ranges",
+    }
 
     def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
         super().__init__(network, config)
@@ -45,10 +49,6 @@ class Drift(Probe):
                 scalars[f"drift_last/{name}"] = _moved(median, self._last[name])
             self._last[name] = (median, high - low)
         return Findings(scalars)
-
-    def charts(self) -> list[Chart]:
-        title = "drift of the median since step 0, in interquartile ranges"
-        return [Chart("Whole network", title, lines=["drift/.*"])]
 
 
 def _moved(median: float, reference: Middle) -> float | None:

@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from normexp.probes.base import Findings, Probe, pieces, weights_of
 from normexp.probes.look import Look
-from normexp.record import Chart
 
 
 class GradientNorms:
@@ -48,6 +48,12 @@ class Gradients(Probe):
     line is through all layers, in the order in which they are used; a shortcut counts as one of them.
     """
 
+    titles: ClassVar = {
+        "grad_flow": "gradient that flows back through each layer",
+        "grad_weight": "gradient of the weights",
+        "grad_growth": "growth of the gradient a layer on the way back (log)",
+    }
+
     def before(self, look: Look) -> None:
         for name, layer in self.network.items():
             look.hook(layer.layer.register_forward_hook(partial(_watch_gradient, look, name)))
@@ -66,14 +72,6 @@ class Gradients(Probe):
             found |= {f"grad_{kind}/{n}": norm for n, norm in norms.items() if n in self.layers and norm is not None}
             found[f"grad_growth/{kind}"] = growth_a_layer(list(norms.values()))
         return Findings(found)
-
-    def charts(self) -> list[Chart]:
-        titles = {
-            "grad_flow": "gradient that flows back through each layer",
-            "grad_weight": "gradient of the weights",
-            "grad_growth": "growth of the gradient a layer on the way back (log)",
-        }
-        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
 
 
 def _watch_gradient(look: Look, name: str, _: nn.Module, inputs: object, output: object) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor
 
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched, weights_of
 from normexp.probes.look import Look
-from normexp.record import Chart
 
 
 class Noise(Probe):
@@ -20,6 +20,10 @@ class Noise(Probe):
     nothing in common: |g - h|^2 has the expectation 2 tr(S)/B, and g.h that of |G|^2. A single pair says little; look
     at the course. Not defined where g.h is not above 0, nor at step 0, before which there is none.
     """
+
+    titles: ClassVar = {
+        "noise_scale": "gradient noise scale, in samples",
+    }
 
     def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
         super().__init__(network, config)
@@ -50,9 +54,6 @@ class Noise(Probe):
         return Findings(
             {f"noise_scale/{n}": noise / signal if signal > 0 else None for n, (noise, signal) in shown.items()}
         )
-
-    def charts(self) -> list[Chart]:
-        return [Chart("Whole network", "gradient noise scale, in samples", lines=["noise_scale/.*"])]
 
 
 ENTRY = Noise

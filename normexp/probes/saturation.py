@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,7 +12,6 @@ from torch import nn
 from normexp.probes.base import Findings, Probe
 from normexp.probes.distribution import Floats
 from normexp.probes.look import Look
-from normexp.record import Chart
 
 FLAT = 0.05
 """The part of a bounded activation's range, at either end, in which it counts as saturated; and the derivative below which
@@ -23,6 +24,12 @@ class Saturation(Probe):
     in size. dead/LAYER: the fraction of channels (or features) that are 0 in the whole sample.
     derivative/LAYER: the mean of the activation's derivative. Of finite values; None without any.
     """
+
+    titles: ClassVar = {
+        "saturated": "saturated fraction of the activations",
+        "dead": "dead units",
+        "derivative": "mean derivative of the activations",
+    }
 
     def before(self, look: Look) -> None:
         for name, layer in self.layers.items():
@@ -44,14 +51,6 @@ class Saturation(Probe):
             slope, saturated = flatness(layer.activation, before, after) if some else (None, None)
             scalars[f"saturated/{name}"], scalars[f"derivative/{name}"] = saturated, slope
         return Findings(scalars)
-
-    def charts(self) -> list[Chart]:
-        titles = {
-            "saturated": "saturated fraction of the activations",
-            "dead": "dead units",
-            "derivative": "mean derivative of the activations",
-        }
-        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
 
 
 def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[float, float]:

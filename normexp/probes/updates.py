@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,13 +11,17 @@ from torch import Tensor
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched, weights_of
 from normexp.probes.look import Look
-from normexp.record import Chart
 
 
 class Updates(Probe):
     """weight_norm/LAYER: Euclidean norm of the weight, before the update. update_ratio/LAYER: norm of what the update added to
     it, over that; around 1e-3 is usual. A frozen weight's is 0, one that is 0 itself has none.
     """
+
+    titles: ClassVar = {
+        "weight_norm": "norm of the weights",
+        "update_ratio": "size of the update over that of the weight",
+    }
 
     def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
         super().__init__(network, config)
@@ -42,10 +47,6 @@ class Updates(Probe):
         return Findings(
             {f"update_ratio/{n}": None if norm == 0 else change / norm for n, (change, norm) in both.items()}
         )
-
-    def charts(self) -> list[Chart]:
-        titles = {"weight_norm": "norm of the weights", "update_ratio": "size of the update over that of the weight"}
-        return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in titles.items()]
 
 
 ENTRY = Updates

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 from collections import defaultdict
 
 import numpy as np
@@ -258,6 +259,17 @@ def test_between_looks_nothing_is_hooked_or_kept():
         assert bool(probes["Noise"]._last) == (step in (4, 9))
         assert not probes["Updates"]._before
         assert probes["Landscape"]._here is None
+
+
+def test_every_chart_shows_numbers_that_a_look_brings():
+    config = compose(*ALL, "norm.position=post", "probe.every=1", "probe.landscape_every=1")
+    watcher = Watcher(build_model(config), config)
+    tags = {tag for seed in range(2) for tag in watcher(*images(seed=seed)).scalars}
+    charts = watcher.probes.charts()
+    assert len({(chart.page, chart.title) for chart in charts}) == len(charts) > 20
+    for chart in charts:
+        assert set(chart.band or ()) <= tags
+        assert chart.band or all(any(re.match(line, tag) for tag in tags) for line in chart.lines), chart.title
 
 
 def test_off_is_off():
