@@ -1,5 +1,6 @@
 """One step under the eyes of probes, outside of the training loop."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -50,3 +51,7 @@ def images(count=32, seed=0, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randn(count, 1, 8, 8, generator=generator, dtype=torch.float64).to(dtype)
     return inputs, torch.randint(10, (count,), generator=generator)
+
+
+def close(value, **tolerance):
+    return pytest.approx(torch.as_tensor(value).item(), **({"rel": 1e-5, "abs": 1e-9} | tolerance))
