@@ -192,7 +192,17 @@ def test_tensorboard_serves_on_localhost_until_ctrl_c():
 
     assert main(["train", "steps=2", "name=run"]) == 0
     command = [sys.executable, "-u", "-m", "normexp", "tensorboard", "runs", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+
+    def heed_ctrl_c():  # a shell's background jobs, and so their children, ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - this process has no other thread yet
+    ) as process:
         (address,) = re.findall(r"http://localhost:\d+/", process.stdout.readline())
         try:
             deadline, tags = time.monotonic() + 60, {}
@@ -218,7 +228,11 @@ def test_tensorboard_serves_on_localhost_until_ctrl_c():
             assert "Traceback" not in taken.stderr
         finally:
             process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+            try:
+                code = process.wait(timeout=30)
+            finally:
+                process.kill()
+        assert code == 0
 
 
 @needs_data
