@@ -201,7 +201,7 @@ def test_tensorboard_serves_on_localhost_until_ctrl_c():
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - this process has no other thread yet
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it sets a signal, nothing else
     ) as process:
         (address,) = re.findall(r"http://localhost:\d+/", process.stdout.readline())
         try:
