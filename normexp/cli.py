@@ -44,6 +44,18 @@ def _dispatch(words: list[str]) -> int:
             from normexp.commands import describe
 
             return describe.main(rest)
+        case ["resume", *rest]:
+            from normexp.commands import resume
+
+            return resume.main(rest)
+        case ["report", *rest]:
+            from normexp.commands import report
+
+            return report.main(rest)
+        case ["runs", *rest]:
+            from normexp.commands import runs
+
+            return runs.main(rest)
         case ["tensorboard", *rest]:
             from normexp.commands import tensorboard
 

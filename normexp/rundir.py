@@ -11,11 +11,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from normexp import process
 from normexp.config import ConfigError, show
 
-State = Literal["running", "completed", "diverged", "failed", "interrupted", "skipped"]
+State = Literal["running", "completed", "diverged", "failed", "interrupted", "killed", "skipped"]
 
 MAX_NAME = 100
 """Characters of a directory's name: room for a path in front of it and a suffix behind it on every file system."""
@@ -114,17 +115,22 @@ def write_status(
         "seconds": round(seconds, 3),
         "metrics": json.loads(to_json(metrics)),
         "error": error,
-        "pid": os.getpid(),
-        "host": os.uname().nodename,
+        **process.identity(),
         "started": started,
     }
     write_text(directory / "status.json", json.dumps(status, indent=2, allow_nan=False) + "\n")
 
 
 def read_status(directory: Path) -> dict[str, Any]:
-    """status.json of a run directory."""
+    """status.json of a run directory, but a run that says `running` and whose process is gone has the state `killed`.
+
+    Raises OSError where there is none, ValueError where it is not a status.
+    """
     status = json.loads((directory / "status.json").read_text(encoding="utf-8"))
-    assert isinstance(status, dict)
+    if not isinstance(status, dict) or status.get("state") not in get_args(State):
+        raise ValueError(f"{directory / 'status.json'} is not the status of a run.")
+    if status["state"] == "running" and process.alive(status) is False:
+        status |= {"state": "killed", "error": "its process is gone"}
     return status
 
 

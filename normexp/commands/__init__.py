@@ -3,6 +3,9 @@
 COMMANDS = {
     "train": "train a network with a norm of your choice and record what happens inside it",
     "describe": "print a network's layers, and what each norm averages over",
+    "resume": "go on with a sweep that was stopped",
+    "report": "tables, figures and a page from runs and sweeps",
+    "runs": "list runs and sweeps, and what became of them",
     "tensorboard": "look at runs in the browser",
     "completion": "print a completion script for bash, zsh or fish",
 }
