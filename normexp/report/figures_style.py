@@ -1,0 +1,243 @@
+"""How figures look: colours that hold everywhere and for the colour-blind, and a canvas of panels in inches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from normexp.report.figures_panels import Layout, Panel, is_number
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, FAINT = "#0b0c0d", "#d9dadb"
+"""Text and axes; grids. Colours that nothing else has, so that the page can put its own in their place."""
+
+NORMS = {
+    "none": (INK, (0, (1.2, 1.4)), "o"),
+    "bn": ("#0072b2", "solid", "s"),
+    "ln": ("#d55e00", (0, (5, 1.6)), "^"),
+    "in": ("#cc79a7", (0, (3, 1.2, 1, 1.2)), "D"),
+    "gn": ("#009e73", (0, (7, 1.6, 1.4, 1.6)), "v"),
+}
+"""Colour (Okabe and Ito 2008), dashes and marker of each norm, the same in every figure."""
+
+OTHERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK, "#882255", "#999933")
+
+WIDE, NARROW = 7.0, 3.4
+"""Inches: a figure over two columns of a paper, and over one."""
+
+LEFT, RIGHT, BOTTOM, TITLE, GAP = 0.58, 0.12, 0.46, 0.22, 0.14
+"""Inches: left of the panels, right of them, below them, above each, between two."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a line is drawn."""
+
+    name: str
+    colour: str
+    dashes: Any
+    marker: str
+
+
+def looks(plan: Layout) -> list[Look]:
+    """The look of each line: a norm's own, shades of it where a norm has several lines, a scale for numbers."""
+    if not plan.colours:
+        return [Look(plan.names[0], NORMS["bn"][0], "solid", "o")]
+    heads = [line[0] for line in plan.lines]
+    markers = [marker for _, _, marker in NORMS.values()]
+    dashes = [dash for _, dash, _ in NORMS.values()]
+    made = []
+    for i, (name, head) in enumerate(zip(plan.names, heads, strict=True)):
+        if plan.colours[0] == "norm" and head in NORMS:
+            colour, dash, marker = NORMS[head]
+            colour = lighter(colour, min(0.3 * heads[:i].count(head), 0.6))
+        elif all(is_number(other) for other in heads):
+            colour, dash, marker = scale(i, len(heads)), "solid", markers[i % 5]
+        else:
+            colour, dash, marker = OTHERS[i % len(OTHERS)], dashes[i % 5], markers[i % 5]
+        made.append(Look(name, colour, dash, marker))
+    return made
+
+
+def scale(i: int, of: int) -> str:
+    """The i-th of so many colours that say an order: from dark blue to green."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return to_hex(colormaps["viridis"](0.05 + 0.77 * i / max(of - 1, 1)))
+
+
+def lighter(colour: str, by: float) -> str:
+    """A colour mixed with white; by: the part of white."""
+    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return "#" + "".join(f"{round(part + (255 - part) * by):02x}" for part in parts)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with what belongs to it. tips: what to show at the points of the artists with these ids (`Canvas.mark`).
+
+    recolour: whether its colours may be changed for a dark page. notes: sentences on what was left out of it.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: Figure
+    header: list[str]
+    rows: list[list[Any]]
+    tips: dict[str, list[str]] = field(default_factory=dict)
+    recolour: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def wide(self) -> bool:
+        return bool(self.figure.get_figwidth() > NARROW + 0.5)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A figure, its panels by (row, column), and the tips of its artists."""
+
+    figure: Figure
+    axes: dict[tuple[int, int], Axes]
+    tips: dict[str, list[str]] = field(default_factory=dict)
+
+    def mark(self, artist: Artist, line: int | None, tips: Sequence[str] = ()) -> None:
+        """Say which line an artist belongs to, and what to show at its points: one tip for all, or one for each."""
+        name = f"s{'x' if line is None else line}-{len(self.tips)}"
+        artist.set_gid(name)
+        self.tips[name] = list(tips)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Everything is drawn and saved in here; matplotlib's settings are as before afterwards."""
+    import warnings
+
+    from matplotlib.style import context
+
+    settings: dict[str, Any] = {
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "axes.labelsize": 8,
+        "xtick.labelsize": 7,
+        "ytick.labelsize": 7,
+        "legend.fontsize": 7.5,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.axisbelow": True,
+        "axes.grid": True,
+        "grid.color": FAINT,
+        "grid.linewidth": 0.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.minor.size": 0,
+        "ytick.minor.size": 0,
+        "lines.linewidth": 1.3,
+        "lines.markersize": 4,
+        "path.simplify_threshold": 0.2,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "normexp",
+        "text.parse_math": False,  # a $ in a config is a dollar
+        **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    }
+    with context(["default", settings]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in a script that DejaVu lacks
+        yield
+
+
+def canvas(
+    grid: Sequence[Panel], *, legend: Sequence[Look | Artist] = (), height: float = 1.55, width: float = WIDE
+) -> Canvas:
+    """An empty figure with a panel for each of the grid's, whose axes are shared, and the legend above all."""
+    from matplotlib.figure import Figure
+
+    rows, columns = 1 + max(p.row for p in grid), 1 + max(p.column for p in grid)
+    if columns == 1:
+        width, height = NARROW, max(height, 1.9) if rows == 1 else height
+    handles = [handle(entry) if isinstance(entry, Look) else entry for entry in legend]
+    longest = max((len(str(h.get_label())) for h in handles), default=0)
+    entries = max(1, int((width - 0.1) / (0.5 + 0.062 * longest)))
+    top = 0.06 + 0.17 * math.ceil(len(handles) / entries)
+    panel_width = (width - LEFT - RIGHT - GAP * (columns - 1)) / columns
+    total = top + rows * (TITLE + height) + BOTTOM
+    figure = Figure(figsize=(width, total))
+    axes: dict[tuple[int, int], Axes] = {}
+    shared: Axes | None = None
+    for panel in grid:
+        left = LEFT + panel.column * (panel_width + GAP)
+        bottom = total - top - panel.row * (TITLE + height) - TITLE - height
+        box = (left / width, bottom / total, panel_width / width, height / total)
+        axis = figure.add_axes(box, sharex=shared, sharey=shared)
+        shared = shared or axis
+        axis.set_title(short(panel.title, int(panel_width / 0.062)), loc="left", pad=3)
+        axes[panel.row, panel.column] = axis
+    for (row, column), axis in axes.items():
+        axis.tick_params(labelleft=column == 0, labelbottom=(row + 1, column) not in axes)
+    if handles:
+        figure.legend(
+            handles=handles,
+            loc="upper left",
+            bbox_to_anchor=((LEFT - 0.1) / width, 1.0),
+            ncols=min(entries, len(handles)),
+            frameon=False,
+            borderpad=0.2,
+            handlelength=2.6,
+            columnspacing=1.4,
+            labelspacing=0.25,
+        )
+    return Canvas(figure, axes)
+
+
+def outer_labels(drawn: Canvas, *, x: str, y: str) -> None:
+    """The names of the axes, at the left column and at the lowest panel of each column."""
+    for (row, column), axis in drawn.axes.items():
+        if column == 0:
+            axis.set_ylabel(y)
+        if (row + 1, column) not in drawn.axes:
+            axis.set_xlabel(x)
+
+
+def handle(look: Look) -> Artist:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker, label=look.name)
+
+
+def sign(marker: str, name: str) -> Artist:
+    """A legend's entry for a marker: x for diverged, an open circle for unfinished."""
+    from matplotlib.lines import Line2D
+
+    face = "none" if marker == "o" else INK
+    return Line2D([], [], color=INK, linestyle="none", marker=marker, markerfacecolor=face, label=name)
+
+
+def log_axis(axis: Any) -> None:
+    """Powers of ten in plain letters on a logarithmic axis (`ax.xaxis`), few enough to be read."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(numticks=6))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plain(value: float) -> str:
+    """0.01, 1, 1000, 1e-6."""
+    return (
+        f"{value:g}"
+        if value == 0 or 1e-3 <= abs(value) < 1e5
+        else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
+    )
+
+
+def short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: max(most - 1, 1)] + "…"

@@ -1,0 +1,90 @@
+"""Curves of runs: read, thinned for drawing, averaged over seeds. No drawing here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from normexp.report import read
+from normexp.report.read import Curve, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+POINTS = 200
+"""Points of a curve that are drawn: more than a panel has room for."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """A curve over seeds: mean, smallest and largest value at each step. All of shape (steps,)."""
+
+    steps: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def read_curves(
+    runs: Sequence[Run], wanted: Mapping[Path, tuple[str, ...]]
+) -> tuple[dict[Path, dict[str, Curve]], int]:
+    """The finite points of each run's curves, and how many lines of all files could not be read.
+
+    wanted: by run directory, the starts of the tags that are wanted; other runs are not opened.
+    """
+    import numpy as np
+
+    found: dict[Path, dict[str, Curve]] = {}
+    bad_lines = 0
+    for run in runs:
+        if starts := wanted.get(run.directory):
+            made = read.curves(run, lambda tag, starts=starts: tag.startswith(starts))  # type: ignore[misc]
+            bad_lines += made.bad_lines
+            found[run.directory] = {
+                tag: Curve(curve.steps[kept], curve.values[kept])
+                for tag, curve in made.by_tag.items()
+                if (kept := np.isfinite(curve.values)).any()
+            }
+    return found, bad_lines
+
+
+def thin(curve: Curve, *, span: int, most: int = POINTS) -> Curve:
+    """At most about so many points, always the same ones for curves that were logged at the same steps of `span`.
+
+    They are points of the curve, no means of neighbours: a spike is as high as it was. The last point is always there.
+    """
+    import numpy as np
+
+    if len(curve.steps) <= most:
+        return curve
+    places = np.searchsorted(curve.steps, np.linspace(0, span, most), side="right") - 1
+    places = np.unique(np.append(places, len(curve.steps) - 1).clip(0))
+    return Curve(curve.steps[places], curve.values[places])
+
+
+def average(curves: Sequence[Curve], *, span: int) -> Average:
+    """Mean, smallest and largest over curves, each as far as it reaches; between its points, it is taken as straight."""
+    import numpy as np
+
+    thinned = [thin(curve, span=span) for curve in curves]
+    steps = np.unique(np.concatenate([curve.steps for curve in thinned]))
+    table = np.array([np.interp(steps, c.steps, c.values, left=np.nan, right=np.nan) for c in thinned])
+    return Average(steps, np.nanmean(table, axis=0), np.nanmin(table, axis=0), np.nanmax(table, axis=0))
+
+
+def layers(tags: Iterable[Iterable[str]], start: str, end: str = "") -> list[str]:
+    """The layers that have tags `start` LAYER `end`, in the order of the run that has most of them, then those of others."""
+    found = [
+        list(
+            dict.fromkeys(
+                tag[len(start) : len(tag) - len(end)] for tag in own if tag.startswith(start) and tag.endswith(end)
+            )
+        )
+        for own in tags
+    ]
+    return [
+        n for n in dict.fromkeys(name for own in sorted(found, key=len, reverse=True) for name in own) if n != "total"
+    ]
