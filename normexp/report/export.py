@@ -1,0 +1,126 @@
+"""The same numbers for other programs: one row a run as CSV, groups and runs as JSON. Nothing is thinned or rounded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from normexp.config import show
+from normexp.report.compare import CONFIDENCE, Comparison
+from normexp.report.groups import differing, group
+from normexp.report.read import Collection, Run
+from normexp.report.table import rows
+
+
+def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
+    """One row a run: name, state, the keys that differ (and those in `by`), seed, step, seconds, error, the final value of
+    each scalar that any run has, and the path. An empty cell is a missing value."""
+    runs = collection.runs
+    keys = list(dict.fromkeys([*differing(runs), *(by or []), "seed"]))
+    tags = list(dict.fromkeys(tag for run in runs for tag in run.metrics))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["run", "state", *keys, "step", "total_steps", "seconds", "error", *(_apart(t, keys) for t in tags), "path"]
+    )
+    for run in runs:
+        config = ["" if run.config.get(key) is None else _cell(run.config[key]) for key in keys]
+        status = [run.status.get(key) for key in ("step", "total_steps", "seconds", "error")]
+        metrics = [run.metrics.get(tag) for tag in tags]
+        writer.writerow([run.name, run.state, *config, *status, *metrics, str(run.directory)])
+    return text.getvalue()
+
+
+def to_json(
+    collection: Collection,
+    *,
+    metric: str,
+    by: Sequence[str] | None = None,
+    sort: str = "metric",
+    comparison: Comparison | None = None,
+) -> str:
+    """Groups, runs, what was skipped and what was left out, and a comparison where there is one; null for a missing value."""
+    grouping = group(collection.runs, by)
+    content: dict[str, Any] = {
+        "metric": metric,
+        "keys": grouping.keys,
+        "groups": [
+            {
+                "label": row.group.label,
+                "values": row.group.values,
+                "mean": row.mean,
+                "std": row.std,
+                "n": row.n,
+                "states": row.states,
+                "so_far": row.so_far,
+                "runs": [run.name for run in row.group.runs],
+            }
+            for row in rows(grouping, metric, sort=sort)
+        ],
+        "runs": [_run(run) for run in collection.runs],
+        "left_out": collection.left_out,
+    }
+    if comparison is not None:
+        content["comparison"] = _comparison(comparison)
+    return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _run(run: Run) -> dict[str, Any]:
+    status = {key: run.status.get(key) for key in ("error", "step", "total_steps", "seconds", "started")}
+    return {
+        "name": run.name,
+        "path": str(run.directory),
+        "state": run.state,
+        **status,
+        "config": run.config,
+        "metrics": run.metrics,
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "keys": comparison.keys,
+        "config": {key: {"a": a, "b": b} for key, (a, b) in comparison.config.items()},
+        "confidence": CONFIDENCE,
+        "differences": [
+            {
+                "label": each.a.group.label if each.a.group.values else each.b.group.label,
+                "a": {"mean": each.a.mean, "std": each.a.std, "n": each.a.n, "states": each.a.states},
+                "b": {"mean": each.b.mean, "std": each.b.std, "n": each.b.n, "states": each.b.states},
+                "difference": each.value,
+                "half_width": each.half,
+                "method": each.method,
+            }
+            for each in comparison.differences
+        ],
+        "only_a": comparison.only_a,
+        "only_b": comparison.only_b,
+    }
+
+
+def _cell(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else show(value)
+
+
+def _apart(tag: str, keys: Sequence[str]) -> str:
+    """A tag as a heading, which one of a key is taken for: lr is both."""
+    return f"final {tag}" if tag in keys else tag
+
+
+def _plain(value: Any) -> Any:
+    """A value as strict JSON can hold it; what it can't (dates and non-finite numbers of a config) as text."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return str(value)
