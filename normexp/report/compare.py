@@ -214,7 +214,8 @@ def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[
         x, y = ((each[0] if each else None) for each in values)
         if max(len(each) for each in values) > 1 or comparable(x) == comparable(y):
             continue
-        if None in (x, y) and key.partition(".")[0] in found:
+        choice, dot, _ = key.partition(".")
+        if dot and None in (x, y) and (choice in found or choice in keys):
             continue  # a key of a choice that the other side did not make
         found[key] = (x, y)
     return found

@@ -26,14 +26,18 @@ class Cell:
 
 
 def show_heatmap(console: Console, rows: Sequence[Row], keys: Sequence[str], metric: str) -> None:
-    """Print the heat map of a grouping by two keys; or one line where it is wider than the console."""
+    """Print the heat map of a grouping by two keys: one line where it is wider than the console, nothing where the runs are
+    no grid."""
     down, across = _axes(rows, keys)
     names = _values(down, rows)
     heads = _values(across, rows)
     cells = {(word(row.group.values[down]), word(row.group.values[across])): _cell(row, metric) for row in rows}
     unit = ", in percent" if is_share(metric) else ""
+    if len(rows) <= max(len(names), len(heads)):
+        return  # nothing but a diagonal
+    bright = "; the brighter, the better" if console.color_system and not console.no_color else ""
     console.print()
-    console.print(Text(f"{title(metric)}{unit}, {down} down, {across} across; the brighter, the better", style="bold"))
+    console.print(Text(f"{title(metric)}{unit}, {down} down, {across} across{bright}", style="bold"))
     left = max(len(down), *(len(name) for name in names)) + 1
     long = max(len(text) for text in [*heads, *(cell.text for cell in cells.values())]) + 2
     brief = max(len(text) for text in [*heads, *(cell.short for cell in cells.values())]) + 1

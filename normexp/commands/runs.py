@@ -1,0 +1,98 @@
+"""`normexp runs [DIR]`: runs and sweeps, and what became of them."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from normexp.config import ConfigError, nearest, show
+from normexp.report.listing import KEYS, Line, age, list_folder
+
+HELP = """\
+usage: normexp runs [DIR]
+  the runs and sweeps in DIR (default: runs), newest first: state, age, norm, model, data, accuracy, path
+  a DIR that is a sweep lists its runs; `val` marks an accuracy on the validation set, of a run without a test so far"""
+
+MOST = 5
+"""Sentences on what can't be read, before the rest is only counted."""
+
+
+def main(argv: list[str]) -> int:
+    """Print the table. Raises ConfigError where there is no such folder, or a word too many."""
+    if {"-h", "--help"} & set(argv):
+        print(HELP)
+        return 0
+    folder = _folder(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names that are no text
+    console = Console(highlight=False)
+    try:
+        lines, left_out = list_folder(folder)
+    except PermissionError as error:
+        raise ConfigError(f"The folder {show(folder)} can't be opened ({error.strerror}).") from error
+    if lines:
+        _print_table(console, lines)
+    else:
+        console.print(f"There are no runs in {folder} yet: normexp train makes one.", soft_wrap=True, markup=False)
+    if left_out:
+        console.print(f"\n[red]{len(left_out)} can't be read[/]")
+        for sentence in left_out[:MOST]:
+            console.print(f"  {sentence}", soft_wrap=True, markup=False)
+        if len(left_out) > MOST:
+            console.print(f"  and {len(left_out) - MOST} more")
+    if lines:
+        console.print()
+        newest_sweep = next((line.path for line in lines if line.runs > 1), folder)
+        console.print(f"results  normexp report {shlex.quote(str(newest_sweep))}", soft_wrap=True, markup=False)
+        console.print(f"look in  normexp tensorboard {shlex.quote(str(folder))}", soft_wrap=True, markup=False)
+    return 0
+
+
+def _folder(argv: list[str]) -> Path:
+    flags = [word for word in argv if word.startswith("-")]
+    if flags:
+        raise ConfigError(
+            f"There is no flag {show(flags[0])}.{nearest(flags[0], ['--help'])} normexp runs takes a folder alone."
+        )
+    if len(argv) > 1:
+        raise ConfigError(f"normexp runs takes one folder, not {len(argv)}: {show(' '.join(argv))}.")
+    folder = Path(argv[0]) if argv else Path("runs")
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "is not there"
+        raise ConfigError(
+            f"The folder {show(folder)} {what}: normexp train makes runs/, or name the folder of your runs."
+        )
+    return folder
+
+
+def _print_table(console: Console, lines: list[Line]) -> None:
+    """In columns of our own making: rich would fold the paths, which are there to be copied, and be slow for thousands."""
+    now = datetime.now(UTC)
+    heads = ["state", "age", *KEYS, "accuracy", "path"]
+    table = [[line.state, age(line.began, now), *(line.cells[key] for key in KEYS), line.accuracy] for line in lines]
+    widths = [max(len(row[i]) for row in [heads, *table]) for i in range(len(heads) - 1)]
+    room = console.width - sum(widths) - 2 * len(widths)
+    below = console.is_terminal and any(len(str(line.path)) > room for line in lines)
+    console.print(Text(_columns(heads[:-1], widths) + ("" if below else "path"), style="bold"), soft_wrap=True)
+    for line, row in zip(lines, table, strict=True):
+        text = Text(_columns(row, widths))
+        text.stylize(line.colour, 0, len(row[0]))
+        if not below:
+            text.append(str(line.path))
+        text.rstrip()
+        console.print(text, soft_wrap=True)
+        if below:
+            console.print(Text(f"  {line.path}", style="dim"), soft_wrap=True)
+        if line.jobs:
+            what = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
+            console.print(Text(f"  {what}; to end: scancel {shlex.join(line.jobs)}", style="dim"), soft_wrap=True)
+
+
+def _columns(cells: list[str], widths: list[int]) -> str:
+    return "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True))
