@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from normexp import process
+from normexp.report.files import read_config, read_status
 from normexp.report.groups import rank, word
-from normexp.report.read import natural, read_config, read_status, run_directories
+from normexp.report.read import natural, run_directories
 from normexp.report.table import ENDS
 
 KEYS = ("norm", "model", "data")

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp import rundir
 from normexp.config import ConfigError, nearest, show
+from normexp.report.files import read_config, read_status
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,48 +125,6 @@ def run_directories(path: Path, seen: set[tuple[int, int]], left_out: list[str])
         yield from run_directories(folder, seen, left_out)
 
 
-def read_status(directory: Path) -> dict[str, Any] | str:
-    """The status of a run directory, with its metrics as finite numbers or None; or a sentence on why it can't be read."""
-    try:
-        status = rundir.read_status(directory)
-    except OSError as error:
-        return f"{directory}: its status.json can't be opened ({error.strerror})."
-    except (ValueError, OverflowError, RecursionError):  # no JSON, no status, or numbers beyond all processes
-        return f"{directory}: its status.json is damaged."
-    metrics = status.get("metrics")
-    status["metrics"] = {
-        tag: _finite(value)
-        for tag, value in (metrics.items() if isinstance(metrics, dict) else ())
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    }
-    return status
-
-
-def read_config(directory: Path) -> dict[str, Any] | str:
-    """The flat config of a run directory; or a sentence on why it can't be read."""
-    import yaml
-
-    try:
-        text = (directory / "config.yaml").read_text(encoding="utf-8")
-        tree = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except FileNotFoundError:
-        return f"{directory}: it has no config.yaml."
-    except OSError as error:
-        return f"{directory}: its config.yaml can't be opened ({error.strerror})."
-    except (yaml.YAMLError, ValueError, RecursionError):
-        tree = None
-    if not isinstance(tree, dict) or not tree:
-        return f"{directory}: its config.yaml is damaged."
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= {str(key): value["name"]} if "name" in value else {}
-            flat |= {f"{key}.{name}": item for name, item in value.items() if name != "name"}
-        else:
-            flat[str(key)] = value
-    return flat
-
-
 def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
     """The scalars of a run whose tags are wanted, from one pass over its metrics.jsonl.
 
@@ -231,10 +189,6 @@ def _read_run(directory: Path, name: str) -> Run | str:
             return f"{config[:-1]} (state: {status['state']})."
         config = {}
     return Run(directory, name, status["state"], config, status["metrics"], status)
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not abs(value) < float("inf") else float(value)
 
 
 def _tell_apart(found: Sequence[tuple[Path, Run]]) -> list[Run]:
