@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import os
 import signal
 import sys
@@ -36,34 +37,9 @@ def _dispatch(words: list[str]) -> int:
             main_help()
         case ["--version", *_]:
             print(f"normexp {__version__}")
-        case ["train", *rest]:
-            from normexp.commands import train
-
-            return train.main(rest)
-        case ["describe", *rest]:
-            from normexp.commands import describe
-
-            return describe.main(rest)
-        case ["resume", *rest]:
-            from normexp.commands import resume
-
-            return resume.main(rest)
-        case ["report", *rest]:
-            from normexp.commands import report
-
-            return report.main(rest)
-        case ["runs", *rest]:
-            from normexp.commands import runs
-
-            return runs.main(rest)
-        case ["tensorboard", *rest]:
-            from normexp.commands import tensorboard
-
-            return tensorboard.main(rest)
-        case ["completion", *rest]:
-            from normexp.commands import completion
-
-            return completion.main(rest)
+        case [word, *rest] if word in COMMANDS:
+            code: int = importlib.import_module(f"normexp.commands.{word}").main(rest)
+            return code
         case [word, *_]:
             near = difflib.get_close_matches(word, COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}."

@@ -76,6 +76,16 @@ class ProbeConfig:
     landscape_steps: tuple[int, ...] = number(least=1)
 
 
+Objective = Literal[
+    "val/accuracy",
+    "val/loss",
+    "train/loss",
+    "train/accuracy",
+    "convergence/best_accuracy",
+    "convergence/area_under_curve",
+]
+"""What an optimizer may tune: nothing of the test set."""
+
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]
 
 
@@ -105,6 +115,8 @@ class Config:
     name: str | None
     runs_dir: str
     data_dir: str
+    jobs: int | None = number(least=1)
+    objective: Objective
 
 
 GROUPS: dict[str, type] = {

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -23,11 +23,17 @@ MAX_NAME = 100
 
 
 def slug(overrides: Iterable[str]) -> str:
-    """A directory name that shows the overrides: 'norm=bn_lr=0.1'. Long ones are cut and end in a hash of the whole."""
-    text = "_".join(re.sub(r"[^A-Za-z0-9=.,+-]+", "-", override).strip("-") for override in overrides)
-    if len(text) <= MAX_NAME - 20:
-        return text
-    return f"{text[: MAX_NAME - 30]}~{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    """A directory name that shows the overrides: 'norm=bn_lr=0.1'.
+
+    Different overrides have different names, on file systems of every kind: long ones, and those with characters that a name
+    should not have, end in a hash of the whole.
+    """
+    texts = [override.strip() for override in overrides]
+    plain = [re.sub(r"[\[\]'\"]", "", text) for text in texts]
+    shown = "_".join(re.sub(r"[^A-Za-z0-9=.,+-]+", "-", text).strip("-") for text in plain)
+    if len(shown) <= MAX_NAME - 20 and not any(re.search(r"[^A-Za-z0-9=.,+_-]", text) for text in plain):
+        return shown
+    return f"{shown[: MAX_NAME - 30]}~{hashlib.sha256('_'.join(texts).encode()).hexdigest()[:8]}"
 
 
 def default_name(overrides: Iterable[str]) -> str:
@@ -47,22 +53,69 @@ def check_name(name: str) -> None:
 
 def create(parent: Path, name: str) -> Path:
     """A new directory `name` in `parent`, or `name-2`, `name-3`, ... where that exists. ConfigError where it can't be made."""
-    existed = parent
-    try:
-        existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
+    with _refusing(parent):
         parent.mkdir(parents=True, exist_ok=True)
         for suffix in ["", *(f"-{n}" for n in range(2, 100_000))]:
             with contextlib.suppress(FileExistsError):
                 path = parent / f"{name}{suffix}"
                 path.mkdir()
-                (path / ".writable").touch()  # a folder may be made where a file can't
-                (path / ".writable").unlink()
+                _check_writable(path)
                 return path
+    raise ConfigError(f"runs_dir={show(parent)}: there are too many runs named {name}.")
+
+
+def make(directory: Path) -> None:
+    """Make a sweep's directory, which may be there already. ConfigError where it can't be made or written to."""
+    with _refusing(directory.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+        _check_writable(directory)
+
+
+def _check_writable(directory: Path) -> None:
+    (directory / ".writable").touch()  # a folder may be made where a file can't
+    (directory / ".writable").unlink()
+
+
+@contextlib.contextmanager
+def _refusing(parent: Path) -> Iterator[None]:
+    existed = parent
+    try:
+        existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
+        yield
     except OSError as error:
         raise ConfigError(
             f"runs_dir={show(parent)}: no run directory can be made in {existed} ({error.strerror or error})."
         ) from error
-    raise ConfigError(f"runs_dir={show(parent)}: there are too many runs named {name}.")
+
+
+OF_A_RUN = (
+    "config.yaml",
+    "config_diff.yaml",
+    "environment.json",
+    "metrics.jsonl",
+    "status.json",
+    "histograms.png",
+    "checkpoint*.pt",
+    "events.out.tfevents.*",
+)
+"""The files of a run, without its log."""
+
+
+def clear(directory: Path) -> None:
+    """Take away what a run wrote that is to be trained again; its log stays, and so do the files of others."""
+    for pattern in OF_A_RUN:
+        for path in directory.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def now() -> str:
+    """When a run or a sweep started, as it is written in its files: UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_first_status(directory: Path, state: State, error: str | None = None) -> None:
+    """The status of a run that has not trained, or never will."""
+    write_status(directory, state=state, step=0, total_steps=0, seconds=0.0, metrics={}, error=error, started=now())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -94,6 +147,17 @@ def to_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
     if nonfinite:
         value = {**value, **dict.fromkeys(nonfinite), "nonfinite": nonfinite}
     return json.dumps(value, allow_nan=False, indent=indent, ensure_ascii=False)
+
+
+def to_yaml(tree: Mapping[str, Any]) -> str:
+    """A config, or a part of one, as it is kept in a run directory."""
+    import yaml
+
+    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
+    for value in plain.values():
+        if isinstance(value, dict):
+            value.update({k: list(v) for k, v in value.items() if isinstance(v, tuple)})
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def write_status(
@@ -130,8 +194,18 @@ def read_status(directory: Path) -> dict[str, Any]:
     if not isinstance(status, dict) or status.get("state") not in get_args(State):
         raise ValueError(f"{directory / 'status.json'} is not the status of a run.")
     if status["state"] == "running" and process.alive(status) is False:
-        status |= {"state": "killed", "error": "its process is gone"}
+        status |= {"state": "killed", "error": GONE}
     return status
+
+
+GONE = "its process is gone"
+"""The error of a killed run that nobody has looked after yet."""
+
+
+def rewrite_status(directory: Path, status: Mapping[str, Any], *, state: State, error: str) -> None:
+    """The status of a run that could not write how it ended: as it was, with another state and the reason."""
+    kept = {key: status[key] for key in ("step", "total_steps", "seconds", "metrics", "started")}
+    write_status(directory, **kept, state=state, error=error)
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:

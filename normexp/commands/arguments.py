@@ -42,8 +42,19 @@ class Arguments:
     config_dir: Path | None
 
     @property
-    def multirun(self) -> bool:
-        return bool({"-m", "--multirun"} & set(self.flags))
+    def sweeps(self) -> bool:
+        """Whether these ask for several runs: with a flag, or by an experiment that is a sweep."""
+        flags = set(self.flags)
+        if flags & {"-c", "--cfg", "-i", "--info", "--hydra-help"}:
+            return False
+        return bool(flags & {"-m", "--multirun"}) or self.sweeping_experiment
+
+    @property
+    def sweeping_experiment(self) -> bool:
+        chosen = [
+            override.partition("=")[2].strip("'\"") for override in self.overrides if override.startswith("experiment=")
+        ]
+        return any(configs.is_sweep(name, *([self.config_dir] if self.config_dir else [])) for name in chosen)
 
 
 def arrange(argv: Iterable[str]) -> Arguments:
@@ -147,7 +158,7 @@ def _check_own(text: str, override: Any, arguments: Arguments) -> str:
         raise ConfigError(f"{show(text)}: the key exists, so that it is written without +.")
     if override.is_delete():
         raise ConfigError(f"{show(text)}: a key can't be taken away; give it another value.")
-    if override.is_sweep_override() and not arguments.multirun:
+    if override.is_sweep_override() and not (arguments.sweeps or arguments.sweeping_experiment):
         raise ConfigError(f"{show(text)} has several values, which is a sweep: add -m.")
     return _check_group(text, override, arguments.config_dir) if is_group else text
 

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,10 +30,8 @@ class Session:
     """What the task, which Hydra calls with nothing but a config, shares with the command."""
 
     command: list[str]
-    sweep_name: str
-    codes: list[int] = dataclasses.field(default_factory=list)
+    result: Result | None = None
     refused: ConfigError | None = None
-    sweep_folder: Path | None = None
 
 
 _session: Session | None = None
@@ -52,23 +50,20 @@ def main(argv: list[str]) -> int:
         print(f"normexp {__version__}")
         return 0
     overrides = check(arguments)
-    named = [override for override in overrides if not override.startswith(OWN)]
-    _session = Session(["normexp", "train", *argv], rundir.default_name(named))
-    try:
-        _compose_and_run(arguments, overrides)
-    except KeyboardInterrupt:
-        if not _session.codes or _session.codes[-1] < 128:  # between two runs, or before the first
-            raise
+    if arguments.sweeps:
+        from normexp.commands.sweep import sweep
+
+        return sweep(overrides, config_dir=arguments.config_dir, arguments=argv)
+    _session = Session(["normexp", "train", *argv])
+    _compose_and_run(arguments, overrides)
     if _session.refused is not None:
         raise _session.refused
-    return max(_session.codes, default=0)
+    return 0 if _session.result is None else _exit_code(_session.result)
 
 
 def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:
     import hydra
-    from omegaconf import OmegaConf
 
-    OmegaConf.register_new_resolver("sweep_dir", _sweep_dir, replace=True)
     sys.argv = ["normexp", *arguments.flags, *overrides]
     command = hydra.main(version_base="1.3", config_path=str(configs.folder()), config_name="train")(_task)
     with _full_errors():
@@ -78,18 +73,6 @@ def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from None
             raise ConfigError(explain(error)) from error
-        finally:
-            if _session is not None and _session.sweep_folder is not None:
-                _remove_if_unused(_session.sweep_folder)
-
-
-def _remove_if_unused(sweep_folder: Path) -> None:
-    """Take away the folder of a sweep in which no run could start: Hydra makes it before the first."""
-    if sweep_folder.is_dir() and {path.name for path in sweep_folder.iterdir()} <= {"multirun.yaml"}:
-        (sweep_folder / "multirun.yaml").unlink(missing_ok=True)
-        sweep_folder.rmdir()
-        with suppress(OSError):  # the folder of runs, where this was the first
-            sweep_folder.parent.rmdir()
 
 
 @contextmanager
@@ -106,70 +89,40 @@ def _full_errors() -> Iterator[None]:
             os.environ["HYDRA_FULL_ERROR"] = before
 
 
-def _sweep_dir(runs_dir: str, name: str | None) -> str:
-    assert _session is not None
-    if name is not None:
-        rundir.check_name(name)
-    _session.sweep_folder = Path(runs_dir).expanduser() / (name or _session.sweep_name)
-    return str(_session.sweep_folder)
-
-
 def _task(tree: DictConfig) -> None:
-    """What Hydra calls for each job: one run. Its outcome goes into the session; it never stops the other jobs."""
+    """What Hydra calls: one run, whose outcome goes into the session."""
     from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from normexp.sinks.terminal import RunConsole
+    from normexp.validate import validate
 
     assert _session is not None
-    hydra_config = HydraConfig.get()
-    job = [override for override in hydra_config.overrides.task if not override.startswith(OWN)]
+    overrides = [override for override in HydraConfig.get().overrides.task if not override.startswith(OWN)]
     plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
-    console = RunConsole()
-    sweep = hydra_config.mode == RunMode.MULTIRUN
-    if sweep:
-        console.print(", ".join(job) or "the defaults", style="bold", markup=False, highlight=False, soft_wrap=True)
     try:
-        from normexp.validate import validate
-
         config = validate(plain)
-        if sweep:
-            parent, name = Path(hydra_config.sweep.dir), rundir.slug(job) or "defaults"
-        else:
-            parent, name = Path(config.runs_dir), config.name or rundir.default_name(job)
-        result = _run(config, plain, parent.expanduser(), name, console)
+        _session.result = _run(config, plain, config.name or rundir.default_name(overrides))
     except ConfigError as error:
-        # Hydra would print lines of its own about an exception that passes through it.
-        if sweep:
-            print(f"normexp: {error}", file=sys.stderr)
-            _session.codes.append(2)
-        else:
-            _session.refused = error
-        return
-    _session.codes.append(_exit_code(result))
-    if result.state == "interrupted":
-        raise KeyboardInterrupt  # the whole sweep was meant, not this job alone
+        _session.refused = error  # Hydra would print lines of its own about an exception that passes through it
 
 
-def _run(config: Config, plain: Mapping[str, Any], parent: Path, name: str, console: Any) -> Result:
+def _run(config: Config, plain: Mapping[str, Any], name: str) -> Result:
+    from normexp.commands.closing import closing
+    from normexp.sinks.terminal import RunConsole
     from normexp.training.run import run
 
     assert _session is not None
-    diff = configs.differences(plain)
+    diff, console = configs.differences(plain), RunConsole()
     for note in warnings(config, diff):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     result = run(
         config,
-        parent=parent,
-        name=name,
+        make_directory=lambda: rundir.create(Path(config.runs_dir).expanduser(), name),
         diff=diff,
         command=_session.command,
         console=console,
         texts={"layers": markdown(describe(config))},
     )
-    from normexp.commands.closing import closing
-
     closing(result, console)
     return result
 

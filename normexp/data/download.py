@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +39,17 @@ def import_torchvision() -> Any:
 
 
 def fetch(name: str, folder: Path, *, expected: Path) -> None:
-    """Download torchvision's data set `name` into the folder; ConfigError, naming the missing file, where that fails."""
-    print(f"{name} is not in {folder}: downloading it", file=sys.stderr)
+    """Download torchvision's data set `name` into the folder; ConfigError, naming the missing file, where that fails.
+
+    Of several processes that miss it at the same time, one downloads and the others wait.
+    """
     folders = [expected.parent, *expected.parent.parents]
     missing = [path for path in folders if not path.exists()]
     try:
-        datasets = import_torchvision()
-        with (
-            Path(os.devnull).open("w") as silence,
-            contextlib.redirect_stdout(silence),
-            contextlib.redirect_stderr(silence),
-        ):
-            getattr(datasets, name)(root=folder, train=True, download=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone_in(folder):
+            if not expected.exists():
+                _download(name, folder)
     except (OSError, RuntimeError) as error:
         for path in missing:  # what the download made, innermost first, as far as nothing is in it
             with contextlib.suppress(OSError):
@@ -57,6 +58,28 @@ def fetch(name: str, folder: Path, *, expected: Path) -> None:
             f"{expected} does not exist, and downloading it failed ({_first_line(error)}). "
             f"Put {name} there in torchvision's layout, or set data_dir to a folder that has it."
         ) from error
+
+
+def _download(name: str, folder: Path) -> None:
+    print(f"{name} is not in {folder}: downloading it", file=sys.stderr)
+    datasets = import_torchvision()
+    with (
+        Path(os.devnull).open("w") as silence,
+        contextlib.redirect_stdout(silence),
+        contextlib.redirect_stderr(silence),
+    ):
+        getattr(datasets, name)(root=folder, train=True, download=True)
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Wait for the lock on a folder; the system frees it when its holder is gone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _first_line(error: Exception) -> str:

@@ -26,7 +26,9 @@ CHOICES: dict[str, dict[str, type]] = {
     "probe": dict.fromkeys(("default", "off", "full", "landscape"), Switches),
 }
 
-NOT_OF_THE_EXPERIMENT = {"probe", "name", "runs_dir", "data_dir", "device", "threads", "log_every", "eval_every"}
+NOT_OF_THE_EXPERIMENT = {
+    *("probe", "name", "runs_dir", "data_dir", "device", "threads", "log_every", "eval_every", "jobs", "objective")
+}
 """Keys that say where, on what and how closely, not what is trained."""
 
 

@@ -8,17 +8,15 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-import yaml
 from rich.console import Console
 
 from normexp import rundir
@@ -52,24 +50,23 @@ class Result:
 def run(
     config: Config,
     *,
-    parent: Path,
-    name: str,
+    make_directory: Callable[[], Path],
     diff: Mapping[str, Any],
     command: list[str],
     console: Console,
     texts: Mapping[str, str] | None = None,
 ) -> Result:
-    """Train the config's network in a new directory `name` in `parent`.
+    """Train the config's network in the directory that `make_directory` makes, once its parts are there.
 
     diff: what of the config differs from the defaults. texts: more to read beside the config, in Markdown by title.
     Raises ConfigError, with nothing written, where the data or the directory can't be had. Whatever else goes wrong ends
     as a result with the state `failed`; its traceback is in train.log.
     """
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = rundir.now()
     began = time.monotonic()
     progress = Progress(sizes(config).total_steps)
     parts = _build(config)
-    directory = rundir.create(parent, name)
+    directory = make_directory()
 
     def write_status(state: rundir.State, error: str | None = None) -> None:
         rundir.write_status(
@@ -138,8 +135,8 @@ def about(parts: Parts, config: Config, diff: Mapping[str, Any], texts: Mapping[
     """What TensorBoard shows of a run beside its measurements."""
     texts = {
         **texts,
-        "config": f"```yaml\n{_to_yaml(dataclasses.asdict(config))}```",
-        "config that differs from the defaults": f"```yaml\n{_to_yaml(diff)}```" if diff else "nothing",
+        "config": f"```yaml\n{rundir.to_yaml(dataclasses.asdict(config))}```",
+        "config that differs from the defaults": f"```yaml\n{rundir.to_yaml(diff)}```" if diff else "nothing",
     }
     charts = [
         Chart("Whole network", "loss", lines=["train/loss", "val/loss$"]),
@@ -211,21 +208,13 @@ def _describe(directory: Path, parts: Parts, config: Config, diff: Mapping[str, 
     """The files that say what the run is."""
     device = torch.cuda.get_device_name(parts.device) if parts.device.type == "cuda" else "cpu"
     threads = torch.get_num_threads()
-    rundir.write_text(directory / "config.yaml", _to_yaml(dataclasses.asdict(config)))
-    rundir.write_text(directory / "config_diff.yaml", _to_yaml(diff))
+    rundir.write_text(directory / "config.yaml", rundir.to_yaml(dataclasses.asdict(config)))
+    rundir.write_text(directory / "config_diff.yaml", rundir.to_yaml(diff))
     made_with = environment(command, device=device, threads=threads)
     rundir.write_text(directory / "environment.json", rundir.to_json(made_with, indent=2) + "\n")
     parameters = sum(p.numel() for p in parts.model.parameters())
     what = ", ".join(f"{key}={show(value)}" for key, value in flatten(diff).items()) or "the defaults"
     logger.info("%s; %d parameters, %s, %d threads", what, parameters, device, threads)
-
-
-def _to_yaml(tree: Mapping[str, Any]) -> str:
-    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
-    for value in plain.values():
-        if isinstance(value, dict):
-            value.update({k: list(v) for k, v in value.items() if isinstance(v, tuple)})
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 def _brief(scalars: Mapping[str, float | None]) -> str:

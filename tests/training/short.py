@@ -2,6 +2,7 @@
 
 from rich.console import Console
 
+from normexp.rundir import create
 from normexp.training.build import build
 from normexp.training.run import run
 from normexp.training.trainer import Progress, fit
@@ -15,7 +16,9 @@ SMALL = ["steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "prob
 
 def train(folder, *overrides):
     config = compose(*SMALL, *overrides)
-    return run(config, parent=folder, name="run", diff={}, command=["normexp"], console=QUIET)
+    return run(
+        config, make_directory=lambda: create(folder, "run"), diff={}, command=["normexp"], console=QUIET
+    )
 
 
 def fit_and_record(*overrides, stop_after=None):

@@ -145,7 +145,7 @@ def test_looking_does_not_disturb(tmp_path, network, probe):
 
 def test_the_defaults_learn(tmp_path):
     config = compose()
-    result = run(config, parent=tmp_path, name="run", diff={}, command=[], console=QUIET)
+    result = run(config, make_directory=lambda: rundir.create(tmp_path, "run"), diff={}, command=[], console=QUIET)
     assert result.metrics["test/accuracy"] > 0.97
 
 

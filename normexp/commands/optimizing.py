@@ -1,0 +1,81 @@
+"""`hydra/sweeper=optuna`: trials that an optimizer chooses, in a study that goes on where it was stopped."""
+
+from __future__ import annotations
+
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING
+
+from normexp.config import ConfigError
+from normexp.report.table import higher_is_better
+from normexp.sweeps.task import task
+
+if TYPE_CHECKING:
+    from normexp.commands.sweep import Plan
+
+FILE = "study.db"
+"""The study's file (SQLite) in the sweep's directory."""
+
+NAME = "normexp"
+"""Of the study in it: the sweep's directory may be given another name."""
+
+CLOSED = "closed"
+"""Marks trials of killed commands: they are not counted."""
+
+
+def optimize(plan: Plan) -> None:
+    """Make the study's trials as far as they are not made.
+
+    The sweeper by itself takes n_trials for that many more, draws the same values again with the same seed, and leaves the
+    trials of a killed command running for ever: hence the settings here. Run directories depend on the values alone, so that
+    none is lost or overwritten: a trial that repeats another's values gets its result.
+    """
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.plugins import Plugins
+    from hydra.types import HydraContext
+    from omegaconf import open_dict
+
+    sweeper = plan.cfg.hydra.sweeper
+    wanted, seed = int(sweeper.n_trials), sweeper.sampler.get("seed")
+    breakdowns = 0
+    while True:
+        made = _tidy(plan)
+        if made >= wanted:
+            return
+        with open_dict(sweeper):
+            sweeper.n_trials = wanted - made
+            sweeper.n_jobs = plan.jobs
+            sweeper.direction = "maximize" if higher_is_better(plan.cfg.objective) else "minimize"
+            sweeper.max_failure_rate = 1.0  # a trial that fails doesn't end the others
+            sweeper.storage = _storage(plan)
+            sweeper.study_name = NAME
+            if seed is not None:
+                sweeper.sampler.seed = seed + made
+        context = HydraContext(config_loader=plan.loader, callbacks=Callbacks(plan.cfg))
+        plugin = Plugins.instance().instantiate_sweeper(config=plan.cfg, hydra_context=context, task_function=task)
+        try:
+            plugin.sweep(arguments=list(plan.cfg.hydra.overrides.task))
+        except BrokenProcessPool as error:
+            breakdowns += 1
+            if breakdowns > wanted:
+                raise ConfigError(f"The workers of the sweep keep dying: {str(error).splitlines()[0]}") from error
+
+
+def _storage(plan: Plan) -> str:
+    return f"sqlite:///{plan.folder / FILE}"
+
+
+def _tidy(plan: Plan) -> int:
+    """How many trials came to an end. Those that did not, in a command that was stopped, are closed, and tried again."""
+    import optuna
+    from optuna.trial import TrialState
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if not (plan.folder / FILE).exists():
+        return 0
+    study = optuna.load_study(study_name=NAME, storage=_storage(plan))
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+        study._storage.set_trial_user_attr(trial._trial_id, CLOSED, True)
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
+    return sum(CLOSED not in trial.user_attrs for trial in ended)

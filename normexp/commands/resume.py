@@ -1,0 +1,46 @@
+"""`normexp resume DIR`: the command that made a sweep, once more, wherever its directory is now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from normexp.commands.arguments import arrange, check
+from normexp.config import ConfigError, show
+from normexp.rundir import check_name
+from normexp.sweeps.session import MANIFEST, read_manifest
+
+HELP = """\
+usage: normexp resume DIR
+  go on with a sweep: runs that are done stay, the others are trained"""
+
+
+def main(argv: list[str]) -> int:
+    """Go on with the sweep. Raises ConfigError where there is none."""
+    if {"-h", "--help"} & set(argv):
+        print(HELP)
+        return 0
+    if len(argv) != 1 or argv[0].startswith("-"):
+        raise ConfigError("resume takes one folder, that of a sweep: normexp resume runs/NAME.")
+    folder = Path(argv[0]).expanduser().absolute()
+    if not folder.is_dir():
+        raise ConfigError(f"{show(argv[0])}: there is no such folder.")
+    manifest = read_manifest(folder)
+    if manifest is None:
+        if (folder / "status.json").exists():
+            raise ConfigError(f"{show(argv[0])} is a single run; resume goes on with a sweep, the folder of several.")
+        raise ConfigError(f"{show(argv[0])} is not a sweep's folder: it has no {MANIFEST}.")
+    words, cwd = manifest.get("arguments"), manifest.get("cwd")
+    if not (isinstance(words, list) and all(isinstance(word, str) for word in words) and isinstance(cwd, str)):
+        raise ConfigError(f"{show(folder / MANIFEST)} doesn't say what the sweep was started with.")
+    if not Path(cwd).is_dir():
+        raise ConfigError(
+            f"{show(argv[0])} was started in {cwd}, which is gone; give its command again from where you are."
+        )
+    check_name(folder.name)
+    os.chdir(cwd)  # what its paths are relative to
+    from normexp.commands.sweep import sweep
+
+    arguments = arrange(word for word in words if not word.startswith(("name=", "runs_dir=")))
+    here = [f"name='{folder.name}'", "runs_dir='" + str(folder.parent).replace("'", "\\'") + "'"]
+    return sweep([*check(arguments), *here], config_dir=arguments.config_dir, arguments=words)

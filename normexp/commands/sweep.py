@@ -1,0 +1,160 @@
+"""`normexp train -m`: the runs of a grid, or of an optimizer, through Hydra's launchers and sweepers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from normexp import configs, process, rundir
+from normexp.commands import launching, optimizing
+from normexp.commands.compose import composing_errors, explain
+from normexp.commands.grid import Combination, combinations, overrides_of
+from normexp.commands.sweep_closing import closing, opening
+from normexp.config import ConfigError, show
+from normexp.sweeps.names import sweep_name
+from normexp.sweeps.session import Session, open_session, write_manifest
+from normexp.sweeps.task import SESSION
+from normexp.sweeps.view import View
+from normexp.sweeps.watch import Watch
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+LOCAL = ("hydra_plugins.hydra_joblib_launcher.", "hydra._internal.core_plugins.basic_launcher.")
+"""Launchers whose runs are processes of the driver's own."""
+
+NOT_SWEPT = ("name", "runs_dir", "jobs", "objective", "experiment")
+
+
+@dataclass
+class Plan:
+    """A sweep before it starts. names: its runs, where they are known beforehand."""
+
+    folder: Path
+    cfg: DictConfig
+    loader: Any
+    overrides: list[str]
+    grid: list[Combination] | None
+    jobs: int
+    local: bool
+
+
+def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[str]) -> int:
+    """Make the runs that the overrides ask for, as far as they are not there; returns the exit code.
+
+    arguments: as they were typed behind `normexp train`. Raises ConfigError, with nothing written, where no run can be made.
+    """
+    console = Console()
+    with _composed(overrides, config_dir) as (cfg, loader):
+        plan = _plan(cfg, loader, console)
+        threads = 1 if plan.local and plan.jobs > 1 else None
+        session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity())
+        return _run(plan, session, arguments, console)
+
+
+@contextmanager
+def _composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[DictConfig, Any]]:
+    """The config of the sweep as a whole, Hydra's own part included, and the loader for those of its runs."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.types import RunMode
+
+    more = [f"hydra.searchpath=[{_quoted('file://' + str(config_dir.absolute()))}]"] if config_dir else []
+    with hydra.initialize_config_dir(str(configs.folder()), job_name="normexp", version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        try:
+            cfg = loader.load_configuration("train", [*more, *overrides], RunMode.MULTIRUN)
+        except composing_errors() as error:
+            raise ConfigError(explain(error)) from error
+        yield cfg, loader
+
+
+def _plan(cfg: DictConfig, loader: Any, console: Console) -> Plan:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import open_dict
+
+    overrides = overrides_of(cfg)
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    for override in parsed:
+        if override.is_sweep_override() and override.key_or_group in NOT_SWEPT:
+            raise ConfigError(f"{override.key_or_group} has one value in a sweep, not several.")
+    experiment = next((str(o.value()) for o in parsed if o.key_or_group == "experiment"), None)
+    name = cfg.name if cfg.name is not None else sweep_name(overrides, experiment)
+    rundir.check_name(str(name))
+    folder = (Path(str(cfg.runs_dir)).expanduser() / str(name)).absolute()
+    if (folder / "status.json").exists():
+        raise ConfigError(f"name={show(name)}: {folder} is a run; give the sweep another name.")
+    local = cfg.hydra.launcher._target_.startswith(LOCAL)
+    jobs = _jobs(cfg)
+    with open_dict(cfg):
+        # The runs' configs are composed anew, by the launcher, from these.
+        cfg.hydra.overrides.hydra += [f"hydra.sweep.dir={_quoted(str(folder))}", "hydra.sweep.subdir=."]
+        cfg.hydra.sweep.dir = str(folder)
+        if local and "n_jobs" in cfg.hydra.launcher:
+            cfg.hydra.launcher.n_jobs = jobs
+    grid = None
+    if cfg.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        grid = combinations(cfg, loader, overrides, console)
+        if all(combination.problem for combination in grid):
+            raise ConfigError(str(grid[0].problem))
+    return Plan(folder, cfg, loader, overrides, grid, jobs, local)
+
+
+def _jobs(cfg: DictConfig) -> int:
+    """How many runs at once: as many as cores; one where a GPU is to do the work, which runs would share."""
+    from joblib import cpu_count
+
+    if cfg.jobs is not None:
+        if not isinstance(cfg.jobs, int) or isinstance(cfg.jobs, bool) or cfg.jobs < 1:
+            raise ConfigError(f"jobs={show(cfg.jobs)}: jobs must be a whole number of at least 1 or null.")
+        return cfg.jobs
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    gpu = cfg.device == "cuda" or (cfg.device == "auto" and Path("/dev/nvidia0").exists() and not hidden)
+    return 1 if gpu else max(1, cpu_count())
+
+
+def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Console) -> int:
+    folder, cfg = plan.folder, plan.cfg
+    rundir.make(folder)
+    write_manifest(folder, name=folder.name, arguments=arguments, session=session)
+    path = open_session(folder, session)
+    cfg.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SESSION}={_quoted(str(path))}")
+    left = opening(plan, console)
+    names = None if plan.grid is None else [each.name for each in plan.grid if not each.problem]
+    view = View(
+        console,
+        folder,
+        names=names,
+        total=cfg.hydra.sweeper.n_trials if names is None else len(names),
+        skipped=sum(each.problem is not None for each in plan.grid or []),
+    )
+    watch = Watch(view, folder, path)
+    interrupted = False
+    try:
+        with watch.beside(local=plan.local):
+            if plan.grid is None:
+                optimizing.optimize(plan)
+            else:
+                launching.launch(plan, left)
+            launching.wait_for_cluster(folder)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        if plan.local:
+            path.unlink(missing_ok=True)
+            launching.end_workers()
+    failed = closing(plan, console, interrupted=interrupted)
+    if interrupted:
+        return 128 + (watch.signal or 2)
+    return 1 if failed else 0
+
+
+def _quoted(text: str) -> str:
+    """A text as the value of an override."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -1,0 +1,111 @@
+"""What a sweep says when it begins and when it ends."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from normexp import lock, rundir
+from normexp.commands.grid import Combination
+from normexp.config import ConfigError
+from normexp.report import read, terminal
+from normexp.sweeps import cluster
+from normexp.sweeps.outcome import changes, ended
+from normexp.sweeps.task import skip
+
+if TYPE_CHECKING:
+    from normexp.commands.sweep import Plan
+
+MOST = 8
+"""Lines for single runs before the first one trains; more are counted."""
+
+
+def opening(plan: Plan, console: Console) -> list[Combination]:
+    """Record what can't be trained, say what there is to do, and return it."""
+    if plan.grid is None:
+        _say(console, f"sweep {plan.folder}: {plan.cfg.hydra.sweeper.n_trials} trials, {plan.jobs} at a time")
+        return []
+    reasons: dict[str, list[str]] = defaultdict(list)
+    left: list[Combination] = []
+    replaced: list[str] = []
+    queued, elsewhere = set(cluster.waiting(plan.folder).values()), 0
+    for each in plan.grid:
+        directory = plan.folder / each.name
+        if each.config is None:
+            assert each.problem is not None
+            reasons[each.problem].append(each.name)
+            skip(directory, each.problem, each.tree)
+        elif each.name in queued:
+            continue
+        elif not ended(directory):
+            elsewhere += lock.holder(directory) is not None
+            left.append(each)
+        elif changed := changes(directory, each.config):
+            replaced.append(f"{each.name}: its config has changed since: {', '.join(changed)}")
+            left.append(each)
+    trainable = sum(each.problem is None for each in plan.grid)
+    done = trainable - len(left) - len(queued & {each.name for each in plan.grid})
+    parts = [f"{trainable} runs"]
+    parts += [f"{done} done already"] * (done > 0)
+    parts += [f"{elsewhere} in the hands of another process"] * (elsewhere > 0)
+    parts += [f"{len(queued)} with Slurm"] * bool(queued)
+    parts += [f"{min(plan.jobs, len(left))} at a time"] * (plan.local and len(left) > 1)
+    _say(console, f"sweep {plan.folder}: {', '.join(parts)}")
+    for problem, names in reasons.items():
+        count = f"{len(names)} runs" if len(names) > 1 else names[0]
+        _say(console, f"skipped {count}: {problem}")
+    _few(console, replaced)
+    if replaced:
+        _say(console, f"trained again; what was there is kept in {plan.folder / '.replaced'}")
+    return left
+
+
+def closing(plan: Plan, console: Console, *, interrupted: bool) -> bool:
+    """The table of all runs, where they are and what to do next; returns whether any of this sweep's failed."""
+    names = (
+        [each.name for each in plan.grid]
+        if plan.grid is not None
+        else [p.parent.name for p in plan.folder.glob("*/status.json")]
+    )
+    states = []
+    for name in names:
+        with suppress(OSError, ValueError):
+            states.append(rundir.read_status(plan.folder / name)["state"])
+    console.print()
+    if states:
+        try:
+            terminal.show(console, read.read([plan.folder]))
+        except ConfigError as error:  # none of them has a result
+            _say(console, str(error))
+        console.print()
+    failed = states.count("failed") + states.count("killed")
+    unfinished = len(names) - sum(state in ("completed", "diverged", "skipped", "running") for state in states)
+    where = shlex.quote(str(plan.folder))
+    jobs = cluster.waiting(plan.folder)
+    if jobs:
+        ids = sorted({job.split("_")[0] for job in jobs})
+        _say(
+            console,
+            f"on Slurm       {len(jobs)} jobs go on; the same command picks them up; scancel {' '.join(ids)} ends them",
+        )
+    if interrupted or unfinished:
+        _say(console, f"go on          normexp resume {where}")
+    _say(console, f"sweep          {plan.folder}")
+    _say(console, f"report         normexp report {where} --html")
+    _say(console, f"look inside    normexp tensorboard {where}")
+    return failed > 0
+
+
+def _few(console: Console, lines: list[str]) -> None:
+    for line in lines[:MOST]:
+        _say(console, line)
+    if len(lines) > MOST:
+        _say(console, f"and {len(lines) - MOST} more")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,47 @@
+"""A lock on a directory that ends with the process that holds it, however that ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from normexp import process
+
+NAME = ".lock"
+
+
+@contextlib.contextmanager
+def held(directory: Path, **more: Any) -> Iterator[bool]:
+    """Hold the directory's lock within the block, which gets whether it was free: another process, or another block of this
+    one, may hold it.
+
+    The lock belongs to the open file, so that the system frees it when the process is gone. The file stays: taking it away would
+    let two processes lock two files of the same name. What is in it tells who holds it, with `more`.
+    """
+    descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        content = json.dumps({**process.identity(), **more}).encode()
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def holder(directory: Path) -> Mapping[str, Any] | None:
+    """What the process that holds the directory's lock wrote; None where none does, as far as can be seen from this host."""
+    try:
+        who = json.loads((directory / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return who if isinstance(who, dict) and process.alive(who) is not False else None

@@ -1,0 +1,81 @@
+"""The process in which one run of a sweep trains. A fork server imports this module once, and forks for each run."""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import torch._dynamo  # noqa: F401 - the first update of an optimizer imports it, which takes 2 s: once is enough for all runs
+from rich.console import Console
+
+from normexp import configs, lock, rundir
+from normexp.config import ConfigError
+from normexp.describe import describe, markdown
+from normexp.sweeps.job import BUSY, Job
+from normexp.training.run import run
+from normexp.validate import validate
+
+
+def train(job: Job) -> None:
+    """Train in the run's directory, which is there, and end this process.
+
+    What is printed, by whoever, and the stack at a crash go to the run's log.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, {signal.SIGTERM}
+    )  # Ctrl-C reaches the driver, which passes it on as SIGTERM
+    os.chdir(job.cwd)
+    log = (job.directory / "train.log").open("a", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    faulthandler.enable(log)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    try:
+        with lock.held(job.directory, driver=job.driver) as free:
+            if not free:
+                sys.exit(BUSY)
+            _train(job)
+    except ConfigError as error:
+        logging.getLogger("normexp").error(str(error))
+        rundir.write_first_status(job.directory, "failed", str(error))
+        print(error, file=sys.stderr, flush=True)
+    except Exception as error:
+        traceback.print_exc()
+        rundir.write_first_status(job.directory, "failed", f"{type(error).__name__}: {error}")
+
+
+def _train(job: Job) -> None:
+    config = validate(job.tree)
+    if config.threads is None and job.threads is not None:
+        config = dataclasses.replace(config, threads=job.threads)
+
+    rundir.clear(job.directory)
+    rundir.write_text(job.directory / "config.yaml", rundir.to_yaml(dataclasses.asdict(config)))
+    rundir.write_first_status(job.directory, "running")
+    run(
+        config,
+        make_directory=lambda: job.directory,
+        diff=configs.differences(job.tree),
+        command=job.command,
+        console=Console(quiet=True),
+        texts={"layers": markdown(describe(config))},
+    )
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when the one that it belongs to is gone: after its step if that takes no longer than a few seconds."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(5.0)
+    os._exit(128 + signal.SIGTERM)

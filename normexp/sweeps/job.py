@@ -1,0 +1,105 @@
+"""One run of a sweep in a process of its own, so that whatever ends it ends nothing else."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from normexp import rundir
+
+ATTEMPTS = 2
+"""How often a run is started whose process gets killed."""
+
+BUSY = 75
+"""Exit code of a process that finds another one training its run (EX_TEMPFAIL of sysexits.h)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, and where. tree: the composed config. threads: where it leaves them open. cwd: for relative paths."""
+
+    directory: Path
+    tree: Mapping[str, Any]
+    command: list[str]
+    threads: int | None
+    cwd: str
+    driver: Mapping[str, Any]
+
+
+def attempt(job: Job) -> None:
+    """Train, and once more if the process is killed. How it ended stands in the run's status."""
+    for left in reversed(range(ATTEMPTS)):
+        code, pid = _in_a_process(job)
+        if not _record(job.directory, code, pid, left):
+            return
+
+
+def _in_a_process(job: Job) -> tuple[int, int]:
+    """The exit code, or minus the signal, of a process that trains; and its pid.
+
+    It comes from a fork server, which has imported torch once: that saves seconds a run, and nothing is forked that has threads.
+    """
+    if (
+        multiprocessing.get_start_method(allow_none=True) == "loky"
+    ):  # a worker of joblib's; loky is unknown to its children
+        multiprocessing.set_start_method("forkserver", force=True)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["normexp.sweeps.child"])
+    process = context.Process(target=_train, args=(job,))
+    process.start()
+    process.join()
+    assert process.exitcode is not None and process.pid is not None
+    return process.exitcode, process.pid
+
+
+def _train(job: Job) -> None:
+    from normexp.sweeps.child import train
+
+    train(job)
+
+
+def _record(directory: Path, code: int, pid: int, left: int) -> bool:
+    """Write down how a process ended that could not do so itself; returns whether to try once more."""
+    if code in (0, BUSY):
+        return False
+    try:
+        status = rundir.read_status(directory)
+    except (OSError, ValueError):
+        rundir.write_first_status(directory, "running")
+        status = {**rundir.read_status(directory), "pid": None}
+    if status["pid"] == pid and status["state"] != "killed":  # it had written its end
+        return False
+    state: rundir.State = "failed"
+    error = f"its process ended with exit code {code}"
+    if code < 0:
+        name = signal.Signals(-code).name
+        error = f"killed by {name}"
+        state = "killed"
+        if code == -signal.SIGKILL:
+            error += ", as the system does where memory runs out"
+        if code in (-signal.SIGTERM, -signal.SIGINT):
+            state, error = "interrupted", f"stopped by {name} before it began to train"
+    again = state == "killed" and left > 0
+    error += "; trying once more" if again else ""
+    with (directory / "train.log").open("a", encoding="utf-8") as log:
+        log.write(f"{rundir.now()} {error}\n")
+    rundir.rewrite_status(directory, status, state=state, error=error)
+    return again
+
+
+def end_with(parent: int) -> None:
+    """Watch, from a thread, until the parent process is gone, and then end this one too, at once."""
+    import threading
+    import time
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

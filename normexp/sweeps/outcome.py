@@ -1,0 +1,83 @@
+"""What became of a run: whether it is done, whether it is still the one that is asked for, and what an optimizer is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from normexp import rundir
+from normexp.config import Config, show
+from normexp.report.table import higher_is_better
+
+NOT_OF_THE_RESULT = ("name", "runs_dir", "data_dir", "device", "threads", "jobs", "objective")
+"""Keys that say where and how a run is made: another value does not make it another run."""
+
+
+def state(directory: Path) -> rundir.State | None:
+    """The state of a run; None where nothing has been written, or nothing that can be read."""
+    with suppress(OSError, ValueError):
+        found: rundir.State = rundir.read_status(directory)["state"]
+        return found
+    return None
+
+
+def ended(directory: Path) -> bool:
+    """Whether a run needs no more training."""
+    return state(directory) in ("completed", "diverged")
+
+
+def changes(directory: Path, config: Config) -> list[str]:
+    """Where the config of the run there differs from the one that is asked for: 'epochs (3, now 5)'. Empty if nowhere."""
+    try:
+        # A fraction of the time of the loader in Python: a sweep reads the configs of all its finished runs.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        stored = yaml.load((directory / "config.yaml").read_text(encoding="utf-8"), loader)
+    except (OSError, yaml.YAMLError) as error:
+        return [f"config.yaml ({type(error).__name__})"]
+    old, new = flatten(stored if isinstance(stored, Mapping) else {}), flatten(dataclasses.asdict(config))
+    return [
+        f"{key} ({show(old[key])}, now {show(new[key])})"
+        for key in new
+        if key in old and key not in NOT_OF_THE_RESULT and old[key] != new[key]
+    ]
+
+
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """{'norm': {'name': 'bn'}} as {'norm.name': 'bn'}, with lists for tuples."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{key}.{name}": item for name, item in flatten(value).items()}
+        else:
+            flat[key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def set_aside(directory: Path) -> Path:
+    """Move a run out of the way of one with another config, into a folder that nothing reads; returns where it is."""
+    aside = directory.parent / ".replaced"
+    aside.mkdir(exist_ok=True)
+    taken = {path.name for path in aside.iterdir()}
+    place = next(aside / name for n in range(1, 100_000) if (name := f"{directory.name}-{n}") not in taken)
+    return directory.rename(place)
+
+
+def objective(directory: Path, tag: str) -> float:
+    """The value of a run's metric at its end; of a diverged run the worst there is, and NaN of one without a result."""
+    try:
+        status = rundir.read_status(directory)
+    except (OSError, ValueError):
+        return math.nan
+    value = status["metrics"].get(tag)
+    match status["state"]:
+        case "completed" if value is not None:
+            return float(value)
+        case "diverged":
+            return 0.0 if higher_is_better(tag) else math.inf
+    return math.nan

@@ -1,0 +1,82 @@
+"""What a sweep and the processes that work on it know of each other, through two small files in the sweep's directory.
+
+sweep.json stays, for `normexp resume` and for readers. A session's file belongs to one driver (the command that launches the
+runs): its workers read it, wherever they run, and take on no more runs once it is gone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from normexp import process, rundir
+from normexp.config import ConfigError, show
+
+MANIFEST = "sweep.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Session:
+    """command: as it was typed. cwd: what its paths are relative to. threads: of runs that leave it open. driver: its process."""
+
+    command: Sequence[str]
+    cwd: str
+    threads: int | None
+    driver: Mapping[str, Any]
+
+
+def open_session(folder: Path, session: Session) -> Path:
+    """Write the session's file; those of drivers that are gone are taken away."""
+    for path in folder.glob(".session-*.json"):
+        with suppress(OSError, ValueError, KeyError):
+            if process.alive(json.loads(path.read_text(encoding="utf-8"))["driver"]) is False:
+                path.unlink()
+    path = folder / f".session-{session.driver['host']}-{session.driver['pid']}.json"
+    rundir.write_text(path, json.dumps(asdict(session)) + "\n")
+    return path
+
+
+def read_session(path: Path) -> Session | None:
+    """The session of a file; None where it is gone: its driver is stopping."""
+    try:
+        return Session(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session: Session) -> None:
+    """Keep what `normexp resume` needs. The first start stays."""
+    before = read_manifest(folder) or {}
+    content = {
+        **before,
+        "format": FORMAT,
+        "name": name,
+        "command": list(session.command),
+        "arguments": list(arguments),
+        "cwd": session.cwd,
+        "started": before.get("started", rundir.now()),
+        "driver": dict(session.driver),
+    }
+    rundir.write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+
+
+def add_to_manifest(folder: Path, **more: Any) -> None:
+    rundir.write_text(folder / MANIFEST, json.dumps({**(read_manifest(folder) or {}), **more}, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """sweep.json; None where there is none. Raises ConfigError where it can't be read."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{show(folder / MANIFEST)} can't be read ({error}).") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{show(folder / MANIFEST)} is not what a sweep writes.")
+    return content

@@ -1,0 +1,76 @@
+"""What a launcher calls for each run of a sweep, wherever it launches it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from normexp import lock, rundir
+from normexp.config import ConfigError
+from normexp.sweeps.job import Job, attempt, end_with
+from normexp.sweeps.names import run_name
+from normexp.sweeps.outcome import changes, ended, objective, set_aside
+from normexp.sweeps.session import Session, read_session
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+SESSION = "NORMEXP_SESSION"
+"""The environment variable with the path of the session's file: Hydra sets it around each run, with every launcher."""
+
+
+def task(tree: DictConfig) -> float:
+    """Train one run of a sweep, unless it is done or another process is at it; returns its objective.
+
+    Whatever happens to it ends in its directory, never in an exception: with some launchers that would end other runs.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    session = read_session(Path(os.environ[SESSION]))
+    if session is None:
+        return math.nan
+    _end_with_driver(session.driver["pid"])
+    plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
+    directory = Path(HydraConfig.get().sweep.dir) / run_name(HydraConfig.get().overrides.task)
+    take(directory, plain, session)
+    return objective(directory, plain["objective"])
+
+
+def take(directory: Path, tree: Mapping[str, Any], session: Session) -> None:
+    """Train the run of a composed config in its directory if it needs that."""
+    from normexp.validate import validate
+
+    try:
+        config = validate(tree)
+    except ConfigError as error:
+        skip(directory, str(error), tree)
+        return
+    if ended(directory):
+        if not changes(directory, config):
+            return
+        with lock.held(directory) as free:
+            if free:
+                set_aside(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    attempt(Job(directory, dict(tree), list(session.command), session.threads, session.cwd, session.driver))
+
+
+def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
+    """Record that a combination can't be trained, and why. tree: its config, if it could be composed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    rundir.clear(directory)
+    if tree is not None:
+        rundir.write_text(directory / "config.yaml", rundir.to_yaml(tree))
+    rundir.write_first_status(directory, "skipped", reason)
+
+
+@functools.cache
+def _end_with_driver(driver: int) -> None:
+    """A worker that the driver itself started ends with it; jobs of a cluster have other parents, and go on."""
+    if os.getppid() == driver:
+        end_with(driver)

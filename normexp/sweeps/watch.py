@@ -1,0 +1,88 @@
+"""What a sweep's driver does beside waiting: show how far the runs are, and let Ctrl-C end them in good order."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from normexp import lock, process
+from normexp.sweeps.view import View
+
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+PATIENCE = 15.0
+"""Seconds that runs have, after Ctrl-C, to finish their step and write their files."""
+
+
+class Watch:
+    """A thread beside the launcher. signal: the one that asked for the end, if any.
+
+    The first signal takes the session's file away, so that no further run starts, and asks those at work to stop after their
+    step; when they have, or at a second signal, the launcher is interrupted. Signals are blocked in this process and all that it
+    starts, and fetched here: Ctrl-C on a terminal reaches every process, and would end each in its own way.
+    """
+
+    def __init__(self, view: View, folder: Path, session: Path) -> None:
+        self._view, self._folder, self._session = view, folder, session
+        self._over = threading.Event()
+        self.signal: int | None = None
+        self._asked = 0.0
+
+    @contextmanager
+    def beside(self, *, local: bool) -> Iterator[None]:
+        """Watch while the block runs. local: whether the runs are this process's own, and end with it."""
+        blocks = local and threading.current_thread() is threading.main_thread()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if blocks else set()
+        handler = signal.signal(signal.SIGTERM, _interrupt) if blocks else None
+        thread = threading.Thread(target=self._run, args=(blocks,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+            if blocks:
+                signal.signal(signal.SIGTERM, handler)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def _run(self, blocks: bool) -> None:
+        with self._view.shown():
+            while not self._over.wait(self._view.pause):
+                if blocks:
+                    self._heed_signals()
+                self._view.tick()
+            self._view.tick()
+
+    def _heed_signals(self) -> None:
+        for number in SIGNALS & signal.sigpending():
+            signal.sigwait({number})
+            if self.signal is None:
+                self.signal, self._asked = number, time.monotonic()
+                self._session.unlink(missing_ok=True)
+                self._view.say("stopping when the runs at work have finished their step; Ctrl-C again stops at once")
+            else:
+                self._asked = -PATIENCE
+        if self.signal is not None:
+            at_work = self._pids()
+            for pid in at_work:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            if not at_work or time.monotonic() - self._asked > PATIENCE:
+                _thread.interrupt_main(signal.SIGTERM)
+
+    def _pids(self) -> list[int]:
+        """The processes that train for this driver."""
+        me = process.identity()
+        found = [lock.holder(path.parent) for path in self._folder.glob(f"*/{lock.NAME}")]
+        return [who["pid"] for who in found if who and who.get("driver") == me and process.alive(who)]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
