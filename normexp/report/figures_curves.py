@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 CAPTION = (
     "Line: mean over the completed runs of a group; band: from the smallest to the largest of them. "
-    "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far."
+    "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far. "
+    "Peaks far above where curves begin and end are cut off."
 )
 
 
@@ -120,16 +121,19 @@ def _singles(
 
 
 def _limits(averages: Sequence[Average], singles: Sequence[Curve]) -> tuple[float, float, bool]:
-    """Bottom and top of the axis, and whether it is logarithmic: so that runs which explode don't flatten the others."""
-    low = min([a.low.min() for a in averages] or [c.values.min() for c in singles])
-    high = max([a.high.max() for a in averages] or [c.values[0] for c in singles])
-    low, high = float(low), float(max(high, max((c.values[0] for c in singles), default=high)))
-    if low > 0 and high > 30 * low:
-        wild = max((float(c.values.max()) for c in singles), default=high)
-        return low / 1.3, min(max(high, wild), 30 * high) * 1.3, True
-    wild = max((float(c.values.max()) for c in singles), default=high)
-    room = 0.04 * (high - low) or 0.05 * abs(high) or 1.0
-    return low - room, min(max(high, wild), high + 0.5 * (high - low)) + room, False
+    """Bottom and top of the axis, and whether it is logarithmic: so that what explodes doesn't flatten all else.
+
+    The top is measured by where curves begin and end; what is far above is cut off.
+    """
+    calm = [v for a in averages for v in (a.high[0], a.high[-1])] or [c.values[0] for c in singles]
+    highest = max(a.high.max() for a in averages) if averages else max(c.values.max() for c in singles)
+    highest = max([highest, *(c.values.max() for c in singles)])
+    low = min(a.low.min() for a in averages) if averages else min(c.values.min() for c in singles)
+    low, high, highest = float(low), float(max(calm)), float(highest)
+    if low > 0 and highest > 30 * low:
+        return low / 1.3, min(highest, 30 * high) * 1.3, True
+    room = 0.04 * (highest - low) or 0.05 * abs(highest) or 1.0
+    return low - room, highest + room, False
 
 
 def _scaled(curve: Curve, factor: float) -> Curve:

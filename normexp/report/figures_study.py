@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from normexp.report.figures_panels import Layout, Panels, best_setting, layout, line_panels, panels
 from normexp.report.groups import Group, Grouping, group
@@ -17,12 +18,17 @@ GRADIENTS, ENTERING = "grad_norm/", "activation_in/"
 
 @dataclass(frozen=True)
 class Study:
-    """A collection, as figures see it. curves: by run directory and tag, finite points alone, of the groups that are drawn."""
+    """A collection, as figures see it. curves: by run directory and tag, finite points alone, of the groups that are drawn.
+
+    setting: the values of the keys without a colour at which results are best. over_time, by_layer, inside: the panels of
+    curves, of gradients by layer, and of what enters activations.
+    """
 
     metric: str
     grouping: Grouping
     table: list[Row]
     plan: Layout
+    setting: Mapping[str, Any]
     over_time: Panels
     by_layer: Panels
     inside: Panels
@@ -66,7 +72,7 @@ def study(collection: Collection, *, metric: str, by: Sequence[str] | None) -> S
         for run in (run for each in shown.groups for run in each.runs):
             wanted[run.directory] = wanted.get(run.directory, ()) + starts
     curves, bad_lines = read_curves(collection.runs, wanted)
-    return Study(metric, grouping, table, plan, over_time, by_layer, inside, curves, bad_lines)
+    return Study(metric, grouping, table, plan, setting, over_time, by_layer, inside, curves, bad_lines)
 
 
 def curve_tags(metric: str) -> list[str]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from normexp.report.figures_panels import Layout, Panel, is_number
 
@@ -32,7 +32,7 @@ OTHERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK,
 WIDE, NARROW = 7.0, 3.4
 """Inches: a figure over two columns of a paper, and over one."""
 
-LEFT, RIGHT, BOTTOM, TITLE, GAP = 0.58, 0.12, 0.46, 0.22, 0.14
+LEFT, RIGHT, BOTTOM, TITLE, GAP = 0.58, 0.12, 0.46, 0.27, 0.16
 """Inches: left of the panels, right of them, below them, above each, between two."""
 
 
@@ -156,38 +156,51 @@ def style() -> Iterator[None]:
 
 
 def canvas(
-    grid: Sequence[Panel], *, legend: Sequence[Look | Artist] = (), height: float = 1.55, width: float = WIDE
+    grid: Sequence[Panel],
+    *,
+    legend: Sequence[Look | Artist] = (),
+    height: float = 1.55,
+    width: float | None = None,
+    left: float = LEFT,
+    shared: Literal["all", "row"] = "all",
 ) -> Canvas:
-    """An empty figure with a panel for each of the grid's, whose axes are shared, and the legend above all."""
+    """An empty figure with a panel for each of the grid's, with the legend above all.
+
+    The steps or values across are the same in all panels, those upwards in all or in those of a row.
+
+    height: of a panel; width: of the figure, if not as wide as its panels need; left: of the panels. All in inches.
+    """
     from matplotlib.figure import Figure
 
     rows, columns = 1 + max(p.row for p in grid), 1 + max(p.column for p in grid)
-    if columns == 1:
-        width, height = NARROW, max(height, 1.9) if rows == 1 else height
+    width = width or (NARROW if columns == 1 else WIDE)
     handles = [handle(entry) if isinstance(entry, Look) else entry for entry in legend]
     longest = max((len(str(h.get_label())) for h in handles), default=0)
-    entries = max(1, int((width - 0.1) / (0.5 + 0.062 * longest)))
+    entries = max(1, int((width - left + 0.1) / (0.56 + 0.064 * longest)))
     top = 0.06 + 0.17 * math.ceil(len(handles) / entries)
-    panel_width = (width - LEFT - RIGHT - GAP * (columns - 1)) / columns
-    total = top + rows * (TITLE + height) + BOTTOM
+    above = TITLE if any(panel.title for panel in grid) else 0.08
+    panel_width = (width - left - RIGHT - GAP * (columns - 1)) / columns
+    total = top + rows * (above + height) + BOTTOM
     figure = Figure(figsize=(width, total))
     axes: dict[tuple[int, int], Axes] = {}
-    shared: Axes | None = None
+    first: dict[int, Axes] = {}
     for panel in grid:
-        left = LEFT + panel.column * (panel_width + GAP)
-        bottom = total - top - panel.row * (TITLE + height) - TITLE - height
-        box = (left / width, bottom / total, panel_width / width, height / total)
-        axis = figure.add_axes(box, sharex=shared, sharey=shared)
-        shared = shared or axis
+        edge = left + panel.column * (panel_width + GAP)
+        bottom = total - top - (panel.row + 1) * (above + height)
+        box = (edge / width, bottom / total, panel_width / width, height / total)
+        same = panel.row if shared == "row" else 0
+        axis = figure.add_axes(box, sharex=next(iter(first.values()), None), sharey=first.get(same))
+        first.setdefault(same, axis)
         axis.set_title(short(panel.title, int(panel_width / 0.062)), loc="left", pad=3)
         axes[panel.row, panel.column] = axis
     for (row, column), axis in axes.items():
+        axis.locator_params(axis="x", nbins=4 if columns > 3 else 6)
         axis.tick_params(labelleft=column == 0, labelbottom=(row + 1, column) not in axes)
     if handles:
         figure.legend(
             handles=handles,
             loc="upper left",
-            bbox_to_anchor=((LEFT - 0.1) / width, 1.0),
+            bbox_to_anchor=((left - 0.1) / width, 1.0),
             ncols=min(entries, len(handles)),
             frameon=False,
             borderpad=0.2,
@@ -231,12 +244,12 @@ def log_axis(axis: Any) -> None:
 
 
 def plain(value: float) -> str:
-    """0.01, 1, 1000, 1e-6."""
-    return (
-        f"{value:g}"
-        if value == 0 or 1e-3 <= abs(value) < 1e5
-        else f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    )
+    """0.01, 1, 1000, and 10⁻⁶ for powers of ten further away."""
+    if value == 0 or 1e-3 < abs(value) < 1e4:
+        return f"{value:g}"
+    digits, _, power = f"{value:.0e}".partition("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
 
 
 def short(text: str, most: int) -> str:

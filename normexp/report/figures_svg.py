@@ -9,7 +9,7 @@ import re
 from normexp.report.figures_style import FAINT, INK, Drawn
 
 COLOUR = re.compile(r"#[0-9a-f]{6}\b")
-SERIES = re.compile(r'^s(x|\d+)-\d+"')
+SERIES = re.compile(r"s(x|\d+)-\d+$")
 
 
 def svg_file(drawn: Drawn) -> str:
@@ -54,16 +54,18 @@ def inline(drawn: Drawn) -> tuple[str, set[str]]:
 
 def _part(part: str, tips: dict[str, list[str]]) -> str:
     """What follows `<g id="` up to the next one: with its class and its tips, and without an id that nothing refers to."""
-    name, rest = part.split('">', 1)
-    found = SERIES.match(part)
+    name, rest = part.split('"', 1)
+    attributes, body = rest.split(">", 1)
+    found = SERIES.match(name)
     if found is None:
-        return f'<g id="{part}' if "clip" in name else f"<g>{rest}"
-    own = iter(tips.get(name, ()))
-    if len(tips.get(name, ())) == 1:
-        rest = f"<title>{html.escape(next(own))}</title>{rest}"
+        return f"<g{attributes}>{body}"
+    own = tips.get(name, [])
+    if len(own) == 1:
+        body = f"<title>{html.escape(own[0])}</title>{body}"
     else:
-        rest = re.sub(r"<use ([^>]*)/>", lambda use: _tipped(use[0], use[1], next(own, None)), rest)
-    return f'<g class="s{found[1]}">{rest}'
+        left = iter(own)
+        body = re.sub(r"<use ([^>]*)/>", lambda use: _tipped(use[0], use[1], next(left, None)), body)
+    return f'<g class="s{found[1]}"{attributes}>{body}'
 
 
 def _tipped(whole: str, attributes: str, tip: str | None) -> str:

@@ -1,0 +1,196 @@
+"""What happens layer by layer: gradient norms over time and at the end, and percentiles of what enters the activations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from normexp.report.figures_panels import Panel, fit, spread
+from normexp.report.figures_study import ENTERING, GRADIENTS, Study
+from normexp.report.figures_style import Drawn, Look, canvas, log_axis, looks, outer_labels, scale
+from normexp.report.groups import Group
+from normexp.report.series import Average, average, layers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_LAYERS = 4
+"""Rows of the figure of percentiles."""
+
+FAR = 1e9
+"""How many times as large or small as the median a gradient may be, to count for the range of the axis."""
+
+
+def gradients_over_time(study: Study) -> Drawn | None:
+    """A panel a group, a line a layer, coloured in order of depth. None where no run has gradient norms."""
+    grid = study.by_layer
+    names = _layers(study, grid.groups, GRADIENTS)
+    if not names:
+        return None
+    colours = {name: scale(i, len(names)) for i, name in enumerate(names)}
+    listed = spread(names, 10)
+    drawn = canvas(grid.panels, legend=[Look(name, colours[name], "solid", "") for name in listed], shared="row")
+    rows: list[list[Any]] = []
+    for panel in grid.panels:
+        axes = drawn.axes[panel.row, panel.column]
+        for group in panel.groups[:1]:
+            for name in names:
+                found = study.tagged(group.runs, GRADIENTS + name)
+                if not found:
+                    continue
+                mean = average([curve for _, curve in found], span=study.span(group.runs))
+                (path,) = axes.plot(
+                    mean.steps, np.where(mean.mean > 0, mean.mean, np.nan), color=colours[name], linewidth=1.1
+                )
+                drawn.mark(path, None, [f"{group.label}, {name}"])
+                rows += [
+                    [*group.values.values(), run.config.get("seed"), run.state, run.name, name, step, value]
+                    for run, curve in found
+                    for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+                ]
+    _log(list(drawn.axes.values()))
+    outer_labels(drawn, x="step", y="gradient norm")
+    return Drawn(
+        name="gradients-over-time",
+        title="Gradient norms of the layers over the steps",
+        caption="A line a layer, from the first (dark) to the last (green): the norm of the loss's gradient with respect "
+        "to all of its parameters, averaged over the runs of a group. A gradient of zero has no place on the axis, "
+        "and what is 10⁹ times as large or small as the median is cut off."
+        + f" The legend names {len(listed)} of the {len(names)} layers."
+        * (len(listed) < len(names)),
+        figure=drawn.figure,
+        header=[*study.grouping.keys, "seed", "state", "run", "layer", "step", "gradient norm"],
+        rows=rows,
+        tips=drawn.tips,
+        notes=grid.notes,
+    )
+
+
+def gradients_at_end(study: Study) -> Drawn | None:
+    """Layers across, in order of depth; a line a group: the last gradient norms that its runs logged."""
+    grid = study.over_time
+    tables = [run.metrics for group in grid.groups for run in group.runs]
+    names = layers(tables, GRADIENTS)
+    if len(names) < 2:
+        return None
+    styles = looks(study.plan)
+    drawn = canvas(grid.panels, legend=styles if study.plan.colours else [])
+    rows: list[list[Any]] = []
+    for panel in grid.panels:
+        axes = drawn.axes[panel.row, panel.column]
+        for group in panel.groups:
+            ends = {name: _ends(group, GRADIENTS + name) for name in names}
+            places = [i for i, name in enumerate(names) if ends[name]]
+            if not places:
+                continue
+            line = study.plan.line(group)
+            means = np.array([np.mean(ends[names[i]]) for i in places])
+            (path,) = axes.plot(
+                places,
+                np.where(means > 0, means, np.nan),
+                color=styles[line].colour,
+                linestyle=styles[line].dashes,
+                marker=styles[line].marker,
+                markersize=3.5 if len(names) < 12 else 2,
+            )
+            drawn.mark(path, line, [f"{group.label}, {names[i]}: {m:.3g}" for i, m in zip(places, means, strict=True)])
+            rows += [
+                [*group.values.values(), names[i], mean, min(ends[names[i]]), max(ends[names[i]]), len(ends[names[i]])]
+                for i, mean in zip(places, means.tolist(), strict=True)
+            ]
+    _log(list(drawn.axes.values()))
+    shown = spread(range(len(names)), 6 if len(drawn.axes) > 1 else 10)
+    slanted = sum(len(names[i]) for i in shown) > 22
+    for axes in drawn.axes.values():
+        axes.set_xticks(
+            shown, [names[i] for i in shown], rotation=40 if slanted else 0, ha="right" if slanted else "center"
+        )
+        axes.set_xlim(-0.3, len(names) - 0.7)
+    outer_labels(drawn, x="" if slanted else "layer", y="gradient norm")
+    return Drawn(
+        name="gradients-at-the-end",
+        title="Gradient norms of the layers at the end",
+        caption="The last gradient norms that the runs of a group logged, averaged over them; layers in order of depth. "
+        "What is 10⁹ times as large or small as the median is cut off.",
+        figure=drawn.figure,
+        header=[*study.grouping.keys, "layer", "mean", "min", "max", "n"],
+        rows=rows,
+        tips=drawn.tips,
+        notes=grid.notes,
+    )
+
+
+def percentiles(study: Study) -> Drawn | None:
+    """What enters the activation of some layers (rows) with each norm (columns): median, and 15th to 85th percentile."""
+    notes = list(study.inside.notes)
+    names = fit("the layer", _layers(study, study.inside.groups, ENTERING, "/p50"), MOST_LAYERS, notes)
+    if not names:
+        return None
+    styles = looks(study.plan)
+    grid = [
+        Panel(row, panel.column, f"{study.plan.names[study.plan.line(group)]}, {name}", [group])
+        for row, name in enumerate(names)
+        for panel in study.inside.panels
+        for group in panel.groups
+    ]
+    drawn = canvas(grid, height=1.0, shared="row")
+    rows: list[list[Any]] = []
+    for panel in grid:
+        axes, group, name = drawn.axes[panel.row, panel.column], panel.groups[0], names[panel.row]
+        tags = [f"{ENTERING}{name}/{p}" for p in ("p15", "p50", "p85")]
+        found = [study.tagged(group.runs, tag) for tag in tags]
+        if not all(found):
+            continue
+        low, middle, high = (average([c for _, c in own], span=study.span(group.runs)) for own in found)
+        look = styles[study.plan.line(group)]
+        _band(axes, low, high, look)
+        (path,) = axes.plot(middle.steps, middle.mean, color=look.colour, marker="." if len(middle.steps) < 9 else "")
+        drawn.mark(path, None, [f"{group.label}, {name}: median"])
+        rows += [
+            [*group.values.values(), run.config.get("seed"), run.state, run.name, name, percentile, step, value]
+            for percentile, own in zip((15, 50, 85), found, strict=True)
+            for run, curve in own
+            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+        ]
+    outer_labels(drawn, x="step", y="value")
+    return Drawn(
+        name="percentiles",
+        title="What enters the activations, over the steps",
+        caption="A row a layer, a column a line of the other figures. Line: median of the values that enter the activation; "
+        "band: from their 15th to their 85th percentile, each averaged over the runs of a group.",
+        figure=drawn.figure,
+        header=[*study.grouping.keys, "seed", "state", "run", "layer", "percentile", "step", "value"],
+        rows=rows,
+        tips=drawn.tips,
+        notes=notes,
+    )
+
+
+def _band(axes: Axes, low: Average, high: Average, look: Look) -> None:
+    steps = np.intersect1d(low.steps, high.steps)
+    lower, upper = np.interp(steps, low.steps, low.mean), np.interp(steps, high.steps, high.mean)
+    axes.fill_between(steps, lower, upper, color=look.colour, alpha=0.22, linewidth=0)
+
+
+def _layers(study: Study, groups: list[Group], start: str, end: str = "") -> list[str]:
+    return layers([study.curves.get(run.directory, {}) for group in groups for run in group.runs], start, end)
+
+
+def _ends(group: Group, tag: str) -> list[float]:
+    """The last values of the runs that completed, or of all where none did."""
+    completed = [run for run in group.runs if run.state == "completed"] or group.runs
+    return [value for run in completed if (value := run.metrics.get(tag)) is not None]
+
+
+def _log(panels: list[Axes]) -> None:
+    """Logarithmic axes, each as far as the lines of the panels that share it reach, but for what is far from all else."""
+    for axes in panels:
+        axes.set_yscale("log")
+        log_axis(axes.yaxis)
+        own = [line.get_ydata() for each in axes.get_shared_y_axes().get_siblings(axes) for line in each.lines]
+        values = np.concatenate([np.asarray(each, dtype=float) for each in own] or [np.array([])])
+        values = values[np.isfinite(values)]
+        if len(values):
+            middle = float(np.median(values))
+            axes.set_ylim(max(values.min(), middle / FAR) / 2, min(values.max(), middle * FAR) * 2)
