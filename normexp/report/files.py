@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -79,4 +80,4 @@ def _load(text: str) -> Any:
 
 
 def _finite(value: float | None) -> float | None:
-    return None if value is None or not abs(value) < float("inf") else float(value)
+    return float(value) if value is not None and abs(value) <= sys.float_info.max else None

@@ -110,15 +110,14 @@ def comparable(value: Any) -> Any:
 
 def rank(key: str, value: Any) -> tuple[Any, ...]:
     """A sorting key for the values of one key: norms in their usual order, numbers by size, texts naturally, None last."""
+    value = comparable(value)
     if key == "norm" and value in NORMS:
         return (0, list(NORMS).index(value), [])
-    match comparable(value):
-        case None:
-            return (3, 0.0, [])
-        case bool() | int() | float() as number:
-            return (1, float(number), [])
-        case other:
-            return (2, 0.0, natural(word(other)))
+    if value is None:
+        return (3, 0, [])
+    if isinstance(value, bool | int | float):
+        return (1, value, [])
+    return (2, 0, natural(word(value)))
 
 
 def word(value: Any) -> str:

@@ -65,7 +65,7 @@ class Curves:
 def read(paths: Sequence[Path]) -> Collection:
     """All runs in the folders and below them, each once. Reads status.json and config.yaml alone.
 
-    Where two folders have runs of the same name, each config gets a key `folder`, which tells them apart in tables.
+    Where two folders have the same run, each config gets a key `folder`, which tells them apart in tables.
     Raises ConfigError where a path is no folder, or has no runs.
     """
     found: list[tuple[Path, Run]] = []
@@ -192,8 +192,14 @@ def _read_run(directory: Path, name: str) -> Run | str:
 
 
 def _tell_apart(found: Sequence[tuple[Path, Run]]) -> list[Run]:
-    names: dict[str, Path] = {}
-    if all(names.setdefault(run.name, path) == path for path, run in found):
+    """The runs of several folders. Where two folders have a run of the same name or of the same config and seed, each run's name
+    begins with its folder, which is a key of its config as well."""
+    owners: dict[object, Path] = {}
+    for path, run in found:
+        same = [(key, repr(value)) for key, value in run.config.items() if key not in ("name", "runs_dir", "data_dir")]
+        if any(owners.setdefault(mark, path) != path for mark in (run.name, tuple(sorted(same)))):
+            break
+    else:
         return [run for _, run in found]
     return [
         replace(run, name=str(path / run.name), config={**run.config, "folder": str(path)} if run.config else {})

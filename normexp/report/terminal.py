@@ -147,7 +147,8 @@ def _reasons(console: Console, head: str, runs: Sequence[Run], *, with_place: bo
         return
     by_reason: dict[str, list[Run]] = {}
     for run in runs:
-        by_reason.setdefault(str(run.status.get("error") or "no reason given").splitlines()[0], []).append(run)
+        first = (str(run.status.get("error") or "").splitlines() or ["no reason given"])[0]
+        by_reason.setdefault("".join(c if c.isprintable() else "?" for c in first), []).append(run)
     console.print(f"\n{head}", highlight=False)
     for reason, same in sorted(by_reason.items(), key=lambda item: -len(item[1]))[:MOST]:
         place = f" ({same[0].directory / 'train.log'})" if with_place else ""
