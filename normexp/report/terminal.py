@@ -65,7 +65,7 @@ def show(
     failed = [run for row in table for run in row.group.runs if run.state in ("failed", "killed")]
     _reasons(console, f"[red]{len(failed)} failed[/]", failed, with_place=True)
     skipped = grouping.skipped
-    _reasons(console, f"[cyan]{len(skipped)} skipped[/], since they can't be", skipped, with_place=False)
+    _reasons(console, f"[cyan]{len(skipped)} skipped[/]", skipped, with_place=False)
     sentences(console, collection.left_out)
 
 

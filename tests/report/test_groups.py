@@ -1,0 +1,102 @@
+"""Which keys tell runs apart, and which runs are one group."""
+
+from pathlib import Path
+
+import pytest
+
+from normexp.config import ConfigError
+from normexp.report.groups import differing, group, word
+from normexp.report.read import read
+from tests.report.runs import make_run, make_sweep
+
+
+def grouping(*folders, by=None):
+    return group(read([Path(folder) for folder in folders or ["runs"]]).runs, by)
+
+
+def test_seeds_share_a_group_and_groups_stand_in_the_order_of_their_values():
+    make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("gn", "bn", "none") for lr in (10.0, 0.5, 2.0)})
+    found = grouping()
+    assert found.keys == ["norm", "lr"]
+    assert [each.label for each in found.groups[:4]] == [
+        "norm=none lr=0.5",
+        "norm=none lr=2",
+        "norm=none lr=10",
+        "norm=bn lr=0.5",
+    ]
+    assert all([run.config["seed"] for run in each.runs] == [0, 1] for each in found.groups)
+    assert found.groups[3].values == {"norm": "bn", "lr": 0.5}
+
+
+def test_a_key_that_only_one_choice_has_is_no_difference():
+    make_run(Path("runs"), norm="bn")
+    make_run(Path("runs"), norm="gn", norm__groups=2)
+    assert grouping().keys == ["norm"]
+    make_run(Path("runs"), norm="gn", norm__groups=4, name="more")
+    found = grouping()
+    assert found.keys == ["norm", "norm.groups"]
+    assert [each.label for each in found.groups] == ["norm=bn", "norm=gn norm.groups=2", "norm=gn norm.groups=4"]
+    assert found.groups[0].values["norm.groups"] is None
+
+
+def test_where_and_how_a_run_is_watched_tells_nothing():
+    make_run(Path("runs"), name="a", log_every=10, device="cpu", probe__every=10)
+    make_run(Path("runs"), name="b", log_every=20, device="cuda", probe="off", probe__every=None, jobs=2)
+    found = grouping()
+    assert found.keys == []
+    assert [each.label for each in found.groups] == ["all runs"]
+
+
+def test_norms_come_first_then_groups_of_the_config_then_the_rest():
+    make_run(Path("runs"), name="a")
+    make_run(
+        Path("runs"),
+        name="b",
+        lr=1.0,
+        norm="bn",
+        model__depth=5,
+        model__channels=[8],
+        init="xavier",
+        zeta=1,
+        dropout=0.5,
+    )
+    make_run(Path("runs"), name="c", zeta=2, dropout=0.1, model__channels=[16, 32])
+    assert differing(read([Path("runs")]).runs) == [
+        "norm",
+        "model.channels",
+        "model.depth",
+        "init",
+        "dropout",
+        "lr",
+        "zeta",
+    ]
+
+
+def test_keys_can_be_asked_for():
+    make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
+    assert [(each.label, len(each.runs)) for each in grouping(by=["norm"]).groups] == [("norm=none", 4), ("norm=bn", 4)]
+    assert [each.label for each in grouping(by=["seed", "lr"]).groups][:2] == ["seed=0 lr=0.5", "seed=0 lr=2"]
+    assert len(grouping(by=[]).groups) == 1
+    with pytest.raises(ConfigError, match=r"There is no key norms\. Did you mean norm\?"):
+        grouping(by=["norms"])
+
+
+def test_skipped_combinations_are_in_no_group():
+    make_run(Path("runs"), norm="bn")
+    (make_run(Path("runs"), norm="in", state="skipped") / "config.yaml").unlink()
+    make_run(Path("runs"), norm="ln", state="skipped")
+    found = grouping()
+    assert (found.keys, len(found.groups), len(found.skipped)) == ([], 1, 2)
+
+
+def test_words():
+    assert [word(value) for value in (0.1, 100.0, 1e-5, True, None, [16, 32], "bn", 0.1 + 0.2)] == [
+        "0.1",
+        "100",
+        "1e-05",
+        "true",
+        "-",
+        "[16,32]",
+        "bn",
+        "0.3",
+    ]
