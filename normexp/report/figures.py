@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from normexp.report.figures_study import Study, curve_tags
-from normexp.report.figures_style import Drawn
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from normexp import rundir
+from normexp.report.figures_study import Study, curve_tags, study
+from normexp.report.figures_style import Drawn, style
+from normexp.report.figures_svg import svg_file
+from normexp.report.read import Collection
 
 
 def draw(of: Study) -> dict[str, list[Drawn]]:
@@ -19,3 +27,33 @@ def draw(of: Study) -> dict[str, list[Drawn]]:
         "activations": [percentiles(of)],
     }
     return {part: [figure for figure in figures if figure is not None] for part, figures in made.items()}
+
+
+def write(folder: Path, collection: Collection, *, metric: str, by: Sequence[str] | None) -> list[Path]:
+    """Write every figure as PNG (300 dpi), as SVG, and what it shows as CSV, not thinned. Returns the files."""
+    of = study(collection, metric=metric, by=by)
+    written = []
+    with style():
+        for drawn in (figure for figures in draw(of).values() for figure in figures):
+            for suffix, content in (
+                ("png", _png(drawn)),
+                ("svg", svg_file(drawn).encode()),
+                ("csv", _csv(drawn).encode()),
+            ):
+                written.append(folder / f"{drawn.name}.{suffix}")
+                rundir.write_bytes(written[-1], content)
+    return written
+
+
+def _png(drawn: Drawn) -> bytes:
+    buffer = io.BytesIO()
+    drawn.figure.savefig(buffer, format="png", dpi=300, metadata={"Title": drawn.title, "Software": None})
+    return buffer.getvalue()
+
+
+def _csv(drawn: Drawn) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(drawn.header)
+    writer.writerows(drawn.rows)
+    return buffer.getvalue()

@@ -129,9 +129,9 @@ def _limits(averages: Sequence[Average], singles: Sequence[Curve]) -> tuple[floa
     highest = max(a.high.max() for a in averages) if averages else max(c.values.max() for c in singles)
     highest = max([highest, *(c.values.max() for c in singles)])
     low = min(a.low.min() for a in averages) if averages else min(c.values.min() for c in singles)
-    low, high, highest = float(low), float(max(calm)), float(highest)
+    low, middle, highest = float(low), float(np.median(calm)), float(highest)
     if low > 0 and highest > 30 * low:
-        return low / 1.3, min(highest, 30 * high) * 1.3, True
+        return low / 1.3, min(highest, 1000 * middle) * 1.3, True
     room = 0.04 * (highest - low) or 0.05 * abs(highest) or 1.0
     return low - room, highest + room, False
 

@@ -84,6 +84,7 @@ def effect(study: Study, key: str) -> Drawn | None:
         each.minorticks_off()
     low, high = axes.get_ylim()
     strip = 0.085 * most_lost + 0.04 * bool(most_lost)  # of the height, for the crosses
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= high])
     axes.set_ylim(low - strip / (1 - strip) * (high - low), high)
     outer_labels(drawn, x=key, y=title(study.metric) + (" (%)" if is_share(study.metric) else ""))
     return Drawn(

@@ -1,0 +1,70 @@
+"""Pieces of HTML. Whatever comes from a file goes through `esc`."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from normexp.report.groups import word
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table. html: what it shows, escaped; by: what it is sorted by, where that is something else."""
+
+    html: str
+    by: float | str | None = None
+    kind: str = ""
+
+
+def esc(value: object) -> str:
+    """A text as HTML: nothing in it is markup, and it can be encoded."""
+    return html.escape(str(value).encode("utf-8", "replace").decode())
+
+
+def value_cell(value: Any) -> Cell:
+    """A config's value: numbers to the right, sorted by size."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Cell(esc(word(value)), float(value), "number")
+    return Cell(esc(word(value)))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    """A table that can be sorted by each column."""
+    numbers = {cell.kind == "number" and i for row in rows[:1] for i, cell in enumerate(row)}
+    top = "".join(
+        f'<th scope="col" data-sort{" class=number" if i in numbers and i is not False else ""}>{esc(head)}</th>'
+        for i, head in enumerate(heads)
+    )
+    body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>\n{body}\n</tbody></table></div>'
+
+
+def listed(notes: Sequence[str], *, summary: str, most: int = 4) -> str:
+    """Sentences, below each other; folded away where there are many."""
+    if not notes:
+        return ""
+    items = '<ul class="notes">' + "".join(f"<li>{esc(note)}</li>" for note in notes) + "</ul>"
+    return items if len(notes) <= most else f"<details><summary>{esc(summary)}</summary>{items}</details>"
+
+
+def link(target: Path, page: Path) -> str:
+    """The address of a file, relative to the folder of the page."""
+    relative = os.path.relpath(os.path.abspath(target), os.path.abspath(page.parent))  # noqa: PTH100 - links stay links
+    return quote(os.fsencode(Path(relative).as_posix()))
+
+
+def pairs(found: dict[str, str]) -> str:
+    """Terms with what they are, which is HTML already."""
+    return "<dl>" + "".join(f"<dt>{esc(key)}</dt><dd>{value}</dd>" for key, value in found.items()) + "</dl>"
+
+
+def _cell(cell: Cell) -> str:
+    by = "" if cell.by is None else f' data-v="{esc(cell.by)}"'
+    kind = f' class="{cell.kind}"' if cell.kind else ""
+    return f"<td{kind}{by}>{cell.html}</td>"
