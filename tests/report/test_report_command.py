@@ -1,0 +1,205 @@
+"""`normexp report`, from the words to what is printed and written."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from normexp.cli import main
+from tests.commands.shell import start
+from tests.report.damage import damaged
+from tests.report.runs import make_run, make_sweep
+
+NORMS = {(norm, lr): [0.9, 0.8] for norm in ("none", "bn", "ln") for lr in (0.5, 2.0)}
+
+
+def said(capsys, *words):
+    """Exit code, standard output and standard error."""
+    code = main(["report", *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def real_sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("real")
+    done = start(
+        "train", "-m", "norm=none,bn,ln", "lr=0.1,1e30", "seed=0,1", "model=mlp", "steps=6", "name=s", cwd=folder
+    )
+    assert (folder / "runs/s").is_dir(), done.stderr
+    return folder / "runs/s"
+
+
+def test_a_real_sweep(real_sweep, capsys):
+    code, out, err = said(capsys, str(real_sweep), "--csv", "rows.csv", "--json", "all.json")
+    assert (code, err) == (0, "")
+    assert "12 runs: " in out
+    assert "diverged" in out
+    assert f"page     normexp report {real_sweep} --html" in out
+    rows = list(csv.DictReader(io.StringIO(Path("rows.csv").read_text())))
+    assert len(rows) == 12
+    assert {(row["norm"], row["lr"], row["seed"]) for row in rows} == {
+        (norm, lr, seed) for norm in ("none", "bn", "ln") for lr in ("0.1", "1e+30") for seed in "01"
+    }
+    for row in rows:
+        status = json.loads((Path(row["path"]) / "status.json").read_text())
+        assert row["state"] == status["state"]
+        value = status["metrics"].get("test/accuracy")
+        assert row["test/accuracy"] == ("" if value is None else str(value))
+    content = json.loads(Path("all.json").read_text())
+    assert content["keys"] == ["norm", "lr"]
+    best = content["groups"][0]
+    values = [run["metrics"]["test/accuracy"] for run in content["runs"] if run["name"] in best["runs"]]
+    assert (best["mean"], best["n"]) == (pytest.approx(sum(values) / 2), 2)
+
+
+def test_standard_output_can_be_for_another_program(capsys):
+    make_sweep(Path("runs"), NORMS)
+    _, out, _ = said(capsys, "runs", "--json", "-")
+    content = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert len(content["runs"]) == 12
+    _, out, _ = said(capsys, "runs", "--csv", "-")
+    assert len(list(csv.reader(io.StringIO(out)))) == 13
+    assert said(capsys, "runs", "--csv", "-", "--json", "-")[0] == 2
+
+
+def test_grouping_sorting_filtering_and_another_metric(capsys):
+    make_sweep(Path("runs"), NORMS)
+    _, out, _ = said(capsys, "runs", "--group-by", "norm", "--sort", "norm", "--metric", "val/accuracy", "--json", "-")
+    content = json.loads(out)
+    assert [(each["label"], each["n"]) for each in content["groups"]] == [
+        ("norm=none", 4),
+        ("norm=bn", 4),
+        ("norm=ln", 4),
+    ]
+    assert content["metric"] == "val/accuracy"
+    _, out, _ = said(
+        capsys, "runs", "--filter", "norm=bn,ln", "--filter", "lr=5e-1", "--filter", "seed=1", "--json", "-"
+    )
+    assert [run["name"] for run in json.loads(out)["runs"]] == ["norm=bn_lr=0.5_seed=1", "norm=ln_lr=0.5_seed=1"]
+    assert "6 runs" in said(capsys, "--filter", "state=completed", "--filter=lr=2", "runs")[1]
+
+
+def test_filters_on_lists_and_on_what_is_missing(capsys):
+    make_run(Path("runs"), name="a", model__channels=[16, 32])
+    make_run(Path("runs"), name="b", model__channels=[8])
+    make_run(Path("runs"), name="c", grad_clip=None)
+    for given_filter, names in [
+        ("model.channels=[16,32]", ["a"]),
+        ("model.channels=[8],[16,32]", ["a", "b"]),
+        ("grad_clip=null", ["a", "b", "c"]),
+        ("norm.affine=true", ["a", "b", "c"]),
+    ]:
+        _, out, _ = said(capsys, "runs", "--filter", given_filter, "--json", "-")
+        assert [run["name"] for run in json.loads(out)["runs"]] == names
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "Name the folder of a run or of a sweep"),
+        (["runz"], "There is no folder runz. Did you mean runs?"),
+        (["empty"], "There are no runs in empty."),
+        (["runs", "--metrik", "x"], "There is no flag --metrik. Did you mean --metric?"),
+        (["runs", "--metric"], "--metric must be followed by a value"),
+        (["runs", "--metric", "tset/accuracy"], "Did you mean test/accuracy?"),
+        (["runs", "--group-by", "nrom"], "There is no key nrom. Did you mean norm?"),
+        (
+            ["runs", "--sort", "nrom"],
+            "--sort nrom: the rows can be sorted by metric, name, norm, lr. Did you mean norm?",
+        ),
+        (["runs", "--filter", "norm"], "a filter is written KEY=VALUE"),
+        (["runs", "--filter", "nrom=bn"], "There is no key nrom. Did you mean norm?"),
+        (["runs", "--filter", "norm=bm"], "--filter norm=bm: norm is one of none, bn, ln here."),
+        (["runs", "--filter", "lr=3"], "--filter lr=3: lr is one of 0.5, 2 here."),
+        (["runs", "--filter", "lr.x=3"], "There is no key lr.x."),
+        (
+            ["runs", "--filter", "state=complete"],
+            "--filter state=complete: state is completed in all runs here. Did you mean",
+        ),
+        (
+            ["runs", "--filter", "norm=bn", "--filter", "norm=ln"],
+            "No run passes all of --filter norm=bn --filter norm=ln.",
+        ),
+        (["runs", "--csv", "nowhere/a.csv"], "--csv nowhere/a.csv: there is no folder nowhere; make it first."),
+        (["runs", "--json", "runs"], "--json runs: that is a folder; name a file in it, such as runs/report.json."),
+        (["runs", "--figures", "file"], "--figures file: that is a file; figures go into a folder."),
+        (["runs", "--html", "nowhere/a.html"], "--html nowhere/a.html: there is no folder nowhere"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_nothing_is_written(capsys, words, sentence):
+    make_sweep(Path("runs"), NORMS)
+    Path("empty").mkdir()
+    Path("file").touch()
+    before = sorted(Path().rglob("*"))
+    code, out, err = said(capsys, *words)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.startswith("normexp: ") and err.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_two_folders_are_compared_and_three_are_not(capsys):
+    make_sweep(Path("a"), NORMS)
+    make_sweep(Path("b"), {("bn", 0.5): [0.95, 0.85], ("ln", 0.5): [0.9, 0.9]})
+    _, out, _ = said(capsys, "a", "b")
+    assert "16 runs: 16 completed" in out
+    assert "folder" in out
+    assert "+5.00 ± 0.00" in out
+    _, out, _ = said(capsys, "a", "b", "--json", "-", "--filter", "norm=bn")
+    content = json.loads(out)["comparison"]
+    assert [(each["label"], each["method"], each["difference"]) for each in content["differences"]] == [
+        ("lr=0.5", "paired", pytest.approx(0.05))
+    ]
+    make_sweep(Path("c"), NORMS)
+    _, out, _ = said(capsys, "a", "b", "c")
+    assert "28 runs" in out
+    assert "B - A" not in out
+
+
+def test_what_was_left_out_is_said(capsys):
+    make_run(Path("runs"), name="good")
+    for number in range(8):
+        (make_run(Path("runs"), name=f"bad{number}") / "status.json").write_text("{")
+    _, out, _ = said(capsys, "runs")
+    assert "8 folders were left out" in out
+    assert "runs/bad0: its status.json is damaged." in out
+    assert "and 3 more" in out
+
+
+def test_the_page_and_the_figures(capsys):
+    make_sweep(Path("runs/s"), NORMS)
+    code, out, _ = said(capsys, "--html", "runs/s", "--figures", "figures")
+    assert code == 0
+    assert "<html" in Path("runs/s/report.html").read_text()
+    assert "page     runs/s/report.html" in out
+    assert list(Path("figures").glob("*.png")) and list(Path("figures").glob("*.csv"))
+    said(capsys, "runs/s", "--html", "mine.html")
+    assert Path("mine.html").is_file()
+
+
+def test_help_names_every_flag(capsys):
+    _, out, _ = said(capsys, "--help")
+    for flag in ("--metric", "--group-by", "--sort", "--filter", "--csv", "--json", "--html", "--figures"):
+        assert flag in out
+    assert all(len(line) <= 130 for line in out.splitlines())
+
+
+def test_a_terminal_of_ascii_alone(real_sweep):
+    done = start("report", str(real_sweep), env={"PYTHONIOENCODING": "ascii", "PATH": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "12 runs" in done.stdout
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_random_damage_is_no_traceback(tmp_path_factory, data):
+    folder = str(damaged(tmp_path_factory.mktemp("fuzz"), data))
+    assert main(["report", folder, "--json", f"{folder}/all.json", "--csv", f"{folder}/rows.csv"]) == 0
+    json.loads(Path(folder, "all.json").read_text(), parse_constant=pytest.fail)
+    assert main(["report", folder, f"{folder}/good"]) == 0
+    assert main(["runs", folder]) == 0
