@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -72,27 +73,32 @@ def _folder(argv: list[str]) -> Path:
 
 
 def _print_table(console: Console, lines: list[Line]) -> None:
-    """In columns of our own making: rich would fold the paths, which are there to be copied, and be slow for thousands."""
+    """A line each; on a terminal too narrow for that two: state and path, and the rest.
+
+    In columns of our own making: rich would fold the paths, which are there to be copied, and be slow for thousands.
+    """
     now = datetime.now(UTC)
-    heads = ["state", "age", *KEYS, "accuracy", "path"]
+    heads = ["state", "age", *KEYS, "accuracy"]
     table = [[line.state, age(line.began, now), *(line.cells[key] for key in KEYS), line.accuracy] for line in lines]
-    widths = [max(len(row[i]) for row in [heads, *table]) for i in range(len(heads) - 1)]
+    widths = [max(len(row[i]) for row in [heads, *table]) for i in range(len(heads))]
     room = console.width - sum(widths) - 2 * len(widths)
-    below = console.is_terminal and any(len(str(line.path)) > room for line in lines)
-    console.print(Text(_columns(heads[:-1], widths) + ("" if below else "path"), style="bold"), soft_wrap=True)
+    narrow = console.is_terminal and any(len(str(line.path)) > room for line in lines)
+    _print_row(console, heads, "path", widths, narrow=narrow, style="bold")
     for line, row in zip(lines, table, strict=True):
-        text = Text(_columns(row, widths))
-        text.stylize(line.colour, 0, len(row[0]))
-        if not below:
-            text.append(str(line.path))
-        text.rstrip()
-        console.print(text, soft_wrap=True)
-        if below:
-            console.print(Text(f"  {line.path}", style="dim"), soft_wrap=True)
+        _print_row(console, row, str(line.path), widths, narrow=narrow, style=line.colour)
         if line.jobs:
             what = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
             console.print(Text(f"  {what}; to end: scancel {shlex.join(line.jobs)}", style="dim"), soft_wrap=True)
 
 
-def _columns(cells: list[str], widths: list[int]) -> str:
-    return "".join(f"{cell:<{width}}  " for cell, width in zip(cells, widths, strict=True))
+def _print_row(
+    console: Console, cells: Sequence[str], path: str, widths: Sequence[int], *, narrow: bool, style: str
+) -> None:
+    """The style is that of the state, or of a whole row of heads."""
+    padded = [cell.ljust(width + 2) for cell, width in zip(cells, widths, strict=True)]
+    text = Text(padded[0], style=style)
+    plain = style if style == "bold" else "default"
+    text.append("".join(["" if narrow else "".join(padded[1:]), path]), style=plain)
+    console.print(text, soft_wrap=True)
+    if narrow:
+        console.print(Text("    " + "".join(padded[1:]).rstrip(), style=plain), soft_wrap=True)

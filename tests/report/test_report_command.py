@@ -27,9 +27,7 @@ def said(capsys, *words):
 @pytest.fixture(scope="module")
 def real_sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("real")
-    done = start(
-        "train", "-m", "norm=none,bn,ln", "lr=0.1,1e30", "seed=0,1", "model=mlp", "steps=6", "name=s", cwd=folder
-    )
+    done = start("train", "-m", "norm=none,bn", "lr=0.1,1e30", "seed=0,1", "model=mlp", "steps=6", "name=s", cwd=folder)
     assert (folder / "runs/s").is_dir(), done.stderr
     return folder / "runs/s"
 
@@ -37,13 +35,13 @@ def real_sweep(tmp_path_factory):
 def test_a_real_sweep(real_sweep, capsys):
     code, out, err = said(capsys, str(real_sweep), "--csv", "rows.csv", "--json", "all.json")
     assert (code, err) == (0, "")
-    assert "12 runs: " in out
+    assert "8 runs: " in out
     assert "diverged" in out
     assert f"page     normexp report {real_sweep} --html" in out
     rows = list(csv.DictReader(io.StringIO(Path("rows.csv").read_text())))
-    assert len(rows) == 12
+    assert len(rows) == 8
     assert {(row["norm"], row["lr"], row["seed"]) for row in rows} == {
-        (norm, lr, seed) for norm in ("none", "bn", "ln") for lr in ("0.1", "1e+30") for seed in "01"
+        (norm, lr, seed) for norm in ("none", "bn") for lr in ("0.1", "1e+30") for seed in "01"
     }
     for row in rows:
         status = json.loads((Path(row["path"]) / "status.json").read_text())
@@ -192,7 +190,7 @@ def test_help_names_every_flag(capsys):
 def test_a_terminal_of_ascii_alone(real_sweep):
     done = start("report", str(real_sweep), env={"PYTHONIOENCODING": "ascii", "PATH": ""})
     assert (done.returncode, done.stderr) == (0, "")
-    assert "12 runs" in done.stdout
+    assert "8 runs" in done.stdout
 
 
 @settings(max_examples=40, deadline=None)
