@@ -37,9 +37,13 @@ def launch(plan: Plan, left: Sequence[Combination]) -> None:
             return
         except BrokenProcessPool as error:
             _wait_for_orphans(plan.folder)
-            killed.update(each.name for each in left if _mark_killed(plan.folder / each.name))
-            rest = [c for c in left if not _ended_since(plan.folder / c.name, began) and killed[c.name] < ATTEMPTS]
-            if len(rest) == len(left) and not killed:
+            gone = {each.name for each in left if _gone(plan.folder / each.name)}
+            killed.update(gone)
+            again = {name for name in gone if killed[name] < ATTEMPTS}
+            for name in gone - again:
+                _mark_killed(plan.folder / name)
+            rest = [c for c in left if c.name in again or not _ended_since(plan.folder / c.name, began)]
+            if len(rest) == len(left) and not gone:
                 raise ConfigError(f"The workers of the sweep can't be started: {str(error).splitlines()[0]}") from error
             left = rest
 
@@ -60,16 +64,17 @@ def _wait_for_orphans(folder: Path) -> None:
         time.sleep(0.1)
 
 
-def _mark_killed(directory: Path) -> bool:
-    """Write down that a run was killed that could not do so; returns whether it was."""
+def _gone(directory: Path) -> bool:
+    """Whether a run was killed, and the process that would have written that down too."""
     with suppress(OSError, ValueError):
         status = rundir.read_status(directory)
-        if status["state"] == "killed" and status["error"] == rundir.GONE:
-            rundir.rewrite_status(
-                directory, status, state="killed", error="killed, and the process that had started it too"
-            )
-            return True
+        return bool(status["state"] == "killed" and status["error"] == rundir.GONE)
     return False
+
+
+def _mark_killed(directory: Path) -> None:
+    error = "killed, and the process that had started it too"
+    rundir.rewrite_status(directory, rundir.read_status(directory), state="killed", error=error)
 
 
 def _ended_since(directory: Path, began: int) -> bool:

@@ -149,7 +149,8 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
         if plan.local:
             path.unlink(missing_ok=True)
             launching.end_workers()
-    failed = closing(plan, console, interrupted=interrupted)
+    interrupted = interrupted or watch.signal is not None  # where the last runs took the hint
+    failed = closing(plan, console)
     if interrupted:
         return 128 + (watch.signal or 2)
     return 1 if failed else 0

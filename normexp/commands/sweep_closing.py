@@ -64,7 +64,7 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
     return left
 
 
-def closing(plan: Plan, console: Console, *, interrupted: bool) -> bool:
+def closing(plan: Plan, console: Console) -> bool:
     """The table of all runs, where they are and what to do next; returns whether any of this sweep's failed."""
     names = (
         [each.name for each in plan.grid]
@@ -92,8 +92,8 @@ def closing(plan: Plan, console: Console, *, interrupted: bool) -> bool:
             console,
             f"on Slurm       {len(jobs)} jobs go on; the same command picks them up; scancel {' '.join(ids)} ends them",
         )
-    if interrupted or unfinished:
-        _say(console, f"go on          normexp resume {where}")
+    if unfinished:
+        _say(console, f"{unfinished} left".ljust(15) + f"normexp resume {where}")
     _say(console, f"sweep          {plan.folder}")
     _say(console, f"report         normexp report {where} --html")
     _say(console, f"look inside    normexp tensorboard {where}")

@@ -11,14 +11,17 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Mapping
+from typing import Any
 
 import torch._dynamo  # noqa: F401 - the first update of an optimizer imports it, which takes 2 s: once is enough for all runs
 from rich.console import Console
 
-from normexp import configs, lock, rundir
+from normexp import configs, lock, process, rundir
 from normexp.config import ConfigError
 from normexp.describe import describe, markdown
 from normexp.sweeps.job import BUSY, Job
+from normexp.sweeps.outcome import ended
 from normexp.training.run import run
 from normexp.validate import validate
 
@@ -39,12 +42,13 @@ def train(job: Job) -> None:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     faulthandler.enable(log)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(job.parent,), daemon=True).start()
     try:
         with lock.held(job.directory, driver=job.driver) as free:
             if not free:
                 sys.exit(BUSY)
-            _train(job)
+            if not ended(job.directory):  # another process may have done it meanwhile
+                _train(job)
     except ConfigError as error:
         logging.getLogger("normexp").error(str(error))
         rundir.write_first_status(job.directory, "failed", str(error))
@@ -72,9 +76,12 @@ def _train(job: Job) -> None:
     )
 
 
-def _end_with_parent(parent: int) -> None:
-    """End this process when the one that it belongs to is gone: after its step if that takes no longer than a few seconds."""
-    while os.getppid() == parent:
+def _end_with(parent: Mapping[str, Any]) -> None:
+    """End this process when the one that started it is gone: after its step if that takes no longer than a few seconds.
+
+    Its parent for the system is the fork server, which lives as long as what it has forked.
+    """
+    while process.alive(parent):
         time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(5.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,17 @@ from normexp import rundir
 ATTEMPTS = 2
 """How often a run is started whose process gets killed."""
 
+PAUSE = 1.0
+"""Seconds before it is started once more: memory may be free again then, and the driver has seen what happened."""
+
 BUSY = 75
 """Exit code of a process that finds another one training its run (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to train, and where. tree: the composed config. threads: where it leaves them open. cwd: for relative paths."""
+    """What to train, and where. tree: the composed config. threads: where it leaves them open. cwd: for relative paths. driver,
+    parent: the processes that launched the sweep, and that started this run's."""
 
     directory: Path
     tree: Mapping[str, Any]
@@ -29,6 +34,7 @@ class Job:
     threads: int | None
     cwd: str
     driver: Mapping[str, Any]
+    parent: Mapping[str, Any]
 
 
 def attempt(job: Job) -> None:
@@ -37,6 +43,7 @@ def attempt(job: Job) -> None:
         code, pid = _in_a_process(job)
         if not _record(job.directory, code, pid, left):
             return
+        time.sleep(PAUSE)
 
 
 def _in_a_process(job: Job) -> tuple[int, int]:
@@ -95,7 +102,6 @@ def _record(directory: Path, code: int, pid: int, left: int) -> bool:
 def end_with(parent: int) -> None:
     """Watch, from a thread, until the parent process is gone, and then end this one too, at once."""
     import threading
-    import time
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from normexp import lock, rundir
+from normexp import lock, process, rundir
 from normexp.config import ConfigError
 from normexp.sweeps.job import Job, attempt, end_with
 from normexp.sweeps.names import run_name
@@ -57,7 +57,17 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session) -> None:
             if free:
                 set_aside(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    attempt(Job(directory, dict(tree), list(session.command), session.threads, session.cwd, session.driver))
+    attempt(
+        Job(
+            directory,
+            dict(tree),
+            list(session.command),
+            session.threads,
+            session.cwd,
+            session.driver,
+            process.identity(),
+        )
+    )
 
 
 def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normexp import process, rundir
+from normexp.sweeps.names import labels
 
 STYLES = {"completed": "green", "diverged": "yellow", "failed": "red", "killed": "red", "interrupted": "yellow"}
 
@@ -107,14 +108,14 @@ class View:
         table.add_column(ratio=2)
         table.add_column(no_wrap=True, justify="right")
         table.add_column(no_wrap=True)
-        progress = 0.0
+        progress, short = 0.0, labels(self._names or self._statuses)
         for name, status in self._statuses.items():
             if status["state"] == "running" and process.alive(status) is not False:
                 entry = last_entry(self._folder / name / "metrics.jsonl")
                 step, steps = entry.get("step", status["step"]), status["total_steps"] or 1
                 progress += step / steps
                 table.add_row(
-                    _middle(name, 40), ProgressBar(total=steps, completed=step), f"{step}/{steps}", _values(entry)
+                    _middle(short[name], 40), ProgressBar(total=steps, completed=step), f"{step}/{steps}", _values(entry)
                 )
         return Group(table, self._counts(progress))
 

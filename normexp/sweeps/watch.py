@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -25,44 +25,60 @@ class Watch:
     """A thread beside the launcher. signal: the one that asked for the end, if any.
 
     The first signal takes the session's file away, so that no further run starts, and asks those at work to stop after their
-    step; when they have, or at a second signal, the launcher is interrupted. Signals are blocked in this process and all that it
-    starts, and fetched here: Ctrl-C on a terminal reaches every process, and would end each in its own way.
+    step; when they have, or at a second signal, the launcher is interrupted. The main thread blocks the signals, and so does
+    all that it starts: Ctrl-C on a terminal reaches every process, and would end each in its own way. A signal then comes to a
+    thread that does not block it, and so to the handler, or stays pending.
     """
 
     def __init__(self, view: View, folder: Path, session: Path) -> None:
         self._view, self._folder, self._session = view, folder, session
         self._over = threading.Event()
+        self._heard: list[int] = []
+        self._give_up = False
         self.signal: int | None = None
         self._asked = 0.0
 
     @contextmanager
     def beside(self, *, local: bool) -> Iterator[None]:
         """Watch while the block runs. local: whether the runs are this process's own, and end with it."""
-        blocks = local and threading.current_thread() is threading.main_thread()
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if blocks else set()
-        handler = signal.signal(signal.SIGTERM, _interrupt) if blocks else None
-        thread = threading.Thread(target=self._run, args=(blocks,), daemon=True)
-        thread.start()
+        mine = local and threading.current_thread() is threading.main_thread()
+        with self._signals_taken() if mine else nullcontext():
+            thread = threading.Thread(target=self._run, daemon=True)
+            thread.start()
+            try:
+                yield
+            finally:
+                self._over.set()
+                thread.join()
+
+    @contextmanager
+    def _signals_taken(self) -> Iterator[None]:
+        handlers = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             yield
         finally:
-            self._over.set()
-            thread.join()
-            if blocks:
-                signal.signal(signal.SIGTERM, handler)
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
-    def _run(self, blocks: bool) -> None:
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._give_up:
+            raise KeyboardInterrupt
+        self._heard.append(number)
+
+    def _run(self) -> None:
         with self._view.shown():
             while not self._over.wait(self._view.pause):
-                if blocks:
-                    self._heed_signals()
+                self._heed_signals()
                 self._view.tick()
             self._view.tick()
 
     def _heed_signals(self) -> None:
-        for number in SIGNALS & signal.sigpending():
-            signal.sigwait({number})
+        pending = SIGNALS & signal.sigpending()
+        self._heard += [signal.sigwait({number}) for number in pending]
+        while self._heard:
+            number = self._heard.pop(0)
             if self.signal is None:
                 self.signal, self._asked = number, time.monotonic()
                 self._session.unlink(missing_ok=True)
@@ -75,6 +91,7 @@ class Watch:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             if not at_work or time.monotonic() - self._asked > PATIENCE:
+                self._give_up = True
                 _thread.interrupt_main(signal.SIGTERM)
 
     def _pids(self) -> list[int]:
@@ -82,7 +99,3 @@ class Watch:
         me = process.identity()
         found = [lock.holder(path.parent) for path in self._folder.glob(f"*/{lock.NAME}")]
         return [who["pid"] for who in found if who and who.get("driver") == me and process.alive(who)]
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
