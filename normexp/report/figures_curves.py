@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normexp.report.figures_study import Study
-from normexp.report.figures_style import Canvas, Drawn, Look, canvas, log_axis, looks, outer_labels, sign
+from normexp.report.figures_style import Canvas, Drawn, Look, canvas, heading, log_axis, looks, outer_labels, sign
 from normexp.report.groups import Group
 from normexp.report.read import Curve, Run
 from normexp.report.series import Average, average, thin
@@ -16,12 +16,6 @@ from normexp.report.table import is_share, number, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-CAPTION = (
-    "Line: mean over the completed runs of a group; band: from the smallest to the largest of them. "
-    "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far. "
-    "Peaks far above where curves begin and end are cut off."
-)
 
 
 def curves(study: Study, tag: str) -> Drawn | None:
@@ -42,7 +36,7 @@ def curves(study: Study, tag: str) -> Drawn | None:
             for run, curve in shown[id(group)]
             if run.state != "completed"
         ]
-    limits = _limits(list(averages.values()), [curve for runs in singles.values() for _, curve in runs])
+    bottom, top, logarithmic, cut = _limits(list(averages.values()), [c for runs in singles.values() for _, c in runs])
     states = {run.state for runs in singles.values() for run, _ in runs}
     used = sorted({study.plan.line(group) for group in study.over_time.groups if shown[id(group)]})
     legend: list[Any] = [styles[line] for line in used] if study.plan.colours else []
@@ -53,28 +47,35 @@ def curves(study: Study, tag: str) -> Drawn | None:
         axes = drawn.axes[panel.row, panel.column]
         for group in panel.groups:
             line = study.plan.line(group)
-            _singles(drawn, axes, styles[line], line, singles[id(group)], top=limits[1], tag=tag)
+            _singles(drawn, axes, styles[line], line, singles[id(group)], top=top)
             if id(group) in averages:
                 _average(drawn, axes, group, averages[id(group)], look=styles[line], line=line, tag=tag)
     axes = next(iter(drawn.axes.values()))
-    axes.set_ylim(*limits[:2])
+    axes.set_ylim(bottom, top)
     axes.set_xlim(left=0)
-    for each in drawn.axes.values() if limits[2] else ():
+    for each in drawn.axes.values() if logarithmic else ():
         each.set_yscale("log")
         log_axis(each.yaxis)
     outer_labels(drawn, x="step", y=title(tag) + (" (%)" if is_share(tag) else ""))
+    caption = ["Line: mean over the completed runs of a group; band: from the smallest to the largest of them."]
+    if states:
+        caption.append(
+            "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far."
+        )
+    if cut:
+        caption.append("Peaks far above where the curves begin and end are cut off.")
     return Drawn(
         name=f"curve-{tag.replace('/', '-')}",
-        title=f"{title(tag).capitalize()} over the steps",
-        caption=CAPTION,
+        title=f"{heading(tag)} over the steps",
+        caption=" ".join(caption),
         figure=drawn.figure,
         header=[*study.grouping.keys, "seed", "state", "run", "step", tag],
-        rows=[
+        rows=(
             [*group.values.values(), run.config.get("seed"), run.state, run.name, step, value]
             for group in study.over_time.groups
             for run, curve in shown[id(group)]
             for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
-        ],
+        ),
         tips=drawn.tips,
         notes=study.over_time.notes,
     )
@@ -93,7 +94,7 @@ def _average(drawn: Canvas, axes: Axes, group: Group, band: Average, *, look: Lo
 
 
 def _singles(
-    drawn: Canvas, axes: Axes, look: Look, line: int, runs: Sequence[tuple[Run, Curve]], *, top: float, tag: str
+    drawn: Canvas, axes: Axes, look: Look, line: int, runs: Sequence[tuple[Run, Curve]], *, top: float
 ) -> None:
     """All the runs of a group that did not complete, as one artist: there may be hundreds."""
     gap = [np.nan]
@@ -120,10 +121,10 @@ def _singles(
             drawn.mark(marks, line, [f"{run.name}: {run.state}, last value at step {c.steps[-1]}" for run, c in ends])
 
 
-def _limits(averages: Sequence[Average], singles: Sequence[Curve]) -> tuple[float, float, bool]:
-    """Bottom and top of the axis, and whether it is logarithmic: so that what explodes doesn't flatten all else.
+def _limits(averages: Sequence[Average], singles: Sequence[Curve]) -> tuple[float, float, bool, bool]:
+    """Bottom and top of the axis, whether it is logarithmic, and whether something is cut off.
 
-    The top is measured by where curves begin and end; what is far above is cut off.
+    What is far above where curves begin and end is cut off, so that what explodes doesn't flatten all else.
     """
     calm = [v for a in averages for v in (a.high[0], a.high[-1])] or [c.values[0] for c in singles]
     highest = max(a.high.max() for a in averages) if averages else max(c.values.max() for c in singles)
@@ -131,9 +132,9 @@ def _limits(averages: Sequence[Average], singles: Sequence[Curve]) -> tuple[floa
     low = min(a.low.min() for a in averages) if averages else min(c.values.min() for c in singles)
     low, middle, highest = float(low), float(np.median(calm)), float(highest)
     if low > 0 and highest > 30 * low:
-        return low / 1.3, min(highest, 1000 * middle) * 1.3, True
+        return low / 1.3, min(highest, 1000 * middle) * 1.3, True, highest > 1300 * middle
     room = 0.04 * (highest - low) or 0.05 * abs(highest) or 1.0
-    return low - room, highest + room, False
+    return low - room, highest + room, False, False
 
 
 def _scaled(curve: Curve, factor: float) -> Curve:

@@ -31,10 +31,9 @@ def gradients_over_time(study: Study) -> Drawn | None:
     colours = {name: scale(i, len(names)) for i, name in enumerate(names)}
     listed = spread(names, 10)
     drawn = canvas(grid.panels, legend=[Look(name, colours[name], "solid", "") for name in listed], shared="row")
-    rows: list[list[Any]] = []
     for panel in grid.panels:
         axes = drawn.axes[panel.row, panel.column]
-        for group in panel.groups[:1]:
+        for group in panel.groups:
             for name in names:
                 found = study.tagged(group.runs, GRADIENTS + name)
                 if not found:
@@ -44,11 +43,6 @@ def gradients_over_time(study: Study) -> Drawn | None:
                     mean.steps, np.where(mean.mean > 0, mean.mean, np.nan), color=colours[name], linewidth=1.1
                 )
                 drawn.mark(path, None, [f"{group.label}, {name}"])
-                rows += [
-                    [*group.values.values(), run.config.get("seed"), run.state, run.name, name, step, value]
-                    for run, curve in found
-                    for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
-                ]
     _log(list(drawn.axes.values()))
     outer_labels(drawn, x="step", y="gradient norm")
     return Drawn(
@@ -61,7 +55,13 @@ def gradients_over_time(study: Study) -> Drawn | None:
         * (len(listed) < len(names)),
         figure=drawn.figure,
         header=[*study.grouping.keys, "seed", "state", "run", "layer", "step", "gradient norm"],
-        rows=rows,
+        rows=(
+            [*group.values.values(), run.config.get("seed"), run.state, run.name, name, step, value]
+            for group in grid.groups
+            for name in names
+            for run, curve in study.tagged(group.runs, GRADIENTS + name)
+            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+        ),
         tips=drawn.tips,
         notes=grid.notes,
     )
@@ -135,7 +135,6 @@ def percentiles(study: Study) -> Drawn | None:
         for group in panel.groups
     ]
     drawn = canvas(grid, height=1.0, shared="row")
-    rows: list[list[Any]] = []
     for panel in grid:
         axes, group, name = drawn.axes[panel.row, panel.column], panel.groups[0], names[panel.row]
         tags = [f"{ENTERING}{name}/{p}" for p in ("p15", "p50", "p85")]
@@ -147,12 +146,6 @@ def percentiles(study: Study) -> Drawn | None:
         _band(axes, low, high, look)
         (path,) = axes.plot(middle.steps, middle.mean, color=look.colour, marker="." if len(middle.steps) < 9 else "")
         drawn.mark(path, None, [f"{group.label}, {name}: median"])
-        rows += [
-            [*group.values.values(), run.config.get("seed"), run.state, run.name, name, percentile, step, value]
-            for percentile, own in zip((15, 50, 85), found, strict=True)
-            for run, curve in own
-            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
-        ]
     outer_labels(drawn, x="step", y="value")
     return Drawn(
         name="percentiles",
@@ -161,7 +154,14 @@ def percentiles(study: Study) -> Drawn | None:
         "band: from their 15th to their 85th percentile, each averaged over the runs of a group.",
         figure=drawn.figure,
         header=[*study.grouping.keys, "seed", "state", "run", "layer", "percentile", "step", "value"],
-        rows=rows,
+        rows=(
+            [*group.values.values(), run.config.get("seed"), run.state, run.name, name, percentile, step, value]
+            for group in study.inside.groups
+            for name in names
+            for percentile in (15, 50, 85)
+            for run, curve in study.tagged(group.runs, f"{ENTERING}{name}/p{percentile}")
+            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
+        ),
         tips=drawn.tips,
         notes=notes,
     )

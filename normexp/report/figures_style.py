@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from normexp.report.figures_panels import Layout, Panel, is_number
+from normexp.report.table import title
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -82,9 +83,11 @@ def lighter(colour: str, by: float) -> str:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure with what belongs to it. tips: what to show at the points of the artists with these ids (`Canvas.mark`).
+    """A figure with what belongs to it.
 
-    recolour: whether its colours may be changed for a dark page. notes: sentences on what was left out of it.
+    header, rows: the data behind it, not thinned; made as they are asked for. tips: what to show at the points of the
+    artists with these ids (`Canvas.mark`). recolour: whether its colours may be changed for a dark page. notes: sentences on
+    what was left out of it.
     """
 
     name: str
@@ -92,7 +95,7 @@ class Drawn:
     caption: str
     figure: Figure
     header: list[str]
-    rows: list[list[Any]]
+    rows: Iterable[list[Any]]
     tips: dict[str, list[str]] = field(default_factory=dict)
     recolour: bool = True
     notes: list[str] = field(default_factory=list)
@@ -191,7 +194,9 @@ def canvas(
         same = panel.row if shared == "row" else 0
         axis = figure.add_axes(box, sharex=next(iter(first.values()), None), sharey=first.get(same))
         first.setdefault(same, axis)
-        axis.set_title(short(panel.title, int(panel_width / 0.062)), loc="left", pad=3)
+        axis.set_title(
+            short(panel.title, int(panel_width / 0.062)), loc="left", pad=3, y=1.0
+        )  # a given y: matplotlib need not search for it
         axes[panel.row, panel.column] = axis
     for (row, column), axis in axes.items():
         axis.locator_params(axis="x", nbins=4 if columns > 3 else 6)
@@ -236,11 +241,11 @@ def sign(marker: str, name: str) -> Artist:
 
 def log_axis(axis: Any) -> None:
     """Powers of ten in plain letters on a logarithmic axis (`ax.xaxis`), few enough to be read."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axis.set_major_locator(LogLocator(numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
 
 
 def plain(value: float) -> str:
@@ -250,6 +255,13 @@ def plain(value: float) -> str:
     digits, _, power = f"{value:.0e}".partition("e")
     raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
+
+
+def heading(tag: str) -> str:
+    """'Validation accuracy' for val/accuracy."""
+    words = title(tag)
+    first, _, rest = words.partition(" ")
+    return f"{({'train': 'Training', 'val': 'Validation'}).get(first, first.capitalize())} {rest}".strip()
 
 
 def short(text: str, most: int) -> str:

@@ -15,6 +15,7 @@ from normexp.report.figures_style import (
     Canvas,
     Drawn,
     canvas,
+    heading,
     looks,
     outer_labels,
     plain,
@@ -89,7 +90,7 @@ def effect(study: Study, key: str) -> Drawn | None:
     outer_labels(drawn, x=key, y=title(study.metric) + (" (%)" if is_share(study.metric) else ""))
     return Drawn(
         name=f"{study.metric.replace('/', '-')}-by-{key}",
-        title=f"{title(study.metric).capitalize()} by {key}",
+        title=f"{heading(study.metric)} by {key}",
         caption="Markers: mean over the completed runs of a group; bars: one standard deviation either way. "
         + "A cross at the lower edge, with their number: runs that diverged there." * diverged,
         figure=drawn.figure,
@@ -176,9 +177,11 @@ def heat_map(study: Study) -> Drawn | None:
     outer_labels(drawn, x=across, y=", ".join(plan.colours))
     return Drawn(
         name=f"{study.metric.replace('/', '-')}-heat-map",
-        title=f"{title(study.metric).capitalize()} by {', '.join(plan.colours)} and {across}",
+        title=f"{heading(study.metric)} by {', '.join(plan.colours)} and {across}",
         caption=f"Each cell: the mean of {title(study.metric)}{' in %' if is_share(study.metric) else ''} over the completed "
-        "runs of a group; lighter is better. div: all diverged; *: some did.",
+        "runs of a group; lighter is better."
+        + " div: all diverged; *: some did."
+        * any(row.states.get("diverged") for row in study.table),
         figure=drawn.figure,
         header=[*study.grouping.keys, *COLUMNS],
         rows=[result_columns(row) for row in study.rows_of(grid.groups)],

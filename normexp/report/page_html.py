@@ -50,7 +50,9 @@ def listed(notes: Sequence[str], *, summary: str, most: int = 4) -> str:
     if not notes:
         return ""
     items = '<ul class="notes">' + "".join(f"<li>{esc(note)}</li>" for note in notes) + "</ul>"
-    return items if len(notes) <= most else f"<details><summary>{esc(summary)}</summary>{items}</details>"
+    if len(notes) > most:
+        return f"<details><summary>{esc(summary)} ({len(notes)})</summary>{items}</details>"
+    return f'<p class="soft">{esc(summary)}:</p>{items}'
 
 
 def link(target: Path, page: Path) -> str:
