@@ -49,17 +49,21 @@ def show_heatmap(console: Console, rows: Sequence[Row], keys: Sequence[str], met
         return
     width = long if room >= long * len(heads) else brief
     shade = _shades([cell.mean for cell in cells.values() if cell.mean is not None], metric)
-    console.print(Text(" " * left + "".join(head.center(width) for head in heads)))
+    console.print(Text(" " * left + "".join(_padded(head, width) for head in heads)))
     for name in names:
         line = Text(name.ljust(left))
         for head in heads:
             cell = cells.get((name, head), Cell("-", "-", None))
             style = "dim" if cell.mean is None else _style(shade(cell.mean))
             style = "yellow" if cell.text == "div" else "red" if cell.text == "fail" else style
-            line.append((cell.text if width == long else cell.short).center(width), style=style)
+            line.append(_padded(cell.text if width == long else cell.short, width), style=style)
         console.print(line)
     if any(cell.text.endswith("*") for cell in cells.values()):
         console.print("* some runs are not in the mean: the table says why", style="dim")
+
+
+def _padded(text: str, width: int) -> str:
+    return f"{text:>{width - 1}} "
 
 
 def _axes(rows: Sequence[Row], keys: Sequence[str]) -> tuple[str, str]:
