@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 POINTS = 200
 """Points of a curve that are drawn: more than a panel has room for."""
 
+MANY = 200
+"""Runs for which a second process saves more time than its start takes."""
+
+Starts = tuple[str, ...]
+"""The tags of a run that are wanted: those that begin so."""
+
 
 @dataclass(frozen=True)
 class Average:
@@ -28,27 +36,32 @@ class Average:
     high: NDArray[np.float64]
 
 
-def read_curves(
-    runs: Sequence[Run], wanted: Mapping[Path, tuple[str, ...]]
-) -> tuple[dict[Path, dict[str, Curve]], int]:
+def read_curves(runs: Sequence[Run], wanted: Mapping[Path, Starts]) -> tuple[dict[Path, dict[str, Curve]], int]:
     """The finite points of each run's curves, and how many lines of all files could not be read.
 
-    wanted: by run directory, the starts of the tags that are wanted; other runs are not opened.
+    wanted: by run directory; other runs are not opened. Many are read by two processes: nearly all of the time is parsing.
     """
+    jobs = [(run, wanted[run.directory]) for run in runs if wanted.get(run.directory)]
+    if len(jobs) < MANY:
+        done = list(map(_finite, jobs))
+    else:
+        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+            done = list(pool.map(_finite, jobs, chunksize=20))
+    found = {run.directory: curves for (run, _), (curves, _) in zip(jobs, done, strict=True)}
+    return found, sum(bad_lines for _, bad_lines in done)
+
+
+def _finite(job: tuple[Run, Starts]) -> tuple[dict[str, Curve], int]:
     import numpy as np
 
-    found: dict[Path, dict[str, Curve]] = {}
-    bad_lines = 0
-    for run in runs:
-        if starts := wanted.get(run.directory):
-            made = read.curves(run, lambda tag, starts=starts: tag.startswith(starts))  # type: ignore[misc]
-            bad_lines += made.bad_lines
-            found[run.directory] = {
-                tag: Curve(curve.steps[kept], curve.values[kept])
-                for tag, curve in made.by_tag.items()
-                if (kept := np.isfinite(curve.values)).any()
-            }
-    return found, bad_lines
+    run, starts = job
+    made = read.curves(run, lambda tag: tag.startswith(starts))
+    kept = {tag: np.isfinite(curve.values) for tag, curve in made.by_tag.items()}
+    return {
+        tag: Curve(curve.steps[kept[tag]], curve.values[kept[tag]])
+        for tag, curve in made.by_tag.items()
+        if kept[tag].any()
+    }, made.bad_lines
 
 
 def thin(curve: Curve, *, span: int, most: int = POINTS) -> Curve:
