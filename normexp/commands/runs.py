@@ -88,7 +88,8 @@ def _print_table(console: Console, lines: list[Line]) -> None:
         _print_row(console, row, str(line.path), widths, narrow=narrow, style=line.colour)
         if line.jobs:
             what = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
-            console.print(Text(f"  {what}; to end: scancel {shlex.join(line.jobs)}", style="dim"), soft_wrap=True)
+            ids = dict.fromkeys(job.partition("_")[0] for job in line.jobs)  # of an array of jobs, the whole array
+            console.print(Text(f"    {what} open; to end: scancel {shlex.join(ids)}", style="dim"), soft_wrap=True)
 
 
 def _print_row(

@@ -24,7 +24,7 @@ SEVERAL = 5
 
 @dataclass(frozen=True)
 class Line:
-    """A run or a sweep. runs: 1 for a run; colour: a style of rich's; jobs: ids of its jobs in Slurm's queue."""
+    """A run or a sweep. runs: 1 for a run; colour: a style of rich's; jobs: ids of jobs of Slurm's whose runs have not ended."""
 
     path: Path
     state: str
@@ -38,6 +38,7 @@ class Line:
 
 @dataclass(frozen=True)
 class _Entry:
+    directory: Path
     status: Mapping[str, Any]
     config: Mapping[str, Any]
     began: datetime
@@ -86,7 +87,7 @@ def _read(directory: Path, left_out: list[str]) -> _Entry | None:
         if status["state"] not in ("skipped", "failed"):  # these may end before there is one
             left_out.append(config)
         config = {}
-    return _Entry(status, config, _began(status.get("started"), directory))
+    return _Entry(directory, status, config, _began(status.get("started"), directory))
 
 
 def _of_run(path: Path, entry: _Entry) -> Line:
@@ -109,7 +110,6 @@ def _of_sweep(path: Path, entries: Sequence[_Entry], about: Mapping[str, Any]) -
     parts += [f"{states[state]} {state}" for state in (*ENDS, "skipped") if states[state]]
     shares = [value for entry in entries if (value := _final(entry, "test/accuracy")) is not None]
     began = max((entry.began for entry in entries), default=_began(about.get("started"), path))
-    jobs = about.get("slurm")
     return Line(
         path,
         ", ".join(parts) if entries else "no run has begun",
@@ -118,8 +118,16 @@ def _of_sweep(path: Path, entries: Sequence[_Entry], about: Mapping[str, Any]) -
         {key: _joined(entry.config.get(key) for entry in entries) for key in KEYS},
         f"best {100 * max(shares):.2f} %" if shares else "-",
         total,
-        [str(job) for job in jobs] if isinstance(jobs, list) else (),
+        _jobs(about.get("slurm"), entries),
     )
+
+
+def _jobs(known: Any, entries: Sequence[_Entry]) -> list[str]:
+    """The jobs, by their ids, that still wait or run, as far as the runs tell: a sweep's file has the run of each job."""
+    if not isinstance(known, dict):
+        return []
+    ended = {entry.directory.name for entry in entries if entry.status["state"] not in ("running", "interrupted")}
+    return [str(job) for job, name in known.items() if name not in ended]
 
 
 def _joined(values: Iterable[Any]) -> str:

@@ -14,6 +14,8 @@ from tests.report.runs import make_run, make_sweep
 
 NOW = datetime.now(UTC)
 
+JOBS = {"11_0": "norm=none_lr=0.1_seed=0", "12_0": "one", "12_1": "two", "13": "three"}
+
 
 def listed(capsys, *words):
     """Exit code, lines of standard output, standard error."""
@@ -78,14 +80,14 @@ def test_running_ones_say_how_far_and_where(capsys):
 
 def test_jobs_of_slurm_and_a_sweep_that_has_not_begun(capsys):
     make_sweep(Path("runs/a"), {("none", 0.1): [0.5]})
-    Path("runs/a/sweep.json").write_text(json.dumps({"format": 1, "slurm": ["12_0", 13]}))
+    Path("runs/a/sweep.json").write_text(json.dumps({"format": 1, "slurm": JOBS}))
     Path("runs/b").mkdir()
     Path("runs/b/sweep.json").write_text(json.dumps({"format": 1, **ago(minutes=1)}))
     Path("runs/c").mkdir()
     Path("runs/c/sweep.json").write_text("{")
     _, lines, _ = listed(capsys)
     assert any(line.startswith("no run has begun  1 min") and line.endswith("runs/b") for line in lines)
-    assert "  2 Slurm jobs; to end: scancel 12_0 13" in lines
+    assert "    3 Slurm jobs open; to end: scancel 12 13" in lines
     assert not any("runs/c" in line for line in lines)
 
 
