@@ -112,7 +112,7 @@ def gradients_at_end(study: Study) -> Drawn | None:
         name="gradients-at-the-end",
         title="Gradient norms of the layers at the end",
         caption="The last gradient norms that the runs of a group logged, averaged over them; layers in order of depth. "
-        "What is 10⁹ times as large or small as the median is cut off.",
+        "A gradient of zero has no place on the axis, and what is 10⁹ times as large or small as the median is cut off.",
         figure=drawn.figure,
         header=[*study.grouping.keys, "layer", "mean", "min", "max", "n"],
         rows=rows,

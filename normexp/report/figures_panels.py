@@ -90,10 +90,11 @@ def panels(
     found = {key: choices(groups, key) for key in keys}
     kept = sorted(keys, key=lambda key: -len(found[key]))[:2]  # the one with more values goes across
     groups, notes = hold(groups, [key for key in keys if key not in kept], at)
-    room = [most_columns, most_rows] if len(kept) == 2 else [3 * most_rows]
+    folded = min(3, most_columns)  # columns of one key's values, where they take several rows
+    room = [most_columns, most_rows] if len(kept) == 2 else [folded * most_rows]
     shown = {key: fit(key, found[key], most, notes) for key, most in zip(kept, room, strict=False)}
     wide = len(shown[kept[0]]) if kept else 1
-    columns = wide if len(kept) == 2 or wide <= most_columns else 3
+    columns = wide if len(kept) == 2 or wide <= most_columns else folded
     made: dict[tuple[int, int], list[Group]] = {}
     for group in groups:
         values = values_of(group, kept)

@@ -129,7 +129,7 @@ def style() -> Iterator[None]:
 
     settings: dict[str, Any] = {
         "font.size": 8,
-        "axes.titlesize": 8,
+        "axes.titlesize": 7.5,
         "axes.labelsize": 8,
         "xtick.labelsize": 7,
         "ytick.labelsize": 7,
@@ -179,8 +179,9 @@ def canvas(
     width = width or (NARROW if columns == 1 else WIDE)
     handles = [handle(entry) if isinstance(entry, Look) else entry for entry in legend]
     longest = max((len(str(h.get_label())) for h in handles), default=0)
-    entries = max(1, int((width - left + 0.1) / (0.56 + 0.064 * longest)))
-    top = 0.06 + 0.17 * math.ceil(len(handles) / entries)
+    entries = max(1, int((width - left + 0.1) / (0.5 + 0.064 * longest)))
+    lines = math.ceil(len(handles) / entries)
+    top = 0.06 + 0.17 * lines
     above = TITLE if any(panel.title for panel in grid) else 0.08
     panel_width = (width - left - RIGHT - GAP * (columns - 1)) / columns
     total = top + rows * (above + height) + BOTTOM
@@ -195,22 +196,25 @@ def canvas(
         axis = figure.add_axes(box, sharex=next(iter(first.values()), None), sharey=first.get(same))
         first.setdefault(same, axis)
         axis.set_title(
-            short(panel.title, int(panel_width / 0.062)), loc="left", pad=3, y=1.0
+            short(panel.title, int(panel_width / 0.055)), loc="left", pad=3, y=1.0
         )  # a given y: matplotlib need not search for it
         axes[panel.row, panel.column] = axis
     for (row, column), axis in axes.items():
         axis.locator_params(axis="x", nbins=4 if columns > 3 else 6)
         axis.tick_params(labelleft=column == 0, labelbottom=(row + 1, column) not in axes)
     if handles:
+        ncols = math.ceil(len(handles) / lines)
         figure.legend(
-            handles=handles,
+            handles=[
+                handle for start in range(ncols) for handle in handles[start::ncols]
+            ],  # it fills columns, not rows
             loc="upper left",
             bbox_to_anchor=((left - 0.1) / width, 1.0),
-            ncols=min(entries, len(handles)),
+            ncols=ncols,
             frameon=False,
             borderpad=0.2,
             handlelength=2.6,
-            columnspacing=1.4,
+            columnspacing=1.1,
             labelspacing=0.25,
         )
     return Canvas(figure, axes)

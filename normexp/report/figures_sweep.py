@@ -81,10 +81,10 @@ def effect(study: Study, key: str) -> Drawn | None:
         if numbers[0] > 0 and numbers[-1] > 9.99 * numbers[0]:
             each.set_xscale("log")
         ticks = spread(numbers, 6 if len(drawn.axes) < 3 else 4)
-        each.set_xticks(ticks, [plain(tick) for tick in ticks])
+        each.set_xticks(ticks, [word(tick) for tick in ticks])
         each.minorticks_off()
     low, high = axes.get_ylim()
-    strip = 0.085 * most_lost + 0.04 * bool(most_lost)  # of the height, for the crosses
+    strip = 0.12 * most_lost + 0.04 * bool(most_lost)  # of the height, for the crosses
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= high])
     axes.set_ylim(low - strip / (1 - strip) * (high - low), high)
     outer_labels(drawn, x=key, y=title(study.metric) + (" (%)" if is_share(study.metric) else ""))
@@ -103,7 +103,7 @@ def effect(study: Study, key: str) -> Drawn | None:
 
 def _crosses(drawn: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: int, colour: str, below: int) -> None:
     """Crosses at the lower edge, above those of so many other lines, and how many runs diverged where a group has several."""
-    height = 0.05 + 0.085 * below
+    height = 0.05 + 0.12 * below
     for row in rows:
         if not row.states.get("diverged"):
             continue
@@ -123,10 +123,11 @@ def _crosses(drawn: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: 
                 str(row.states["diverged"]),
                 (row.group.values[key], height),
                 xycoords=axes.get_xaxis_transform(),
-                xytext=(5, 0),
+                xytext=(0, 3),
                 textcoords="offset points",
-                va="center",
-                fontsize=6.5,
+                ha="center",
+                va="bottom",
+                fontsize=6,
                 color=colour,
             )
             drawn.mark(count, line)
@@ -139,13 +140,9 @@ def heat_map(study: Study) -> Drawn | None:
     if not counts or not any(row.mean is not None for row in study.table):
         return None
     across = max(counts, key=lambda key: counts[key])
-    grid = panels(
-        study.grouping.groups,
-        [key for key in plan.others if key != across],
-        at=study.setting,
-        most_rows=2,
-        most_columns=3,
-    )
+    others = [key for key in plan.others if key != across]
+    fit_beside = max(1, min(3, int(6 / (0.45 * counts[across]))))
+    grid = panels(study.grouping.groups, others, at=study.setting, most_rows=3, most_columns=fit_beside)
     columns = choices(grid.groups, across)
     lines = [i for i in range(len(plan.lines)) if any(plan.line(group) == i for group in grid.groups)]
     names = [plan.names[i].removeprefix("norm=") for i in lines]
@@ -169,7 +166,8 @@ def heat_map(study: Study) -> Drawn | None:
                     axes.text(x + 0.5, y + 0.5, "-", ha="center", va="center")
         axes.set_xlim(0, len(columns))
         axes.set_ylim(len(lines), 0)
-        axes.set_xticks([i + 0.5 for i in range(len(columns))], [word(value) for value in columns])
+        ticks = spread(range(len(columns)), int(len(columns) * room / 0.36))
+        axes.set_xticks([i + 0.5 for i in ticks], [word(columns[i]) for i in ticks])
         axes.set_yticks([i + 0.5 for i in range(len(lines))], names)
         axes.grid(visible=False)
         axes.tick_params(length=0)
