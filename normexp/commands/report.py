@@ -24,17 +24,24 @@ from normexp.report.table import DEFAULT_METRIC, check_metric
 
 HELP = """\
 usage: normexp report DIR... [flags]
-  the results of runs and sweeps, averaged over seeds, best first; DIR is the folder of a run, of a sweep, or of several
-  two folders are compared: what differs in config, and B - A with a confidence interval
+  results of runs and sweeps, averaged over seeds, best first; DIR is the folder
+  of a run, of a sweep, or of several. Two folders are compared: what differs in
+  config, and B - A with its confidence interval.
 
-  --metric TAG            the final value to compare (default: test/accuracy); any tag of TensorBoard's
-  --group-by KEY,KEY      one row for each combination of these keys (default: all that differ, but the seed)
-  --sort KEY              rows by a key, by name, or by metric (default), best first
-  --filter KEY=VALUE      only these runs: --filter norm=bn,ln --filter lr=0.1 --filter state=completed
-  --csv FILE              one row a run, with all that differs and all final values
-  --json FILE             groups and runs; - as FILE means standard output, and nothing else is printed
-  --html [FILE]           one page with curves, heat maps and tables, readable offline (default: report.html in DIR)
-  --figures DIR           the figures of the page as PNG and SVG in the size of a paper's, and their data as CSV"""
+  --metric TAG         the final value that counts, by TensorBoard's name
+                       (default: test/accuracy; also convergence/steps_to_90)
+  --group-by KEY,KEY   a row for each combination of values of these keys
+                       (default: all keys that differ, but for the seed)
+  --sort KEY           rows by a key, by name or by metric (default)
+  --filter KEY=VALUE   these runs alone; may be given several times:
+                       --filter norm=bn,ln --filter state=completed
+  --csv FILE           a row for each run, with all that differs and all values
+  --json FILE          groups and runs; FILE - is standard output, and nothing
+                       else is printed there
+  --html [FILE]        one page with curves, heat maps and tables, to be
+                       read offline (default: report.html in DIR)
+  --figures DIR        the figures of that page as PNG and SVG in the size that
+                       papers take, and the data of each as CSV"""
 
 FLAGS = ("--metric", "--group-by", "--sort", "--filter", "--csv", "--json", "--html", "--figures", "--help")
 

@@ -17,8 +17,9 @@ from normexp.report.listing import KEYS, Line, age, list_folder
 
 HELP = """\
 usage: normexp runs [DIR]
-  the runs and sweeps in DIR (default: runs), newest first: state, age, norm, model, data, accuracy, path
-  a DIR that is a sweep lists its runs; `val` marks an accuracy on the validation set, of a run without a test so far"""
+  the runs and sweeps in DIR (default: runs), newest first: state, age, norm,
+  model, data, test accuracy, path; a DIR that is a sweep lists its runs
+  (val: the accuracy on the validation set, where there is no test so far)"""
 
 MOST = 5
 """Sentences on what can't be read, before the rest is only counted."""

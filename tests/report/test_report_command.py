@@ -184,7 +184,7 @@ def test_help_names_every_flag(capsys):
     _, out, _ = said(capsys, "--help")
     for flag in ("--metric", "--group-by", "--sort", "--filter", "--csv", "--json", "--html", "--figures"):
         assert flag in out
-    assert all(len(line) <= 130 for line in out.splitlines())
+    assert all(len(line) <= 80 for line in out.splitlines())
 
 
 def test_a_terminal_of_ascii_alone(real_sweep):
