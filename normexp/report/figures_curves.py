@@ -47,7 +47,7 @@ def curves(study: Study, tag: str) -> Drawn | None:
         axes = drawn.axes[panel.row, panel.column]
         for group in panel.groups:
             line = study.plan.line(group)
-            _singles(drawn, axes, styles[line], line, singles[id(group)], top=top)
+            _singles(drawn, axes, group.label, singles[id(group)], look=styles[line], line=line, top=top)
             if id(group) in averages:
                 _average(drawn, axes, group, averages[id(group)], look=styles[line], line=line, tag=tag)
     axes = next(iter(drawn.axes.values()))
@@ -94,7 +94,7 @@ def _average(drawn: Canvas, axes: Axes, group: Group, band: Average, *, look: Lo
 
 
 def _singles(
-    drawn: Canvas, axes: Axes, look: Look, line: int, runs: Sequence[tuple[Run, Curve]], *, top: float
+    drawn: Canvas, axes: Axes, label: str, runs: Sequence[tuple[Run, Curve]], *, look: Look, line: int, top: float
 ) -> None:
     """All the runs of a group that did not complete, as one artist: there may be hundreds."""
     gap = [np.nan]
@@ -118,7 +118,14 @@ def _singles(
                 clip_on=False,
                 zorder=5,
             )
-            drawn.mark(marks, line, [f"{run.name}: {run.state}, last value at step {c.steps[-1]}" for run, c in ends])
+            drawn.mark(
+                marks,
+                line,
+                [
+                    f"{label} seed={run.config.get('seed')}: {run.state}, last value at step {c.steps[-1]}"
+                    for run, c in ends
+                ],
+            )
 
 
 def _limits(averages: Sequence[Average], singles: Sequence[Curve]) -> tuple[float, float, bool, bool]:

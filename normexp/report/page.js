@@ -26,5 +26,5 @@ for (const box of document.querySelectorAll("nav input")) {
   show();
 }
 document.querySelector("nav fieldset")?.removeAttribute("hidden");
-// On paper, everything is open.
-addEventListener("beforeprint", () => { for (const each of document.querySelectorAll("details")) each.open = true; });
+// On paper, what is folded away is open, but for a table of very many runs.
+addEventListener("beforeprint", () => { for (const each of document.querySelectorAll("details.printed")) each.open = true; });

@@ -27,6 +27,9 @@ PARTS = {
 }
 """Title and lead of the parts that have figures, by their id."""
 
+MOST_PRINTED = 200
+"""Runs whose table is printed with the page."""
+
 
 def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] | None, title: str) -> list[str]:
     """Write the page, as a whole or not at all. Returns sentences on what it leaves out, beside what could not be read.
@@ -55,7 +58,8 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
         parts.append(("histograms", "Histograms", lead + histograms))
     how, unknown = made(collection.runs, of.grouping.keys)
     runs = run_table(collection.runs, of, path)
-    tables = f"{group_table(of)}<details><summary>All {len(collection.runs)} runs</summary>{runs}</details>"
+    printed = ' class="printed"' if len(collection.runs) <= MOST_PRINTED else ""
+    tables = f"{group_table(of)}<details{printed}><summary>All {len(collection.runs)} runs</summary>{runs}</details>"
     parts += [("table", "Table", tables), ("made", "How it was made", how)]
     if of.bad_lines:
         notes.append(f"{of.bad_lines} lines of metrics.jsonl files could not be read and are left out.")

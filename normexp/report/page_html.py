@@ -36,9 +36,9 @@ def value_cell(value: Any) -> Cell:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """A table that can be sorted by each column."""
-    numbers = {cell.kind == "number" and i for row in rows[:1] for i, cell in enumerate(row)}
+    numbers = {i for row in rows[:1] for i, cell in enumerate(row) if cell.kind == "number"}
     top = "".join(
-        f'<th scope="col" data-sort{" class=number" if i in numbers and i is not False else ""}>{esc(head)}</th>'
+        f'<th scope="col" data-sort{" class=number" if i in numbers else ""}>{esc(head)}</th>'
         for i, head in enumerate(heads)
     )
     body = "\n".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
@@ -51,7 +51,7 @@ def listed(notes: Sequence[str], *, summary: str, most: int = 4) -> str:
         return ""
     items = '<ul class="notes">' + "".join(f"<li>{esc(note)}</li>" for note in notes) + "</ul>"
     if len(notes) > most:
-        return f"<details><summary>{esc(summary)} ({len(notes)})</summary>{items}</details>"
+        return f'<details class="printed"><summary>{esc(summary)} ({len(notes)})</summary>{items}</details>'
     return f'<p class="soft">{esc(summary)}:</p>{items}'
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from normexp.config import show
 from normexp.report.groups import comparable, values_of, word
 from normexp.report.page_html import esc, pairs
 from normexp.report.read import Run
@@ -46,14 +47,14 @@ def _configs(runs: Sequence[Run], keys: Sequence[str]) -> str:
         return ""
     differing = {key: ", ".join(map(word, values_of(key, runs))) for key in [*keys, "seed"]}
     common = {
-        key: word(value)
+        key: show(value)
         for key, value in runs[0].config.items()
         if all(key in run.config and comparable(run.config[key]) == comparable(value) for run in runs)
     }
     return (
         "<h3>What differed</h3>"
         + pairs({key: f"<code>{esc(values)}</code>" for key, values in differing.items()})
-        + f"<details><summary>The {len(common)} settings that all runs share</summary>"
+        + f'<details class="printed"><summary>The {len(common)} settings that all runs share</summary>'
         + pairs({key: f"<code>{esc(value)}</code>" for key, value in common.items() if key not in differing})
         + "</details>"
     )
@@ -83,7 +84,10 @@ def _commit(environment: Mapping[str, Any]) -> str:
 def _machine(environment: Mapping[str, Any]) -> str:
     parts = [_text(environment.get(key)) for key in ("device", "host", "platform")]
     cpus, threads = environment.get("cpus"), environment.get("threads")
-    parts += [f"{cpus} cores" if cpus else "", f"{threads} threads a run" if threads else ""]
+    parts += [
+        f"{cpus} cores" if cpus else "",
+        f"{threads} {'thread' if threads == 1 else 'threads'} a run" if threads else "",
+    ]
     return ", ".join(filter(None, parts))
 
 
