@@ -4,7 +4,8 @@
 
 One short run is made with the default net and probes; from it sweeps are fabricated, over norms, learning rates, dropout and
 seeds, whose runs have as many logged steps as asked for, every tenth of them with all that the probes see, as by default.
-Each command is a process of its own, whose files lie in the page cache. Memory is the most that it had resident at any time.
+Each command is a process of its own, whose files lie in the page cache. Memory is the most that it and the processes that it
+starts held at a time.
 """
 
 import argparse
@@ -84,13 +85,29 @@ def fabricate(source: Path, sweep: Path, runs: int, steps: int) -> None:
 
 
 def measure(words: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds and MB of a process."""
+    """Seconds of a command, and MB of its process and those that it started, together."""
+    most = 0
     start = time.perf_counter()
     process = subprocess.Popen([*NORMEXP, *words], cwd=folder, stdout=subprocess.DEVNULL)
-    _, code, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(code)
+    while process.poll() is None:
+        most = max(most, resident(process.pid))
+        time.sleep(0.02)
+    seconds = time.perf_counter() - start
     assert process.returncode == 0, words
-    return time.perf_counter() - start, usage.ru_maxrss / 1024
+    return seconds, most / 1e6
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory of a process and its children; what they share counts once. 0 for one that has ended."""
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        children = [
+            child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in file.read_text().split()
+        ]
+    except OSError:
+        return 0
+    proportional = next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
+    return 1024 * proportional + sum(resident(int(child)) for child in children)
 
 
 def main() -> None:
