@@ -223,6 +223,6 @@ def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[
 
 def _t(freedom: float) -> float:
     """The two-sided quantile of Student's t."""
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # quicker than scipy.stats
+    from scipy.special import stdtrit  # quicker than scipy.stats
 
     return float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))
