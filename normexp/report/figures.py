@@ -38,7 +38,7 @@ def write(folder: Path, collection: Collection, *, metric: str, by: Sequence[str
             for suffix, content in (
                 ("png", _png(drawn)),
                 ("svg", svg_file(drawn).encode()),
-                ("csv", _csv(drawn).encode()),
+                ("csv", _csv(drawn).encode(errors="replace")),
             ):
                 written.append(folder / f"{drawn.name}.{suffix}")
                 rundir.write_bytes(written[-1], content)

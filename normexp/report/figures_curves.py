@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from normexp.report.figures_colours import Look, looks
 from normexp.report.figures_study import Study
-from normexp.report.figures_style import Canvas, Drawn, Look, canvas, heading, log_axis, looks, outer_labels, sign
+from normexp.report.figures_style import Canvas, Drawn, canvas, heading, log_axis, outer_labels, sign, stem
 from normexp.report.groups import Group
 from normexp.report.read import Curve, Run
 from normexp.report.series import Average, average, thin
@@ -65,7 +66,7 @@ def curves(study: Study, tag: str) -> Drawn | None:
     if cut:
         caption.append("Peaks far above where the curves begin and end are cut off.")
     return Drawn(
-        name=f"curve-{tag.replace('/', '-')}",
+        name=stem(f"curve-{tag}"),
         title=f"{heading(tag)} over the steps",
         caption=" ".join(caption),
         figure=drawn.figure,

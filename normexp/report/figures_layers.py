@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from normexp.report.figures_colours import Look, looks, scale
 from normexp.report.figures_panels import Panel, fit, spread
 from normexp.report.figures_study import ENTERING, GRADIENTS, Study
-from normexp.report.figures_style import Drawn, Look, canvas, log_axis, looks, outer_labels, scale
+from normexp.report.figures_style import Drawn, canvas, clean, log_axis, outer_labels
 from normexp.report.groups import Group
-from normexp.report.series import Average, average, layers
+from normexp.report.series import BEYOND, Average, average, layers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_LAYERS = 4
 """Rows of the figure of percentiles."""
+
+TINY = 1e-99
+"""No float32 is as small but zero, which has no place on a logarithmic axis."""
 
 FAR = 1e9
 """How many times as large or small as the median a gradient may be, to count for the range of the axis."""
@@ -40,7 +44,7 @@ def gradients_over_time(study: Study) -> Drawn | None:
                     continue
                 mean = average([curve for _, curve in found], span=study.span(group.runs))
                 (path,) = axes.plot(
-                    mean.steps, np.where(mean.mean > 0, mean.mean, np.nan), color=colours[name], linewidth=1.1
+                    mean.steps, np.where(mean.mean > TINY, mean.mean, np.nan), color=colours[name], linewidth=1.1
                 )
                 drawn.mark(path, None, [f"{group.label}, {name}"])
     _log(list(drawn.axes.values()))
@@ -88,7 +92,7 @@ def gradients_at_end(study: Study) -> Drawn | None:
             means = np.array([np.mean(ends[names[i]]) for i in places])
             (path,) = axes.plot(
                 places,
-                np.where(means > 0, means, np.nan),
+                np.where(means > TINY, means, np.nan),
                 color=styles[line].colour,
                 linestyle=styles[line].dashes,
                 marker=styles[line].marker,
@@ -104,7 +108,7 @@ def gradients_at_end(study: Study) -> Drawn | None:
     slanted = sum(len(names[i]) for i in shown) > 22
     for axes in drawn.axes.values():
         axes.set_xticks(
-            shown, [names[i] for i in shown], rotation=40 if slanted else 0, ha="right" if slanted else "center"
+            shown, [clean(names[i]) for i in shown], rotation=40 if slanted else 0, ha="right" if slanted else "center"
         )
         axes.set_xlim(-0.3, len(names) - 0.7)
     outer_labels(drawn, x="" if slanted else "layer", y="gradient norm")
@@ -180,7 +184,7 @@ def _layers(study: Study, groups: list[Group], start: str, end: str = "") -> lis
 def _ends(group: Group, tag: str) -> list[float]:
     """The last values of the runs that completed, or of all where none did."""
     completed = [run for run in group.runs if run.state == "completed"] or group.runs
-    return [value for run in completed if (value := run.metrics.get(tag)) is not None]
+    return [value for run in completed if (value := run.metrics.get(tag)) is not None and value < BEYOND]
 
 
 def _log(panels: list[Axes]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from normexp.report.groups import Group, Grouping, comparable, label, rank, word
+from normexp.report.series import BEYOND
 
 Values = tuple[Any, ...]
 """The values of some keys, as `comparable` makes them."""
@@ -61,7 +62,8 @@ def choices(groups: Sequence[Group], key: str) -> list[Any]:
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    """Whether a config's value can stand on an axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < BEYOND
 
 
 def layout(grouping: Grouping, *, across: str | None = None) -> Layout:

@@ -43,7 +43,7 @@ class Study:
     def span(self, runs: Sequence[Run]) -> int:
         """The last step that any of the runs was to reach: what curves are thinned over."""
         found = [run.status.get("total_steps") for run in runs]
-        return max([1, *(steps for steps in found if isinstance(steps, int))])
+        return max([1, *(steps for steps in found if isinstance(steps, int) and steps < 2**63)])
 
     def tagged(self, runs: Sequence[Run], tag: str) -> list[tuple[Run, Curve]]:
         """The runs that have the tag, with its curve."""

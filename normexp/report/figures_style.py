@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from normexp.report.figures_panels import Layout, Panel, is_number
+from normexp.report.figures_colours import FAINT, INK, Look
+from normexp.report.figures_panels import Panel
 from normexp.report.table import title
 
 if TYPE_CHECKING:
@@ -16,69 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT = "#0b0c0d", "#d9dadb"
-"""Text and axes; grids. Colours that nothing else has, so that the page can put its own in their place."""
-
-NORMS = {
-    "none": (INK, (0, (1.2, 1.4)), "o"),
-    "bn": ("#0072b2", "solid", "s"),
-    "ln": ("#d55e00", (0, (5, 1.6)), "^"),
-    "in": ("#cc79a7", (0, (3, 1.2, 1, 1.2)), "D"),
-    "gn": ("#009e73", (0, (7, 1.6, 1.4, 1.6)), "v"),
-}
-"""Colour (Okabe and Ito 2008), dashes and marker of each norm, the same in every figure."""
-
-OTHERS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK, "#882255", "#999933")
-
 WIDE, NARROW = 7.0, 3.4
 """Inches: a figure over two columns of a paper, and over one."""
 
 LEFT, RIGHT, BOTTOM, TITLE, GAP = 0.58, 0.12, 0.46, 0.27, 0.16
 """Inches: left of the panels, right of them, below them, above each, between two."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a line is drawn."""
-
-    name: str
-    colour: str
-    dashes: Any
-    marker: str
-
-
-def looks(plan: Layout) -> list[Look]:
-    """The look of each line: a norm's own, shades of it where a norm has several lines, a scale for numbers."""
-    if not plan.colours:
-        return [Look(plan.names[0], NORMS["bn"][0], "solid", "o")]
-    heads = [line[0] for line in plan.lines]
-    markers = [marker for _, _, marker in NORMS.values()]
-    dashes = [dash for _, dash, _ in NORMS.values()]
-    made = []
-    for i, (name, head) in enumerate(zip(plan.names, heads, strict=True)):
-        if plan.colours[0] == "norm" and head in NORMS:
-            colour, dash, marker = NORMS[head]
-            colour = lighter(colour, min(0.3 * heads[:i].count(head), 0.6))
-        elif all(is_number(other) for other in heads):
-            colour, dash, marker = scale(i, len(heads)), "solid", markers[i % 5]
-        else:
-            colour, dash, marker = OTHERS[i % len(OTHERS)], dashes[i % 5], markers[i % 5]
-        made.append(Look(name, colour, dash, marker))
-    return made
-
-
-def scale(i: int, of: int) -> str:
-    """The i-th of so many colours that say an order: from dark blue to green."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    return to_hex(colormaps["viridis"](0.05 + 0.77 * i / max(of - 1, 1)))
-
-
-def lighter(colour: str, by: float) -> str:
-    """A colour mixed with white; by: the part of white."""
-    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    return "#" + "".join(f"{round(part + (255 - part) * by):02x}" for part in parts)
 
 
 @dataclass(frozen=True)
@@ -195,9 +139,8 @@ def canvas(
         same = panel.row if shared == "row" else 0
         axis = figure.add_axes(box, sharex=next(iter(first.values()), None), sharey=first.get(same))
         first.setdefault(same, axis)
-        axis.set_title(
-            short(panel.title, int(panel_width / 0.055)), loc="left", pad=3, y=1.0
-        )  # a given y: matplotlib need not search for it
+        title_text = short(clean(panel.title), int(panel_width / 0.055))
+        axis.set_title(title_text, loc="left", pad=3, y=1.0)  # a given y: matplotlib need not look for room
         axes[panel.row, panel.column] = axis
     for (row, column), axis in axes.items():
         axis.locator_params(axis="x", nbins=4 if columns > 3 else 6)
@@ -224,15 +167,15 @@ def outer_labels(drawn: Canvas, *, x: str, y: str) -> None:
     """The names of the axes, at the left column and at the lowest panel of each column."""
     for (row, column), axis in drawn.axes.items():
         if column == 0:
-            axis.set_ylabel(y)
+            axis.set_ylabel(clean(y))
         if (row + 1, column) not in drawn.axes:
-            axis.set_xlabel(x)
+            axis.set_xlabel(clean(x))
 
 
 def handle(look: Look) -> Artist:
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker, label=look.name)
+    return Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker, label=clean(look.name))
 
 
 def sign(marker: str, name: str) -> Artist:
@@ -266,6 +209,16 @@ def heading(tag: str) -> str:
     words = title(tag)
     first, _, rest = words.partition(" ")
     return f"{({'train': 'Training', 'val': 'Validation'}).get(first, first.capitalize())} {rest}".strip()
+
+
+def clean(text: str) -> str:
+    """A name from a file, as letters that can stand in a figure; matplotlib hides labels that begin with _."""
+    return "".join(c if c.isprintable() else "?" for c in text).replace("_", " _", text.startswith("_"))
+
+
+def stem(text: str) -> str:
+    """The name of a figure's files, and its id in the page."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)[:100]
 
 
 def short(text: str, most: int) -> str:

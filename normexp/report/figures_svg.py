@@ -6,10 +6,16 @@ import html
 import io
 import re
 
-from normexp.report.figures_style import FAINT, INK, Drawn
+from normexp.report.figures_colours import FAINT, INK
+from normexp.report.figures_style import Drawn
 
 COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 SERIES = re.compile(r"s(x|\d+)-\d+$")
+
+
+def esc(value: object) -> str:
+    """A text as HTML: nothing in it is markup, and it can be encoded."""
+    return html.escape(str(value).encode("utf-8", "replace").decode())
 
 
 def svg_file(drawn: Drawn) -> str:
@@ -45,9 +51,9 @@ def inline(drawn: Drawn) -> tuple[str, set[str]]:
     text = text.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
     width, height = (round(72 * size) for size in drawn.figure.get_size_inches())
     opening = (
-        f'<svg id="{drawn.name}" role="img" aria-label="{html.escape(drawn.title)}" viewBox="0 0 {width} {height}" '
+        f'<svg id="{drawn.name}" role="img" aria-label="{esc(drawn.title)}" viewBox="0 0 {width} {height}" '
         f'style="max-width:{width * 1.9:.0f}px" class="{"wide" if drawn.wide else "narrow"}">'
-        f"<title>{html.escape(drawn.title)}</title>"
+        f"<title>{esc(drawn.title)}</title>"
     )
     return opening + text[text.index(">") + 1 :], colours
 
@@ -61,7 +67,7 @@ def _part(part: str, tips: dict[str, list[str]]) -> str:
         return f"<g{attributes}>{body}"
     own = tips.get(name, [])
     if len(own) == 1:
-        body = f"<title>{html.escape(own[0])}</title>{body}"
+        body = f"<title>{esc(own[0])}</title>{body}"
     else:
         left = iter(own)
         body = re.sub(r"<use ([^>]*)/>", lambda use: _tipped(use[0], use[1], next(left, None)), body)
@@ -69,7 +75,7 @@ def _part(part: str, tips: dict[str, list[str]]) -> str:
 
 
 def _tipped(whole: str, attributes: str, tip: str | None) -> str:
-    return whole if tip is None else f"<use {attributes}><title>{html.escape(tip)}</title></use>"
+    return whole if tip is None else f"<use {attributes}><title>{esc(tip)}</title></use>"
 
 
 def _rounded(path: str) -> str:

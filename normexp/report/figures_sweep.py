@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from normexp.report.figures_colours import FAINT, INK, looks
 from normexp.report.figures_panels import choices, is_number, layout, panels, spread, values_of
 from normexp.report.figures_study import Study
-from normexp.report.figures_style import (
-    FAINT,
-    INK,
-    NARROW,
-    WIDE,
-    Canvas,
-    Drawn,
-    canvas,
-    heading,
-    looks,
-    outer_labels,
-    plain,
-    sign,
-)
+from normexp.report.figures_style import NARROW, WIDE, Canvas, Drawn, canvas, heading, outer_labels, plain, sign, stem
 from normexp.report.groups import word
+from normexp.report.series import BEYOND
 from normexp.report.table import Row, higher_is_better, is_share, mean_and_std, outcome, title
 
 if TYPE_CHECKING:
@@ -42,7 +31,7 @@ def effect(study: Study, key: str) -> Drawn | None:
     groups = [group for group in study.grouping.groups if is_number(group.values.get(key))]
     grid = panels(groups, plan.others, at=study.setting)
     table = study.rows_of(grid.groups)
-    if not any(row.mean is not None or row.states.get("diverged") for row in table):
+    if not any(_mean(row) is not None or row.states.get("diverged") for row in table):
         return None
     styles = looks(plan)
     diverged = any(row.states.get("diverged") for row in table)
@@ -59,7 +48,7 @@ def effect(study: Study, key: str) -> Drawn | None:
                 (row for row in study.rows_of(panel.groups) if plan.line(row.group) == line),
                 key=lambda row: row.group.values[key],
             )
-            points = [(row, row.group.values[key], factor * row.mean) for row in own if row.mean is not None]
+            points = [(row, row.group.values[key], factor * mean) for row in own if (mean := _mean(row)) is not None]
             if points:
                 x, y = [x for _, x, _ in points], [y for _, _, y in points]
                 bars = axes.vlines(
@@ -89,7 +78,7 @@ def effect(study: Study, key: str) -> Drawn | None:
     axes.set_ylim(low - strip / (1 - strip) * (high - low), high)
     outer_labels(drawn, x=key, y=title(study.metric) + (" (%)" if is_share(study.metric) else ""))
     return Drawn(
-        name=f"{study.metric.replace('/', '-')}-by-{key}",
+        name=stem(f"{study.metric}-by-{key}"),
         title=f"{heading(study.metric)} by {key}",
         caption="Markers: mean over the completed runs of a group; bars: one standard deviation either way. "
         + "A cross at the lower edge, with their number: runs that diverged there." * diverged,
@@ -137,13 +126,14 @@ def heat_map(study: Study) -> Drawn | None:
     """Where two keys or more were swept: the norm down, the key with most values across; a panel for each value of others."""
     plan = study.plan
     counts = {key: len(choices(study.grouping.groups, key)) for key in plan.others}
-    if not counts or not any(row.mean is not None for row in study.table):
+    if not counts or not any(_mean(row) is not None for row in study.table):
         return None
     across = max(counts, key=lambda key: counts[key])
     others = [key for key in plan.others if key != across]
     fit_beside = max(1, min(3, int(6 / (0.45 * counts[across]))))
     grid = panels(study.grouping.groups, others, at=study.setting, most_rows=3, most_columns=fit_beside)
     columns = choices(grid.groups, across)
+    table = study.rows_of(grid.groups)
     lines = [i for i in range(len(plan.lines)) if any(plan.line(group) == i for group in grid.groups)]
     names = [plan.names[i].removeprefix("norm=") for i in lines]
     wide = max(panel.column for panel in grid.panels) + 1
@@ -154,7 +144,7 @@ def heat_map(study: Study) -> Drawn | None:
         width=min(WIDE, max(NARROW, 1 + 0.6 * len(columns) * wide)),
     )
     room = next(iter(drawn.axes.values())).get_position().width * drawn.figure.get_figwidth() / len(columns)
-    shades = _Shades([row.mean for row in study.rows_of(grid.groups) if row.mean is not None], study.metric)
+    shades = _Shades([mean for row in table if (mean := _mean(row)) is not None], study.metric)
     for panel in grid.panels:
         axes = drawn.axes[panel.row, panel.column]
         rows = {(plan.line(row.group), values_of(row.group, [across])[0]): row for row in study.rows_of(panel.groups)}
@@ -174,7 +164,7 @@ def heat_map(study: Study) -> Drawn | None:
         axes.spines[:].set_visible(False)
     outer_labels(drawn, x=across, y=", ".join(plan.colours))
     return Drawn(
-        name=f"{study.metric.replace('/', '-')}-heat-map",
+        name=stem(f"{study.metric}-heat-map"),
         title=f"{heading(study.metric)} by {', '.join(plan.colours)} and {across}",
         caption=f"Each cell: the mean of {title(study.metric)}{' in %' if is_share(study.metric) else ''} over the completed "
         "runs of a group; lighter is better."
@@ -182,7 +172,7 @@ def heat_map(study: Study) -> Drawn | None:
         * any(row.states.get("diverged") for row in study.table),
         figure=drawn.figure,
         header=[*study.grouping.keys, *COLUMNS],
-        rows=[result_columns(row) for row in study.rows_of(grid.groups)],
+        rows=[result_columns(row) for row in table],
         tips=drawn.tips,
         recolour=False,
         notes=grid.notes,
@@ -216,16 +206,22 @@ def _cell(drawn: Canvas, axes: Axes, at: tuple[int, int], row: Row, *, shades: _
 
     x, y = at
     diverged = row.states.get("diverged", 0)
-    face, ink = ("none", INK) if row.mean is None else shades(row.mean)
+    mean = _mean(row)
+    face, ink = ("none", INK) if mean is None else shades(mean)
     box = Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, edgecolor=FAINT, linewidth=0.6)
     axes.add_patch(box)
     drawn.mark(box, None, [_tip(row, shades.metric)])
-    if row.mean is None:
+    if mean is None:
         text = "div" if diverged else "-"
     else:
-        text = f"{100 * row.mean:.1f}" if is_share(shades.metric) else plain(float(f"{row.mean:.2g}"))
+        text = f"{100 * mean:.1f}" if is_share(shades.metric) else plain(float(f"{mean:.2g}"))
         text += "*" * bool(diverged)
     axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ink, fontsize=7.5 if room > 0.42 else 6)
+
+
+def _mean(row: Row) -> float | None:
+    """A mean that can be drawn."""
+    return row.mean if row.mean is not None and abs(row.mean) < BEYOND else None
 
 
 def _tip(row: Row, metric: str) -> str:

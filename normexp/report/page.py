@@ -7,10 +7,11 @@ from pathlib import Path
 
 from normexp import rundir
 from normexp.report.figures import draw
+from normexp.report.figures_colours import INK, lighter, looks
 from normexp.report.figures_study import Study, study
-from normexp.report.figures_style import INK, Drawn, lighter, looks, style
-from normexp.report.figures_svg import inline
-from normexp.report.page_html import esc, listed
+from normexp.report.figures_style import Drawn, style
+from normexp.report.figures_svg import esc, inline
+from normexp.report.page_html import listed
 from normexp.report.page_made import made
 from normexp.report.page_sheets import sheets
 from normexp.report.page_tables import group_table, headline, run_table

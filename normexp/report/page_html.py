@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from normexp.report.figures_panels import is_number
+from normexp.report.figures_svg import esc
 from normexp.report.groups import word
 
 
@@ -22,14 +23,9 @@ class Cell:
     kind: str = ""
 
 
-def esc(value: object) -> str:
-    """A text as HTML: nothing in it is markup, and it can be encoded."""
-    return html.escape(str(value).encode("utf-8", "replace").decode())
-
-
 def value_cell(value: Any) -> Cell:
     """A config's value: numbers to the right, sorted by size."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         return Cell(esc(word(value)), float(value), "number")
     return Cell(esc(word(value)))
 

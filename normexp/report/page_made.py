@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from normexp.config import show
+from normexp.report.figures_svg import esc
 from normexp.report.groups import comparable, values_of, word
-from normexp.report.page_html import esc, pairs
+from normexp.report.page_html import pairs
 from normexp.report.read import Run
 
 MOST = 8

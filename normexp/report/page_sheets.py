@@ -6,8 +6,9 @@ from base64 import b64encode
 from pathlib import Path
 
 from normexp.report.figures_study import Study
+from normexp.report.figures_svg import esc
 from normexp.report.groups import Group
-from normexp.report.page_html import esc, link
+from normexp.report.page_html import link
 from normexp.report.read import Run
 
 MOST_SHEETS, MOST_BYTES = 12, 3_000_000

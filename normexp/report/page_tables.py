@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from normexp.report.figures_study import Study
+from normexp.report.figures_svg import esc
 from normexp.report.groups import values_of, word
-from normexp.report.page_html import Cell, esc, link, table, value_cell
+from normexp.report.page_html import Cell, link, table, value_cell
 from normexp.report.read import Run
 from normexp.report.table import Row, counts, is_share, mean_and_std, number, outcome, title
 
@@ -104,9 +105,7 @@ def run_table(runs: Sequence[Run], study: Study, page: Path) -> str:
                 Cell(f'<span class="{esc(run.state)}">{esc(run.state)}</span>'),
                 Cell(esc(number(value, metric)), "" if value is None else value, "number"),
                 value_cell(run.status.get("step")),
-                Cell(f"{seconds:.1f}", seconds, "number")
-                if isinstance(seconds, int | float)
-                else Cell("-", "", "number"),
+                Cell(f"{seconds:.1f}", seconds, "number") if is_number(seconds) else Cell("-", "", "number"),
                 Cell(esc(run.status.get("error") or ""), kind="text"),
             ]
         )

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 POINTS = 200
 """Points of a curve that are drawn: more than a panel has room for."""
 
+BEYOND = 1e100
+"""No float32 is as large: what is, in a damaged file, is left out like what is not finite, and can't overflow in sums."""
+
 MANY = 200
 """Runs for which a second process saves more time than its start takes."""
 
@@ -56,7 +59,7 @@ def _finite(job: tuple[Run, Starts]) -> tuple[dict[str, Curve], int]:
 
     run, starts = job
     made = read.curves(run, lambda tag: tag.startswith(starts))
-    kept = {tag: np.isfinite(curve.values) for tag, curve in made.by_tag.items()}
+    kept = {tag: np.abs(curve.values) < BEYOND for tag, curve in made.by_tag.items()}  # false for NaN
     return {
         tag: Curve(curve.steps[kept[tag]], curve.values[kept[tag]])
         for tag, curve in made.by_tag.items()
