@@ -129,6 +129,10 @@ def _cell_of(tag: str) -> Callable[[Row], str]:
 def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric: str) -> list[str]:
     """What one should know to read the table rightly."""
     notes = []
+    if all(row.n == 0 for row in table) and any(
+        "val/accuracy" in run.metrics for run in runs if run.state != "skipped"
+    ):
+        notes.append(f"No run has a {title(metric)} yet: --metric val/accuracy shows how far they are.")
     if any(row.n > 1 for row in table):
         notes.append("± is the standard deviation over the n runs of a row.")
     if table and not higher_is_better(metric):

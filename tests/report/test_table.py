@@ -66,6 +66,11 @@ def test_what_has_not_ended_is_shown_as_such():
     make_run(Path("runs"), norm="ln", state="interrupted", accuracy=0.5)
     make_run(Path("runs"), norm="ln", seed=1, accuracy=0.7)
     ln, bn = table("val/accuracy")
+    make_run(Path("other"), state="interrupted")
+    console = Console(width=100)
+    with console.capture() as capture:
+        show(console, read([Path("other")]))
+    assert "No run has a test accuracy yet: --metric val/accuracy shows how far they are." in capture.get()
     assert (ln.values, ln.so_far, outcome(ln, "val/accuracy")) == ([0.7], False, "1 of 2 interrupted")
     assert (bn.values, bn.so_far, outcome(bn, "val/accuracy")) == ([0.6], True, "interrupted, value of step 30")
 
