@@ -104,7 +104,10 @@ def _packages(environments: Iterable[Mapping[str, Any]]) -> str:
 def _counted(values: Iterable[str]) -> str:
     """Each value once, with how many runs have it where there are several."""
     counts = Counter(filter(None, values))
-    lines = [esc(value) + (f" ({n} runs)" if len(counts) > 1 else "") for value, n in counts.most_common(MOST)]
+    lines = [
+        esc(value) + (f" ({n} {'run' if n == 1 else 'runs'})" if len(counts) > 1 else "")
+        for value, n in counts.most_common(MOST)
+    ]
     lines += [f"and {len(counts) - MOST} more"] if len(counts) > MOST else []
     return "<br>".join(lines)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from normexp.report.figures_panels import is_number
 from normexp.report.figures_study import Study
 from normexp.report.figures_svg import esc
 from normexp.report.groups import values_of, word
@@ -72,7 +73,7 @@ def group_table(study: Study) -> str:
         "n",
         "runs",
         "steps",
-        "",
+        "outcome",
     ]
     factor = 100 if is_share(metric) else 1
     rows = [

@@ -94,13 +94,7 @@ def average(curves: Sequence[Curve], *, span: int) -> Average:
 def layers(tags: Iterable[Iterable[str]], start: str, end: str = "") -> list[str]:
     """The layers that have tags `start` LAYER `end`, in the order of the run that has most of them, then those of others."""
     found = [
-        list(
-            dict.fromkeys(
-                tag[len(start) : len(tag) - len(end)] for tag in own if tag.startswith(start) and tag.endswith(end)
-            )
-        )
-        for own in tags
+        [t[len(start) : len(t) - len(end)] for t in own if t.startswith(start) and t.endswith(end)] for own in tags
     ]
-    return [
-        n for n in dict.fromkeys(name for own in sorted(found, key=len, reverse=True) for name in own) if n != "total"
-    ]
+    named = [[name for name in own if name != "total"] for own in found]
+    return list(dict.fromkeys(name for own in sorted(named, key=len, reverse=True) for name in own))
