@@ -63,8 +63,8 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
     tables = f"{group_table(of)}<details{printed}><summary>All {len(collection.runs)} runs</summary>{runs}</details>"
     parts += [("table", "Table", tables), ("made", "How it was made", how)]
     if of.bad_lines:
-        lines, are = ("line", "is") if of.bad_lines == 1 else ("lines", "are")
-        notes.append(f"{of.bad_lines} {lines} of metrics.jsonl files could not be read and {are} left out.")
+        what = "line of metrics.jsonl files is" if of.bad_lines == 1 else "lines of metrics.jsonl files are"
+        notes.append(f"{of.bad_lines} {what} left out: unreadable.")
     notes += [*missing_sheets, *unknown]
     top = headline(of, collection.runs, name=title) + listed(
         [*_skipped(of), *collection.left_out, *notes], summary="What is left out, and why"

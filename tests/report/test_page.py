@@ -186,7 +186,7 @@ def test_half_written_lines_are_counted():
     directory = make_run(Path("runs"))
     write_metrics(directory, [{"step": 0, "train/loss": 1.0}, '{"step": 1, "train/lo', {"step": 2, "train/loss": 0.5}])
     _, _, notes = written()
-    assert "1 line of metrics.jsonl files could not be read and is left out." in notes
+    assert "1 line of metrics.jsonl files is left out: unreadable." in notes
 
 
 @pytest.mark.parametrize("state", ["skipped", "running"])
