@@ -103,6 +103,7 @@ class Config:
     activation: Activation
     dropout: float = number(least=0, below=1)
     lr: float = number(above=0)
+    lr_batch: int | None = number(least=1)
     batch_size: int = number(least=1)
     epochs: int | None = number(least=1)
     steps: int | None = number(least=1)
@@ -117,6 +118,11 @@ class Config:
     data_dir: str
     jobs: int | None = number(least=1)
     objective: Objective
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at its highest: `lr`, in proportion to the batch where `lr_batch` says for which one it is meant."""
+        return self.lr if self.lr_batch is None else self.lr * self.batch_size / self.lr_batch
 
 
 GROUPS: dict[str, type] = {

@@ -166,10 +166,6 @@ def _check_own(text: str, override: Any, arguments: Arguments) -> str:
 def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
     group = override.key_or_group
     names = configs.choices(group, *([config_dir] if config_dir else []))
-    if group == "experiment" and not names:
-        raise ConfigError(
-            f"{show(text)}: there is no experiment; --config-dir DIR finds yours, in DIR/experiment/NAME.yaml."
-        )
     value = override.value()
     chosen = value.list if override.is_sweep_override() and hasattr(value, "list") else [value]
     for item in chosen:
@@ -179,7 +175,8 @@ def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
         if not isinstance(name, str):
             raise ConfigError(f"{show(text)}: {group} is one of {', '.join(names)}.")
         if name not in names:
-            raise ConfigError(unknown_choice(group, name, names) + _by_title(group, name))
+            own = " --config-dir DIR finds yours, in DIR/experiment/NAME.yaml." if group == "experiment" else ""
+            raise ConfigError(unknown_choice(group, name, names) + _by_title(group, name) + own)
     return text.replace("=off", "='off'") if chosen == [False] else text
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.console import Console
 from normexp.commands.compose import composing_errors, explain
 from normexp.config import Config, ConfigError
 from normexp.sweeps.names import run_name
+from normexp.sweeps.outcome import ended
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -64,6 +66,33 @@ def combinations(
             if name not in found:
                 found[name] = _check(name, job, cfg, loader)
     return list(found.values())
+
+
+def with_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
+    """The same, but those that are yet to be trained in the folder have a problem where their data can't be had.
+
+    The files are read for that, once for all runs: what is missing is downloaded before several processes miss it, and what is
+    damaged is told once.
+    """
+    from normexp.data import DATA
+
+    problems: dict[tuple[str, str], str | None] = {}
+    found: list[Combination] = []
+    for each in grid:
+        config = each.config
+        if config is not None and not ended(folder / each.name):
+            key = config.data.name, config.data_dir
+            if key not in problems:
+                problems[key] = None
+                try:
+                    DATA[config.data.name].load(config.data, Path(config.data_dir).expanduser())
+                except ConfigError as error:
+                    problems[key] = str(error)
+            if problems[key]:
+                found.append(replace(each, config=None, problem=problems[key]))
+                continue
+        found.append(each)
+    return found
 
 
 def _check(name: str, overrides: Sequence[str], cfg: DictConfig, loader: ConfigLoaderImpl) -> Combination:

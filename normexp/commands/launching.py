@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from normexp.commands.sweep import Plan
 
 
-def launch(plan: Plan, left: Sequence[Combination]) -> None:
+def launch(plan: Plan, left: Sequence[Combination], say: Callable[[str], None]) -> None:
     """Train what is left of a grid. Raises ConfigError where the launcher can't work.
 
     A worker that is killed takes joblib's pool with it; the runs that were not done then go to a new one.
@@ -30,12 +31,19 @@ def launch(plan: Plan, left: Sequence[Combination]) -> None:
     launcher = _plugin(plan)
     killed: Counter[str] = Counter()
     while left:
-        jobs_before = set(cluster.submitted(plan.folder))
         try:
-            with cluster.noting(plan.folder, [each.name for each in left], jobs_before):
-                launcher.launch([each.overrides for each in left], initial_job_idx=0)
+            with cluster.noting(plan.folder, [each.name for each in left], say):
+                overrides = [each.overrides for each in left]
+                if cluster.is_slurm(plan.cfg.hydra.launcher._target_):
+                    _launch_on_slurm(plan, launcher, overrides)
+                else:
+                    launcher.launch(overrides, initial_job_idx=0)
             return
-        except BrokenProcessPool as error:
+        except Exception as error:
+            if not isinstance(error, BrokenProcessPool):
+                _refuse_unless_remote(plan, error)
+                say(f"the launcher lost a job: {_first_line(error)}")
+                return
             _wait_for_orphans(plan.folder)
             gone = {each.name for each in left if _gone(plan.folder / each.name)}
             killed.update(gone)
@@ -44,8 +52,19 @@ def launch(plan: Plan, left: Sequence[Combination]) -> None:
                 _mark_killed(plan.folder / name)
             rest = [c for c in left if c.name in again or not _ended_since(plan.folder / c.name, began)]
             if len(rest) == len(left) and not gone:
-                raise ConfigError(f"The workers of the sweep can't be started: {str(error).splitlines()[0]}") from error
+                raise ConfigError(f"The workers of the sweep can't be started: {_first_line(error)}") from error
             left = rest
+
+
+def _refuse_unless_remote(plan: Plan, error: Exception) -> None:
+    """A launcher for a cluster raises where a job was cancelled or killed, whatever became of the others."""
+    if plan.local or not cluster.jobs(plan.folder):
+        raise ConfigError(f"The sweep can't be launched: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 def _plugin(plan: Plan) -> Any:
@@ -85,10 +104,26 @@ def _ended_since(directory: Path, began: int) -> bool:
     return False
 
 
-def wait_for_cluster(folder: Path) -> None:
-    """Wait until Slurm has none of the sweep's jobs any more: those that an earlier command submitted, that is."""
-    while cluster.waiting(folder):
-        time.sleep(1.0)
+def _launch_on_slurm(plan: Plan, launcher: Any, jobs: list[Sequence[str]]) -> None:
+    """Submit, and wait for as long as Slurm has the jobs.
+
+    From a thread: the launcher waits for ever for a job that was cancelled before it began.
+    """
+    lost: list[Exception] = []
+
+    def work() -> None:
+        try:
+            launcher.launch(jobs, initial_job_idx=0)
+        except Exception as error:
+            lost.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while thread.is_alive() and not cluster.jobs(plan.folder):
+        time.sleep(0.5)
+    cluster.wait(plan.folder, over=lambda: not thread.is_alive())
+    if lost:
+        raise lost[0]
 
 
 def end_workers() -> None:

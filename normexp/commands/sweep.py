@@ -14,9 +14,10 @@ from rich.console import Console
 from normexp import configs, process, rundir
 from normexp.commands import launching, optimizing
 from normexp.commands.compose import composing_errors, explain
-from normexp.commands.grid import Combination, combinations, overrides_of
+from normexp.commands.grid import Combination, combinations, overrides_of, with_data
 from normexp.commands.sweep_closing import closing, opening
 from normexp.config import ConfigError, show
+from normexp.sweeps import cluster
 from normexp.sweeps.names import sweep_name
 from normexp.sweeps.session import Session, open_session, write_manifest
 from normexp.sweeps.task import SESSION
@@ -54,7 +55,7 @@ def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[
     with _composed(overrides, config_dir) as (cfg, loader):
         plan = _plan(cfg, loader, console)
         threads = 1 if plan.local and plan.jobs > 1 else None
-        session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity())
+        session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity(), plan.local)
         return _run(plan, session, arguments, console)
 
 
@@ -101,6 +102,8 @@ def _plan(cfg: DictConfig, loader: Any, console: Console) -> Plan:
     grid = None
     if cfg.hydra.sweeper._target_.endswith(".BasicSweeper"):
         grid = combinations(cfg, loader, overrides, console)
+        if local:
+            grid = with_data(grid, folder)
         if all(combination.problem for combination in grid):
             raise ConfigError(str(grid[0].problem))
     return Plan(folder, cfg, loader, overrides, grid, jobs, local)
@@ -141,8 +144,8 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
             if plan.grid is None:
                 optimizing.optimize(plan)
             else:
-                launching.launch(plan, left)
-            launching.wait_for_cluster(folder)
+                launching.launch(plan, left, view.say)
+            cluster.wait(folder)
     except KeyboardInterrupt:
         interrupted = True
     finally:

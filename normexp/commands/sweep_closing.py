@@ -32,6 +32,7 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
     reasons: dict[str, list[str]] = defaultdict(list)
     left: list[Combination] = []
     replaced: list[str] = []
+    cluster.tidy(plan.folder)
     queued, elsewhere = set(cluster.waiting(plan.folder).values()), 0
     for each in plan.grid:
         directory = plan.folder / each.name
@@ -87,10 +88,9 @@ def closing(plan: Plan, console: Console) -> bool:
     where = shlex.quote(str(plan.folder))
     jobs = cluster.waiting(plan.folder)
     if jobs:
-        ids = sorted({job.split("_")[0] for job in jobs})
         _say(
             console,
-            f"on Slurm       {len(jobs)} jobs go on; the same command picks them up; scancel {' '.join(ids)} ends them",
+            f"on Slurm       {len(jobs)} jobs go on; the same command picks them up; scancel {cluster.ids(jobs)} ends them",
         )
     if unfinished:
         _say(console, f"{unfinished} left".ljust(15) + f"normexp resume {where}")

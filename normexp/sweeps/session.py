@@ -22,19 +22,22 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Session:
-    """command: as it was typed. cwd: what its paths are relative to. threads: of runs that leave it open. driver: its process."""
+    """command: as it was typed. cwd: what its paths are relative to. threads: of runs that leave it open.
+    driver: its process. local: whether the runs end with that."""
 
     command: Sequence[str]
     cwd: str
     threads: int | None
     driver: Mapping[str, Any]
+    local: bool
 
 
 def open_session(folder: Path, session: Session) -> Path:
-    """Write the session's file; those of drivers that are gone are taken away."""
+    """Write the session's file; those of drivers that are gone are taken away, unless a cluster works for them."""
     for path in folder.glob(".session-*.json"):
-        with suppress(OSError, ValueError, KeyError):
-            if process.alive(json.loads(path.read_text(encoding="utf-8"))["driver"]) is False:
+        with suppress(OSError, ValueError, TypeError):
+            old = read_session(path)
+            if old is not None and old.local and process.alive(old.driver) is False:
                 path.unlink()
     path = folder / f".session-{session.driver['host']}-{session.driver['pid']}.json"
     rundir.write_text(path, json.dumps(asdict(session)) + "\n")

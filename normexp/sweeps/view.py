@@ -115,7 +115,10 @@ class View:
                 step, steps = entry.get("step", status["step"]), status["total_steps"] or 1
                 progress += step / steps
                 table.add_row(
-                    _middle(short[name], 40), ProgressBar(total=steps, completed=step), f"{step}/{steps}", _values(entry)
+                    _middle(short[name], 40),
+                    ProgressBar(total=steps, completed=step),
+                    f"{step}/{steps}",
+                    _values(entry),
                 )
         return Group(table, self._counts(progress))
 

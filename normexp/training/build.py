@@ -61,7 +61,7 @@ def build(config: Config) -> Parts:
     parts = Parts(
         data=data,
         model=model,
-        optimizer=make(model.parameters(), config.optim, config.lr),
+        optimizer=make(model.parameters(), config.optim, config.peak_lr),
         probes=Probes(named_layers(model), config.probe),
         augment=Augment(
             crop="crop" in augment,

@@ -78,11 +78,11 @@ def fit(
         logs = step == 1 or step % config.log_every == 0 or step == total
         evaluates = step % eval_every == 0 or step == total
 
-        lr = config.lr * lr_factor(config.schedule, step - 1, total)
+        lr = config.peak_lr * lr_factor(config.schedule, step - 1, total)
         for group in optimizer.param_groups:
             group["lr"] = lr
         inputs, labels = data.train.batch(index, parts.augment)
-        look = parts.probes.look(Step(step, total, model, inputs, labels, config.lr))
+        look = parts.probes.look(Step(step, total, model, inputs, labels, config.peak_lr))
         with look or nullcontext():
             logits = model(inputs)
         loss = F.cross_entropy(logits, labels)
