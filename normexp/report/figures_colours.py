@@ -53,11 +53,11 @@ def looks(plan: Layout) -> list[Look]:
 
 
 def scale(i: int, of: int) -> str:
-    """The i-th of so many colours that say an order: from dark blue to green."""
+    """The i-th of so many colours that say an order: from blue to orange."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    return to_hex(colormaps["viridis"](0.05 + 0.77 * i / max(of - 1, 1)))
+    return to_hex(colormaps["plasma"](0.82 * i / max(of - 1, 1)))
 
 
 def lighter(colour: str, by: float) -> str:

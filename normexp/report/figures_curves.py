@@ -58,7 +58,10 @@ def curves(study: Study, tag: str) -> Drawn | None:
         each.set_yscale("log")
         log_axis(each.yaxis)
     outer_labels(drawn, x="step", y=title(tag) + (" (%)" if is_share(tag) else ""))
-    caption = ["Line: mean over the completed runs of a group; band: from the smallest to the largest of them."]
+    repeated = any(len(group.runs) > 1 for group in study.over_time.groups)
+    caption = [
+        "Line: mean over the completed runs of a group; band: from the smallest to the largest of them."
+    ] * repeated
     if states:
         caption.append(
             "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far."

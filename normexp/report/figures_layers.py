@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from normexp.report.figures_colours import Look, looks, scale
-from normexp.report.figures_panels import Panel, fit, spread
+from normexp.report.figures_panels import Panel, spread
 from normexp.report.figures_study import ENTERING, GRADIENTS, Study
-from normexp.report.figures_style import Drawn, canvas, clean, log_axis, outer_labels
+from normexp.report.figures_style import BOTTOM, Drawn, canvas, clean, log_axis, outer_labels, short
 from normexp.report.groups import Group
 from normexp.report.series import BEYOND, Average, average, layers
 
@@ -52,7 +52,7 @@ def gradients_over_time(study: Study) -> Drawn | None:
     return Drawn(
         name="gradients-over-time",
         title="Gradient norms of the layers over the steps",
-        caption="A line a layer, from the first (dark) to the last (green): the norm of the loss's gradient with respect "
+        caption="A line a layer, from the first (blue) to the last (orange): the norm of the loss's gradient with respect "
         "to all of its parameters, averaged over the runs of a group. A gradient of zero has no place on the axis, "
         "and what is 10⁹ times as large or small as the median is cut off."
         + f" The legend names {len(listed)} of the {len(names)} layers."
@@ -79,7 +79,14 @@ def gradients_at_end(study: Study) -> Drawn | None:
     if len(names) < 2:
         return None
     styles = looks(study.plan)
-    drawn = canvas(grid.panels, legend=styles if study.plan.colours else [])
+    shown = spread(range(len(names)), 6 if len(grid.panels) > 1 else 10)
+    labels = [short(clean(names[i]), 24) for i in shown]
+    slanted = sum(map(len, labels)) > 22
+    drawn = canvas(
+        grid.panels,
+        legend=styles if study.plan.colours else [],
+        bottom=0.2 + 0.05 * max(map(len, labels)) if slanted else BOTTOM,
+    )
     rows: list[list[Any]] = []
     for panel in grid.panels:
         axes = drawn.axes[panel.row, panel.column]
@@ -104,12 +111,8 @@ def gradients_at_end(study: Study) -> Drawn | None:
                 for i, mean in zip(places, means.tolist(), strict=True)
             ]
     _log(list(drawn.axes.values()))
-    shown = spread(range(len(names)), 6 if len(drawn.axes) > 1 else 10)
-    slanted = sum(len(names[i]) for i in shown) > 22
     for axes in drawn.axes.values():
-        axes.set_xticks(
-            shown, [clean(names[i]) for i in shown], rotation=40 if slanted else 0, ha="right" if slanted else "center"
-        )
+        axes.set_xticks(shown, labels, rotation=40 if slanted else 0, ha="right" if slanted else "center")
         axes.set_xlim(-0.3, len(names) - 0.7)
     outer_labels(drawn, x="" if slanted else "layer", y="gradient norm")
     return Drawn(
@@ -128,12 +131,15 @@ def gradients_at_end(study: Study) -> Drawn | None:
 def percentiles(study: Study) -> Drawn | None:
     """What enters the activation of some layers (rows) with each norm (columns): median, and 15th to 85th percentile."""
     notes = list(study.inside.notes)
-    names = fit("the layer", _layers(study, study.inside.groups, ENTERING, "/p50"), MOST_LAYERS, notes)
+    every = _layers(study, study.inside.groups, ENTERING, "/p50")
+    names = spread(every, MOST_LAYERS)
+    if len(every) > len(names):
+        notes.append(f"Of the {len(every)} layers, {len(names)} are shown.")
     if not names:
         return None
     styles = looks(study.plan)
     grid = [
-        Panel(row, panel.column, f"{study.plan.names[study.plan.line(group)]}, {name}", [group])
+        Panel(row, panel.column, f"{panel.title}, {name}".removeprefix(", "), [group])
         for row, name in enumerate(names)
         for panel in study.inside.panels
         for group in panel.groups
@@ -191,10 +197,10 @@ def _log(panels: list[Axes]) -> None:
     """Logarithmic axes, each as far as the lines of the panels that share it reach, but for what is far from all else."""
     for axes in panels:
         axes.set_yscale("log")
-        log_axis(axes.yaxis)
         own = [line.get_ydata() for each in axes.get_shared_y_axes().get_siblings(axes) for line in each.lines]
         values = np.concatenate([np.asarray(each, dtype=float) for each in own] or [np.array([])])
         values = values[np.isfinite(values)]
         if len(values):
             middle = float(np.median(values))
             axes.set_ylim(max(values.min(), middle / FAR) / 2, min(values.max(), middle * FAR) * 2)
+        log_axis(axes.yaxis)

@@ -128,8 +128,8 @@ def line_panels(groups: Sequence[Group], plan: Layout, *, at: Mapping[str, Any],
     for group in groups:
         line, value = plan.lines[plan.line(group)], values_of(group, down)[0] if down else ()
         if line in lines and value in values:
-            shown = label({key: group.values.get(key) for key in [*plan.colours, *down]})
-            made.append(Panel(values.index(value), lines.index(line), shown, [group]))
+            named = {key: group.values.get(key) for key in [*plan.colours, *down]}
+            made.append(Panel(values.index(value), lines.index(line), label(named) if named else "", [group]))
     return Panels(sorted(made, key=lambda panel: (panel.row, panel.column)), notes)
 
 

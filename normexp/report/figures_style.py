@@ -109,13 +109,15 @@ def canvas(
     height: float = 1.55,
     width: float | None = None,
     left: float = LEFT,
+    bottom: float = BOTTOM,
     shared: Literal["all", "row"] = "all",
 ) -> Canvas:
     """An empty figure with a panel for each of the grid's, with the legend above all.
 
     The steps or values across are the same in all panels, those upwards in all or in those of a row.
 
-    height: of a panel; width: of the figure, if not as wide as its panels need; left: of the panels. All in inches.
+    height: of a panel; width: of the figure, if not as wide as its panels need; left, bottom: room for labels there.
+    All in inches.
     """
     from matplotlib.figure import Figure
 
@@ -128,19 +130,21 @@ def canvas(
     top = 0.06 + 0.17 * lines
     above = TITLE if any(panel.title for panel in grid) else 0.08
     panel_width = (width - left - RIGHT - GAP * (columns - 1)) / columns
-    total = top + rows * (above + height) + BOTTOM
+    total = top + rows * (above + height) + bottom
     figure = Figure(figsize=(width, total))
     axes: dict[tuple[int, int], Axes] = {}
     first: dict[int, Axes] = {}
+    size = 7.5 if max(len(panel.title) for panel in grid) < panel_width / 0.055 else 6.5
     for panel in grid:
         edge = left + panel.column * (panel_width + GAP)
-        bottom = total - top - (panel.row + 1) * (above + height)
-        box = (edge / width, bottom / total, panel_width / width, height / total)
+        lower = total - top - (panel.row + 1) * (above + height)
+        box = (edge / width, lower / total, panel_width / width, height / total)
         same = panel.row if shared == "row" else 0
         axis = figure.add_axes(box, sharex=next(iter(first.values()), None), sharey=first.get(same))
         first.setdefault(same, axis)
-        title_text = short(clean(panel.title), int(panel_width / 0.055))
-        axis.set_title(title_text, loc="left", pad=3, y=1.0)  # a given y: matplotlib need not look for room
+        name = clean(panel.title)
+        # a given y: matplotlib need not look for room
+        axis.set_title(short(name, int(panel_width / 0.048)), loc="left", pad=3, y=1.0, fontsize=size)
         axes[panel.row, panel.column] = axis
     for (row, column), axis in axes.items():
         axis.locator_params(axis="x", nbins=4 if columns > 3 else 6)
@@ -187,10 +191,12 @@ def sign(marker: str, name: str) -> Artist:
 
 
 def log_axis(axis: Any) -> None:
-    """Powers of ten in plain letters on a logarithmic axis (`ax.xaxis`), few enough to be read."""
+    """Powers of ten in plain letters on a logarithmic axis that has its limits; also 2 and 5 times them on a short one."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(numticks=6))
+    low, high = axis.get_view_interval()
+    subs = (1.0, 2.0, 5.0) if high < 50 * low else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=6))
     axis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axis.set_minor_locator(NullLocator())
 

@@ -50,7 +50,7 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
                 body += "".join(_figure(figure, svg) for figure, (svg, _) in zip(figures, pieces, strict=True))
                 parts.append((name, PARTS[name][0], body + "</div>"))
                 notes += [f"{figure.title}: {note}" for figure in figures for note in figure.notes]
-            else:
+            elif name != "sweep" or of.grouping.keys:
                 notes.append(f"No run has what would be drawn under '{PARTS[name][0]}'.")
         swatches = looks(of.plan) if of.plan.lines else []
     histograms, missing_sheets = sheets(of, path)
@@ -59,8 +59,9 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
         parts.append(("histograms", "Histograms", lead + histograms))
     how, unknown = made(collection.runs, of.grouping.keys)
     runs = run_table(collection.runs, of, path)
+    counted = f"All {len(collection.runs)} runs" if len(collection.runs) > 1 else "The run"
     printed = ' class="printed"' if len(collection.runs) <= MOST_PRINTED else ""
-    tables = f"{group_table(of)}<details{printed}><summary>All {len(collection.runs)} runs</summary>{runs}</details>"
+    tables = f"{group_table(of)}<details{printed}><summary>{counted}</summary>{runs}</details>"
     parts += [("table", "Table", tables), ("made", "How it was made", how)]
     if of.bad_lines:
         what = "line of metrics.jsonl files is" if of.bad_lines == 1 else "lines of metrics.jsonl files are"

@@ -8,6 +8,7 @@ from typing import Any
 
 from normexp.report.figures_panels import is_number
 from normexp.report.figures_study import Study
+from normexp.report.figures_style import heading
 from normexp.report.figures_svg import esc
 from normexp.report.groups import values_of, word
 from normexp.report.page_html import Cell, link, table, value_cell
@@ -41,6 +42,8 @@ def results(study: Study) -> list[str]:
         return [f"No run has a {title(study.metric)} yet."] if study.table else []
     best = done[0]
     sentences = [f"Best {title(study.metric)}: {best.group.label}, {_measured(best, study.metric)}."]
+    if len(study.table) == 1:
+        sentences = [f"{heading(study.metric)}: {_measured(best, study.metric)}."]
     of_line: dict[int, Row] = {}
     for row in done:
         of_line.setdefault(study.plan.line(row.group), row)

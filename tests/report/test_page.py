@@ -253,7 +253,7 @@ def test_a_real_run(tmp_path):
     _, seen, notes = written("runs/real")
     found = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
     assert found == ["curves", "gradients", "activations", "histograms", "table", "made"]
-    assert notes == ["No run has what would be drawn under 'What was swept'."]
+    assert notes == []
 
 
 @settings(max_examples=25, deadline=None)
