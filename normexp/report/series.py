@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,6 @@ POINTS = 200
 
 BEYOND = 1e100
 """No float32 is as large: what is, in a damaged file, is left out like what is not finite, and can't overflow in sums."""
-
-MANY = 200
-"""Runs for which a second process saves more time than its start takes."""
 
 Starts = tuple[str, ...]
 """The tags of a run that are wanted: those that begin so."""
@@ -42,29 +38,28 @@ class Average:
 def read_curves(runs: Sequence[Run], wanted: Mapping[Path, Starts]) -> tuple[dict[Path, dict[str, Curve]], int]:
     """The finite points of each run's curves, and how many lines of all files could not be read.
 
-    wanted: by run directory; other runs are not opened. Many are read by two processes: nearly all of the time is parsing.
+    wanted: by run directory; other runs are not opened. (A second process was no faster: what it reads must be handed over.)
     """
-    jobs = [(run, wanted[run.directory]) for run in runs if wanted.get(run.directory)]
-    if len(jobs) < MANY:
-        done = list(map(_finite, jobs))
-    else:
-        with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-            done = list(pool.map(_finite, jobs, chunksize=20))
-    found = {run.directory: curves for (run, _), (curves, _) in zip(jobs, done, strict=True)}
-    return found, sum(bad_lines for _, bad_lines in done)
-
-
-def _finite(job: tuple[Run, Starts]) -> tuple[dict[str, Curve], int]:
     import numpy as np
 
-    run, starts = job
-    made = read.curves(run, lambda tag: tag.startswith(starts))
-    kept = {tag: np.abs(curve.values) < BEYOND for tag, curve in made.by_tag.items()}  # false for NaN
-    return {
-        tag: Curve(curve.steps[kept[tag]], curve.values[kept[tag]])
-        for tag, curve in made.by_tag.items()
-        if kept[tag].any()
-    }, made.bad_lines
+    found: dict[Path, dict[str, Curve]] = {}
+    bad_lines = 0
+    for run in runs:
+        if run.directory not in wanted:
+            continue
+        made = read.curves(run, partial(_begins, starts=wanted[run.directory]))
+        bad_lines += made.bad_lines
+        kept = {tag: np.abs(curve.values) < BEYOND for tag, curve in made.by_tag.items()}  # false for NaN
+        found[run.directory] = {
+            tag: Curve(curve.steps[kept[tag]], curve.values[kept[tag]])
+            for tag, curve in made.by_tag.items()
+            if kept[tag].any()
+        }
+    return found, bad_lines
+
+
+def _begins(tag: str, *, starts: Starts) -> bool:
+    return tag.startswith(starts)
 
 
 def thin(curve: Curve, *, span: int, most: int = POINTS) -> Curve:
