@@ -16,6 +16,8 @@ from normexp.report.table import Row, higher_is_better, is_share, mean_and_std, 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SO_FAR = "Groups of which no run has ended yet stand where they are so far."
+
 COLUMNS = ["mean", "std", "n", "diverged", "runs"]
 
 
@@ -40,12 +42,14 @@ def effect(study: Study, key: str) -> Drawn | None:
     factor = 100.0 if is_share(study.metric) else 1.0
     numbers = choices(grid.groups, key)
     most_lost = 0
+    same = plan.lines == study.plan.lines  # if not, the page can't hide these lines with those of other figures
     for panel in grid.panels:
         axes = drawn.axes[panel.row, panel.column]
         lost = 0
-        for line, look in enumerate(styles):
+        for i, look in enumerate(styles):
+            line = i if same else None
             own = sorted(
-                (row for row in study.rows_of(panel.groups) if plan.line(row.group) == line),
+                (row for row in study.rows_of(panel.groups) if plan.line(row.group) == i),
                 key=lambda row: row.group.values[key],
             )
             points = [(row, row.group.values[key], factor * mean) for row in own if (mean := _mean(row)) is not None]
@@ -81,7 +85,8 @@ def effect(study: Study, key: str) -> Drawn | None:
         name=stem(f"{study.metric}-by-{key}"),
         title=f"{heading(study.metric)} by {key}",
         caption="Markers: mean over the completed runs of a group; bars: one standard deviation either way. "
-        + "A cross at the lower edge, with their number: runs that diverged there." * diverged,
+        + "A cross at the lower edge, with their number: runs that diverged there. " * diverged
+        + SO_FAR * any(row.so_far for row in table),
         figure=drawn.figure,
         header=[*study.grouping.keys, *COLUMNS],
         rows=[result_columns(row) for row in table],
@@ -90,7 +95,9 @@ def effect(study: Study, key: str) -> Drawn | None:
     )
 
 
-def _crosses(drawn: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: int, colour: str, below: int) -> None:
+def _crosses(
+    drawn: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: int | None, colour: str, below: int
+) -> None:
     """Crosses at the lower edge, above those of so many other lines, and how many runs diverged where a group has several."""
     height = 0.05 + 0.12 * below
     for row in rows:
@@ -126,7 +133,7 @@ def heat_map(study: Study) -> Drawn | None:
     """Where two keys or more were swept: the norm down, the key with most values across; a panel for each value of others."""
     plan = study.plan
     counts = {key: len(choices(study.grouping.groups, key)) for key in plan.others}
-    if not counts or not any(_mean(row) is not None for row in study.table):
+    if not counts:
         return None
     across = max(counts, key=lambda key: counts[key])
     others = [key for key in plan.others if key != across]
@@ -134,6 +141,8 @@ def heat_map(study: Study) -> Drawn | None:
     grid = panels(study.grouping.groups, others, at=study.setting, most_rows=3, most_columns=fit_beside)
     columns = choices(grid.groups, across)
     table = study.rows_of(grid.groups)
+    if all(_mean(row) is None for row in table):
+        return None
     lines = [i for i in range(len(plan.lines)) if any(plan.line(group) == i for group in grid.groups)]
     names = [plan.names[i].removeprefix("norm=") for i in lines]
     wide = max(panel.column for panel in grid.panels) + 1
@@ -167,9 +176,9 @@ def heat_map(study: Study) -> Drawn | None:
         name=stem(f"{study.metric}-heat-map"),
         title=f"{heading(study.metric)} by {', '.join(plan.colours)} and {across}",
         caption=f"Each cell: the mean of {title(study.metric)}{' in %' if is_share(study.metric) else ''} over the completed "
-        "runs of a group; lighter is better."
-        + " div: all diverged; *: some did."
-        * any(row.states.get("diverged") for row in study.table),
+        "runs of a group; lighter is better. "
+        + "div: all diverged; *: some did. " * any(row.states.get("diverged") for row in table)
+        + SO_FAR * any(row.so_far for row in table),
         figure=drawn.figure,
         header=[*study.grouping.keys, *COLUMNS],
         rows=[result_columns(row) for row in table],

@@ -110,7 +110,8 @@ def _document(
         for i, (name, colour) in enumerate(lines)
     )
     hidden = "".join(f".without-{i} svg .s{i} {{ display: none; }}\n" for i in range(len(lines)))
-    both = {colour: (colour, on_dark(colour)) for colour in sorted(colours)}
+    light = {colour: colour for colour in sorted(colours)}
+    dark = {colour: on_dark(colour) for colour in light}
     sections = "".join(
         f'<section id="{name}"{" class=flows" if name in ("curves", "made") else ""}><h2>{esc(head)}</h2>{body}</section>\n'
         for name, head, body in parts
@@ -125,8 +126,8 @@ script-src 'unsafe-inline'">
 <title>{esc(title)}</title>
 <style>
 {(here / "page.css").read_text(encoding="utf-8")}
-{_colours({colour: pair[0] for colour, pair in both.items()})}
-@media screen and (prefers-color-scheme: dark) {{ {_colours({colour: pair[1] for colour, pair in both.items()})} }}
+{_colours(light)}
+@media screen and (prefers-color-scheme: dark) {{ {_colours(dark)} }}
 {hidden}</style>
 </head>
 <body>

@@ -117,9 +117,7 @@ def run_table(runs: Sequence[Run], study: Study, page: Path) -> str:
 
 
 def _measured(row: Row, metric: str) -> str:
-    return (
-        f"{mean_and_std(row, metric)} (n={row.n}{'' if row.n == len(row.group.runs) else '; ' + outcome(row, metric)})"
-    )
+    return f"{mean_and_std(row, metric)} ({'; '.join(filter(None, [f'n={row.n}', outcome(row, metric)]))})"
 
 
 def _number(value: float | None, factor: float) -> Cell:

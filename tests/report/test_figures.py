@@ -314,3 +314,22 @@ def test_ids_and_colours_of_an_inline_figure_are_its_own():
     assert "var(--c0072b2)" in svg and "var(--ink)" in svg
     assert not re.search(r"[:\"]\s*#[0-9a-f]{6}", svg)
     assert "#" in found["test-accuracy-heat-map"][1]
+
+
+def test_a_heat_map_needs_a_result_in_a_panel_that_is_shown():
+    for width in range(1, 14):
+        for lr in (0.1, 0.2, 0.3, 0.4):  # the second one has no room
+            ended = {} if lr == 0.2 else {"state": "running", "metrics": {}}
+            make_run(Path("runs"), lr=lr, model__width=width, dropout=0.1 * (width % 2), name=f"{lr}-{width}", **ended)
+    found = drawn(by=["dropout", "model.width", "lr"])
+    assert "test-accuracy-heat-map" not in found
+    assert "test-accuracy-by-model.width" in found
+
+
+def test_lines_that_other_figures_do_not_have_are_not_hidden_with_theirs():
+    for lr in (0.1, 1.0):
+        for batch_size in (16, 32):
+            make_run(Path("runs"), lr=lr, batch_size=batch_size, name=f"{lr}-{batch_size}")
+    found = drawn()
+    assert 'class="s0"' in found["test-accuracy-by-batch_size"][1]  # a line for each lr, as in the page
+    assert 'class="s0"' not in found["test-accuracy-by-lr"][1]
