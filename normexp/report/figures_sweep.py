@@ -133,7 +133,7 @@ def heat_map(study: Study) -> Drawn | None:
     """Where two keys or more were swept: the norm down, the key with most values across; a panel for each value of others."""
     plan = study.plan
     counts = {key: len(choices(study.grouping.groups, key)) for key in plan.others}
-    if not counts:
+    if not counts or not study.table:
         return None
     across = max(counts, key=lambda key: counts[key])
     others = [key for key in plan.others if key != across]

@@ -192,8 +192,9 @@ def test_half_written_lines_are_counted():
 @pytest.mark.parametrize("state", ["skipped", "running"])
 def test_without_any_result(state):
     make_run(Path("runs"), state=state, metrics={})
-    _, seen, _ = written()
-    assert f"1 run: 1 {state}, started 2026-01-02 03:04 UTC." in seen.texts
+    for by in (None, ["norm", "lr"]):
+        _, seen, _ = written(by=by)
+        assert f"1 run: 1 {state}, started 2026-01-02 03:04 UTC." in seen.texts
 
 
 def test_how_it_was_made():
@@ -261,3 +262,37 @@ def test_a_real_run(tmp_path):
 def test_damaged_files_never_end_in_a_traceback(tmp_path_factory, data):
     folder = damaged(tmp_path_factory.mktemp("runs"), data)
     written(str(folder), file=str(folder / "page.html"))
+
+
+VALUES = {
+    "norm": ["none", "bn", "gn", "mine"],
+    "lr": [1e-8, 0.1, 1, 1e30],
+    "model": ["mlp", "cnn"],
+    "model__depth": list(range(1, 15)),
+    "data__augment": [[], ["crop"], None],
+    "norm__groups": [1, 2, 4],
+    "seed": [0, 1, 2],
+}
+TAGS = [
+    *(f"grad_norm/{name}" for name in "ab"),
+    *(f"activation_in/a/p{p}" for p in (15, 50, 85)),
+    "train/loss",
+    "val/loss",
+]
+NUMBERS = [0.0, 1e-45, 0.5, 2.3, 3e38, -1.0, None]
+STATES = ["completed", "completed", "diverged", "running", "failed", "interrupted", "skipped"]
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_a_page_of_any_sweep(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("runs")
+    keys = data.draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=5))
+    for i in range(data.draw(st.integers(1, 15))):
+        config = {key: data.draw(st.sampled_from(VALUES[key])) for key in keys}
+        final = data.draw(st.dictionaries(st.sampled_from(["test/loss", *TAGS[:2]]), st.sampled_from(NUMBERS)))
+        directory = make_run(folder, state=data.draw(st.sampled_from(STATES)), metrics=final, name=str(i), **config)
+        lines = data.draw(st.lists(st.dictionaries(st.sampled_from(TAGS), st.sampled_from(NUMBERS)), max_size=3))
+        write_metrics(directory, [{"step": step, **line} for step, line in enumerate(lines)])
+    by = data.draw(st.sampled_from([None, ["seed"], ["norm", "lr"]]))
+    written(str(folder), metric="test/loss", by=by, file=str(folder / "page.html"))
