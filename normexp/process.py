@@ -26,7 +26,7 @@ def alive(who: Mapping[str, Any]) -> bool | None:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # none has a number that large
         return False
     except PermissionError:  # somebody else's
         pass

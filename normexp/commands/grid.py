@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from rich.console import Console
 
 from normexp.commands.compose import composing_errors, explain
-from normexp.config import Config, ConfigError
+from normexp.config import GROUPS, Config, ConfigError
 from normexp.sweeps.names import run_name
 from normexp.sweeps.outcome import ended
 
@@ -34,10 +34,17 @@ class Combination:
     problem: str | None
 
 
-def overrides_of(cfg: DictConfig) -> list[str]:
+def of_choices(override: str) -> bool:
+    """Whether an override is of a key that a group's choice has, as `norm.groups=2`. The sweep's own config is made without: it
+    has the default choices, which may not have the key."""
+    key = override.lstrip("+~").partition("=")[0]
+    return "." in key and key.split(".")[0] in GROUPS
+
+
+def overrides_of(cfg: DictConfig, more: Sequence[str]) -> list[str]:
     """The overrides of a sweep: those of its file (`hydra.sweeper.params`) but for the keys that the command line
-    has too, and then that one's."""
-    own = list(cfg.hydra.overrides.task)
+    has too, and then that one's. more: those that the sweep's own config was made without."""
+    own = [*cfg.hydra.overrides.task, *more]
     keys = {override.partition("=")[0] for override in own}
     filed = cfg.hydra.sweeper.get("params") or {}
     return [f"{key}={value}" for key, value in filed.items() if key not in keys] + own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ def optimize(plan: Plan) -> None:
     from omegaconf import open_dict
 
     sweeper = plan.cfg.hydra.sweeper
-    wanted, seed = int(sweeper.n_trials), sweeper.sampler.get("seed")
+    wanted, seed = plan.trials, sweeper.sampler.get("seed")
     breakdowns = 0
     while True:
         made = _tidy(plan)
@@ -45,6 +46,7 @@ def optimize(plan: Plan) -> None:
             sweeper.n_trials = wanted - made
             sweeper.n_jobs = plan.jobs
             sweeper.direction = "maximize" if higher_is_better(plan.cfg.objective) else "minimize"
+            sweeper.params = None  # they are among the overrides
             sweeper.max_failure_rate = 1.0  # a trial that fails doesn't end the others
             sweeper.storage = _storage(plan)
             sweeper.study_name = NAME
@@ -53,7 +55,7 @@ def optimize(plan: Plan) -> None:
         context = HydraContext(config_loader=plan.loader, callbacks=Callbacks(plan.cfg))
         plugin = Plugins.instance().instantiate_sweeper(config=plan.cfg, hydra_context=context, task_function=task)
         try:
-            plugin.sweep(arguments=list(plan.cfg.hydra.overrides.task))
+            plugin.sweep(arguments=plan.overrides)
         except BrokenProcessPool as error:
             breakdowns += 1
             if breakdowns > wanted:
@@ -76,6 +78,8 @@ def _tidy(plan: Plan) -> int:
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study._storage.set_trial_user_attr(trial._trial_id, CLOSED, True)
         study.tell(trial.number, state=TrialState.FAIL)
-        study.enqueue_trial(trial.params)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.enqueue_trial(trial.params)
     ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
     return sum(CLOSED not in trial.user_attrs for trial in ended)

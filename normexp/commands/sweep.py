@@ -7,16 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from rich.console import Console
 
 from normexp import configs, process, rundir
 from normexp.commands import launching, optimizing
 from normexp.commands.compose import composing_errors, explain
-from normexp.commands.grid import Combination, combinations, overrides_of, with_data
+from normexp.commands.grid import Combination, combinations, of_choices, overrides_of, with_data
 from normexp.commands.sweep_closing import closing, opening
-from normexp.config import ConfigError, show
+from normexp.config import ConfigError, Objective, show, unknown_choice
 from normexp.sweeps import cluster
 from normexp.sweeps.names import sweep_name
 from normexp.sweeps.session import Session, open_session, write_manifest
@@ -30,18 +30,22 @@ if TYPE_CHECKING:
 LOCAL = ("hydra_plugins.hydra_joblib_launcher.", "hydra._internal.core_plugins.basic_launcher.")
 """Launchers whose runs are processes of the driver's own."""
 
+EXTRAS = {"hydra/launcher=slurm": "slurm", "hydra/launcher=ray": "ray", "hydra/sweeper=optuna": "optuna"}
+"""Overrides that work where an extra of the package is installed, and its name."""
+
 NOT_SWEPT = ("name", "runs_dir", "jobs", "objective", "experiment")
 
 
 @dataclass
 class Plan:
-    """A sweep before it starts. names: its runs, where they are known beforehand."""
+    """A sweep before it starts. grid: its runs, where they are known beforehand. trials: how many there are to be otherwise."""
 
     folder: Path
     cfg: DictConfig
     loader: Any
     overrides: list[str]
     grid: list[Combination] | None
+    trials: int
     jobs: int
     local: bool
 
@@ -53,7 +57,7 @@ def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[
     """
     console = Console()
     with _composed(overrides, config_dir) as (cfg, loader):
-        plan = _plan(cfg, loader, console)
+        plan = _plan(cfg, loader, [override for override in overrides if of_choices(override)], console)
         threads = 1 if plan.local and plan.jobs > 1 else None
         session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity(), plan.local)
         return _run(plan, session, arguments, console)
@@ -70,22 +74,28 @@ def _composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[D
     with hydra.initialize_config_dir(str(configs.folder()), job_name="normexp", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         try:
-            cfg = loader.load_configuration("train", [*more, *overrides], RunMode.MULTIRUN)
+            general = [override for override in overrides if not of_choices(override)]
+            cfg = loader.load_configuration("train", [*more, *general], RunMode.MULTIRUN)
         except composing_errors() as error:
+            extras = [EXTRAS[override] for override in overrides if override in EXTRAS]
+            if extras and "hydra/" in str(error):
+                raise ConfigError(f"That needs an extra: pip install 'normexp[{','.join(extras)}]'.") from error
             raise ConfigError(explain(error)) from error
         yield cfg, loader
 
 
-def _plan(cfg: DictConfig, loader: Any, console: Console) -> Plan:
+def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) -> Plan:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import open_dict
 
-    overrides = overrides_of(cfg)
+    overrides = overrides_of(cfg, of_choice)
     parsed = OverridesParser.create().parse_overrides(overrides)
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group in NOT_SWEPT:
             raise ConfigError(f"{override.key_or_group} has one value in a sweep, not several.")
     experiment = next((str(o.value()) for o in parsed if o.key_or_group == "experiment"), None)
+    if cfg.objective not in get_args(Objective):
+        raise ConfigError(unknown_choice("objective", cfg.objective, get_args(Objective)))
     name = cfg.name if cfg.name is not None else sweep_name(overrides, experiment)
     rundir.check_name(str(name))
     folder = (Path(str(cfg.runs_dir)).expanduser() / str(name)).absolute()
@@ -106,7 +116,8 @@ def _plan(cfg: DictConfig, loader: Any, console: Console) -> Plan:
             grid = with_data(grid, folder)
         if all(combination.problem for combination in grid):
             raise ConfigError(str(grid[0].problem))
-    return Plan(folder, cfg, loader, overrides, grid, jobs, local)
+    trials = int(cfg.hydra.sweeper.get("n_trials", 0))
+    return Plan(folder, cfg, loader, overrides, grid, trials, jobs, local)
 
 
 def _jobs(cfg: DictConfig) -> int:
@@ -134,7 +145,7 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
         console,
         folder,
         names=names,
-        total=cfg.hydra.sweeper.n_trials if names is None else len(names),
+        total=plan.trials if names is None else len(names),
         skipped=sum(each.problem is not None for each in plan.grid or []),
     )
     watch = Watch(view, folder, path)
@@ -147,6 +158,10 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
                 launching.launch(plan, left, view.say)
             cluster.wait(folder)
     except KeyboardInterrupt:
+        interrupted = True
+    except ValueError:  # Optuna's, about trials that were stopped: they have no value
+        if watch.signal is None:
+            raise
         interrupted = True
     finally:
         if plan.local:

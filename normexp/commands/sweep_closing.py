@@ -27,7 +27,7 @@ MOST = 8
 def opening(plan: Plan, console: Console) -> list[Combination]:
     """Record what can't be trained, say what there is to do, and return it."""
     if plan.grid is None:
-        _say(console, f"sweep {plan.folder}: {plan.cfg.hydra.sweeper.n_trials} trials, {plan.jobs} at a time")
+        _say(console, f"sweep {plan.folder}: {plan.trials} trials, {plan.jobs} at a time")
         return []
     reasons: dict[str, list[str]] = defaultdict(list)
     left: list[Combination] = []
@@ -84,7 +84,9 @@ def closing(plan: Plan, console: Console) -> bool:
             _say(console, str(error))
         console.print()
     failed = states.count("failed") + states.count("killed")
-    unfinished = len(names) - sum(state in ("completed", "diverged", "skipped", "running") for state in states)
+    unfinished = max(len(names), plan.trials) - sum(
+        state in ("completed", "diverged", "skipped", "running") for state in states
+    )
     where = shlex.quote(str(plan.folder))
     jobs = cluster.waiting(plan.folder)
     if jobs:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ def _in_a_process(job: Job) -> tuple[int, int]:
         multiprocessing.get_start_method(allow_none=True) == "loky"
     ):  # a worker of joblib's; loky is unknown to its children
         multiprocessing.set_start_method("forkserver", force=True)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    resource_tracker.ensure_running()  # when it starts, it unblocks the signals that this process blocks
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["normexp.sweeps.child"])
     process = context.Process(target=_train, args=(job,))

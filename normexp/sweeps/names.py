@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 
 from normexp.config import Config
@@ -31,13 +30,9 @@ def in_order(overrides: Iterable[str]) -> list[str]:
     return sorted(overrides, key=_rank)
 
 
-TOKEN = re.compile(r"([a-z][a-z_.]*=[^_]*(?:_(?![a-z][a-z_.]*=)[^_]*)*)")
-"""An override in a run's name; keys have underscores too."""
-
-
 def labels(names: Iterable[str]) -> dict[str, str]:
     """For each run's name the overrides in it that not all of them have: 'norm=bn seed=0'."""
-    tokens = {name: TOKEN.findall(name) for name in names}
+    tokens = {name: name.split("_") for name in names}
     shared = set.intersection(*map(set, tokens.values())) if len(tokens) > 1 else set()
     return {name: " ".join(t for t in found if t not in shared) or name for name, found in tokens.items()}
 

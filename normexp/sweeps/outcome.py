@@ -69,7 +69,8 @@ def set_aside(directory: Path) -> Path:
 
 
 def objective(directory: Path, tag: str) -> float:
-    """The value of a run's metric at its end; of a diverged run the worst there is, and NaN of one without a result."""
+    """The value of a run's metric at its end; the worst there is of one that diverged, failed or can't be trained, and NaN of one
+    that is not at its end."""
     try:
         status = rundir.read_status(directory)
     except (OSError, ValueError):
@@ -78,6 +79,6 @@ def objective(directory: Path, tag: str) -> float:
     match status["state"]:
         case "completed" if value is not None:
             return float(value)
-        case "diverged":
-            return 0.0 if higher_is_better(tag) else math.inf
-    return math.nan
+        case "running" | "interrupted":
+            return math.nan
+    return 0.0 if higher_is_better(tag) else math.inf

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -83,4 +84,5 @@ def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
 def _end_with_driver(driver: int) -> None:
     """A worker that the driver itself started ends with it; jobs of a cluster have other parents, and go on."""
     if os.getppid() == driver:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the driver heeds them
         end_with(driver)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
+
+from joblib.externals.loky import backend as loky
 
 from normexp import lock, process
 from normexp.sweeps.view import View
@@ -53,6 +56,8 @@ class Watch:
 
     @contextmanager
     def _signals_taken(self) -> Iterator[None]:
+        for tracker in (multiprocessing.resource_tracker, loky.resource_tracker):
+            tracker.ensure_running()  # when it starts, it unblocks signals
         handlers = {number: signal.signal(number, self._hear) for number in SIGNALS}
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:

@@ -80,23 +80,6 @@ def test_divergence_is_a_result(capsys):
     assert read_status(the_run())["state"] == "diverged"
 
 
-def test_an_interrupt_between_two_runs_of_a_sweep_ends_it(monkeypatch, capsys):
-    from normexp.training import run as module
-
-    real, built = module.build, []
-
-    def interrupted(config):
-        built.append(config)
-        if len(built) == 2:
-            raise KeyboardInterrupt
-        return real(config)
-
-    monkeypatch.setattr(module, "build", interrupted)
-    assert main(["train", "-m", "seed=1,2,3", "steps=2", "name=sweep"]) == 130
-    assert len(built) == 2
-    assert "interrupted" in capsys.readouterr().err
-
-
 def test_runs_never_collide(capsys):
     for _ in range(3):
         assert main(["train", "steps=1", "name=same"]) == 0
@@ -104,7 +87,7 @@ def test_runs_never_collide(capsys):
 
 
 def test_flags_and_overrides_in_any_order(capsys):
-    assert main(["train", "norm=none,ln", "-m", "steps=2", "name=sweep"]) == 0
+    assert main(["train", "norm=none,ln", "-m", "steps=2", "jobs=1", "name=sweep"]) == 0
     assert {p.name for p in Path("runs/sweep").iterdir() if p.is_dir()} == {"norm=none_steps=2", "norm=ln_steps=2"}
     capsys.readouterr()
     assert main(["train", "lr=0.25", "--cfg", "job", "norm=gn"]) == 0
@@ -115,12 +98,6 @@ def test_flags_and_overrides_in_any_order(capsys):
     assert "norm: in" in start("train", "norm=in", "--info", "defaults-tree").stdout
     assert start("train", "--info", "norm=in").returncode == 0
     assert {path.name for path in Path("runs").iterdir()} == {"sweep"}
-
-
-def test_a_combination_that_can_not_work_does_not_stop_a_sweep(capsys):
-    assert main(["train", "-m", "model=mlp,cnn", "norm=in", "steps=2", "name=sweep"]) == 2
-    assert "layer fc1 of model=mlp" in capsys.readouterr().err
-    assert read_status(Path("runs/sweep/model=cnn_norm=in_steps=2"))["state"] == "completed"
 
 
 def test_choices_of_ones_own():

@@ -6,6 +6,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from normexp import rundir
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint
 from normexp.training.build import build
@@ -53,7 +54,7 @@ def test_the_run_directory_is_whole(tmp_path):
         "train.log",
     }
     status = read_status(result.directory)
-    assert list(status) == ["state", "step", "total_steps", "seconds", "metrics", "error", "pid", "host", "started"]
+    assert list(status) == ["state", "step", "total_steps", "seconds", "metrics", "error", "pid", "host", "began", "started"]
     assert (status["state"], status["step"], status["total_steps"], status["error"]) == ("completed", 12, 12, None)
     merged = {}
     for entry in read_metrics(result.directory):

@@ -1,0 +1,96 @@
+"""Sweeps for tests: short, on few samples."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from normexp.rundir import read_metrics, read_status
+
+SHORT = ["data.train_size=200", "probe=off", "log_every=5"]
+
+
+def states(folder):
+    """The state of each run of a sweep."""
+    return {path.parent.name: read_status(path.parent)["state"] for path in sorted(Path(folder).glob("*/status.json"))}
+
+
+def stamps(folder):
+    """When each run of a sweep was last written to."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in Path(folder).glob("*/status.json")}
+
+
+def results(folder):
+    """What each run of a sweep measured, without what depends on the clock."""
+    return {
+        path.parent.name: [
+            {tag: value for tag, value in entry.items() if "second" not in tag} for entry in read_metrics(path.parent)
+        ]
+        for path in sorted(Path(folder).glob("*/status.json"))
+    }
+
+
+def begin(*words, **options):
+    """A sweep in the background, which heeds Ctrl-C wherever the tests run."""
+
+    def heed_ctrl_c():  # a shell's background jobs, and so their children, ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "normexp", "train", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it sets a signal, nothing else
+        **options,
+    )
+
+
+def wait_for(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def at_work(folder, step=5):
+    """The pids of the runs that have come to a step."""
+    found = []
+    for path in Path(folder).glob("*/metrics.jsonl"):
+        lines = path.read_text().splitlines()
+        if lines and json.loads(lines[-1])["step"] >= step and read_status(path.parent)["state"] == "running":
+            found.append(read_status(path.parent)["pid"])
+    return found
+
+
+def descendants(pid):
+    """All processes below one."""
+    children = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == pid]
+    return children + [grandchild for child in children for grandchild in descendants(child)]
+
+
+def _parent(entry):
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def gone(pids):
+    """Whether none of the processes is left; one that has ended and waits for its parent to see it has."""
+
+    def lives(pid):
+        try:
+            return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        except OSError:
+            return False
+
+    return not any(lives(pid) for pid in pids)
+
+
+def environment(**more):
+    return {**os.environ, **more}

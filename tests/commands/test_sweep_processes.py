@@ -1,0 +1,123 @@
+"""Sweeps that are killed, interrupted and shared: several runs at once, in processes as a shell starts them."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from normexp.rundir import read_status
+from tests.commands.shell import start
+from tests.commands.sweeping import SHORT, at_work, begin, descendants, gone, results, states, wait_for
+
+GRID = ["-m", *SHORT, "norm=none,bn", "seed=0,1", "steps=400", "jobs=2", "name=s"]
+LONG = ["-m", *SHORT, "seed=0,1", "steps=1000000", "jobs=2", "name=s"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """What the runs of the grid measure, and the table, when they are left alone."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = start("train", *GRID, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    return results(folder / "runs/s"), table(done.stdout)
+
+
+def table(printed):
+    """What stands between the counts and the paths, which differ."""
+    return printed[printed.index("4 runs: 4 completed") : printed.index("sweep     ")]
+
+
+def test_a_sweep_killed_three_times_ends_like_one_left_alone(undisturbed):
+    for wait in (3.0, 6.0, 7.0):  # before the workers are up, and somewhere within the runs
+        process = begin(*GRID)
+        time.sleep(wait)
+        below = descendants(process.pid)
+        process.kill()
+        process.communicate()
+        wait_for(lambda below=below: gone(below), 15)
+    done = start("train", *GRID)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert results("runs/s") == undisturbed[0]
+    assert table(done.stdout) == undisturbed[1]
+
+
+@pytest.mark.parametrize(
+    ("send", "number", "code"), [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143)], ids=["INT", "TERM"]
+)
+def test_a_signal_ends_the_runs_in_good_order(send, number, code):
+    """Ctrl-C on a terminal reaches every process; what ends jobs sends a signal to the first alone."""
+    process = begin(*LONG, start_new_session=True)
+    wait_for(lambda: len(at_work("runs/s")) == 2)
+    below = descendants(process.pid)
+    asked = time.monotonic()
+    send(process.pid, number)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert time.monotonic() - asked < 15
+    wait_for(lambda: gone(below), 10)
+    assert set(states("runs/s").values()) == {"interrupted"}
+    assert all(Path("runs/s", name, "checkpoint.pt").exists() for name in states("runs/s"))
+    assert "2 interrupted" in output
+    assert "2 left         normexp resume" in output
+    assert "Traceback" not in output
+    assert not list(Path("runs/s").glob(".session*"))
+
+
+def test_a_run_that_is_killed_is_tried_once_more_and_the_others_go_on(undisturbed):
+    process = begin(*GRID)
+    (victim, *_) = wait_for(lambda: at_work("runs/s"))
+    others = [pid for pid in at_work("runs/s") if pid != victim]
+    os.kill(victim, signal.SIGKILL)
+    time.sleep(0.5)
+    alive = [pid for pid in others if not gone([pid])]
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert alive == others or len(at_work("runs/s")) == 0
+    assert output.count("killed by SIGKILL") == 1
+    assert "trying once more; see" in output
+    assert results("runs/s") == undisturbed[0]
+    (log,) = (path for path in Path("runs/s").glob("*/train.log") if "SIGKILL" in path.read_text())
+    assert "trying once more" in log.read_text()
+
+
+def test_a_run_that_is_killed_twice_is_left():
+    process = begin("-m", *SHORT, "seed=0,1", "steps=3000", "jobs=2", "name=s")
+    killed = []
+    while len(killed) < 2:
+        found = [
+            read_status(path.parent)["pid"]
+            for path in Path("runs/s").glob("*seed=0/status.json")
+            if read_status(path.parent)["state"] == "running"
+        ]
+        if found and found[0] not in killed:
+            os.kill(found[0], signal.SIGSEGV)
+            killed.append(found[0])
+        time.sleep(0.02)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert sorted(states("runs/s").values()) == ["completed", "killed"]
+    assert "killed by SIGSEGV; see" in output
+    assert "1 left" in output
+
+
+def test_a_worker_that_is_killed_takes_no_run_with_it(undisturbed):
+    process = begin(*GRID)
+    wait_for(lambda: at_work("runs/s"))
+    workers = [
+        pid for pid in descendants(process.pid) if b"popen_loky_posix" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(workers[0], signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert results("runs/s") == undisturbed[0]
+
+
+def test_two_commands_share_a_sweep(undisturbed):
+    first, second = begin(*GRID), begin(*GRID)
+    outputs = [each.communicate(timeout=120)[0] for each in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outputs
+    assert results("runs/s") == undisturbed[0]
+    logs = [path.read_text() for path in Path("runs/s").glob("*/train.log")]
+    assert all(log.count("parameters, cpu") == 1 for log in logs)  # each was trained once
