@@ -200,7 +200,7 @@ def _log(panels: list[Axes]) -> None:
         own = [line.get_ydata() for each in axes.get_shared_y_axes().get_siblings(axes) for line in each.lines]
         values = np.concatenate([np.asarray(each, dtype=float) for each in own] or [np.array([])])
         values = values[np.isfinite(values)]
-        if len(values):
-            middle = float(np.median(values))
-            axes.set_ylim(max(values.min(), middle / FAR) / 2, min(values.max(), middle * FAR) * 2)
+        middle = float(np.median(values)) if len(values) else 1.0
+        low, high = (values.min(), values.max()) if len(values) else (0.2, 5.0)  # nothing but zeros
+        axes.set_ylim(max(low, middle / FAR) / 2, min(high, middle * FAR) * 2)
         log_axis(axes.yaxis)

@@ -257,7 +257,7 @@ def test_a_real_run(tmp_path):
     assert notes == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_damaged_files_never_end_in_a_traceback(tmp_path_factory, data):
     folder = damaged(tmp_path_factory.mktemp("runs"), data)
@@ -283,7 +283,7 @@ NUMBERS = [0.0, 1e-45, 0.5, 2.3, 3e38, -1.0, None]
 STATES = ["completed", "completed", "diverged", "running", "failed", "interrupted", "skipped"]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_a_page_of_any_sweep(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("runs")
