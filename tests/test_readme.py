@@ -16,13 +16,16 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
 TRAIN = [line for line in SHELL if line.startswith("normexp train") and "--help" not in line and "--cfg" not in line]
 MAKE = [line.split("#")[0].strip() for line in SHELL if line.startswith("make")]
+REPORTS = [line for line in SHELL if line.startswith(("normexp resume", "normexp report", "normexp runs"))]
 SHOWN = {"eval", "normexp describe", "export", "make", "normexp tensorboard"}
 
 
 @needs_data
-@pytest.mark.parametrize("line", TRAIN)
+@pytest.mark.parametrize("line", [line for line in TRAIN if "hydra/launcher=" not in line])
+@pytest.mark.filterwarnings("ignore:Deprecated API features detected", "ignore::DeprecationWarning:optuna")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_training_commands_train(line, monkeypatch):
-    """As shown, but for two steps on few samples: how long they take is not the point here."""
+    """As shown, but for two steps on few samples, and sweeps with fewer values: how long they take is not the point here."""
     monkeypatch.setenv("NORMEXP_DATA_DIR", str(SHARED_DATA))
     (Path("DIR") / "experiment").mkdir(parents=True)
     (experiment,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
@@ -30,10 +33,38 @@ def test_training_commands_train(line, monkeypatch):
     words = shlex.split(line.replace("$NORMEXP_DATA_DIR", str(SHARED_DATA)), comments=True)[1:]
     shorter = ["epochs=null", "steps=2", "data.val_size=0.01", "log_every=1"]
     shorter += ["data.verify=false", "model.depth=8", "model.width=8"] if "cifar10" in line else []
+    sweeps = "-m" in words or "experiment=lr-range" in words
+    shorter += ["jobs=1", "seed=0"] if sweeps else []
+    shorter += ["lr=0.003,30"] if "experiment=lr-range" in words else []
+    shorter += ["hydra.sweeper.n_trials=2"] if "optuna" in line else []
     assert main([*words, *shorter]) == 0
     found = list(Path("runs").glob("**/status.json"))
-    assert len(found) == (15 if "-m" in words else 1)
-    assert all(read_status(path.parent)["state"] == "completed" for path in found)
+    assert len(found) > 1 if sweeps else len(found) == 1
+    assert {read_status(path.parent)["state"] for path in found} <= {"completed", "diverged"}
+
+
+def test_commands_for_a_cluster_are_understood(capsys):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    (line,) = (line for line in TRAIN if "hydra/launcher=" in line)
+    words = [word for word in shlex.split(line)[2:] if word != "-m"]
+    assert main(["train", "--cfg", "hydra", *(word for word in words if "," not in word)]) == 0
+    printed = capsys.readouterr().out
+    assert "timeout_min: 60" in printed
+    assert "SlurmLauncher" in printed
+
+
+def test_commands_about_sweeps_find_the_sweep_that_is_shown(capsys):
+    """In the order of the page, with fewer and shorter runs."""
+    short = ["-m", "jobs=1", "steps=4", "data.train_size=200", "norm=none,bn", "lr=0.01,0.1", "probe.every=2"]
+    assert main(["train", *short, "seed=0,1", "name=lr-grid"]) == 0
+    assert main(["train", *short, "seed=0,1", "dropout=0.1", "name=other"]) == 0
+    capsys.readouterr()
+    for line in REPORTS:
+        assert main(shlex.split(line, comments=True)[1:]) == 0, line
+        assert "lr-grid" in capsys.readouterr().out
+    assert Path("runs/lr-grid/report.html").stat().st_size > 10_000
+    assert Path("runs.csv").read_text().count("\n") == 9
+    assert list(Path("figures").glob("*.png"))
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if "--help" in line or "--cfg" in line or "describe" in line])
@@ -70,7 +101,7 @@ def test_make_targets_exist_and_ci_runs_the_two_commands():
 
 
 def test_every_shown_command_is_run_by_a_test_here():
-    others = [line for line in SHELL if line not in TRAIN and "--help" not in line and "--cfg" not in line]
+    others = [line for line in SHELL if line not in [*TRAIN, *REPORTS] and "--help" not in line and "--cfg" not in line]
     assert all(any(line.startswith(start) for start in SHOWN) for line in others)
 
 

@@ -86,6 +86,10 @@ def candidates(line: str) -> list[str]:
             return _starting(word, SHELLS)
         case "train" | "describe":
             return _train(word, before[2:])
+        case "report":
+            from normexp.commands import report
+
+            return _starting(word, report.FLAGS) if word.startswith("-") else []
     return []
 
 
@@ -102,14 +106,14 @@ def _train(word: str, before: list[str]) -> list[str]:
     chosen = {**{g: configs.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
     inside = {group: set((name or "").split(",")) for group, name in chosen.items() if group in GROUPS}
     keys = [k for k, choices in known_keys().items() if "." in k and inside[k.split(".")[0]] & set(choices)]
-    top = [*GROUPS, *(k for k in known_keys() if "." not in k)]
+    top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]
     # The keys inside groups come once something is typed, so that the first list stays short.
     return [f"{key}=" for key in _starting(word, [*top, *(keys if word else [])])]
 
 
 def _values(key: str) -> list[str]:
     """The values that a key can have, where they can be listed."""
-    if key in GROUPS:
+    if key in GROUPS or key == "experiment":
         return configs.choices(key)
     group, _, name = key.rpartition(".")
     if not group:

@@ -26,7 +26,9 @@ def main_help() -> None:
         ("normexp train", "a small CNN with batch norm on handwritten digits, in seconds"),
         ("normexp train norm=ln lr=0.5", "another norm, a larger learning rate"),
         ("normexp train norm=none model=mlp activation=sigmoid", "no norm, and sigmoids"),
-        ("normexp train -m norm=none,bn,ln,gn", "one run after another, one for each norm"),
+        ("normexp train -m norm=none,bn,ln,gn seed=0,1,2", "a sweep: every combination, then a table"),
+        ("normexp train experiment=lr-range", "a sweep that is shipped: which learning rates work"),
+        ("normexp report runs/NAME --html", "tables, curves and heat maps of a sweep on one page"),
         ("normexp tensorboard", "what happened inside, in the browser"),
     ]
     _table(console, "Try", examples)
@@ -52,13 +54,22 @@ def train_help(arguments: Arguments) -> None:
     rows = [(f"{key}={value}", comment) for key, (value, comment) in root.items()]
     _table(console, "Keys of every run", rows)
     flags = [
-        ("-m, --multirun", "one run for each combination of values with commas: -m norm=bn,ln lr=0.1,1"),
+        ("-m, --multirun", "a sweep, one run for each combination of values with commas: -m norm=bn,ln lr=0.1,1"),
         ("--cfg job", "print the config instead of training"),
         ("--config-dir DIR", "a folder of your own with further choices: DIR/norm/NAME.yaml, DIR/experiment/NAME.yaml"),
         ("--info", "how Hydra puts the config together; --hydra-help lists its other flags"),
         ("--help group=choice", "this text with the keys of another choice: --help norm=gn model=resnet"),
     ]
     _table(console, "Flags", flags)
+    _table(console, "Sweeps that are shipped", [(f"experiment={name}", about) for name, about in _experiments()])
+    clusters = [
+        ("hydra/launcher=slurm", "runs as jobs of a Slurm cluster; hydra/launcher=ray: on a Ray cluster"),
+        (
+            "hydra/sweeper=optuna",
+            "values chosen by an optimizer: lr=tag(log,interval(0.001,1)) hydra.sweeper.n_trials=20",
+        ),
+    ]
+    _table(console, "Beyond one machine and beyond grids", clusters)
 
 
 def _groups() -> list[tuple[str, str]]:
@@ -68,6 +79,16 @@ def _groups() -> list[tuple[str, str]]:
         names = [default, *(name for name in configs.choices(group) if name != default)]
         rows.append((group, ", ".join(names)))
     return rows
+
+
+def _experiments() -> list[tuple[str, str]]:
+    """Name and first comment of each experiment."""
+    found = []
+    for name in configs.choices("experiment"):
+        lines = (configs.folder() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
+        found.append((name, comments[0] if comments else ""))
+    return found
 
 
 def _keys(path: Path) -> dict[str, tuple[str, str]]:
