@@ -1,9 +1,9 @@
-"""Make the README's pictures again: two networks of sigmoids, without a norm and with batch norm.
+"""Make the README's pictures again: two networks of sigmoids, without a norm and with batch norm, and the report of a sweep.
 
     python scripts/pictures.py [--data-dir DIR] [--out docs]
 
-Trains them as the README says, keeps the sheets of their histograms, and takes pictures of TensorBoard's pages with Chromium
-(or Chrome), where there is one on the path.
+Trains them as the README says (the sweep takes minutes), keeps the sheets of their histograms, and photographs TensorBoard's
+pages and of the report's with Chromium (or Chrome), where there is one on the path.
 """
 
 import argparse
@@ -28,6 +28,10 @@ PAGES = {
     "charts.png": ("?x#custom_scalars", (1400, 4000), (360, 2620, 1110, 3610)),
 }
 """By file: the page's address behind the server's, the window's size, and what of it is kept (left, top, right, bottom)."""
+
+
+REPORT = (1400, 4400), (190, 2530, 1210, 3420)
+"""The window's size for the page of `experiment=lr-range`, and what of it is kept."""
 
 
 def train(folder: Path, data_dir: str) -> None:
@@ -55,6 +59,13 @@ def photograph(browser: str, address: str, size: tuple[int, int], path: Path) ->
         subprocess.run([browser, *flags, *more, address], check=True, stderr=subprocess.DEVNULL, timeout=180)
 
 
+def keep(path: Path, part: tuple[int, int, int, int] | None) -> None:
+    """Cut a picture to the part that is shown, with few colours."""
+    with Image.open(path) as taken:
+        shown = taken.convert("RGB").crop(part) if part else taken.convert("RGB")
+    shown.quantize(128).save(path, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=os.environ.get("NORMEXP_DATA_DIR", "data"))
@@ -74,9 +85,14 @@ def main() -> None:
             for name, (page, size, part) in PAGES.items():
                 path = arguments.out / name
                 photograph(browser, address + page, size, path)
-                with Image.open(path) as taken:
-                    shown = taken.convert("RGB").crop(part) if part else taken.convert("RGB")
-                shown.quantize(128).save(path, optimize=True)
+                keep(path, part)
+        sweep = runs / "lr-range"
+        words = ["experiment=lr-range", f"runs_dir={folder}", f"data_dir={arguments.data_dir}"]
+        subprocess.run([sys.executable, "-m", "normexp", "train", *words], check=True)
+        subprocess.run([sys.executable, "-m", "normexp", "report", str(sweep), "--html"], check=True)
+        size, part = REPORT
+        photograph(browser, (sweep / "report.html").as_uri(), size, arguments.out / "report.png")
+        keep(arguments.out / "report.png", part)
     print(f"pictures are in {arguments.out}")
 
 

@@ -96,7 +96,7 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
     experiment = next((str(o.value()) for o in parsed if o.key_or_group == "experiment"), None)
     if cfg.objective not in get_args(Objective):
         raise ConfigError(unknown_choice("objective", cfg.objective, get_args(Objective)))
-    name = cfg.name if cfg.name is not None else sweep_name(overrides, experiment)
+    name = cfg.name if cfg.name is not None else sweep_name([*cfg.hydra.overrides.task, *of_choice], experiment)
     rundir.check_name(str(name))
     folder = (Path(str(cfg.runs_dir)).expanduser() / str(name)).absolute()
     if (folder / "status.json").exists():

@@ -20,7 +20,7 @@ def run_name(overrides: Iterable[str]) -> str:
 
 
 def sweep_name(overrides: Iterable[str], experiment: str | None) -> str:
-    """The name of a sweep that was given none."""
+    """The name of a sweep that was given none, from what stands on the command line."""
     shown = in_order(override for override in overrides if _head(override) not in NOT_IN_NAMES)
     return "_".join(filter(None, [experiment and slug([experiment]), slug(shown)])) or "defaults"
 
