@@ -17,6 +17,7 @@ from normexp.commands.compose import composing_errors, explain
 from normexp.commands.grid import Combination, combinations, of_choices, overrides_of, with_data
 from normexp.commands.sweep_closing import closing, opening
 from normexp.config import ConfigError, Objective, show, unknown_choice
+from normexp.sinks.terminal import RunConsole
 from normexp.sweeps import cluster
 from normexp.sweeps.names import sweep_name
 from normexp.sweeps.session import Session, open_session, write_manifest
@@ -55,7 +56,7 @@ def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[
 
     arguments: as they were typed behind `normexp train`. Raises ConfigError, with nothing written, where no run can be made.
     """
-    console = Console()
+    console = RunConsole()  # one whose closed pipe (`| head`) ends the display, not the sweep
     with _composed(overrides, config_dir) as (cfg, loader):
         plan = _plan(cfg, loader, [override for override in overrides if of_choices(override)], console)
         threads = 1 if plan.local and plan.jobs > 1 else None
@@ -109,6 +110,9 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
         cfg.hydra.sweep.dir = str(folder)
         if local and "n_jobs" in cfg.hydra.launcher:
             cfg.hydra.launcher.n_jobs = jobs
+            cfg.hydra.launcher.batch_size = (
+                "1"  # joblib's own choice gives a worker several runs where the first are short
+            )
     grid = None
     if cfg.hydra.sweeper._target_.endswith(".BasicSweeper"):
         grid = combinations(cfg, loader, overrides, console)

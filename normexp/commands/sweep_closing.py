@@ -14,7 +14,7 @@ from normexp.commands.grid import Combination
 from normexp.config import ConfigError
 from normexp.report import read, terminal
 from normexp.sweeps import cluster
-from normexp.sweeps.outcome import changes, ended
+from normexp.sweeps.outcome import changes, ended, state
 from normexp.sweeps.task import skip
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
         if each.config is None:
             assert each.problem is not None
             reasons[each.problem].append(each.name)
-            skip(directory, each.problem, each.tree)
+            if state(directory) in (None, "skipped"):  # what was trained, and then can't be any more, stays as it is
+                skip(directory, each.problem, each.tree)
         elif each.name in queued:
             continue
         elif not ended(directory):
@@ -72,7 +73,7 @@ def closing(plan: Plan, console: Console) -> bool:
         if plan.grid is not None
         else [p.parent.name for p in plan.folder.glob("*/status.json")]
     )
-    states = []
+    states = list[str]()
     for name in names:
         with suppress(OSError, ValueError):
             states.append(rundir.read_status(plan.folder / name)["state"])

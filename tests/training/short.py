@@ -16,9 +16,7 @@ SMALL = ["steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "prob
 
 def train(folder, *overrides):
     config = compose(*SMALL, *overrides)
-    return run(
-        config, make_directory=lambda: create(folder, "run"), diff={}, command=["normexp"], console=QUIET
-    )
+    return run(config, make_directory=lambda: create(folder, "run"), diff={}, command=["normexp"], console=QUIET)
 
 
 def fit_and_record(*overrides, stop_after=None):

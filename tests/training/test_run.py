@@ -54,7 +54,18 @@ def test_the_run_directory_is_whole(tmp_path):
         "train.log",
     }
     status = read_status(result.directory)
-    assert list(status) == ["state", "step", "total_steps", "seconds", "metrics", "error", "pid", "host", "began", "started"]
+    assert list(status) == [
+        "state",
+        "step",
+        "total_steps",
+        "seconds",
+        "metrics",
+        "error",
+        "pid",
+        "host",
+        "began",
+        "started",
+    ]
     assert (status["state"], status["step"], status["total_steps"], status["error"]) == ("completed", 12, 12, None)
     merged = {}
     for entry in read_metrics(result.directory):
