@@ -16,6 +16,7 @@ from normexp.config import ConfigError
 def main(argv: list[str] | None = None) -> int:
     """Run normexp with the words behind its name; returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
+    _open_streams()
     try:
         return _dispatch(words)
     except ConfigError as error:
@@ -25,6 +26,17 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("normexp: interrupted", file=sys.stderr)
         return 130
+
+
+def _open_streams() -> None:
+    """Where standard input, output or error are closed (`>&-`), let them lead nowhere: files would get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            if descriptor != number:
+                os.dup2(descriptor, number)
+                os.close(descriptor)
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
 
 
 def _dispatch(words: list[str]) -> int:

@@ -50,26 +50,6 @@ def choice(group: str, name: str) -> dict[str, Any]:
     return {str(key): value for key, value in {**taken, **own}.items()}
 
 
-def is_sweep(experiment: str, *more: Path) -> bool:
-    """Whether an experiment's file, in configs/ or in further folders of that layout, makes several runs: it has Hydra's mode
-    MULTIRUN, or takes over one that has (`defaults: [other]`)."""
-    import yaml
-
-    for root in (folder(), *more):
-        path = root / "experiment" / f"{experiment}.yaml"
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError):
-            continue
-        hydra = content.get("hydra") if isinstance(content, dict) else None
-        if isinstance(hydra, dict) and str(hydra.get("mode")).upper() == "MULTIRUN":
-            return True
-        others = content.get("defaults") if isinstance(content, dict) else None
-        names = [each for each in others or [] if isinstance(each, str) and each not in ("_self_", experiment)]
-        return any(is_sweep(name, *more) for name in names)
-    return False
-
-
 def differences(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a whole config (as nested mappings) differs from the defaults.
 

@@ -42,19 +42,13 @@ class Arguments:
     config_dir: Path | None
 
     @property
-    def sweeps(self) -> bool:
-        """Whether these ask for several runs: with a flag, or by an experiment that is a sweep."""
-        flags = set(self.flags)
-        if flags & {"-c", "--cfg", "-i", "--info", "--hydra-help"}:
-            return False
-        return bool(flags & {"-m", "--multirun"}) or self.sweeping_experiment
+    def prints(self) -> bool:
+        """Whether these ask for the config or for Hydra's help, and not for training."""
+        return bool({"-c", "--cfg", "-i", "--info", "--hydra-help"} & set(self.flags))
 
     @property
-    def sweeping_experiment(self) -> bool:
-        chosen = [
-            override.partition("=")[2].strip("'\"") for override in self.overrides if override.startswith("experiment=")
-        ]
-        return any(configs.is_sweep(name, *([self.config_dir] if self.config_dir else [])) for name in chosen)
+    def multirun(self) -> bool:
+        return bool({"-m", "--multirun"} & set(self.flags))
 
 
 def arrange(argv: Iterable[str]) -> Arguments:
@@ -112,8 +106,10 @@ def _as_choice(word: str) -> str:
     return f" Did you mean {group}={word}?" if group else ""
 
 
-def check(arguments: Arguments) -> list[str]:
+def check(arguments: Arguments, *, sweeps: bool = False) -> list[str]:
     """The overrides, with each key and choice known to exist, in the form in which Hydra reads them as meant.
+
+    sweeps: whether a key may have several values.
 
     Raises ConfigError otherwise. Values are checked when the config is composed.
     """
@@ -139,16 +135,18 @@ def check(arguments: Arguments) -> list[str]:
         chosen.add(key)
         if key.endswith("_target_"):
             raise ConfigError(f"{show(text)}: a config names no code to run here.")
+        if key == "hydra.launcher.n_jobs":
+            raise ConfigError(f"{show(text)}: jobs=N says how many runs go at once.")
         if key.startswith(("hydra.run", "hydra.sweep.", "hydra.job.", "hydra.output_subdir", "hydra.mode")):
             raise ConfigError(
                 f"{show(text)}: normexp sets {key} itself; runs_dir and name say where runs go, -m makes a sweep."
             )
         hydras = key.startswith(("hydra.", "hydra/"))
-        checked.append(text if hydras else _check_own(text, override, arguments))
+        checked.append(text if hydras else _check_own(text, override, arguments, sweeps=sweeps))
     return checked
 
 
-def _check_own(text: str, override: Any, arguments: Arguments) -> str:
+def _check_own(text: str, override: Any, arguments: Arguments, *, sweeps: bool) -> str:
     """An override of a key of normexp's, not of Hydra's."""
     key = override.key_or_group
     is_group = key in GROUPS or key == "experiment"
@@ -158,15 +156,19 @@ def _check_own(text: str, override: Any, arguments: Arguments) -> str:
         raise ConfigError(f"{show(text)}: the key exists, so that it is written without +.")
     if override.is_delete():
         raise ConfigError(f"{show(text)}: a key can't be taken away; give it another value.")
-    if override.is_sweep_override() and not (arguments.sweeps or arguments.sweeping_experiment):
+    if override.is_sweep_override() and not sweeps:
         raise ConfigError(f"{show(text)} has several values, which is a sweep: add -m.")
     return _check_group(text, override, arguments.config_dir) if is_group else text
 
 
 def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
+    from hydra.core.override_parser.types import Glob
+
     group = override.key_or_group
     names = configs.choices(group, *([config_dir] if config_dir else []))
     value = override.value()
+    if isinstance(value, Glob):  # norm=glob(*): Hydra finds the names
+        return text
     chosen = value.list if override.is_sweep_override() and hasattr(value, "list") else [value]
     for item in chosen:
         name = getattr(item, "text", item)  # a quoted string has its text inside

@@ -31,6 +31,11 @@ def compose_tree(overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ConfigError(explain(error)) from error
 
 
+def quoted(text: str) -> str:
+    """A text as the value of an override. Hydra takes a backslash for itself only in front of a quote, or at the end."""
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
 def composing_errors() -> tuple[type[Exception], ...]:
     """What composing a config can raise for a user's mistake."""
     from hydra.errors import HydraException
@@ -46,6 +51,13 @@ def explain(error: Exception) -> str:
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: this is not yaml ({getattr(error, 'problem', error)})."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if lines and "raised while composing" in lines[0]:  # what is wrong stands in the next line
+        hint = (
+            " The values of a sweep are one text: norm: none,bn."
+            if "params" in str(error) or "List" in str(error)
+            else ""
+        )
+        return " ".join([*lines[:2]]).rstrip(".") + "." + hint
     override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
     if override and (key := override[1].lstrip("+")) in known_keys():
         group = key.split(".")[0]

@@ -25,7 +25,8 @@ MANY = 20
 
 @dataclass(frozen=True)
 class Combination:
-    """tree: the composed config, None where that can't be; config: None where it can't be trained; problem: why."""
+    """tree: the composed config, None where that can't be. config: the same, typed, None where it is not valid. problem: why it
+    can't be trained; a valid one may lack its data."""
 
     name: str
     overrides: Sequence[str]
@@ -96,7 +97,7 @@ def with_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
                 except ConfigError as error:
                     problems[key] = str(error)
             if problems[key]:
-                found.append(replace(each, config=None, problem=problems[key]))
+                found.append(replace(each, problem=problems[key]))
                 continue
         found.append(each)
     return found

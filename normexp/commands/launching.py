@@ -11,15 +11,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp import lock, rundir
+from normexp import lock, process, rundir
 from normexp.commands.grid import Combination
 from normexp.config import ConfigError
 from normexp.sweeps import cluster
-from normexp.sweeps.job import ATTEMPTS
+from normexp.sweeps.job import ATTEMPTS, end_with
 from normexp.sweeps.task import task
 
 if TYPE_CHECKING:
     from normexp.commands.sweep import Plan
+
+
+MOST_BREAKDOWNS = 3
+"""How often the workers may die in a row without a run that comes to its end."""
 
 
 def launch(plan: Plan, left: Sequence[Combination], say: Callable[[str], None]) -> None:
@@ -27,8 +31,10 @@ def launch(plan: Plan, left: Sequence[Combination], say: Callable[[str], None]) 
 
     A worker that is killed takes joblib's pool with it; the runs that were not done then go to a new one.
     """
-    began = time.time_ns()
-    launcher = _plugin(plan)
+    began, fruitless = time.time_ns(), 0
+    from hydra.core.utils import JobStatus
+
+    launcher = tied(_plugin(plan))
     killed: Counter[str] = Counter()
     while left:
         try:
@@ -37,7 +43,10 @@ def launch(plan: Plan, left: Sequence[Combination], say: Callable[[str], None]) 
                 if cluster.is_slurm(plan.cfg.hydra.launcher._target_):
                     _launch_on_slurm(plan, launcher, overrides)
                 else:
-                    launcher.launch(overrides, initial_job_idx=0)
+                    returned = launcher.launch(overrides, initial_job_idx=0)
+                    for each, job in zip(left, returned, strict=True):
+                        if job.status is JobStatus.FAILED:  # not in training, which writes that down, but around it
+                            say(f"{each.name}  failed: {_first_line(job._return_value)}")
             return
         except Exception as error:
             if not isinstance(error, BrokenProcessPool):
@@ -51,8 +60,10 @@ def launch(plan: Plan, left: Sequence[Combination], say: Callable[[str], None]) 
             for name in gone - again:
                 _mark_killed(plan.folder / name)
             rest = [c for c in left if c.name in again or not _ended_since(plan.folder / c.name, began)]
-            if len(rest) == len(left) and not gone:
-                raise ConfigError(f"The workers of the sweep can't be started: {_first_line(error)}") from error
+            fruitless = fruitless + 1 if len(rest) == len(left) else 0
+            if fruitless == MOST_BREAKDOWNS:
+                say(f"The workers of the sweep keep dying: {_first_line(error)}")
+                return
             left = rest
 
 
@@ -65,6 +76,13 @@ def _refuse_unless_remote(plan: Plan, error: Exception) -> None:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def tied(launcher: Any) -> Any:
+    """The launcher, whose workers end with this process however that ends, if it has workers."""
+    if isinstance(getattr(launcher, "joblib", None), dict):
+        launcher.joblib |= {"initializer": end_with, "initargs": (process.identity(),)}
+    return launcher
 
 
 def _plugin(plan: Plan) -> Any:

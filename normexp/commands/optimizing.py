@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import warnings
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from normexp import lock
+from normexp.commands.launching import tied
 from normexp.config import ConfigError
 from normexp.report.table import higher_is_better
 from normexp.sweeps.task import task
@@ -30,6 +32,15 @@ def optimize(plan: Plan) -> None:
     trials of a killed command running for ever: hence the settings here. Run directories depend on the values alone, so that
     none is lost or overwritten: a trial that repeats another's values gets its result.
     """
+    with lock.held(plan.folder) as free:
+        if not free:
+            raise ConfigError(
+                f"Another command works on this study: process {(lock.holder(plan.folder) or {}).get('pid', 'unknown')}."
+            )
+        _optimize(plan)
+
+
+def _optimize(plan: Plan) -> None:
     from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
@@ -53,7 +64,8 @@ def optimize(plan: Plan) -> None:
             if seed is not None:
                 sweeper.sampler.seed = seed + made
         context = HydraContext(config_loader=plan.loader, callbacks=Callbacks(plan.cfg))
-        plugin = Plugins.instance().instantiate_sweeper(config=plan.cfg, hydra_context=context, task_function=task)
+        plugin: Any = Plugins.instance().instantiate_sweeper(config=plan.cfg, hydra_context=context, task_function=task)
+        tied(plugin.sweeper.launcher)
         try:
             plugin.sweep(arguments=plan.overrides)
         except BrokenProcessPool as error:

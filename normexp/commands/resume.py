@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeGuard
 
 from normexp.commands.arguments import arrange, check
 from normexp.config import ConfigError, show
@@ -30,8 +31,8 @@ def main(argv: list[str]) -> int:
         if (folder / "status.json").exists():
             raise ConfigError(f"{show(argv[0])} is a single run; resume goes on with a sweep, the folder of several.")
         raise ConfigError(f"{show(argv[0])} is not a sweep's folder: it has no {MANIFEST}.")
-    words, cwd = manifest.get("arguments"), manifest.get("cwd")
-    if not (isinstance(words, list) and all(isinstance(word, str) for word in words) and isinstance(cwd, str)):
+    commands, cwd = manifest.get("arguments"), manifest.get("cwd")
+    if not (_is_commands(commands) and isinstance(cwd, str)):
         raise ConfigError(f"{show(folder / MANIFEST)} doesn't say what the sweep was started with.")
     if not Path(cwd).is_dir():
         raise ConfigError(
@@ -39,8 +40,22 @@ def main(argv: list[str]) -> int:
         )
     check_name(folder.name)
     os.chdir(cwd)  # what its paths are relative to
+    return max(_again(words, folder) for words in commands)
+
+
+def _again(words: list[str], folder: Path) -> int:
+    """Give one of the sweep's commands again, for the place where its folder is now."""
+    from normexp.commands.compose import quoted
     from normexp.commands.sweep import sweep
 
     arguments = arrange(word for word in words if not word.startswith(("name=", "runs_dir=")))
-    here = [f"name='{folder.name}'", "runs_dir='" + str(folder.parent).replace("'", "\\'") + "'"]
-    return sweep([*check(arguments), *here], config_dir=arguments.config_dir, arguments=words)
+    here = [f"name={quoted(folder.name)}", f"runs_dir={quoted(str(folder.parent))}"]
+    return sweep([*check(arguments, sweeps=True), *here], config_dir=arguments.config_dir, arguments=words)
+
+
+def _is_commands(value: object) -> TypeGuard[list[list[str]]]:
+    return isinstance(value, list) and len(value) > 0 and all(map(_is_words, value))
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from normexp import configs, process, rundir
 from normexp.commands import launching, optimizing
-from normexp.commands.compose import composing_errors, explain
+from normexp.commands.arguments import Arguments, check
+from normexp.commands.compose import composing_errors, explain, quoted
 from normexp.commands.grid import Combination, combinations, of_choices, overrides_of, with_data
 from normexp.commands.sweep_closing import closing, opening
 from normexp.config import ConfigError, Objective, show, unknown_choice
@@ -34,7 +35,7 @@ LOCAL = ("hydra_plugins.hydra_joblib_launcher.", "hydra._internal.core_plugins.b
 EXTRAS = {"hydra/launcher=slurm": "slurm", "hydra/launcher=ray": "ray", "hydra/sweeper=optuna": "optuna"}
 """Overrides that work where an extra of the package is installed, and its name."""
 
-NOT_SWEPT = ("name", "runs_dir", "jobs", "objective", "experiment")
+NOT_SWEPT = ("name", "runs_dir", "data_dir", "jobs", "objective", "experiment")
 
 
 @dataclass
@@ -58,10 +59,20 @@ def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[
     """
     console = RunConsole()  # one whose closed pipe (`| head`) ends the display, not the sweep
     with _composed(overrides, config_dir) as (cfg, loader):
+        _check_filed(cfg, config_dir)
         plan = _plan(cfg, loader, [override for override in overrides if of_choices(override)], console)
         threads = 1 if plan.local and plan.jobs > 1 else None
         session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity(), plan.local)
         return _run(plan, session, arguments, console)
+
+
+def is_sweep(overrides: list[str], config_dir: Path | None) -> bool:
+    """Whether the config that overrides compose asks for a sweep by itself. False where they compose none: others say why."""
+    try:
+        with _composed(overrides, config_dir) as (cfg, _):
+            return str(cfg.hydra.mode).upper().endswith("MULTIRUN")
+    except (ConfigError, RecursionError):
+        return False
 
 
 @contextmanager
@@ -71,7 +82,7 @@ def _composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[D
     from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    more = [f"hydra.searchpath=[{_quoted('file://' + str(config_dir.absolute()))}]"] if config_dir else []
+    more = [f"hydra.searchpath=[{quoted('file://' + str(config_dir.absolute()))}]"] if config_dir else []
     with hydra.initialize_config_dir(str(configs.folder()), job_name="normexp", version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         try:
@@ -83,6 +94,15 @@ def _composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[D
                 raise ConfigError(f"That needs an extra: pip install 'normexp[{','.join(extras)}]'.") from error
             raise ConfigError(explain(error)) from error
         yield cfg, loader
+
+
+def _check_filed(cfg: DictConfig, config_dir: Path | None) -> None:
+    """Keys and choices among an experiment's own values, as for those of the command line."""
+    filed = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.get("params") or {}).items()]
+    try:
+        check(Arguments([], filed, config_dir), sweeps=True)
+    except ConfigError as error:
+        raise ConfigError(f"hydra.sweeper.params of the experiment: {error}") from error
 
 
 def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) -> Plan:
@@ -102,13 +122,15 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
     folder = (Path(str(cfg.runs_dir)).expanduser() / str(name)).absolute()
     if (folder / "status.json").exists():
         raise ConfigError(f"name={show(name)}: {folder} is a run; give the sweep another name.")
+    if "${" in str(folder):
+        raise ConfigError(f"{folder}: a path with ${{ in it can't be used for a sweep.")
     local = cfg.hydra.launcher._target_.startswith(LOCAL)
-    jobs = _jobs(cfg)
+    jobs = _jobs(cfg) if "n_jobs" in cfg.hydra.launcher or not local else 1
     with open_dict(cfg):
         # The runs' configs are composed anew, by the launcher, from these.
-        cfg.hydra.overrides.hydra += [f"hydra.sweep.dir={_quoted(str(folder))}", "hydra.sweep.subdir=."]
+        cfg.hydra.overrides.hydra += [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
         cfg.hydra.sweep.dir = str(folder)
-        if local and "n_jobs" in cfg.hydra.launcher:
+        if "n_jobs" in cfg.hydra.launcher:
             cfg.hydra.launcher.n_jobs = jobs
             cfg.hydra.launcher.batch_size = (
                 "1"  # joblib's own choice gives a worker several runs where the first are short
@@ -142,7 +164,7 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
     rundir.make(folder)
     write_manifest(folder, name=folder.name, arguments=arguments, session=session)
     path = open_session(folder, session)
-    cfg.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SESSION}={_quoted(str(path))}")
+    cfg.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SESSION}={quoted(str(path))}")
     left = opening(plan, console)
     names = None if plan.grid is None else [each.name for each in plan.grid if not each.problem]
     view = View(
@@ -176,8 +198,3 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
     if interrupted:
         return 128 + (watch.signal or 2)
     return 1 if failed else 0
-
-
-def _quoted(text: str) -> str:
-    """A text as the value of an override."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -36,12 +36,13 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
     queued, elsewhere = set(cluster.waiting(plan.folder).values()), 0
     for each in plan.grid:
         directory = plan.folder / each.name
-        if each.config is None:
-            assert each.problem is not None
+        if each.problem is not None:
             reasons[each.problem].append(each.name)
-            if state(directory) in (None, "skipped"):  # what was trained, and then can't be any more, stays as it is
+            if each.config is None or state(directory) is None:  # what lacks its data for now stays as it is
                 skip(directory, each.problem, each.tree)
-        elif each.name in queued:
+            continue
+        assert each.config is not None
+        if each.name in queued:
             continue
         elif not ended(directory):
             elsewhere += lock.holder(directory) is not None
@@ -67,7 +68,7 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
 
 
 def closing(plan: Plan, console: Console) -> bool:
-    """The table of all runs, where they are and what to do next; returns whether any of this sweep's failed."""
+    """The table of all runs, where they are and what to do next; returns whether any of this sweep's has no result."""
     names = (
         [each.name for each in plan.grid]
         if plan.grid is not None
@@ -84,7 +85,6 @@ def closing(plan: Plan, console: Console) -> bool:
         except ConfigError as error:  # none of them has a result
             _say(console, str(error))
         console.print()
-    failed = states.count("failed") + states.count("killed")
     unfinished = max(len(names), plan.trials) - sum(
         state in ("completed", "diverged", "skipped", "running") for state in states
     )
@@ -100,7 +100,7 @@ def closing(plan: Plan, console: Console) -> bool:
     _say(console, f"sweep          {plan.folder}")
     _say(console, f"report         normexp report {where} --html")
     _say(console, f"look inside    normexp tensorboard {where}")
-    return failed > 0
+    return unfinished > 0
 
 
 def _few(console: Console, lines: list[str]) -> None:

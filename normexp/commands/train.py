@@ -49,8 +49,9 @@ def main(argv: list[str]) -> int:
     if "--version" in arguments.flags:
         print(f"normexp {__version__}")
         return 0
-    overrides = check(arguments)
-    if arguments.sweeps:
+    sweeps = arguments.multirun or _is_sweeping_experiment(arguments)
+    overrides = check(arguments, sweeps=sweeps)
+    if sweeps and not arguments.prints:
         from normexp.commands.sweep import sweep
 
         return sweep(overrides, config_dir=arguments.config_dir, arguments=argv)
@@ -59,6 +60,15 @@ def main(argv: list[str]) -> int:
     if _session.refused is not None:
         raise _session.refused
     return 0 if _session.result is None else _exit_code(_session.result)
+
+
+def _is_sweeping_experiment(arguments: Arguments) -> bool:
+    """Whether an experiment is chosen that makes a sweep: its file, or one that it takes over, has Hydra's mode MULTIRUN."""
+    if not any(override.startswith("experiment=") for override in arguments.overrides):
+        return False
+    from normexp.commands.sweep import is_sweep
+
+    return is_sweep(arguments.overrides, arguments.config_dir)
 
 
 def _compose_and_run(arguments: Arguments, overrides: list[str]) -> None:

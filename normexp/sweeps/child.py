@@ -37,8 +37,6 @@ def train(job: Job) -> None:
     )  # Ctrl-C reaches the driver, which passes it on as SIGTERM
     os.chdir(job.cwd)
     log = (job.directory / "train.log").open("a", encoding="utf-8")
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     faulthandler.enable(log)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-from normexp import rundir
+from normexp import lock, process, rundir
 
 ATTEMPTS = 2
 """How often a run is started whose process gets killed."""
@@ -61,11 +62,12 @@ def _in_a_process(job: Job) -> tuple[int, int]:
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["normexp.sweeps.child"])
-    process = context.Process(target=_train, args=(job,))
-    process.start()
-    process.join()
-    assert process.exitcode is not None and process.pid is not None
-    return process.exitcode, process.pid
+    child = context.Process(target=_train, args=(job,))
+    child.start()
+    while child.is_alive():  # not for ever at once: between two waits, this process heeds its signals
+        child.join(0.2)
+    assert child.exitcode is not None and child.pid is not None
+    return child.exitcode, child.pid
 
 
 def _train(job: Job) -> None:
@@ -78,6 +80,11 @@ def _record(directory: Path, code: int, pid: int, left: int) -> bool:
     """Write down how a process ended that could not do so itself; returns whether to try once more."""
     if code in (0, BUSY):
         return False
+    with lock.held(directory) as free:
+        return free and _write_down(directory, code, pid, left)
+
+
+def _write_down(directory: Path, code: int, pid: int, left: int) -> bool:
     try:
         status = rundir.read_status(directory)
     except (OSError, ValueError):
@@ -103,12 +110,12 @@ def _record(directory: Path, code: int, pid: int, left: int) -> bool:
     return again
 
 
-def end_with(parent: int) -> None:
-    """Watch, from a thread, until the parent process is gone, and then end this one too, at once."""
-    import threading
+def end_with(other: Mapping[str, Any]) -> None:
+    """Watch, from a thread, until another process is gone, and then end this one at once. Ctrl-C is for the other to heed."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while process.alive(other):
             time.sleep(0.2)
         os._exit(1)
 

@@ -53,16 +53,17 @@ def read_session(path: Path) -> Session | None:
 
 
 def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session: Session) -> None:
-    """Keep what `normexp resume` needs. The first start stays."""
-    before = read_manifest(folder) or {}
+    """Keep what `normexp resume` needs: all the commands that made runs here. The first start stays."""
+    manifest = read_manifest(folder) or {}
+    before = [words for words in manifest.get("arguments", []) if words != list(arguments)]
     content = {
-        **before,
+        **manifest,
         "format": FORMAT,
         "name": name,
         "command": list(session.command),
-        "arguments": list(arguments),
+        "arguments": [*before, list(arguments)],
         "cwd": session.cwd,
-        "started": before.get("started", rundir.now()),
+        "started": manifest.get("started", rundir.now()),
         "driver": dict(session.driver),
     }
     rundir.write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
-import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from normexp import lock, process, rundir
 from normexp.config import ConfigError
-from normexp.sweeps.job import Job, attempt, end_with
+from normexp.sweeps.job import Job, attempt
 from normexp.sweeps.names import run_name
-from normexp.sweeps.outcome import changes, ended, objective, set_aside
+from normexp.sweeps.outcome import changes, ended, objective, set_aside, state
 from normexp.sweeps.session import Session, read_session
 
 if TYPE_CHECKING:
@@ -35,7 +33,6 @@ def task(tree: DictConfig) -> float:
     session = read_session(Path(os.environ[SESSION]))
     if session is None:
         return math.nan
-    _end_with_driver(session.driver["pid"])
     plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
     directory = Path(HydraConfig.get().sweep.dir) / run_name(HydraConfig.get().overrides.task)
     take(directory, plain, session)
@@ -55,7 +52,7 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session) -> None:
         if not changes(directory, config):
             return
         with lock.held(directory) as free:
-            if free:
+            if free and ended(directory) and changes(directory, config):  # still: another process may have done it
                 set_aside(directory)
     directory.mkdir(parents=True, exist_ok=True)
     attempt(
@@ -72,17 +69,16 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session) -> None:
 
 
 def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
-    """Record that a combination can't be trained, and why. tree: its config, if it could be composed."""
+    """Record that a combination can't be trained, and why. tree: its config, if it could be composed.
+
+    What was trained there before, when it could be, is set aside.
+    """
+    if state(directory) not in (None, "skipped"):
+        with lock.held(directory) as free:
+            if not free:
+                return
+            set_aside(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    rundir.clear(directory)
     if tree is not None:
         rundir.write_text(directory / "config.yaml", rundir.to_yaml(tree))
     rundir.write_first_status(directory, "skipped", reason)
-
-
-@functools.cache
-def _end_with_driver(driver: int) -> None:
-    """A worker that the driver itself started ends with it; jobs of a cluster have other parents, and go on."""
-    if os.getppid() == driver:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # the driver heeds them
-        end_with(driver)

@@ -37,6 +37,7 @@ class Watch:
         self._view, self._folder, self._session = view, folder, session
         self._over = threading.Event()
         self._heard: list[int] = []
+        self._stopping: set[int] = set()
         self._give_up = False
         self.signal: int | None = None
         self._asked = 0.0
@@ -91,13 +92,19 @@ class Watch:
             else:
                 self._asked = -PATIENCE
         if self.signal is not None:
-            at_work = self._pids()
-            for pid in at_work:
+            self._stop_runs()
+
+    def _stop_runs(self) -> None:
+        """Ask each run once, since a second signal stops it within its step; end what is left when the time is over."""
+        at_work, patient = self._pids(), time.monotonic() - self._asked < PATIENCE
+        for pid in at_work:
+            if not patient or pid not in self._stopping:
+                self._stopping.add(pid)
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
-            if not at_work or time.monotonic() - self._asked > PATIENCE:
-                self._give_up = True
-                _thread.interrupt_main(signal.SIGTERM)
+                    os.kill(pid, signal.SIGTERM if patient else signal.SIGKILL)
+        if not at_work or not patient:
+            self._give_up = True
+            _thread.interrupt_main(signal.SIGTERM)
 
     def _pids(self) -> list[int]:
         """The processes that train for this driver."""

@@ -25,7 +25,7 @@ def listed(capsys, *words):
 
 
 def ago(**time):
-    return {"started": (NOW - timedelta(**time)).isoformat(timespec="seconds")}
+    return {"started": (datetime.now(UTC) - timedelta(**time)).isoformat(timespec="seconds")}
 
 
 def test_runs_and_sweeps_newest_first(capsys):
