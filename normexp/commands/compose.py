@@ -42,11 +42,13 @@ def composing_errors() -> tuple[type[Exception], ...]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    return HydraException, OmegaConfBaseException, YAMLError
+    return HydraException, OmegaConfBaseException, YAMLError, RecursionError
 
 
 def explain(error: Exception) -> str:
     """One sentence for an error of Hydra's, OmegaConf's or the yaml reader's."""
+    if isinstance(error, RecursionError):
+        return "A file's defaults list leads back to the file itself."
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"{mark.name}, line {mark.line + 1}: this is not yaml ({getattr(error, 'problem', error)})."

@@ -71,7 +71,7 @@ def is_sweep(overrides: list[str], config_dir: Path | None) -> bool:
     try:
         with _composed(overrides, config_dir) as (cfg, _):
             return str(cfg.hydra.mode).upper().endswith("MULTIRUN")
-    except (ConfigError, RecursionError):
+    except ConfigError:
         return False
 
 
@@ -98,7 +98,13 @@ def _composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[D
 
 def _check_filed(cfg: DictConfig, config_dir: Path | None) -> None:
     """Keys and choices among an experiment's own values, as for those of the command line."""
-    filed = [f"{key}={value}" for key, value in (cfg.hydra.sweeper.get("params") or {}).items()]
+    params = cfg.hydra.sweeper.get("params") or {}
+    for key, value in params.items():
+        if not isinstance(value, str | int | float):
+            raise ConfigError(
+                f"hydra.sweeper.params of the experiment: {key} needs its values as one text: '{key}: a,b'."
+            )
+    filed = [f"{key}={value}" for key, value in params.items()]
     try:
         check(Arguments([], filed, config_dir), sweeps=True)
     except ConfigError as error:

@@ -52,7 +52,7 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
             left.append(each)
     trainable = sum(each.problem is None for each in plan.grid)
     done = trainable - len(left) - len(queued & {each.name for each in plan.grid})
-    parts = [f"{trainable} runs"]
+    parts = [f"{trainable} run{'s' * (trainable != 1)}"]
     parts += [f"{done} done already"] * (done > 0)
     parts += [f"{elsewhere} in the hands of another process"] * (elsewhere > 0)
     parts += [f"{len(queued)} with Slurm"] * bool(queued)

@@ -83,6 +83,104 @@ def test_what_can_not_be_trained_is_recorded_before_anything_trains_and_stops_no
     assert "norm.groups" in read_status(Path("runs/s") / skipped)["error"]
 
 
+def test_what_can_not_be_trained_any_more_is_set_aside(capsys):
+    own = Path("own/experiment")
+    own.mkdir(parents=True)
+    sweeps = "hydra: {mode: MULTIRUN, sweeper: {params: {norm: 'in,gn'}}}\n"
+    (own / "mine.yaml").write_text("# @package _global_\n" + sweeps)
+    words = ["train", "--config-dir", "own", "experiment=mine", "jobs=1", *SHORT, "steps=2", "name=s"]
+    assert main(words) == 0
+    (own / "mine.yaml").write_text("# @package _global_\ndefaults: [override /model: mlp]\n" + sweeps)
+    assert main(words) == 0
+    assert sorted(states("runs/s").values()) == ["completed", "skipped"]
+    assert sorted(states("runs/s/.replaced").values()) == ["completed", "completed"]
+
+
+def test_what_goes_wrong_around_a_run_is_told_too(capsys):
+    assert sweep("seed=0,1", "steps=2", "name=s") == 0
+    name = min(states("runs/s"))
+    for path in Path("runs/s", name).iterdir():
+        path.unlink()
+    Path("runs/s", name).rmdir()
+    Path("runs/s", name).touch()
+    capsys.readouterr()
+    assert sweep("seed=0,1", "steps=2", "name=s") == 1
+    assert f"{name}  failed: FileExistsError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folder", ["back\\slash", "it's", "two words, and more", "ends\\"])
+def test_folders_with_odd_names(folder, monkeypatch):
+    Path(folder).mkdir()
+    monkeypatch.chdir(folder)
+    assert sweep("seed=0,1", "steps=1", "name=s") == 0
+    before = stamps("runs/s")
+    assert main(["resume", "runs/s"]) == 0
+    assert stamps("runs/s") == before
+    assert len(before) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("hydra: {mode: MULTIRUN, sweeper: {params: {norm: '[none,bn]'}}}", "params of the experiment: norm=[none,bn]"),
+        ("hydra: {mode: MULTIRUN, sweeper: {params: {lrr: '0,1'}}}", "Did you mean lr?"),
+        ("hydra: {mode: MULTIRUN, sweeper: {params: {norm: [none, bn]}}}", "norm needs its values as one text"),
+        ("defaults: [/experiment/mine, _self_]", "leads back to the file itself"),
+    ],
+)
+def test_mistakes_in_a_sweep_of_ones_own(content, says, capsys):
+    Path("own/experiment").mkdir(parents=True)
+    Path("own/experiment/mine.yaml").write_text(f"# @package _global_\n{content}\n")
+    assert main(["train", "--config-dir", "own", "experiment=mine"]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("other", ["lr-range", "/experiment/lr-range"])
+def test_a_sweep_of_ones_own_may_take_over_a_shipped_one(other, capsys):
+    Path("own/experiment").mkdir(parents=True)
+    Path("own/experiment/mine.yaml").write_text(
+        f"# @package _global_\ndefaults: [{other}, _self_, override /data: digits]\nsteps: 2\n"
+    )
+    words = ["norm=none", "lr=0.1,1", "seed=0", *SHORT, "jobs=1", "name=s"]
+    assert main(["train", "--config-dir", "own", "experiment=mine", *words]) == 0
+    assert len(states("runs/s")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data_dir=a,b"], "data_dir has one value"),
+        (["hydra.launcher.n_jobs=2", "seed=0,1"], "jobs=N says"),
+        (["lr=interval(0,1)"], "hydra/sweeper=optuna"),
+        (["objective=val/acc", "seed=0,1"], "Did you mean val/accuracy?"),
+        (["experiment=lr-range,depth"], "experiment has one value"),
+    ],
+)
+def test_mistakes_about_sweeps(words, says, capsys):
+    assert sweep(*words) == 2
+    assert says in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_all_choices_of_a_group(capsys):
+    assert sweep("norm=glob(*)", "steps=1", "name=s") == 0
+    assert len(states("runs/s")) == 5
+
+
+def test_resume_gives_every_command_again_that_made_runs(capsys):
+    assert sweep("seed=0,1", "steps=2", "name=s") == 0
+    assert sweep("seed=5", "steps=2", "name=s") == 0
+    before = stamps("runs/s")
+    for path in Path("runs/s").glob("*/status.json"):
+        path.unlink()
+    assert main(["resume", "runs/s"]) == 0
+    assert set(stamps("runs/s")) == set(before)
+    assert len(before) == 3
+
+
 def test_a_failure_is_shown_with_its_log_and_stops_nothing(capsys):
     """Memory that can't be had: a petabyte of weights."""
     assert sweep("model=mlp", "model.width=1000000000000,8", "steps=2", "name=s") == 1

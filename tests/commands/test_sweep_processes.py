@@ -12,7 +12,7 @@ from tests.commands.shell import start
 from tests.commands.sweeping import SHORT, at_work, begin, descendants, gone, results, states, wait_for
 
 GRID = ["-m", *SHORT, "norm=none,bn", "seed=0,1", "steps=400", "jobs=2", "name=s"]
-LONG = ["-m", *SHORT, "seed=0,1", "steps=1000000", "jobs=2", "name=s"]
+LONG = ["-m", *SHORT, "seed=0,1", "steps=1000000", "name=s"]
 
 
 @pytest.fixture(scope="module")
@@ -44,12 +44,14 @@ def test_a_sweep_killed_three_times_ends_like_one_left_alone(undisturbed):
 
 
 @pytest.mark.parametrize(
-    ("send", "number", "code"), [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    ("send", "number", "code", "jobs"),
+    [(os.killpg, signal.SIGINT, 130, 2), (os.kill, signal.SIGTERM, 143, 1)],
+    ids=["INT", "TERM"],
 )
-def test_a_signal_ends_the_runs_in_good_order(send, number, code):
+def test_a_signal_ends_the_runs_in_good_order(send, number, code, jobs):
     """Ctrl-C on a terminal reaches every process; what ends jobs sends a signal to the first alone."""
-    process = begin(*LONG, start_new_session=True)
-    wait_for(lambda: len(at_work("runs/s")) == 2)
+    process = begin(*LONG, f"jobs={jobs}", start_new_session=True)
+    wait_for(lambda: len(at_work("runs/s")) == jobs)
     below = descendants(process.pid)
     asked = time.monotonic()
     send(process.pid, number)
@@ -59,7 +61,7 @@ def test_a_signal_ends_the_runs_in_good_order(send, number, code):
     wait_for(lambda: gone(below), 10)
     assert set(states("runs/s").values()) == {"interrupted"}
     assert all(Path("runs/s", name, "checkpoint.pt").exists() for name in states("runs/s"))
-    assert "2 interrupted" in output
+    assert f"{jobs} interrupted" in output
     assert "2 left         normexp resume" in output
     assert "Traceback" not in output
     assert not list(Path("runs/s").glob(".session*"))
@@ -102,16 +104,31 @@ def test_a_run_that_is_killed_twice_is_left():
     assert "1 left" in output
 
 
-def test_a_worker_that_is_killed_takes_no_run_with_it(undisturbed):
-    process = begin(*GRID)
+def workers(process):
+    """The processes of joblib's that the runs' processes belong to."""
+    below = descendants(process.pid)
+    return [pid for pid in below if b"popen_loky_posix" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_worker_that_is_killed_takes_no_run_with_it(last, undisturbed):
+    grid = [word.replace("none,bn", "bn").replace("0,1", "0") for word in GRID] if last else GRID
+    process = begin(*grid)
     wait_for(lambda: at_work("runs/s"))
-    workers = [
-        pid for pid in descendants(process.pid) if b"popen_loky_posix" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    os.kill(workers[0], signal.SIGKILL)
+    os.kill(workers(process)[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert results("runs/s") == undisturbed[0]
+    assert results("runs/s") == {name: undisturbed[0][name] for name in results("runs/s")}
+    assert len(results("runs/s")) == (1 if last else 4)
+
+
+def test_workers_end_with_a_driver_that_is_killed_as_they_start():
+    process = begin(*LONG, "jobs=2")
+    below = wait_for(lambda: workers(process) and descendants(process.pid))
+    process.kill()
+    process.communicate()
+    wait_for(lambda: gone(below), 15)
+    assert not at_work("runs/s")
 
 
 def test_two_commands_share_a_sweep(undisturbed):
