@@ -54,12 +54,7 @@ def explain(error: Exception) -> str:
         return f"{mark.name}, line {mark.line + 1}: this is not yaml ({getattr(error, 'problem', error)})."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and "raised while composing" in lines[0]:  # what is wrong stands in the next line
-        hint = (
-            " The values of a sweep are one text: norm: none,bn."
-            if "params" in str(error) or "List" in str(error)
-            else ""
-        )
-        return " ".join([*lines[:2]]).rstrip(".") + "." + hint
+        return " ".join(lines[:2]).rstrip(".") + "."
     override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
     if override and (key := override[1].lstrip("+")) in known_keys():
         group = key.split(".")[0]
