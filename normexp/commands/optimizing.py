@@ -83,15 +83,28 @@ def _tidy(plan: Plan) -> int:
     import optuna
     from optuna.trial import TrialState
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if not (plan.folder / FILE).exists():
-        return 0
-    study = optuna.load_study(study_name=NAME, storage=_storage(plan))
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):
+    study = _study(plan)
+    for trial in study.get_trials(states=(TrialState.RUNNING,)) if study else []:
         study._storage.set_trial_user_attr(trial._trial_id, CLOSED, True)
         study.tell(trial.number, state=TrialState.FAIL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.enqueue_trial(trial.params)
-    ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL))
+    return made(plan)
+
+
+def made(plan: Plan) -> int:
+    """How many trials of the study came to an end, good or bad."""
+    from optuna.trial import TrialState
+
+    study = _study(plan)
+    ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL)) if study else []
     return sum(CLOSED not in trial.user_attrs for trial in ended)
+
+
+def _study(plan: Plan) -> Any:
+    """The sweep's study; None where it has not begun."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.load_study(study_name=NAME, storage=_storage(plan)) if (plan.folder / FILE).exists() else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from normexp import lock, rundir
+from normexp.commands import optimizing
 from normexp.commands.grid import Combination
 from normexp.config import ConfigError
 from normexp.report import read, terminal
@@ -85,9 +86,9 @@ def closing(plan: Plan, console: Console) -> bool:
         except ConfigError as error:  # none of them has a result
             _say(console, str(error))
         console.print()
-    unfinished = max(len(names), plan.trials) - sum(
-        state in ("completed", "diverged", "skipped", "running") for state in states
-    )
+    unfinished = len(names) - sum(state in ("completed", "diverged", "skipped", "running") for state in states)
+    if plan.grid is None:  # several trials may have one run
+        unfinished = max(unfinished, plan.trials - optimizing.made(plan))
     where = shlex.quote(str(plan.folder))
     jobs = cluster.waiting(plan.folder)
     if jobs:
