@@ -42,7 +42,8 @@ def train_help(arguments: Arguments) -> None:
     console.print(
         f"[bold]normexp train[/] {escape('[flags] [key=value ...]')}: train one network, or several with -m\n"
     )
-    _table(console, "Choices (group=choice; the first is the default)", _groups())
+    folder = arguments.config_dir
+    _table(console, "Choices (group=choice; the first is the default)", _groups(*([folder] if folder else [])))
     chosen = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
     for group in GROUPS:
         name = chosen.get(group, configs.default_choice(group))
@@ -72,11 +73,11 @@ def train_help(arguments: Arguments) -> None:
     _table(console, "Beyond one machine and beyond grids", clusters)
 
 
-def _groups() -> list[tuple[str, str]]:
+def _groups(*more: Path) -> list[tuple[str, str]]:
     rows = []
     for group in GROUPS:
         default = configs.default_choice(group) or ""
-        names = [default, *(name for name in configs.choices(group) if name != default)]
+        names = [default, *(name for name in configs.choices(group, *more) if name != default)]
         rows.append((group, ", ".join(names)))
     return rows
 

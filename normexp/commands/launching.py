@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -107,6 +108,17 @@ def _gone(directory: Path) -> bool:
         status = rundir.read_status(directory)
         return bool(status["state"] == "killed" and status["error"] == rundir.GONE)
     return False
+
+
+def mark_stopped(folder: Path) -> None:
+    """Write down of the runs of this process that it stopped at once that they were: they could not do so."""
+    me = process.identity()
+    for path in folder.glob(f"*/{lock.NAME}"):
+        with suppress(OSError, ValueError):
+            mine = json.loads(path.read_text(encoding="utf-8")).get("driver") == me
+            status = rundir.read_status(path.parent)
+            if mine and status["state"] == "killed":
+                rundir.rewrite_status(path.parent, status, state="interrupted", error="stopped at once")
 
 
 def _mark_killed(directory: Path) -> None:

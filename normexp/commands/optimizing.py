@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from normexp import lock
 from normexp.commands.launching import tied
-from normexp.config import ConfigError
+from normexp.config import ConfigError, show
 from normexp.report.table import higher_is_better
 from normexp.sweeps.task import task
 
@@ -100,6 +100,17 @@ def made(plan: Plan) -> int:
     study = _study(plan)
     ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL)) if study else []
     return sum(CLOSED not in trial.user_attrs for trial in ended)
+
+
+def best(plan: Plan) -> str | None:
+    """The best trial's value and what it was made with; None where none is complete."""
+    from optuna.trial import TrialState
+
+    study = _study(plan)
+    if study is None or not study.get_trials(states=(TrialState.COMPLETE,)):
+        return None
+    trial = study.best_trial
+    return f"{trial.value:.4g} with {' '.join(f'{key}={show(value)}' for key, value in trial.params.items())}"
 
 
 def _study(plan: Plan) -> Any:

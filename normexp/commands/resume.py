@@ -25,12 +25,16 @@ def main(argv: list[str]) -> int:
         raise ConfigError("resume takes one folder, that of a sweep: normexp resume runs/NAME.")
     folder = Path(argv[0]).expanduser().absolute()
     if not folder.is_dir():
-        raise ConfigError(f"{show(argv[0])}: there is no such folder.")
+        inside = Path("runs") / argv[0]
+        hint = f" Did you mean {inside}?" if inside.is_dir() else ""
+        raise ConfigError(f"{show(argv[0])}: there is no such folder.{hint}")
     manifest = read_manifest(folder)
     if manifest is None:
         if (folder / "status.json").exists():
             raise ConfigError(f"{show(argv[0])} is a single run; resume goes on with a sweep, the folder of several.")
-        raise ConfigError(f"{show(argv[0])} is not a sweep's folder: it has no {MANIFEST}.")
+        raise ConfigError(
+            f"{show(argv[0])} is not a sweep's folder: it has no {MANIFEST}. normexp runs lists those there are."
+        )
     commands, cwd = manifest.get("arguments"), manifest.get("cwd")
     if not (_is_commands(commands) and isinstance(cwd, str)):
         raise ConfigError(f"{show(folder / MANIFEST)} doesn't say what the sweep was started with.")

@@ -21,7 +21,7 @@ from normexp.config import ConfigError, Objective, show, unknown_choice
 from normexp.sinks.terminal import RunConsole
 from normexp.sweeps import cluster
 from normexp.sweeps.names import sweep_name
-from normexp.sweeps.session import Session, open_session, write_manifest
+from normexp.sweeps.session import Session, add_runs, open_session, write_manifest
 from normexp.sweeps.task import SESSION
 from normexp.sweeps.view import View
 from normexp.sweeps.watch import Watch
@@ -146,10 +146,19 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
         grid = combinations(cfg, loader, overrides, console)
         if local:
             grid = with_data(grid, folder)
+        _refuse_wrong_values(grid)
         if all(combination.problem for combination in grid):
             raise ConfigError(str(grid[0].problem))
     trials = int(cfg.hydra.sweeper.get("n_trials", 0))
     return Plan(folder, cfg, loader, overrides, grid, trials, jobs, local)
+
+
+def _refuse_wrong_values(grid: Sequence[Combination]) -> None:
+    """ConfigError for a value that no run can have, such as lr=abc: a slip of the pen, and not a combination that can't work."""
+    for each in grid:
+        key, equals, _ = (each.problem or "").partition("=")
+        if equals and any(says in str(each.problem) for says in (f": {key} must be ", f": {key} is one of ")):
+            raise ConfigError(str(each.problem))
 
 
 def _jobs(cfg: DictConfig) -> int:
@@ -173,6 +182,7 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
     cfg.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SESSION}={quoted(str(path))}")
     left = opening(plan, console)
     names = None if plan.grid is None else [each.name for each in plan.grid if not each.problem]
+    add_runs(folder, names or [])
     view = View(
         console,
         folder,
@@ -200,6 +210,8 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
             path.unlink(missing_ok=True)
             launching.end_workers()
     interrupted = interrupted or watch.signal is not None  # where the last runs took the hint
+    if interrupted and plan.local:
+        launching.mark_stopped(folder)
     failed = closing(plan, console)
     if interrupted:
         return 128 + (watch.signal or 2)

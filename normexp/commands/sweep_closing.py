@@ -96,11 +96,14 @@ def closing(plan: Plan, console: Console) -> bool:
             console,
             f"on Slurm       {len(jobs)} jobs go on; the same command picks them up; scancel {cluster.ids(jobs)} ends them",
         )
+    if plan.grid is None and (best := optimizing.best(plan)):
+        _say(console, f"best           {plan.cfg.objective} {best}")
     if unfinished:
         _say(console, f"{unfinished} left".ljust(15) + f"normexp resume {where}")
     _say(console, f"sweep          {plan.folder}")
-    _say(console, f"report         normexp report {where} --html")
-    _say(console, f"look inside    normexp tensorboard {where}")
+    if states:
+        _say(console, f"report         normexp report {where} --html")
+        _say(console, f"look inside    normexp tensorboard {where}")
     return unfinished > 0
 
 

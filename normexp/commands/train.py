@@ -64,7 +64,10 @@ def main(argv: list[str]) -> int:
 
 def _is_sweeping_experiment(arguments: Arguments) -> bool:
     """Whether an experiment is chosen that makes a sweep: its file, or one that it takes over, has Hydra's mode MULTIRUN."""
-    if not any(override.startswith("experiment=") for override in arguments.overrides):
+    folder = arguments.config_dir
+    if not any(override.startswith("experiment=") for override in arguments.overrides) or (
+        folder and not folder.is_dir()
+    ):
         return False
     from normexp.commands.sweep import is_sweep
 

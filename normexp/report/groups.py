@@ -49,6 +49,8 @@ class Grouping:
     keys: list[str]
     groups: list[Group]
     skipped: list[Run]
+    repeated: int
+    """How many runs have the config and the seed of another one: they measure the same once more, and are in no group."""
 
 
 def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
@@ -56,7 +58,8 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
 
     Raises ConfigError for a key that no run has.
     """
-    counted = [run for run in runs if run.state != "skipped"]
+    tried = [run for run in runs if run.state != "skipped"]
+    counted = _distinct(tried)
     keys = differing(counted) if by is None else list(dict.fromkeys(by))
     for key in keys:
         check_key(key, runs)
@@ -68,7 +71,25 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
         values = {key: same[0].config.get(key) for key in keys}
         groups.append(Group(values, same, label(values)))
     groups.sort(key=lambda group: tuple(rank(key, value) for key, value in group.values.items()))
-    return Grouping(keys, groups, [run for run in runs if run.state == "skipped"])
+    skipped = [run for run in runs if run.state == "skipped"]
+    return Grouping(keys, groups, skipped, len(tried) - len(counted))
+
+
+def _distinct(runs: Sequence[Run]) -> list[Run]:
+    """One run of each config and seed, one that ended where there is one: the same config and seed give the same numbers, so that
+    counting them twice would make a spread look too small."""
+    kept: dict[Any, Run] = {}
+    for run in runs:
+        shared = [
+            (key, comparable(value)) for key, value in run.config.items() if key.partition(".")[0] not in NOT_COMPARED
+        ]
+        which = (tuple(sorted(shared, key=str)), comparable(run.config.get("seed"))) if run.config else run.directory
+        if which not in kept or (kept[which].state not in ENDS and run.state in ENDS):
+            kept[which] = run
+    return list(kept.values())
+
+
+ENDS = ("completed", "diverged")
 
 
 def differing(runs: Sequence[Run]) -> list[str]:

@@ -105,9 +105,12 @@ def _of_run(path: Path, entry: _Entry) -> Line:
 
 def _of_sweep(path: Path, entries: Sequence[_Entry], about: Mapping[str, Any]) -> Line:
     states = Counter(entry.status["state"] for entry in entries)
-    total, done = len(entries), states["completed"]
+    planned = about.get("runs")
+    unstarted = set(planned if isinstance(planned, list) else []) - {entry.directory.name for entry in entries}
+    total, done = len(entries) + len(unstarted), states["completed"]
     parts = [f"{done} completed" if done == total else f"{done} of {total} completed"]
     parts += [f"{states[state]} {state}" for state in (*ENDS, "skipped") if states[state]]
+    parts += [f"{len(unstarted)} not begun"] * bool(unstarted)
     shares = [value for entry in entries if (value := _final(entry, "test/accuracy")) is not None]
     began = max((entry.began for entry in entries), default=_began(about.get("started"), path))
     return Line(
@@ -117,7 +120,7 @@ def _of_sweep(path: Path, entries: Sequence[_Entry], about: Mapping[str, Any]) -
         began,
         {key: _joined(entry.config.get(key) for entry in entries) for key in KEYS},
         f"best {100 * max(shares):.2f} %" if shares else "-",
-        total,
+        len(entries),
         _jobs(about.get("slurm"), entries),
     )
 

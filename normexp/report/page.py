@@ -68,7 +68,7 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
         notes.append(f"{of.bad_lines} {what} left out: unreadable.")
     notes += [*missing_sheets, *unknown]
     top = headline(of, collection.runs, name=title) + listed(
-        [*_skipped(of), *collection.left_out, *notes], summary="What is left out, and why"
+        [*_skipped(of), *collection.left_out, *notes], summary="What is left out or shown in part, and why"
     )
     lines = [(look.name, _variable(look.colour)) for look in swatches] if of.plan.colours else []
     colours |= {look.colour for look in swatches} - {INK}

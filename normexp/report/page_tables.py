@@ -59,7 +59,7 @@ def results(study: Study) -> list[str]:
         lost[study.plan.line(row.group)] += row.states.get("diverged", 0)
     if any(lost.values()):
         ended = sum(len(row.group.runs) for row in study.table)
-        by_line = ", ".join(f"{study.plan.names[line]} {n}" for line, n in lost.items() if n)
+        by_line = ", ".join(f"{n} of {study.plan.names[line]}" for line, n in lost.items() if n)
         sentences.append(
             f"Diverged: {sum(lost.values())} of {ended} runs" + (f" ({by_line})." if len(lost) > 1 else ".")
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from normexp.config import ConfigError, nearest, show
-from normexp.report.groups import Group, Grouping, comparable, rank
+from normexp.report.groups import Group, Grouping, rank
 from normexp.report.read import Run, natural
 
 DEFAULT_METRIC = "test/accuracy"
@@ -136,13 +136,6 @@ def spread(values: Sequence[float]) -> tuple[float | None, float | None]:
     scaled = [value / scale for value in values]
     std = statistics.stdev(scaled) * scale if len(values) > 1 else None
     return statistics.fmean(scaled) * scale if len(values) > 1 else values[0], std
-
-
-def repeated(grouping: Grouping) -> int:
-    """How many runs have the seed of another one of their group: they are no independent measurement of it."""
-    return sum(
-        len(group.runs) - len({comparable(run.config.get("seed")) for run in group.runs}) for group in grouping.groups
-    )
 
 
 def _row(group: Group, metric: str) -> Row:

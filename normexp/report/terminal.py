@@ -22,7 +22,6 @@ from normexp.report.table import (
     mean_and_std,
     number,
     outcome,
-    repeated,
     rows,
     spread,
     title,
@@ -140,8 +139,8 @@ def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric
     counted = [run for run in runs if run.state != "skipped"]
     if merged := [key for key in differing(counted) if key not in grouping.keys]:
         notes.append(f"Each row takes runs together that differ in {', '.join(merged)}.")
-    if twice := repeated(grouping):
-        notes.append(f"{twice} of the runs have config and seed of another one: they say nothing new of their row.")
+    if grouping.repeated:
+        notes.append(f"{grouping.repeated} of the runs have config and seed of another one, and are not counted again.")
     return notes
 
 

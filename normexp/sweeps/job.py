@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -39,11 +39,11 @@ class Job:
     parent: Mapping[str, Any]
 
 
-def attempt(job: Job) -> None:
-    """Train, and once more if the process is killed. How it ended stands in the run's status."""
+def attempt(job: Job, *, stopping: Callable[[], bool]) -> None:
+    """Train, and once more if the process is killed, but by the sweep's own end. How it ended stands in the run's status."""
     for left in reversed(range(ATTEMPTS)):
         code, pid = _in_a_process(job)
-        if not _record(job.directory, code, pid, left):
+        if not _record(job, code, pid, 0 if stopping() else left):
             return
         time.sleep(PAUSE)
 
@@ -76,12 +76,12 @@ def _train(job: Job) -> None:
     train(job)
 
 
-def _record(directory: Path, code: int, pid: int, left: int) -> bool:
+def _record(job: Job, code: int, pid: int, left: int) -> bool:
     """Write down how a process ended that could not do so itself; returns whether to try once more."""
     if code in (0, BUSY):
         return False
-    with lock.held(directory) as free:
-        return free and _write_down(directory, code, pid, left)
+    with lock.held(job.directory, driver=job.driver) as free:
+        return free and _write_down(job.directory, code, pid, left)
 
 
 def _write_down(directory: Path, code: int, pid: int, left: int) -> bool:

@@ -7,7 +7,7 @@ runs): its workers read it, wherever they run, and take on no more runs once it 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,6 +67,12 @@ def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session
         "driver": dict(session.driver),
     }
     rundir.write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+
+
+def add_runs(folder: Path, names: Iterable[str]) -> None:
+    """Keep the names of the runs that there are to be, so that readers can tell which have not begun."""
+    known = (read_manifest(folder) or {}).get("runs", [])
+    add_to_manifest(folder, runs=list(dict.fromkeys([*known, *names])))
 
 
 def add_to_manifest(folder: Path, **more: Any) -> None:

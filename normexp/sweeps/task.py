@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,11 +35,11 @@ def task(tree: DictConfig) -> float:
         return math.nan
     plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
     directory = Path(HydraConfig.get().sweep.dir) / run_name(HydraConfig.get().overrides.task)
-    take(directory, plain, session)
+    take(directory, plain, session, stopping=lambda: read_session(Path(os.environ[SESSION])) is None)
     return objective(directory, plain["objective"])
 
 
-def take(directory: Path, tree: Mapping[str, Any], session: Session) -> None:
+def take(directory: Path, tree: Mapping[str, Any], session: Session, *, stopping: Callable[[], bool]) -> None:
     """Train the run of a composed config in its directory if it needs that."""
     from normexp.validate import validate
 
@@ -64,7 +64,8 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session) -> None:
             session.cwd,
             session.driver,
             process.identity(),
-        )
+        ),
+        stopping=stopping,
     )
 
 

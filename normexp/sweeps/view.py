@@ -37,7 +37,7 @@ class View:
     ) -> None:
         self._console, self._folder, self._names, self._total, self._skipped = console, folder, names, total, skipped
         self._live: Live | None = None
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._stamps: dict[str, int] = {}
         self._statuses: dict[str, dict[str, Any]] = {}
         self._ended = 0
@@ -126,13 +126,15 @@ class View:
         counts = Counter(status["state"] for status in self._statuses.values())
         counts["skipped"] += self._skipped
         text = Text()
-        for state in ("completed", "diverged", "failed", "killed", "interrupted", "skipped"):
+        for state in ("completed", "diverged", "failed", "killed", "skipped"):
             if counts[state] or state == "completed":
                 text.append(f"{counts[state]} {WORDS.get(state, state)}  ", STYLES.get(state, "dim"))
         left = self._total - self._count()
         text.append(f"{left} left")
         made = self._ended + progress
-        if made > 0.05 and left > 0:
+        if made > 0 and self._began is None:  # the time before the first run is at work tells nothing
+            self._began = time.monotonic()
+        if made > 0.2 and left > 0 and self._began is not None:
             seconds = (time.monotonic() - self._began) / made * max(left - progress, 0.0)
             text.append(f"  about {duration(seconds)} to go")
         return text

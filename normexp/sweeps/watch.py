@@ -88,7 +88,7 @@ class Watch:
             if self.signal is None:
                 self.signal, self._asked = number, time.monotonic()
                 self._session.unlink(missing_ok=True)
-                self._view.say("stopping when the runs at work have finished their step; Ctrl-C again stops at once")
+                self._view.say("stopping after the step of the runs at work; Ctrl-C again: at once")
             else:
                 self._asked = -PATIENCE
         if self.signal is not None:

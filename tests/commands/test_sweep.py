@@ -153,6 +153,7 @@ def test_a_sweep_of_ones_own_may_take_over_a_shipped_one(other, capsys):
     ("words", "says"),
     [
         (["data_dir=a,b"], "data_dir has one value"),
+        (["lr=abc,1"], "lr=abc: lr must be a number"),
         (["hydra.launcher.n_jobs=2", "seed=0,1"], "jobs=N says"),
         (["lr=interval(0,1)"], "hydra/sweeper=optuna"),
         (["objective=val/acc", "seed=0,1"], "Did you mean val/accuracy?"),

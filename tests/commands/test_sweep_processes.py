@@ -67,6 +67,24 @@ def test_a_signal_ends_the_runs_in_good_order(send, number, code, jobs):
     assert not list(Path("runs/s").glob(".session*"))
 
 
+def test_a_second_signal_stops_at_once_and_is_no_lack_of_memory():
+    process = begin(*LONG, "jobs=2")
+    wait_for(lambda: len(at_work("runs/s")) == 2)
+    pids = at_work("runs/s")
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)  # a step that does not end
+    process.send_signal(signal.SIGINT)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    wait_for(lambda: gone(pids), 10)
+    assert set(states("runs/s").values()) == {"interrupted"}
+    assert "memory" not in output
+    printed = start("runs", "runs").stdout
+    assert "0 of 2 completed, 2 interrupted" in printed
+
+
 def test_a_run_that_is_killed_is_tried_once_more_and_the_others_go_on(undisturbed):
     process = begin(*GRID)
     (victim, *_) = wait_for(lambda: at_work("runs/s"))

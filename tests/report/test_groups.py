@@ -100,3 +100,14 @@ def test_words():
         "bn",
         "0.3",
     ]
+
+
+def test_a_run_made_twice_counts_once():
+    for name in ("a", "b"):
+        make_run(Path("runs"), name=name, norm="bn", seed=0, accuracy=0.9)
+    make_run(Path("runs"), name="c", norm="bn", seed=1, accuracy=0.8)
+    make_run(Path("runs"), name="d", norm="bn", lr=7.0, seed=0, accuracy=0.5)
+    found = group(read([Path("runs")]).runs, ["norm"])
+    (only,) = found.groups
+    assert [run.name for run in only.runs] == ["a", "c", "d"]
+    assert found.repeated == 1

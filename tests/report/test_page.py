@@ -81,7 +81,7 @@ def test_what_the_page_says_first():
     assert "Swept: norm (none, bn), lr (0.1, 1); 2 seeds." in seen.texts
     assert "Best test accuracy: norm=bn lr=0.1, 92.00 % ± 2.83 (n=2)." in seen.texts
     assert "Each at its best: norm=bn 92.00 % (lr=0.1), norm=none 55.00 % (lr=0.1)." in seen.texts
-    assert "Diverged: 3 of 8 runs (norm=none 2, norm=bn 1)." in seen.texts
+    assert "Diverged: 3 of 8 runs (2 of norm=none, 1 of norm=bn)." in seen.texts
 
 
 def test_it_is_one_file_that_needs_no_network():
