@@ -43,7 +43,11 @@ def attempt(job: Job, *, stopping: Callable[[], bool]) -> None:
     """Train, and once more if the process is killed, but by the sweep's own end. How it ended stands in the run's status."""
     for left in reversed(range(ATTEMPTS)):
         code, pid = _in_a_process(job)
-        if not _record(job, code, pid, 0 if stopping() else left):
+        if code in (0, BUSY):
+            return
+        state, error = _how(code, stopping=stopping())
+        again = state == "killed" and left > 0
+        if not _record(job, pid, state, error + "; trying once more" * again) or not again:
             return
         time.sleep(PAUSE)
 
@@ -76,38 +80,34 @@ def _train(job: Job) -> None:
     train(job)
 
 
-def _record(job: Job, code: int, pid: int, left: int) -> bool:
-    """Write down how a process ended that could not do so itself; returns whether to try once more."""
-    if code in (0, BUSY):
-        return False
+def _how(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
+    """How a process ended, by its exit code or minus the signal. stopping: whether the sweep ends its runs."""
+    if code > 0:
+        return "failed", f"its process ended with exit code {code}"
+    name = signal.Signals(-code).name
+    if stopping:
+        return "interrupted", f"stopped at once, by {name}"
+    if -code in (signal.SIGTERM, signal.SIGINT):
+        return "interrupted", f"stopped by {name} before it began to train"
+    return "killed", f"killed by {name}" + ", as the system does where memory runs out" * (-code == signal.SIGKILL)
+
+
+def _record(job: Job, pid: int, state: rundir.State, error: str) -> bool:
+    """Write down how a process ended, unless it did so itself, or another is at work there; returns whether that was done."""
     with lock.held(job.directory, driver=job.driver) as free:
-        return free and _write_down(job.directory, code, pid, left)
-
-
-def _write_down(directory: Path, code: int, pid: int, left: int) -> bool:
-    try:
-        status = rundir.read_status(directory)
-    except (OSError, ValueError):
-        rundir.write_first_status(directory, "running")
-        status = {**rundir.read_status(directory), "pid": None}
-    if status["pid"] == pid and status["state"] != "killed":  # it had written its end
-        return False
-    state: rundir.State = "failed"
-    error = f"its process ended with exit code {code}"
-    if code < 0:
-        name = signal.Signals(-code).name
-        error = f"killed by {name}"
-        state = "killed"
-        if code == -signal.SIGKILL:
-            error += ", as the system does where memory runs out"
-        if code in (-signal.SIGTERM, -signal.SIGINT):
-            state, error = "interrupted", f"stopped by {name} before it began to train"
-    again = state == "killed" and left > 0
-    error += "; trying once more" if again else ""
-    with (directory / "train.log").open("a", encoding="utf-8") as log:
-        log.write(f"{rundir.now()} {error}\n")
-    rundir.rewrite_status(directory, status, state=state, error=error)
-    return again
+        if not free:
+            return False
+        try:
+            status = rundir.read_status(job.directory)
+        except (OSError, ValueError):
+            rundir.write_first_status(job.directory, "running")
+            status = {**rundir.read_status(job.directory), "pid": None}
+        if status["pid"] == pid and status["state"] != "killed":
+            return False
+        with (job.directory / "train.log").open("a", encoding="utf-8") as log:
+            log.write(f"{rundir.now()} {error}\n")
+        rundir.rewrite_status(job.directory, status, state=state, error=error)
+        return True
 
 
 def end_with(other: Mapping[str, Any]) -> None:
