@@ -1,0 +1,103 @@
+"""What figures show of many runs: averages over seeds, colours, and which panels."""
+
+from pathlib import Path
+
+import numpy as np
+
+from normexp.report.figures_colours import NORMS, looks
+from normexp.report.figures_panels import layout, panels
+from normexp.report.figures_study import study
+from normexp.report.groups import group
+from normexp.report.read import Curve, read
+from normexp.report.series import average, layers, thin
+from tests.report.runs import make_run
+
+
+def test_a_thinned_curve_keeps_its_ends_and_takes_the_same_steps_in_runs_of_other_lengths():
+    whole = Curve(np.arange(0, 10_000, 10), np.random.default_rng(0).normal(size=1000))
+    short = Curve(whole.steps[:300], whole.values[:300])
+    some, fewer = thin(whole, span=10_000), thin(short, span=10_000)
+    assert len(some.steps) <= 201
+    assert (some.steps[0], some.steps[-1]) == (0, 9990)
+    assert fewer.steps[-1] == 2990
+    assert set(fewer.steps[:-1]) <= set(some.steps)
+    assert all(whole.values[whole.steps == step] == value for step, value in zip(some.steps, some.values, strict=True))
+
+
+def test_the_average_over_seeds_goes_as_far_as_each_seed_does():
+    long = Curve(np.array([0, 10, 20]), np.array([4.0, 2.0, 1.0]))
+    short = Curve(np.array([0, 10]), np.array([2.0, 1.0]))
+    mean = average([long, short], span=20)
+    assert mean.steps.tolist() == [0, 10, 20]
+    assert mean.mean.tolist() == [3.0, 1.5, 1.0]
+    assert mean.low.tolist() == [2.0, 1.0, 1.0]
+    assert mean.high.tolist() == [4.0, 2.0, 1.0]
+
+
+def test_seeds_logged_at_other_steps_are_averaged_in_between():
+    a = Curve(np.array([0, 20]), np.array([0.0, 2.0]))
+    b = Curve(np.array([0, 10, 20]), np.array([0.0, 3.0, 2.0]))
+    assert average([a, b], span=20).mean.tolist() == [0.0, 2.0, 2.0]
+
+
+def test_layers_come_in_the_order_of_the_run_that_has_most():
+    tags = [["grad_norm/total", "grad_norm/fc1", "grad_norm/head"], [f"grad_norm/{n}" for n in ("fc1", "fc2", "head")]]
+    assert layers(tags, "grad_norm/") == ["fc1", "fc2", "head"]
+    assert layers([["activation_in/a.b/p15", "activation_in/a.b/p50", "x"]], "activation_in/", "/p50") == ["a.b"]
+
+
+def test_a_norm_has_its_colour_and_dashes_whatever_it_is_compared_with():
+    for norms in (["none", "bn", "ln", "in", "gn"], ["gn", "bn"]):
+        for norm in norms:
+            make_run(Path("_".join(norms)), norm=norm)
+        found = looks(layout(group(read([Path("_".join(norms))]).runs)))
+        assert {look.name: (look.colour, look.dashes, look.marker) for look in found} == {
+            f"norm={norm}": NORMS[norm] for norm in norms
+        }
+    every = list(NORMS.values())
+    assert all(len({look[i] for look in map(tuple, every)}) == 5 for i in (0, 2))
+    assert len({str(look[1]) for look in every}) == 5
+
+
+def test_lines_of_one_norm_are_told_apart_by_what_only_it_has():
+    make_run(Path("runs"), norm="bn")
+    for groups in (2, 4):
+        make_run(Path("runs"), norm="gn", norm__groups=groups, name=f"g{groups}")
+    plan = layout(group(read([Path("runs")]).runs))
+    assert plan.names == ["norm=bn", "norm=gn norm.groups=2", "norm=gn norm.groups=4"]
+    assert len({look.colour for look in looks(plan)}) == 3
+
+
+def test_without_norms_another_key_has_the_colours():
+    for lr in (0.1, 1.0):
+        for depth in (2, 3):
+            make_run(Path("runs"), lr=lr, model__depth=depth, name=f"{lr}-{depth}")
+    runs = read([Path("runs")]).runs
+    assert layout(group(runs)).colours == ["model.depth"]
+    assert layout(group(runs), across="model.depth").colours == ["lr"]
+
+
+def test_panels_are_few_and_say_what_they_leave_out():
+    for lr in range(1, 13):
+        for batch_size in (16, 32):
+            make_run(Path("runs"), lr=float(lr), batch_size=batch_size, name=f"{lr}-{batch_size}")
+    groups = group(read([Path("runs")]).runs).groups
+    found = panels(groups, ["lr", "batch_size"], at={})
+    assert {(panel.row, panel.column) for panel in found.panels} == {(r, c) for r in range(2) for c in range(4)}
+    assert found.notes == ["Of the 12 values of lr, 4 are shown."]
+    assert found.panels[0].title == "batch_size=16, lr=1"
+    assert found.panels[-1].title == "batch_size=32, lr=12"
+    one = panels([g for g in groups if g.values["batch_size"] == 16], ["lr"], at={})
+    assert (len(one.panels), one.notes) == (9, ["Of the 12 values of lr, 9 are shown."])
+
+
+def test_a_third_key_is_held_where_results_are_best():
+    for lr, depth, accuracy in [(0.1, 2, 0.8), (0.1, 3, 0.9), (1.0, 2, 0.7), (1.0, 3, 0.5)]:
+        for width in (10, 20, 30):
+            for norm in ("none", "bn"):
+                options = {"model__depth": depth, "model__width": width, "lr": lr, "norm": norm}
+                make_run(Path("runs"), accuracy=accuracy, name=f"{norm}-{lr}-{depth}-{width}", **options)
+    of = study(read([Path("runs")]), metric="test/accuracy", by=None)
+    assert of.setting == {"model.depth": 3, "model.width": 10, "lr": 0.1}
+    assert of.over_time.notes == ["Shown is lr=0.1, where results are best."]
+    assert {each.values["lr"] for each in of.over_time.groups} == {0.1}
