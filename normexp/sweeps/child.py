@@ -31,10 +31,9 @@ def train(job: Job) -> None:
 
     What is printed, by whoever, and the stack at a crash go to the run's log.
     """
+    # Ctrl-C stays blocked: it reaches the driver, which passes it on as SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(
-        signal.SIG_UNBLOCK, {signal.SIGTERM}
-    )  # Ctrl-C reaches the driver, which passes it on as SIGTERM
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.chdir(job.cwd)
     log = (job.directory / "train.log").open("a", encoding="utf-8")
     os.dup2(log.fileno(), 1)

@@ -57,9 +57,8 @@ def _in_a_process(job: Job) -> tuple[int, int]:
 
     It comes from a fork server, which has imported torch once: that saves seconds a run, and nothing is forked that has threads.
     """
-    if (
-        multiprocessing.get_start_method(allow_none=True) == "loky"
-    ):  # a worker of joblib's; loky is unknown to its children
+    if multiprocessing.get_start_method(allow_none=True) == "loky":
+        # In a worker of joblib's, whose children don't know loky.
         multiprocessing.set_start_method("forkserver", force=True)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     resource_tracker.ensure_running()  # when it starts, it unblocks the signals that this process blocks

@@ -1,5 +1,6 @@
 """Finding and reading run directories, in whatever state they are."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -185,9 +186,16 @@ def test_random_damage_never_raises(tmp_path_factory, data):
         curves(run, lambda tag: True)
 
 
-def test_a_folder_that_may_not_be_opened_is_said():
-    if os.geteuid() == 0:
-        pytest.skip("root may open any folder")
+def test_a_folder_that_may_not_be_opened_is_said(monkeypatch):
     make_run(Path("runs"), name="good")
     Path("runs/closed").mkdir(mode=0)
+    if os.geteuid() == 0:  # root may open any folder: the system's refusal is put in its way
+        opened = os.scandir
+
+        def refusing(path):
+            if Path(path).name == "closed":
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return opened(path)
+
+        monkeypatch.setattr(os, "scandir", refusing)
     assert read([Path("runs")]).left_out == ["runs/closed can't be opened (Permission denied)."]
