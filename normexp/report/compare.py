@@ -128,17 +128,19 @@ def show_comparison(console: Console, comparison: Comparison, names: tuple[str, 
 def _print_differences(console: Console, differences: Sequence[Difference], metric: str) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     ends = [_ends(difference, metric) for difference in differences]
-    table.add_column(title(metric), overflow="fold")
+    labels = [(each.a if each.a.group.values else each.b).group.label for each in differences]
+    longest = max(len(part) for text in (title(metric), *labels) for part in text.split())
+    table.add_column(title(metric), overflow="fold", min_width=min(30, longest))  # lines break between words
     for head in ("A", "B", "B - A"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("n", no_wrap=True)
     if any(ends):
         table.add_column("", overflow="fold")
-    for difference, end in zip(differences, ends, strict=True):
+    for label, difference, end in zip(labels, differences, ends, strict=True):
         clear = difference.half is not None and difference.value is not None and abs(difference.value) > difference.half
         a, b = difference.a, difference.b
         table.add_row(
-            escape(a.group.label if a.group.values else b.group.label),
+            escape(label),
             mean_and_std(a, metric),
             mean_and_std(b, metric),
             Text(_signed(difference, metric), style="bold" if clear else ""),
