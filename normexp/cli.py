@@ -11,6 +11,7 @@ import sys
 from normexp import __version__
 from normexp.commands import COMMANDS
 from normexp.config import ConfigError
+from normexp.disk import WriteError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -18,11 +19,23 @@ def main(argv: list[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     _open_streams()
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # here, where a full disk can be told in a sentence
+        return code
     except ConfigError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
         return _say(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would raise again
+            return _say(f"Standard output could not be written ({error.strerror or error}).", code=1)
+        return _say(str(error) if isinstance(error, WriteError) else f"{error.filename}: {error.strerror}.", code=1)
     except KeyboardInterrupt:
         print("normexp: interrupted", file=sys.stderr)
         return 130
@@ -61,6 +74,6 @@ def _dispatch(words: list[str]) -> int:
     return 0
 
 
-def _say(sentence: str) -> int:
+def _say(sentence: str, *, code: int = 2) -> int:
     print(f"normexp: {sentence}", file=sys.stderr)
-    return 2
+    return code

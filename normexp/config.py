@@ -8,6 +8,7 @@ Imports nothing heavy: help and completion read this module.
 import dataclasses
 import difflib
 import math
+import re
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -86,6 +87,17 @@ Objective = Literal[
 ]
 """What an optimizer may tune: nothing of the test set."""
 
+
+@dataclass(frozen=True)
+class Cadence:
+    """How often something is done in a run: every so many steps or seconds; never, where both are None."""
+
+    steps: int | None = None
+    seconds: float | None = None
+
+
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]
 
 
@@ -113,6 +125,7 @@ class Config:
     threads: int | None = number(least=1, most=1024)
     eval_every: int | None = number(least=1)
     log_every: int = number(least=1)
+    checkpoint_every: str | None
     name: str | None
     runs_dir: str
     data_dir: str
@@ -124,6 +137,35 @@ class Config:
         """The learning rate at its highest: `lr`, in proportion to the batch where `lr_batch` says for which one it is meant."""
         return self.lr if self.lr_batch is None else self.lr * self.batch_size / self.lr_batch
 
+    @property
+    def checkpoints(self) -> Cadence:
+        """`checkpoint_every`. Raises ConfigError where it is neither steps nor seconds."""
+        text = self.checkpoint_every
+        if text is None:
+            return Cadence()
+        found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) *(s|min|h)?", text)
+        if found and float(found[1]) > 0:
+            if found[2]:
+                return Cadence(seconds=float(found[1]) * UNITS[found[2]])
+            if "." not in text:
+                return Cadence(steps=int(text))
+        raise ConfigError(
+            f"checkpoint_every={show(text)}: checkpoint_every must be a number of steps, such as 500, or a time, such as 60s or "
+            "5min, or null."
+        )
+
+
+NOT_OF_THE_RESULT = (
+    "checkpoint_every",
+    "name",
+    "runs_dir",
+    "data_dir",
+    "device",
+    "threads",
+    "jobs",
+    "objective",
+)
+"""Keys that say where and how a run is made: another value does not make it another run."""
 
 GROUPS: dict[str, type] = {
     field.name: field.type

@@ -38,6 +38,13 @@ def held(directory: Path, **more: Any) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def refusal(directory: Path) -> str:
+    """A sentence on who holds the directory's lock."""
+    who = holder(directory) or {}
+    process = f"process {who['pid']} on {who['host']}" if who else "another process"
+    return f"{directory} is at work: {process} trains there."
+
+
 def holder(directory: Path) -> Mapping[str, Any] | None:
     """What the process that holds the directory's lock wrote; None where none does, as far as can be seen from this host."""
     try:

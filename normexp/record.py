@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,6 @@ class Sink(Protocol):
 
     def close(self, *, success: bool) -> None:
         """success: whether the run was completed."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a sink of the same kind needs to go on from here, as a checkpoint keeps it; all that was logged is on disk."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from normexp import process
+from normexp import disk, process
 from normexp.config import ConfigError, show
 
 State = Literal["running", "completed", "diverged", "failed", "interrupted", "killed", "skipped"]
@@ -51,17 +53,51 @@ def check_name(name: str) -> None:
     )
 
 
-def create(parent: Path, name: str) -> Path:
-    """A new directory `name` in `parent`, or `name-2`, `name-3`, ... where that exists. ConfigError where it can't be made."""
+def create(parent: Path, name: str, files: Mapping[str, str]) -> Path:
+    """A new directory `name` in `parent`, or `name-2`, `name-3`, ... where that exists, with its first files in it.
+
+    It gets its name when it is whole, so that a run that has a name can be gone on with. ConfigError where it can't be made
+    in such a place, OSError where the place can't be written to.
+    """
     with _refusing(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        for suffix in ["", *(f"-{n}" for n in range(2, 100_000))]:
-            with contextlib.suppress(FileExistsError):
+        new = parent / f".{name}.{os.getpid()}.tmp"
+        new.mkdir()
+        try:
+            fill(new, files)
+            for suffix in ["", *(f"-{n}" for n in range(2, 100_000))]:
                 path = parent / f"{name}{suffix}"
-                path.mkdir()
-                _check_writable(path)
-                return path
+                if os.path.lexists(path):  # a directory could take the place of an empty one
+                    continue
+                try:
+                    return new.rename(path)
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # else another process was quicker
+                        raise
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
     raise ConfigError(f"runs_dir={show(parent)}: there are too many runs named {name}.")
+
+
+def fill(directory: Path, files: Mapping[str, str]) -> Path:
+    """Write a run's first files, to the disk itself, so that no power cut leaves a run that does not know its config."""
+    for name, text in files.items():
+        disk.write_text(directory / name, text)
+        disk.to_disk(directory / name)
+    disk.to_disk(directory)
+    return directory
+
+
+def refill(directory: Path, files: Mapping[str, str], step: int) -> Path:
+    """The same for a run that goes on after a step: what it was begun with stays, and what it goes on with stands beside it."""
+    earlier = {}
+    with contextlib.suppress(OSError, ValueError):
+        earlier = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+    if isinstance(earlier, dict) and earlier:
+        now_with = {"step": step, "at": now(), **json.loads(files["environment.json"])}
+        earlier["resumed"] = [*earlier.get("resumed", []), now_with]
+        files = {**files, "environment.json": to_json(earlier, indent=2) + "\n"}
+    return fill(directory, files)
 
 
 def make(directory: Path) -> None:
@@ -83,6 +119,8 @@ def _refusing(parent: Path) -> Iterator[None]:
         existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
         yield
     except OSError as error:
+        if error.errno in disk.FAULTS:
+            raise disk.WriteError(error.errno, error.strerror, str(existed)) from error
         raise ConfigError(
             f"runs_dir={show(parent)}: no run directory can be made in {existed} ({error.strerror or error})."
         ) from error
@@ -118,29 +156,6 @@ def write_first_status(directory: Path, state: State, error: str | None = None) 
     write_status(directory, state=state, step=0, total_steps=0, seconds=0.0, metrics={}, error=error, started=now())
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file as a whole: whoever reads it sees the old text or the new one, never a part."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """The same for what is not text."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with removed_on_error(temporary):
-        temporary.write_bytes(content)
-        temporary.replace(path)
-
-
-@contextlib.contextmanager
-def removed_on_error(path: Path) -> Iterator[None]:
-    """A block that writes a temporary file, which an error or a signal in it takes away again."""
-    try:
-        yield
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-
-
 def to_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
     """Strict JSON. Non-finite numbers are written as null, and `nonfinite` says for which keys, and what they were."""
     nonfinite = {k: str(v) for k, v in value.items() if isinstance(v, float) and not math.isfinite(v)}
@@ -171,7 +186,43 @@ def write_status(
     error: str | None,
     started: str,
 ) -> None:
-    """status.json, replaced as a whole."""
+    """Write status.json for a run of this process."""
+    replace_status(
+        directory,
+        status_text(
+            state=state,
+            step=step,
+            total_steps=total_steps,
+            seconds=seconds,
+            metrics=metrics,
+            error=error,
+            started=started,
+        ),
+    )
+
+
+def replace_status(directory: Path, text: str) -> None:
+    """status.json, replaced as a whole. On a full disk the old one is written over, which takes no more room."""
+    path = directory / "status.json"
+    try:
+        disk.write_text(path, text)
+    except disk.WriteError as failure:
+        if failure.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        disk.write_over(path, text.encode())
+
+
+def status_text(
+    *,
+    state: State,
+    step: int,
+    total_steps: int,
+    seconds: float,
+    metrics: Mapping[str, float | None],
+    error: str | None,
+    started: str,
+) -> str:
+    """What status.json holds of a run of this process."""
     status = {
         "state": state,
         "step": step,
@@ -182,7 +233,7 @@ def write_status(
         **process.identity(),
         "started": started,
     }
-    write_text(directory / "status.json", json.dumps(status, indent=2, allow_nan=False) + "\n")
+    return json.dumps(status, indent=2, allow_nan=False) + "\n"
 
 
 def read_status(directory: Path) -> dict[str, Any]:

@@ -36,6 +36,7 @@ def validate(tree: Mapping[str, Any]) -> Config:
         raise ConfigError(
             "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them."
         )
+    _ = config.checkpoints  # raises where the text is neither steps nor a time
     _check_sizes(config)
     plans = layers(config)
     for plan in plans:

@@ -27,8 +27,9 @@ from normexp.commands.compose import compose
 from normexp.config import Config
 from normexp.record import Record
 from normexp.training.build import build
+from normexp.training.course import Course, Stopwatch
 from normexp.training.run import about, open_sinks
-from normexp.training.trainer import Progress, fit
+from normexp.training.trainer import fit
 
 CASES = {
     "mlp 784-100x3, MNIST, batch 60": (["model=mlp", "data=mnist", "batch_size=60"], 400),
@@ -46,7 +47,7 @@ def bare_loop(config: Config, steps: int) -> float:
     parts = build(config)
     model, optimizer, train = parts.model, parts.optimizer, parts.data.train
     model.train()
-    order = torch.randperm(len(train), generator=parts.order).split(config.batch_size)
+    order = torch.randperm(len(train)).split(config.batch_size)
     start = time.perf_counter()
     for step in range(steps):
         inputs, labels = train.batch(order[step % parts.sizes.steps_per_epoch], parts.augment)
@@ -67,14 +68,14 @@ def normexp_loop(config: Config, steps: int) -> float:
 
         def log(record: Record) -> None:
             nonlocal seconds
-            for sink in sinks:
+            for sink in sinks.values():
                 sink.log(record)
 
         with no_evaluation():
             start = time.perf_counter()
-            fit(parts, config, Progress(steps), log=log, interrupted=lambda: False)
+            fit(parts, config, Course(steps, Stopwatch(parts.device)), log=log, interrupted=lambda: False)
             seconds = time.perf_counter() - start
-        for sink in sinks:
+        for sink in sinks.values():
             sink.close(success=True)
     return seconds / steps
 
@@ -84,8 +85,8 @@ def no_evaluation() -> Iterator[None]:
     from normexp.training import trainer
 
     real = trainer.evaluate, trainer.evaluate_with_batch_statistics
-    trainer.evaluate = lambda model, split: (0.0, 0.0)
-    trainer.evaluate_with_batch_statistics = lambda model, split, batch_size: (0.0, 0.0)
+    trainer.evaluate = lambda model, split, interrupted=None: (0.0, 0.0)
+    trainer.evaluate_with_batch_statistics = lambda model, split, batch_size, interrupted=None: (0.0, 0.0)
     try:
         yield
     finally:

@@ -36,8 +36,9 @@ from normexp.probes.distribution import Distributions
 from normexp.record import Record
 from normexp.sinks.sheet import History, Sheet, draw_sheet
 from normexp.training.build import Parts, build
+from normexp.training.course import Course, Stopwatch
 from normexp.training.run import about, open_sinks
-from normexp.training.trainer import Progress, fit
+from normexp.training.trainer import fit
 
 NETS = {
     "mlp 784-100x3 MNIST, batch 60": ["model=mlp", "data=mnist", "batch_size=60"],
@@ -61,17 +62,18 @@ def train(config: Config, folder: Path) -> float:
             folder, about(parts, config, {}, {}), Console(file=nowhere, force_terminal=True), parts.sizes.total_steps
         )
 
-        for sheet in (sink for sink in sinks if isinstance(sink, Sheet)):
+        for sheet in (sink for sink in sinks.values() if isinstance(sink, Sheet)):
             sheet.draw = lambda: None  # type: ignore[method-assign]
 
         def log(record: Record) -> None:
-            for sink in sinks:
+            for sink in sinks.values():
                 sink.log(record)
 
+        course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
         start = time.perf_counter()
-        fit(parts, config, Progress(parts.sizes.total_steps), log=log, interrupted=lambda: False)
+        fit(parts, config, course, log=log, interrupted=lambda: False)
         seconds = time.perf_counter() - start
-        for sink in sinks:
+        for sink in sinks.values():
             sink.close(success=True)
     return seconds
 
@@ -140,10 +142,10 @@ def measure_memory(overrides: list[str]) -> None:
 
     validation = trainer._validation
 
-    def forget_the_peak(parts: Parts, config: Config) -> dict[str, float | None]:
+    def forget_the_peak(parts: Parts, config: Config, interrupted: Callable[[], bool]) -> dict[str, float | None]:
         Path("/proc/self/clear_refs").write_text("5")
         trainer._validation = validation
-        return validation(parts, config)
+        return validation(parts, config, interrupted)
 
     trainer._validation = forget_the_peak
     with tempfile.TemporaryDirectory() as folder:

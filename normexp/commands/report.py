@@ -14,13 +14,14 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from normexp import rundir
+from normexp import disk
 from normexp.config import ConfigError, nearest, show
 from normexp.report import compare, export, terminal
 from normexp.report.groups import check_key
 from normexp.report.read import Collection, read
 from normexp.report.select import select
 from normexp.report.table import DEFAULT_METRIC, check_metric
+from normexp.untrusted import printable
 
 HELP = """\
 usage: normexp report DIR... [flags]
@@ -73,10 +74,10 @@ def main(argv: list[str]) -> int:
     comparison = compare.compare(*sides, metric=options.metric, by=options.by) if sides else None
     shared = {"metric": options.metric, "by": options.by}
     quiet = "-" in (options.csv, options.json)
-    console = Console(highlight=False, quiet=quiet)
+    console = Console(highlight=False, emoji=False, quiet=quiet)
     terminal.show(console, collection, sort=options.sort, **shared)
     if comparison is not None:
-        names = (str(options.folders[0]), str(options.folders[1]))
+        names = (printable(options.folders[0]), printable(options.folders[1]))
         compare.show_comparison(console, comparison, names, metric=options.metric)
     console.print()
     if options.csv is not None:
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> int:
     if options.html is not None:
         from normexp.report import page
 
-        title = " and ".join(folder.resolve().name for folder in options.folders)
+        title = printable(" and ".join(folder.resolve().name for folder in options.folders))
         with _writing(options.html):
             notes = page.write(options.html, collection, title=title, **shared)
         for note in notes:
@@ -186,7 +187,7 @@ def _write(file: str, text: str, what: str, console: Console) -> None:
         sys.stdout.write(text)
         return
     with _writing(Path(file)):
-        rundir.write_bytes(Path(file), text.encode("utf-8", "replace"))
+        disk.write_bytes(Path(file), text.encode("utf-8", "replace"))
     _line(console, what, file)
 
 
@@ -201,7 +202,7 @@ def _writing(path: Path) -> Iterator[None]:
 
 def _line(console: Console, what: str, where: object) -> None:
     """A path or a command, unwrapped: they are there to be copied."""
-    console.print(f"{what:<8} {where}", soft_wrap=True, markup=False)
+    console.print(f"{what:<8} {printable(where)}", soft_wrap=True, markup=False)
 
 
 def _say_what_next(console: Console, options: argparse.Namespace) -> None:

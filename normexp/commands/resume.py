@@ -1,4 +1,4 @@
-"""`normexp resume DIR`: the command that made a sweep, once more, wherever its directory is now."""
+"""`normexp resume DIR`: a run from its last checkpoint, or the command that made a sweep, once more."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from normexp.rundir import check_name
 from normexp.sweeps.session import MANIFEST, read_manifest
 
 HELP = """\
-usage: normexp resume DIR
-  go on with a sweep: runs that are done stay, the others are trained"""
+usage: normexp resume RUN [epochs=N | steps=N]
+  go on with a run from its last checkpoint, as if it had never been stopped;
+  one that is completed can be given more epochs or steps
+usage: normexp resume SWEEP
+  go on with a sweep: runs that are done stay, the others go on"""
 
 
 def main(argv: list[str]) -> int:
@@ -21,8 +24,8 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(HELP)
         return 0
-    if len(argv) != 1 or argv[0].startswith("-"):
-        raise ConfigError("resume takes one folder, that of a sweep: normexp resume runs/NAME.")
+    if not argv or argv[0].startswith("-"):
+        raise ConfigError("resume takes the folder of a run or a sweep first: normexp resume runs/NAME.")
     folder = Path(argv[0]).expanduser().absolute()
     if not folder.is_dir():
         inside = Path("runs") / argv[0]
@@ -30,11 +33,13 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"{show(argv[0])}: there is no such folder.{hint}")
     manifest = read_manifest(folder)
     if manifest is None:
-        if (folder / "status.json").exists():
-            raise ConfigError(f"{show(argv[0])} is a single run; resume goes on with a sweep, the folder of several.")
-        raise ConfigError(
-            f"{show(argv[0])} is not a sweep's folder: it has no {MANIFEST}. normexp runs lists those there are."
-        )
+        if any((folder / name).exists() for name in ("config.yaml", "status.json")):
+            from normexp.commands.resume_run import resume_run
+
+            return resume_run(Path(argv[0]).expanduser(), argv[1:])
+        raise ConfigError(f"{show(argv[0])} is not the folder of a run or a sweep. normexp runs lists those there are.")
+    if argv[1:]:
+        raise ConfigError(f"{show(argv[0])} is a sweep, which goes on as it was started: leave {show(argv[1])} out.")
     commands, cwd = manifest.get("arguments"), manifest.get("cwd")
     if not (_is_commands(commands) and isinstance(cwd, str)):
         raise ConfigError(f"{show(folder / MANIFEST)} doesn't say what the sweep was started with.")

@@ -6,11 +6,11 @@ import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from normexp import __version__, configs, rundir
+from normexp import __version__, configs, lock, rundir
 from normexp.commands.arguments import Arguments, arrange, check
 from normexp.commands.compose import composing_errors, explain
 from normexp.config import Config, ConfigError
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
     _compose_and_run(arguments, overrides)
     if _session.refused is not None:
         raise _session.refused
-    return 0 if _session.result is None else _exit_code(_session.result)
+    return 0 if _session.result is None else exit_code(_session.result)
 
 
 def _is_sweeping_experiment(arguments: Arguments) -> bool:
@@ -128,19 +128,27 @@ def _run(config: Config, plain: Mapping[str, Any], name: str) -> Result:
     diff, console = configs.differences(plain), RunConsole()
     for note in warnings(config, diff):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    result = run(
-        config,
-        make_directory=lambda: rundir.create(Path(config.runs_dir).expanduser(), name),
-        diff=diff,
-        command=_session.command,
-        console=console,
-        texts={"layers": markdown(describe(config))},
-    )
+    with ExitStack() as held:
+
+        def make_directory(files: Mapping[str, str]) -> Path:
+            directory = rundir.create(Path(config.runs_dir).expanduser(), name, files)
+            if not held.enter_context(lock.held(directory)):
+                raise ConfigError(lock.refusal(directory))
+            return directory
+
+        result = run(
+            config,
+            make_directory=make_directory,
+            diff=diff,
+            command=_session.command,
+            console=console,
+            texts={"layers": markdown(describe(config))},
+        )
     closing(result, console)
     return result
 
 
-def _exit_code(result: Result) -> int:
+def exit_code(result: Result) -> int:
     match result.state:
         case "interrupted":
             return 128 + (result.signal or 2)

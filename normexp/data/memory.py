@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import google_crc32c
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -52,9 +54,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
+    """The parts, and a checksum of their images and labels, in order: the same for the same data, split in the same way."""
+
     train: Split
     val: Split
     test: Split
+    fingerprint: str
 
 
 def load(config: Config, device: torch.device) -> Splits:
@@ -74,14 +79,22 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     offset, scale = moments(images, arrays.scale) if standardize else (np.zeros(1), np.full(1, arrays.scale))
     mean, std = (torch.from_numpy(m).float().reshape(1, -1, 1, 1).to(device) for m in (offset, scale))
 
-    def part(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> Split:
-        return Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)
-
-    return Splits(
-        train=part(images, arrays.train_labels[train]),
-        val=part(arrays.train_images[val], arrays.train_labels[val]),
-        test=part(arrays.test_images, arrays.test_labels),
+    parts = [
+        (images, arrays.train_labels[train]),
+        (arrays.train_images[val], arrays.train_labels[val]),
+        (arrays.test_images, arrays.test_labels),
+    ]
+    train_split, val_split, test_split = (
+        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)
+        for images, labels in parts
     )
+    mark = fingerprint(array for part in parts for array in part)
+    return Splits(train=train_split, val=val_split, test=test_split, fingerprint=mark)
+
+
+def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """The CRC-32C of each array's values, in hex, one behind the other: 8 digits an array."""
+    return "".join(f"{google_crc32c.value(np.ascontiguousarray(array)):08x}" for array in arrays)
 
 
 def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -97,6 +97,13 @@ class Probe:
     def report(self, look: Look) -> Findings:
         """What was found beside the tensors that were kept under their own tags."""
         return Findings()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the next look needs of the looks before: tensors and plain values, which a checkpoint keeps."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
 
     def charts(self) -> list[Chart]:
         """Pictures of several of the probe's scalars at once, where that is how one looks at them."""

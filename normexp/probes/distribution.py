@@ -64,6 +64,12 @@ class Distributions:
                 found |= self._some(chunk, np.stack([samples[tag].ravel() for tag in chunk]))
         return {tag: found[tag] for tag in samples}
 
+    def state_dict(self) -> dict[str, tuple[int, int]]:
+        return dict(self._bins)
+
+    def load_state_dict(self, state: Mapping[str, tuple[int, int]]) -> None:
+        self._bins = dict(state)
+
     def _some(self, tags: Sequence[str], values: Floats) -> dict[str, Distribution]:
         values.sort(axis=1)
         # -inf stands first; inf last, and NaN behind it.

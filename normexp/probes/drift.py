@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched
@@ -49,6 +49,12 @@ class Drift(Probe):
                 scalars[f"drift_last/{name}"] = _moved(median, self._last[name])
             self._last[name] = (median, high - low)
         return Findings(scalars)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"first": dict(self._first), "last": dict(self._last)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._first, self._last = dict(state["first"]), dict(state["last"])
 
 
 def _moved(median: float, reference: Middle) -> float | None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -137,12 +138,12 @@ class Look:
         return self._describe({tag: values for tag, values in self.arrays.items() if not tag.startswith("_")})
 
     def findings(self) -> Findings:
-        """All that the probes found."""
+        """All that the probes found, as Python's own numbers, which a checkpoint can hold."""
         scalars: dict[str, float | None] = {t: value for t, value in self.numbers.items() if not t.startswith("_")}
         histograms: dict[str, Histogram] = {}
         for probe in self._probes:
             found = probe.report(self)
-            scalars |= found.scalars
+            scalars |= {t: v.item() if isinstance(v, np.generic) else v for t, v in found.scalars.items()}
             histograms |= found.histograms
         return Findings(scalars, histograms)
 
@@ -152,13 +153,24 @@ class Probes:
 
     def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig) -> None:
         network = {name: watched(layer) for name, layer in layers.items()}
-        self._probes = [load(name)(network, config) for name in switched_on(config)]
+        self._by_name = {name: load(name)(network, config) for name in switched_on(config)}
+        self._probes = list(self._by_name.values())
         self._sampler, self._describe = Sampler(config.samples), Distributions()
 
     def look(self, step: Step) -> Look | None:
         """The look at a step; None where no probe is due."""
         probes = [probe for probe in self._probes if probe.due(step.number, step.total)]
         return Look(step, probes, self._sampler, self._describe) if probes else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What later looks need of those before, for a checkpoint."""
+        bins = self._describe.state_dict()
+        return {"bins": bins, "probes": {name: probe.state_dict() for name, probe in self._by_name.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._describe.load_state_dict(state["bins"])
+        for name, probe in self._by_name.items():
+            probe.load_state_dict(state["probes"][name])
 
     def charts(self) -> list[Chart]:
         return [chart for probe in self._probes for chart in probe.charts()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -44,6 +44,13 @@ class Noise(Probe):
         # A copy, since clipping works in place.
         next_is_due = step < total and super().due(step + 1, total)
         self._last = {name: g.clone() for name, g in now.items()} if next_is_due else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._last)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        devices = {name: weight.device for name, weight in weights_of(self.network).items()}
+        self._last = {name: gradient.to(devices[name]) for name, gradient in state.items()}
 
     def report(self, look: Look) -> Findings:
         names = [tag.removeprefix("_noise/") for tag in look.numbers if tag.startswith("_noise/")]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from normexp import rundir
+from normexp import disk
+from normexp.report.export import csv_text
 from normexp.report.figures_study import Study, curve_tags, study
 from normexp.report.figures_style import Drawn, style
 from normexp.report.figures_svg import svg_file
@@ -38,22 +38,14 @@ def write(folder: Path, collection: Collection, *, metric: str, by: Sequence[str
             for suffix, content in (
                 ("png", _png(drawn)),
                 ("svg", svg_file(drawn).encode()),
-                ("csv", _csv(drawn).encode(errors="replace")),
+                ("csv", csv_text(drawn.header, drawn.rows).encode()),
             ):
                 written.append(folder / f"{drawn.name}.{suffix}")
-                rundir.write_bytes(written[-1], content)
+                disk.write_bytes(written[-1], content)
     return written
 
 
 def _png(drawn: Drawn) -> bytes:
     buffer = io.BytesIO()
     drawn.figure.savefig(buffer, format="png", dpi=300, metadata={"Title": drawn.title, "Software": None})
-    return buffer.getvalue()
-
-
-def _csv(drawn: Drawn) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(drawn.header)
-    writer.writerows(drawn.rows)
     return buffer.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from normexp import rundir
+from normexp import disk
 from normexp.report.figures import draw
 from normexp.report.figures_colours import INK, lighter, looks
 from normexp.report.figures_study import Study, study
@@ -72,7 +72,7 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
     )
     lines = [(look.name, _variable(look.colour)) for look in swatches] if of.plan.colours else []
     colours |= {look.colour for look in swatches} - {INK}
-    rundir.write_text(path, _document(title, top, parts, colours=colours, lines=lines))
+    disk.write_text(path, _document(title, top, parts, colours=colours, lines=lines))
     return notes
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from pathlib import Path
 
 import google_crc32c
 from tensorboard.compat.proto.event_pb2 import Event
+
+from normexp.disk import replacing, writing
+
+PATTERN = "events.out.tfevents.*"
+"""The names that TensorBoard looks for."""
 
 FLUSH_SECONDS = 5.0
 """How long TensorBoard may have to wait for what was logged."""
@@ -21,28 +27,53 @@ class EventFile:
     Format: tensorboard/summary/writer/record_writer.py; the checksum is crc32c, masked.
     """
 
-    def __init__(self, directory: Path) -> None:
-        now = time.time()
-        # The name that TensorBoard looks for, and no other file of this directory has.
-        self._file = (directory / f"events.out.tfevents.{int(now):010d}.{time.monotonic_ns()}").open("xb")
+    def __init__(self, directory: Path, *, keep: int = 0) -> None:
+        """keep: bytes of the directory's newest file that this one begins with; `kept` says whether it had as many. It takes the
+        place of all that are there. A TensorBoard that has read on beyond them starts this one from its beginning, and shows
+        it in their stead: for that it must have another name, which comes behind theirs even if the clock was set back.
+        """
+        old = sorted(directory.glob(PATTERN))
+        begin = old[-1].read_bytes()[:keep] if old and keep else b""
+        self.kept = keep > 0 and len(begin) == keep
+        times = [path.name.split(".")[3] for path in old]
+        now = max([int(time.time()), *(int(text) + 1 for text in times if text.isdecimal())])
+        self._path = directory / f"events.out.tfevents.{now:010d}.{time.monotonic_ns()}"
         self._flushed = time.monotonic()
-        self.write(Event(file_version="brain.Event:2"))
+        with replacing(self._path) as temporary:
+            self._file = temporary.open("xb")
+            if self.kept:
+                self._file.write(begin)
+            else:
+                self.write(Event(file_version="brain.Event:2"))
+            self.flush()
+        for path in old:
+            path.unlink()
 
     def write(self, event: Event) -> None:
-        """Append an event, stamped with the time of day."""
+        """Append an event, stamped with the time of day. Raises WriteError, perhaps for one that was written before."""
         event.wall_time = time.time()
         data = event.SerializeToString()
         header = struct.pack("<Q", len(data))
-        self._file.write(header + _checksum(header) + data + _checksum(data))
+        with writing(self._path):
+            self._file.write(header + _checksum(header) + data + _checksum(data))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
-        self._file.flush()
+        with writing(self._path):
+            self._file.flush()
         self._flushed = time.monotonic()
 
+    def sync(self) -> int:
+        """Everything written is on the disk; returns how many bytes that are."""
+        self.flush()
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+            return self._file.tell()
+
     def close(self) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
 
 
 def _checksum(data: bytes) -> bytes:

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from normexp.disk import writing
 from normexp.record import Record
 from normexp.rundir import to_json
 
 
 class JsonLines:
-    """Appends each record and hands it to the system at once, so that a killed run keeps what it logged."""
+    """Appends each record and hands it to the system at once, so that a killed run keeps what it logged.
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+    saved: the state to go on from; what was written after it is cut off.
+    """
+
+    def __init__(self, path: Path, saved: Mapping[str, Any] | None = None) -> None:
+        self._path = path
+        with writing(path):
+            self._file = path.open("ab")
+            self._file.truncate(saved["size"] if saved else 0)
+            self._file.seek(0, os.SEEK_END)
 
     def log(self, record: Record) -> None:
         if not record.scalars:  # histograms alone have no place here
             return
         entry = {"step": record.step, "epoch": record.epoch, "seconds": round(record.seconds, 6), **record.scalars}
-        self._file.write(to_json(entry) + "\n")
-        self._file.flush()
+        with writing(self._path):
+            self._file.write(to_json(entry).encode() + b"\n")
+            self._file.flush()
 
     def close(self, *, success: bool) -> None:
-        self._file.close()
+        with writing(self._path):
+            self._file.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        with writing(self._path):
+            os.fsync(self._file.fileno())
+            return {"size": self._file.tell()}

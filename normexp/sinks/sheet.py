@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from normexp.disk import write_bytes
 from normexp.record import Histogram, Picture, Record
-from normexp.rundir import write_bytes
 from normexp.sinks.drawing import Panel, draw, row_height
 
 COLUMNS = {
@@ -53,6 +55,17 @@ class History:
                 del series[1::2]
             self._every *= 2
 
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values. Copies, since the looks go on."""
+        counts = torch.from_numpy(np.stack(self.counts))
+        series = {"steps": list(self.steps), "lows": list(self.lows), "widths": list(self.widths)}
+        return {**series, "counts": counts, "every": self._every, "seen": self._seen}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> History:
+        series = list(state["steps"]), list(state["lows"]), list(state["widths"]), list(state["counts"].numpy())
+        return cls(*series, _every=state["every"], _seen=state["seen"])
+
     def _series(self) -> tuple[list[int], list[float], list[float], list[NDArray[np.float32]]]:
         return self.steps, self.lows, self.widths, self.counts
 
@@ -63,10 +76,18 @@ class Sheet:
     path: where the PNG goes, replaced as a whole. show: is handed each picture too, with its step.
     """
 
-    def __init__(self, path: Path, show: Callable[[Picture, int], None]) -> None:
+    def __init__(
+        self, path: Path, show: Callable[[Picture, int], None], saved: Mapping[str, Any] | None = None
+    ) -> None:
         self._path, self._show = path, show
         self._histories: dict[str, dict[str, History]] = {}
         self._drawn = self._looked = -1
+        if saved:
+            self._drawn, self._looked = saved["drawn"], saved["looked"]
+            self._histories = {
+                layer: {group: History.from_state(state) for group, state in row.items()}
+                for layer, row in saved["histories"].items()
+            }
 
     def log(self, record: Record) -> None:
         for tag, histogram in record.histograms.items():
@@ -79,6 +100,13 @@ class Sheet:
 
     def close(self, *, success: bool) -> None:
         self.draw()
+
+    def state_dict(self) -> dict[str, Any]:
+        histories = {
+            layer: {group: history.state_dict() for group, history in row.items()}
+            for layer, row in self._histories.items()
+        }
+        return {"drawn": self._drawn, "looked": self._looked, "histories": histories}
 
     def draw(self) -> None:
         """A new picture, if there is a look that the last one does not show."""

@@ -5,8 +5,10 @@ One event holds a whole record, where torch's SummaryWriter makes one of every n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
@@ -16,13 +18,19 @@ from normexp.record import About, Chart, Histogram, Picture, Record
 from normexp.sinks import hparams
 from normexp.sinks.event_file import EventFile
 
+logger = logging.getLogger("normexp")
+
 
 class TensorBoard:
     """Charts of several scalars are on the CUSTOM SCALARS page, hyperparameters and final metrics on HPARAMS."""
 
-    def __init__(self, directory: Path, about: About) -> None:
+    def __init__(self, directory: Path, about: About, saved: Mapping[str, Any] | None = None) -> None:
         self._metrics = set(about.metrics)
-        self._events = EventFile(directory)
+        self._events = EventFile(directory, keep=saved["size"] if saved else 0)
+        if self._events.kept:
+            return
+        if saved:
+            logger.warning("TensorBoard's file is gone or was cut short: there, the run begins where it goes on")
         self._write(hparams.experiment(about.hyperparameters, about.metrics))
         self._write(hparams.start(about.hyperparameters))
         for title, content in about.texts.items():
@@ -54,6 +62,9 @@ class TensorBoard:
             width=picture.width, height=picture.height, colorspace=3, encoded_image_string=picture.png
         )
         self._events.write(Event(step=step, summary=Summary(value=[Summary.Value(tag=tag, image=image)])))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"size": self._events.sync()}
 
     def close(self, *, success: bool) -> None:
         self._write(hparams.end(success=success))

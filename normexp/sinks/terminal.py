@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -26,9 +28,10 @@ class RunConsole(Console):
 class Terminal:
     """Shows loss, accuracies and gradient norm. Plain lines come with each evaluation, at most one a second but the last."""
 
-    def __init__(self, console: Console, total_steps: int) -> None:
+    def __init__(self, console: Console, total_steps: int, saved: Mapping[str, Any] | None = None) -> None:
         self._console, self._total = console, total_steps
-        self._values: dict[str, float] = {}
+        self._values: dict[str, float] = dict(saved["values"]) if saved else {}
+        self._step = saved["step"] if saved else 0
         self._drawn = 0.0
         self._progress: Progress | None = None
         if console.is_terminal:
@@ -42,10 +45,11 @@ class Terminal:
                 expand=True,
                 transient=True,
             )
-            self._task = self._progress.add_task("", total=total_steps, values="")
+            self._task = self._progress.add_task("", total=total_steps, values="", completed=self._step)
             self._progress.start()
 
     def log(self, record: Record) -> None:
+        self._step = record.step
         self._values.update({tag: value for tag, value in record.scalars.items() if value is not None})
         last, now = record.step == self._total, time.monotonic()
         if self._progress is not None and (last or now - self._drawn > REFRESH):
@@ -61,6 +65,9 @@ class Terminal:
     def close(self, *, success: bool) -> None:
         if self._progress is not None:
             self._progress.stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"values": dict(self._values), "step": self._step}
 
     def _text(self, *, short: bool) -> str:
         names = {"train/loss": "loss", "val/accuracy": "val acc", "grad_norm/total": "grad"}

@@ -12,16 +12,18 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch._dynamo  # noqa: F401 - the first update of an optimizer imports it, which takes 2 s: once is enough for all runs
 from rich.console import Console
 
 from normexp import configs, lock, process, rundir
-from normexp.config import ConfigError
+from normexp.config import Config, ConfigError
 from normexp.describe import describe, markdown
 from normexp.sweeps.job import BUSY, Job
 from normexp.sweeps.outcome import ended
+from normexp.training import checkpoint
 from normexp.training.run import run
 from normexp.validate import validate
 
@@ -59,18 +61,33 @@ def _train(job: Job) -> None:
     config = validate(job.tree)
     if config.threads is None and job.threads is not None:
         config = dataclasses.replace(config, threads=job.threads)
-
-    rundir.clear(job.directory)
-    rundir.write_text(job.directory / "config.yaml", rundir.to_yaml(dataclasses.asdict(config)))
-    rundir.write_first_status(job.directory, "running")
     run(
         config,
-        make_directory=lambda: job.directory,
+        make_directory=lambda files: _fill(job.directory, files, saved),
         diff=configs.differences(job.tree),
         command=job.command,
         console=Console(quiet=True),
         texts={"layers": markdown(describe(config))},
+        saved=(saved := _saved(job.directory, config)),
     )
+
+
+def _saved(directory: Path, config: Config) -> dict[str, Any] | None:
+    """The checkpoint to go on from. What can't be used, or is of another config, is trained anew."""
+    try:
+        saved, lines = checkpoint.newest(directory, config)
+    except ConfigError as error:
+        saved, lines = None, [str(error)]
+    for line in lines:
+        print(line, flush=True)
+    return saved
+
+
+def _fill(directory: Path, files: Mapping[str, str], saved: Mapping[str, Any] | None) -> Path:
+    if saved is not None:
+        return rundir.refill(directory, files, saved["step"])
+    rundir.clear(directory)
+    return rundir.fill(directory, files)
 
 
 def _end_with(parent: Mapping[str, Any]) -> None:

@@ -12,11 +12,8 @@ from typing import Any
 import yaml
 
 from normexp import rundir
-from normexp.config import Config, show
+from normexp.config import NOT_OF_THE_RESULT, Config, show
 from normexp.report.table import higher_is_better
-
-NOT_OF_THE_RESULT = ("name", "runs_dir", "data_dir", "device", "threads", "jobs", "objective")
-"""Keys that say where and how a run is made: another value does not make it another run."""
 
 
 def state(directory: Path) -> rundir.State | None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from normexp import process, rundir
+from normexp import disk, process, rundir
 from normexp.config import ConfigError, show
 
 MANIFEST = "sweep.json"
@@ -40,7 +40,7 @@ def open_session(folder: Path, session: Session) -> Path:
             if old is not None and old.local and process.alive(old.driver) is False:
                 path.unlink()
     path = folder / f".session-{session.driver['host']}-{session.driver['pid']}.json"
-    rundir.write_text(path, json.dumps(asdict(session)) + "\n")
+    disk.write_text(path, json.dumps(asdict(session)) + "\n")
     return path
 
 
@@ -66,7 +66,7 @@ def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session
         "started": manifest.get("started", rundir.now()),
         "driver": dict(session.driver),
     }
-    rundir.write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+    disk.write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
 
 
 def add_runs(folder: Path, names: Iterable[str]) -> None:
@@ -76,7 +76,7 @@ def add_runs(folder: Path, names: Iterable[str]) -> None:
 
 
 def add_to_manifest(folder: Path, **more: Any) -> None:
-    rundir.write_text(folder / MANIFEST, json.dumps({**(read_manifest(folder) or {}), **more}, indent=2) + "\n")
+    disk.write_text(folder / MANIFEST, json.dumps({**(read_manifest(folder) or {}), **more}, indent=2) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

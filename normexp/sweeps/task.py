@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from normexp import lock, process, rundir
+from normexp import disk, lock, process, rundir
 from normexp.config import ConfigError
 from normexp.sweeps.job import Job, attempt
 from normexp.sweeps.names import run_name
@@ -81,5 +81,5 @@ def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
             set_aside(directory)
     directory.mkdir(parents=True, exist_ok=True)
     if tree is not None:
-        rundir.write_text(directory / "config.yaml", rundir.to_yaml(tree))
+        disk.write_text(directory / "config.yaml", rundir.to_yaml(tree))
     rundir.write_first_status(directory, "skipped", reason)

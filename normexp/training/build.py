@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -13,6 +15,7 @@ from normexp.config import Config, ConfigError
 from normexp.data import DATA
 from normexp.data.augment import Augment
 from normexp.data.memory import Splits, load
+from normexp.data.order import Order
 from normexp.data.sizes import Sizes, sizes
 from normexp.models import layers
 from normexp.models.layer import build_model, named_layers
@@ -29,14 +32,14 @@ for mlp and cnn: at 6e6 and 4e7 one thread was as fast or faster, at 1.5e8 two w
 
 @dataclass(frozen=True)
 class Parts:
-    """All that training needs. order: the generator of the order of the data, apart from torch's own, which dropout uses."""
+    """All that training needs."""
 
     data: Splits
     model: nn.Module
     optimizer: Optimizer
     probes: Probes
     augment: Augment | None
-    order: torch.Generator
+    order: Order
     device: torch.device
     sizes: Sizes
 
@@ -72,12 +75,15 @@ def build(config: Config) -> Parts:
         )
         if augment
         else None,
-        order=torch.Generator().manual_seed(config.seed),
+        order=Order(len(data.train), config.batch_size, seed=config.seed, device=device),
         device=device,
         sizes=sizes(config),
     )
-    # The weights were drawn from streams of their own; from here on torch's own generator serves dropout alone.
+    # The weights were drawn from streams of their own; from here on torch's own generator serves dropout alone. The other two
+    # serve nothing but somebody's own norm.
     torch.manual_seed(config.seed)
+    random.seed(config.seed)
+    np.random.seed(config.seed % 2**32)
     return parts
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from normexp.config import GROUPS, Config, show
+from normexp.config import GROUPS, NOT_OF_THE_RESULT, Config, show
 from normexp.data import DATA
 from normexp.models import MODELS
 from normexp.models.init import INITS
@@ -26,9 +26,7 @@ CHOICES: dict[str, dict[str, type]] = {
     "probe": dict.fromkeys(("default", "off", "full", "landscape"), Switches),
 }
 
-NOT_OF_THE_EXPERIMENT = {
-    *("probe", "name", "runs_dir", "data_dir", "device", "threads", "log_every", "eval_every", "jobs", "objective")
-}
+NOT_OF_THE_EXPERIMENT = {"probe", "log_every", "eval_every", *NOT_OF_THE_RESULT}
 """Keys that say where, on what and how closely, not what is trained."""
 
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import signal
-import threading
-import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 from rich.console import Console
 
-from normexp import rundir
+from normexp import disk, rundir
 from normexp.config import Config, ConfigError, show
 from normexp.data.sizes import sizes
 from normexp.environment import environment
@@ -31,7 +27,11 @@ from normexp.sinks.terminal import Terminal
 from normexp.training import checkpoint
 from normexp.training.build import Parts, build
 from normexp.training.choices import hyperparameters
-from normexp.training.trainer import Progress, fit
+from normexp.training.course import Course, Stopwatch
+from normexp.training.interrupt import Interrupt
+from normexp.training.log import logging_to
+from normexp.training.status import Status, sentence
+from normexp.training.trainer import fit
 
 logger = logging.getLogger("normexp")
 
@@ -50,85 +50,91 @@ class Result:
 def run(
     config: Config,
     *,
-    make_directory: Callable[[], Path],
+    make_directory: Callable[[Mapping[str, str]], Path],
     diff: Mapping[str, Any],
     command: list[str],
     console: Console,
     texts: Mapping[str, str] | None = None,
+    saved: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Train the config's network in the directory that `make_directory` makes, once its parts are there.
+    """Train the config's network in the directory that `make_directory` makes, once its parts are there, of the first files
+    that it is given: their texts by their names.
 
-    diff: what of the config differs from the defaults. texts: more to read beside the config, in Markdown by title.
-    Raises ConfigError, with nothing written, where the data or the directory can't be had. Whatever else goes wrong ends
-    as a result with the state `failed`; its traceback is in train.log.
+    diff: what of the config differs from the defaults. texts: more to read beside the config, in Markdown by title. saved: the
+    checkpoint to go on from, with its files in the directory.
+
+    Raises ConfigError, with nothing written, where the data or the directory can't be had, and WriteError where the directory
+    can't be written to. Whatever else goes wrong ends as a result with the state `failed`; its traceback is in train.log.
     """
-    started = rundir.now()
-    began = time.monotonic()
-    progress = Progress(sizes(config).total_steps)
     parts = _build(config)
-    directory = make_directory()
-
-    def write_status(state: rundir.State, error: str | None = None) -> None:
-        rundir.write_status(
-            directory,
-            state=state,
-            step=progress.step,
-            total_steps=progress.total_steps,
-            seconds=time.monotonic() - began,
-            metrics=progress.scalars,
-            error=error,
-            started=started,
-        )
-
-    sinks: list[Sink] = []
-    stop = Interrupt()
+    device = torch.device("cpu") if isinstance(parts, Exception) else parts.device
+    course = Course(sizes(config).total_steps, Stopwatch(device))
+    notes = []
+    if saved is not None and not isinstance(parts, Exception):
+        notes = checkpoint.restore(saved, parts, course, config)
+    status = Status(course, seconds=saved["seconds"], started=saved["started"]) if saved else Status(course)
+    files = _first_files(config, diff, command, device)
+    directory = make_directory({**files, "status.json": status.text("running")})
     state: rundir.State = "failed"
     error: str | None = None
-    with _logging_to(directory / "train.log"):
+    stop = Interrupt()
+    with stop.handling(), logging_to(directory / "train.log"):
+        sinks: dict[str, Sink] = {}
         try:
-            write_status("running")
             if isinstance(parts, Exception):
                 raise parts
-            _describe(directory, parts, config, diff, command)
-            sinks += open_sinks(directory, about(parts, config, diff, texts or {}), console, parts.sizes.total_steps)
+            disk.remove_temporaries(directory)
+            _log_beginning(parts, diff, course.step, notes)
+            told = about(parts, config, diff, texts or {})
+            sinks = open_sinks(directory, told, console, course.total_steps, saved["sinks"] if saved else {})
 
             def log(record: Record) -> None:
-                for sink in sinks:
+                for sink in sinks.values():
                     sink.log(record)
                 if "val/accuracy" in record.scalars:
                     logger.info("step %d: %s", record.step, _brief(record.scalars))
-                    write_status("running")
+                    status.write(directory, "running")
 
-            with stop.handling():
-                outcome = fit(parts, config, progress, log=log, interrupted=lambda: stop.signal is not None)
-                checkpoint.save(directory / "checkpoint.pt", parts, progress.step)
+            def save() -> None:
+                checkpoint.save(directory, parts, course, config, sinks, seconds=status.seconds, started=status.started)
+
+            outcome = fit(parts, config, course, log=log, interrupted=lambda: stop.signal is not None, save=save)
+            save()
             state, error = outcome.state, outcome.error
         except KeyboardInterrupt:
-            state, stop.signal = "interrupted", stop.signal or signal.SIGINT
+            state = "interrupted"
         except BaseException as exception:
-            error = f"{type(exception).__name__}: {exception}"
+            error = sentence(exception, config)
             logger.error("failed\n%s", traceback.format_exc())
             if not isinstance(exception, Exception):
                 raise
         finally:
-            write_status(state, error)
-            for sink in sinks:
-                with suppress(OSError):  # a full disk; what could be written is, and the status says how it ended
+            stop.over = True
+            with suppress(
+                disk.WriteError
+            ):  # what could be written is; a status that says `running` is one of a killed run
+                status.write(directory, state, error)
+            for sink in sinks.values():
+                with suppress(OSError):
                     sink.close(success=state == "completed")
             reason = f": {error}" if error else ""
-            logger.info("%s after %d of %d steps%s", state, progress.step, progress.total_steps, reason)
-    return Result(directory, state, error, dict(progress.scalars), stop.signal)
+            logger.info("%s after %d of %d steps%s", state, course.step, course.total_steps, reason)
+    return Result(directory, state, error, dict(course.scalars), stop.signal if state == "interrupted" else None)
 
 
-def open_sinks(directory: Path, about: About, console: Console, total_steps: int) -> list[Sink]:
-    """All that a run writes to and shows, in the order in which they are to be closed."""
-    tensorboard = TensorBoard(directory, about)
-    return [
-        JsonLines(directory / "metrics.jsonl"),
-        Sheet(directory / "histograms.png", partial(tensorboard.picture, "histograms")),
-        tensorboard,
-        Terminal(console, total_steps),
-    ]
+def open_sinks(
+    directory: Path, about: About, console: Console, total_steps: int, saved: Mapping[str, Any] | None = None
+) -> dict[str, Sink]:
+    """All that a run writes to and shows, in the order in which they are to be closed. saved: their states in a checkpoint."""
+    saved = saved or {}
+    tensorboard = TensorBoard(directory, about, saved.get("tensorboard"))
+    show = partial(tensorboard.picture, "histograms")
+    return {
+        "metrics": JsonLines(directory / "metrics.jsonl", saved.get("metrics")),
+        "sheet": Sheet(directory / "histograms.png", show, saved.get("sheet")),
+        "tensorboard": tensorboard,
+        "terminal": Terminal(console, total_steps, saved.get("terminal")),
+    }
 
 
 def about(parts: Parts, config: Config, diff: Mapping[str, Any], texts: Mapping[str, str]) -> About:
@@ -166,32 +172,6 @@ HPARAM_METRICS = [
 ]
 
 
-class Interrupt:
-    """Turns the first SIGINT or SIGTERM into a request to stop after the step; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
-            raise KeyboardInterrupt
-        self.signal = number
-
-    @contextmanager
-    def handling(self) -> Iterator[None]:
-        if (
-            threading.current_thread() is not threading.main_thread()
-        ):  # Python delivers signals to the main thread alone
-            yield
-            return
-        before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     """{'norm': 'bn', 'norm.eps': 1e-5, ...}: a group's name stands under the group itself, as on the command line."""
     flat: dict[str, Any] = {}
@@ -204,38 +184,27 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _describe(directory: Path, parts: Parts, config: Config, diff: Mapping[str, Any], command: list[str]) -> None:
+def _first_files(config: Config, diff: Mapping[str, Any], command: list[str], device: torch.device) -> dict[str, str]:
     """The files that say what the run is."""
-    device = torch.cuda.get_device_name(parts.device) if parts.device.type == "cuda" else "cpu"
-    threads = torch.get_num_threads()
-    rundir.write_text(directory / "config.yaml", rundir.to_yaml(dataclasses.asdict(config)))
-    rundir.write_text(directory / "config_diff.yaml", rundir.to_yaml(diff))
-    made_with = environment(command, device=device, threads=threads)
-    rundir.write_text(directory / "environment.json", rundir.to_json(made_with, indent=2) + "\n")
-    parameters = sum(p.numel() for p in parts.model.parameters())
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    made_with = environment(command, device=name, threads=torch.get_num_threads())
+    return {
+        "config.yaml": rundir.to_yaml(dataclasses.asdict(config)),
+        "config_diff.yaml": rundir.to_yaml(diff),
+        "environment.json": rundir.to_json(made_with, indent=2) + "\n",
+    }
+
+
+def _log_beginning(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:
     what = ", ".join(f"{key}={show(value)}" for key, value in flatten(diff).items()) or "the defaults"
-    logger.info("%s; %d parameters, %s, %d threads", what, parameters, device, threads)
+    parameters, threads = sum(p.numel() for p in parts.model.parameters()), torch.get_num_threads()
+    logger.info("%s; %d parameters, %s, %d threads", what, parameters, parts.device, threads)
+    if step:
+        logger.info("goes on after step %d", step)
+    for note in notes:
+        logger.warning("%s: the results may differ in their last digits", note)
 
 
 def _brief(scalars: Mapping[str, float | None]) -> str:
     tags = ("train/loss", "val/loss", "val/accuracy", "test/accuracy")
     return ", ".join(f"{tag} {scalars[tag]:.4g}" for tag in tags if scalars.get(tag) is not None)
-
-
-@contextmanager
-def _logging_to(path: Path) -> Iterator[None]:
-    """Everything that this run's process logs or warns of goes to the file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger.setLevel(logging.INFO)
-    loggers = [logger, logging.getLogger("py.warnings")]
-    for each in loggers:
-        each.addHandler(handler)
-    logging.captureWarnings(True)
-    try:
-        yield
-    finally:
-        logging.captureWarnings(False)
-        for each in loggers:
-            each.removeHandler(handler)
-        handler.close()

@@ -225,8 +225,7 @@ def test_a_sweep_and_a_run_do_not_share_a_name(capsys):
     ("prepare", "says"),
     [
         (lambda: None, "no such folder"),
-        (lambda: Path("x").mkdir(), "not a sweep's folder"),
-        (lambda: main(["train", *SHORT, "steps=1", "name=x", "runs_dir=."]), "is a single run"),
+        (lambda: Path("x").mkdir(), "not the folder of a run or a sweep"),
         (lambda: (Path("x").mkdir(), Path("x/sweep.json").write_text("{")), "can't be read"),
         (lambda: (Path("x").mkdir(), Path("x/sweep.json").write_text("{}")), "doesn't say"),
     ],

@@ -2,10 +2,12 @@
 
 from rich.console import Console
 
-from normexp.rundir import create
+from normexp import rundir
+from normexp.training import checkpoint
 from normexp.training.build import build
+from normexp.training.course import Course, Stopwatch
 from normexp.training.run import run
-from normexp.training.trainer import Progress, fit
+from normexp.training.trainer import fit
 from tests.conftest import compose
 
 QUIET = Console(quiet=True)
@@ -16,19 +18,40 @@ SMALL = ["steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "prob
 
 def train(folder, *overrides):
     config = compose(*SMALL, *overrides)
-    return run(config, make_directory=lambda: create(folder, "run"), diff={}, command=["normexp"], console=QUIET)
+    return run(
+        config,
+        make_directory=lambda files: rundir.create(folder, "run", files),
+        diff={},
+        command=["normexp"],
+        console=QUIET,
+    )
+
+
+def go_on(directory, *overrides):
+    """Take up a run at its newest checkpoint."""
+    config = compose(*SMALL, *overrides)
+    saved, _ = checkpoint.newest(directory, config)
+    assert saved is not None
+    return run(
+        config,
+        make_directory=lambda files: rundir.refill(directory, files, saved["step"]),
+        diff={},
+        command=["normexp"],
+        console=QUIET,
+        saved=saved,
+    )
 
 
 def fit_and_record(*overrides, stop_after=None):
     """A run's records, parts and outcome, without files."""
     config = compose(*SMALL, *overrides)
     parts, records = build(config), []
-    progress = Progress(parts.sizes.total_steps)
+    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
     outcome = fit(
         parts,
         config,
-        progress,
+        course,
         log=records.append,
-        interrupted=lambda: stop_after is not None and progress.step >= stop_after,
+        interrupted=lambda: stop_after is not None and course.step >= stop_after,
     )
     return records, parts, outcome

@@ -1,0 +1,193 @@
+"""`normexp resume RUN`: a single run, from its newest checkpoint to its end, or beyond it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from normexp import configs, lock, rundir
+from normexp.commands.arguments import arrange, check
+from normexp.commands.train import exit_code
+from normexp.config import Config, ConfigError, show
+from normexp.data.sizes import sizes
+from normexp.describe import describe, markdown
+from normexp.validate import validate
+
+LENGTH = ("epochs", "steps")
+
+FREE = ("data_dir", "device", "threads", "checkpoint_every")
+"""Keys that may be given another value, since they don't change what the run is."""
+
+
+def resume_run(directory: Path, words: Sequence[str]) -> int:
+    """Go on with the run, with the overrides of `words`; returns the exit code.
+
+    Raises ConfigError where that can't be done, with nothing changed.
+    """
+    stored = read_tree(directory)
+    given = _overrides(words)
+    tree = {**_data_beside(directory, stored), **_changed(directory, stored, given)}
+    config = validate(tree)
+    _check_length(directory, config, validate(stored))
+    with lock.held(directory) as free:
+        if not free:
+            raise ConfigError(lock.refusal(directory))
+        status = _status(directory)
+        if status["state"] == "skipped":
+            raise ConfigError(f"{directory} can't be trained: {show(status['error'])}")
+        total = sizes(config).total_steps
+        if status["state"] == "diverged" or (status["state"] == "completed" and status["step"] >= total):
+            _say_done(directory, status, extends=bool(given))
+            return 0
+        return _train(
+            directory, config, tree, status, {key: tree[key] for key in given if stored.get(key) != tree[key]}
+        )
+
+
+def read_tree(directory: Path) -> dict[str, Any]:
+    """The config of a run, as nested mappings. Raises ConfigError where it has none."""
+    import yaml
+
+    try:
+        tree = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not yaml"
+        raise ConfigError(
+            f"{directory} can't be resumed: its config.yaml can't be read ({reason}). Give the command again that made it."
+        ) from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{directory} can't be resumed: its config.yaml is damaged.")
+    return {str(key): value for key, value in tree.items()}
+
+
+def _overrides(words: Sequence[str]) -> dict[str, Any]:
+    """The values that are given, by their keys. A group stands for the name of its choice."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    arguments = arrange(words)
+    if arguments.flags:
+        raise ConfigError(f"resume takes no {arguments.flags[0]}: a folder, and perhaps epochs=N or steps=N.")
+    parsed = OverridesParser.create().parse_overrides(check(arguments))
+    return {override.key_or_group: override.value() for override in parsed}
+
+
+def _changed(directory: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values that differ from the stored ones. ConfigError for those that would make it another run."""
+    refused = [key for key, value in given.items() if key not in (*LENGTH, *FREE) and _value(stored, key) != value]
+    if refused:
+        raise ConfigError(
+            f"{', '.join(refused)}: another value makes another run, which normexp train makes; {directory} can go on with more "
+            f"epochs or steps, and with another {', '.join(FREE[:-1])} or {FREE[-1]}."
+        )
+    changed = {key: value for key, value in given.items() if key in (*LENGTH, *FREE)}
+    lengths = [key for key in LENGTH if changed.get(key) is not None]
+    if len(lengths) == 1:  # the run's length may have been given by the other
+        changed |= {key: None for key in LENGTH if key != lengths[0]}
+    return changed
+
+
+def _value(tree: Mapping[str, Any], key: str) -> Any:
+    group, _, name = key.partition(".")
+    value = tree.get(group)
+    if isinstance(value, Mapping):
+        return value.get(name or "name")
+    return value
+
+
+def _data_beside(directory: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored config, with a data folder that is relative to where the run was started, if that is not here."""
+    import json
+
+    tree, folder = dict(stored), Path(str(stored.get("data_dir"))).expanduser()
+    try:
+        begun_in = Path(json.loads((directory / "environment.json").read_text(encoding="utf-8"))["directory"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return tree
+    if not folder.is_absolute() and begun_in != Path.cwd() and (begun_in / folder).is_dir():
+        tree["data_dir"] = str(begun_in / folder)
+    return tree
+
+
+def _check_length(directory: Path, config: Config, before: Config) -> None:
+    now, then = sizes(config).total_steps, sizes(before).total_steps
+    if now < then:
+        raise ConfigError(
+            f"{directory} was begun with {then} steps ({then / sizes(before).steps_per_epoch:.4g} epochs): it can be given more, "
+            f"and {now} are less."
+        )
+
+
+def _status(directory: Path) -> dict[str, Any]:
+    """What became of the run; that of a killed one where it can't be read."""
+    try:
+        return rundir.read_status(directory)
+    except (OSError, ValueError):
+        return {"state": "killed", "step": 0, "error": None, "metrics": {}}
+
+
+def _say_done(directory: Path, status: Mapping[str, Any], *, extends: bool) -> None:
+    if status["state"] == "diverged":
+        more = " More steps do not change that." if extends else ""
+        print(f"{directory} diverged ({show(status['error'])}), which is its result.{more}")
+        return
+    accuracy = status["metrics"].get("test/accuracy")
+    reached = "" if accuracy is None else f", test accuracy {accuracy:.2%}"
+    print(
+        f"{directory} is completed: {status['step']} steps{reached}. normexp resume {directory} epochs=N goes on to N epochs."
+    )
+
+
+def _train(
+    directory: Path, config: Config, tree: Mapping[str, Any], status: Mapping[str, Any], changed: Mapping[str, Any]
+) -> int:
+    from normexp.commands.closing import closing
+    from normexp.sinks.terminal import RunConsole
+    from normexp.training import checkpoint
+    from normexp.training.run import run
+
+    console = RunConsole()
+    saved, lines = checkpoint.newest(directory, config)
+    if saved is None and status["state"] == "completed":
+        raise ConfigError(" ".join([f"{directory} has no checkpoint to go on from.", *lines]))
+    step = saved["step"] if saved else 0
+    if saved is None:
+        lines.append(f"{directory} has no checkpoint to go on from: it is trained from its beginning.")
+    else:
+        lines.append(f"{directory} goes on after step {step} of {sizes(config).total_steps}.")
+    if saved is not None and changed.keys() & {*LENGTH} and config.schedule.name != "constant":
+        lines.append(
+            f"note: schedule={config.schedule.name} is stretched: from here on, the learning rate is that of a run of "
+            f"{sizes(config).total_steps} steps."
+        )
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def fill(files: Mapping[str, str]) -> Path:
+        if saved is not None:
+            return rundir.refill(directory, files, step)
+        rundir.clear(directory)
+        return rundir.fill(directory, files)
+
+    result = run(
+        config,
+        make_directory=fill,
+        diff={**_diff(directory, tree), **changed},
+        command=["normexp", "resume", str(directory), *(f"{key}={show(value)}" for key, value in changed.items())],
+        console=console,
+        texts={"layers": markdown(describe(config))},
+        saved=saved,
+    )
+    closing(result, console)
+    return exit_code(result)
+
+
+def _diff(directory: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the config differed from the defaults when the run was begun."""
+    import yaml
+
+    try:
+        diff = yaml.safe_load((directory / "config_diff.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        diff = None
+    return diff if isinstance(diff, dict) else configs.differences(tree)

@@ -1,0 +1,367 @@
+"""A run that was stopped and taken up again ends bit for bit where an undisturbed one ends."""
+
+import json
+import os
+import signal
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from normexp.config import ConfigError
+from normexp.models import MODELS
+from normexp.norms import NORMS
+from normexp.rundir import read_metrics, read_status
+from normexp.training import checkpoint, trainer
+from tests.conftest import compose
+from tests.training.short import SMALL, go_on, train
+
+EVERY = "checkpoint_every=5"
+
+
+def numbers(directory):
+    """metrics.jsonl without what depends on the clock."""
+    return [{tag: v for tag, v in entry.items() if not clocked(tag)} for entry in read_metrics(directory)]
+
+
+def clocked(tag):
+    return "second" in tag
+
+
+def summaries(directory):
+    """What TensorBoard reads, without what depends on the clock, and when a session began and ended."""
+    (path,) = directory.glob("events.out.tfevents.*")
+    return [
+        (event.step, value.tag, value.SerializeToString())
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+        if not clocked(value.tag) and not value.tag.startswith(("_hparams_", "config/"))
+    ]
+
+
+def same(one, two):
+    if isinstance(one, torch.Tensor):
+        return one.dtype == two.dtype and torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+def assert_same(one, two):
+    """Two run directories that can't be told apart but by the clock."""
+    assert numbers(one) == numbers(two)
+    assert summaries(one) == summaries(two)
+    states = [checkpoint.load(path / "checkpoint.pt") for path in (one, two)]
+    for part in ("model", "optimizer", "generators", "order", "probes", "step"):
+        assert same(states[0][part], states[1][part]), part
+    assert same(states[0]["sinks"]["sheet"], states[1]["sinks"]["sheet"])
+    assert (one / "histograms.png").exists() == (two / "histograms.png").exists()
+    if (one / "histograms.png").exists():
+        assert (one / "histograms.png").read_bytes() == (two / "histograms.png").read_bytes()
+    final = [read_status(path) for path in (one, two)]
+    assert final[0]["state"] == final[1]["state"]
+    metrics = [{tag: v for tag, v in status["metrics"].items() if not clocked(tag)} for status in final]
+    assert metrics[0] == metrics[1]
+
+
+@pytest.fixture
+def at_step(monkeypatch):
+    """Have something happen in a certain step, before its update; once."""
+
+    def arrange(step, happens):
+        real = trainer.lr_factor
+
+        def lr_factor(schedule, done, total):
+            if done == step - 1:
+                monkeypatch.setattr(trainer, "lr_factor", real)
+                happens()
+            return real(schedule, done, total)
+
+        monkeypatch.setattr(trainer, "lr_factor", lr_factor)
+
+    return arrange
+
+
+def terminate():
+    signal.raise_signal(signal.SIGTERM)
+
+
+class Power(BaseException):
+    """A power cut, as far as one process can play it."""
+
+
+def cut():
+    raise Power
+
+
+@pytest.mark.parametrize(
+    ("model", "norm"), [(m, n) for m in MODELS for n in NORMS if (m, n) != ("mlp", "in")], ids=lambda name: name
+)
+def test_every_model_with_every_norm_goes_on_to_the_same_end(tmp_path, at_step, model, norm):
+    overrides = [f"model={model}", f"norm={norm}", "probe=full", "dropout=0.2", "optim=adamw", EVERY]
+    overrides += ["model.depth=8", "model.width=4"] if model == "resnet" else []
+    whole = train(tmp_path / "whole", *overrides).directory
+    at_step(8, terminate)
+    stopped = train(tmp_path / "stopped", *overrides)
+    assert (stopped.state, stopped.signal) == ("interrupted", signal.SIGTERM)
+    assert read_status(stopped.directory)["step"] == 8
+    assert go_on(stopped.directory, *overrides).state == "completed"
+    assert_same(whole, stopped.directory)
+
+
+@pytest.mark.parametrize("step", range(1, 13))
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [
+            "data.augment=[crop,flip]",
+            "dropout=0.1",
+            "probe=full",
+            "probe.every=3",
+            "schedule=onecycle",
+            "batch_size=90",
+        ],
+        [
+            "log_every=7",
+            "eval_every=5",
+            "probe=landscape",
+            "probe.landscape_every=4",
+            "grad_clip=0.5",
+            "probe.noise=true",
+        ],
+    ],
+    ids=["augmented", "odd cadences"],
+)
+def test_a_stop_in_any_step_leaves_no_trace(tmp_path, at_step, overrides, step):
+    whole = train(tmp_path / "whole", *overrides).directory
+    at_step(step, terminate)
+    stopped = train(tmp_path / "stopped", *overrides)
+    go_on(stopped.directory, *overrides)
+    assert_same(whole, stopped.directory)
+
+
+def test_a_run_without_warning_goes_on_from_its_last_checkpoint(tmp_path, at_step):
+    whole = train(tmp_path / "whole", EVERY).directory
+    for step in (8, 9, 11):  # cut three times, each time behind the checkpoint of step 5 or 10
+        at_step(step, cut)
+        with pytest.raises(Power):
+            train(tmp_path / "cut", EVERY) if step == 8 else go_on(tmp_path / "cut" / "run", EVERY)
+    assert checkpoint.load(tmp_path / "cut" / "run" / "checkpoint.pt")["step"] == 10
+    go_on(tmp_path / "cut" / "run", EVERY)
+    assert_same(whole, tmp_path / "cut" / "run")
+
+
+def test_when_checkpoints_are_made_changes_nothing(tmp_path):
+    often = train(tmp_path / "often", "checkpoint_every=1", "log_every=5").directory
+    never = train(tmp_path / "never", "checkpoint_every=null", "log_every=5").directory
+    assert_same(often, never)
+
+
+def test_an_evaluation_is_broken_off_and_made_again(tmp_path, monkeypatch):
+    """On a slow machine it takes longer than one waits for Ctrl-C."""
+    whole = train(tmp_path / "whole").directory
+    real, count = trainer.evaluate_with_batch_statistics, iter(range(100))
+
+    def evaluate(model, split, batch_size, interrupted):
+        if next(count) == 1:  # that of step 6, after the plain one
+            terminate()
+        return real(model, split, batch_size, interrupted)
+
+    monkeypatch.setattr(trainer, "evaluate_with_batch_statistics", evaluate)
+    stopped = train(tmp_path / "stopped")
+    assert stopped.state == "interrupted"
+    assert [entry["step"] for entry in read_metrics(stopped.directory)] == [0, 1, 4, 5]
+    go_on(stopped.directory)
+    assert_same(whole, stopped.directory)
+
+
+def test_a_second_signal_stops_at_once(tmp_path, at_step):
+    def twice():
+        terminate()
+        terminate()
+
+    at_step(8, twice)
+    stopped = train(tmp_path, EVERY)
+    assert (stopped.state, stopped.signal) == ("interrupted", signal.SIGTERM)
+    assert checkpoint.load(stopped.directory / "checkpoint.pt")["step"] == 5
+    assert go_on(stopped.directory, EVERY).state == "completed"
+
+
+def test_a_divergence_is_seen_in_the_same_step(tmp_path, at_step):
+    overrides = ["lr=1e4", "norm=none", "log_every=100", "eval_every=100", "probe=off", "steps=300", "activation=gelu"]
+    whole = train(tmp_path / "whole", *overrides).directory
+    assert read_status(whole)["state"] == "diverged"
+    at_step(40, terminate)
+    stopped = train(tmp_path / "stopped", *overrides, "checkpoint_every=7").directory
+    go_on(stopped, *overrides)
+    assert read_status(whole)["error"] == read_status(stopped)["error"]
+    assert read_status(whole)["step"] == read_status(stopped)["step"]
+
+
+def test_more_steps_at_a_constant_rate_are_those_of_a_longer_run(tmp_path):
+    short = train(tmp_path / "short", "schedule=constant").directory
+    go_on(short, "schedule=constant", "steps=18")
+    long = train(tmp_path / "long", "schedule=constant", "steps=18").directory
+    weights = [checkpoint.load(path / "checkpoint.pt")["model"] for path in (short, long)]
+    assert same(*weights)
+    assert [entry["step"] for entry in read_metrics(short)] == [0, 1, 4, 5, 6, 8, 10, 12, 15, 16, 18]
+    assert read_status(short)["metrics"]["test/accuracy"] == read_status(long)["metrics"]["test/accuracy"]
+
+
+def test_a_checkpoint_is_whole_or_not_taken(tmp_path):
+    directory = train(tmp_path, EVERY).directory
+    config = compose(*SMALL, EVERY)
+    content = (directory / "checkpoint.pt").read_bytes()
+    for torn in (b"", content[:100], content[: len(content) // 2], content[:-1], b"\0" * len(content)):
+        (directory / "checkpoint.pt").write_bytes(torn)
+        saved, (line,) = checkpoint.newest(directory, config)
+        assert saved["step"] == 10
+        assert line.startswith(f"{directory}/checkpoint.pt can't be used: ")
+    (directory / "checkpoint.pt").unlink()  # as a kill between two renamings leaves it
+    assert checkpoint.newest(directory, config)[0]["step"] == 10
+    (directory / "checkpoint.prev.pt").write_bytes(content[:50])
+    assert checkpoint.newest(directory, config)[0] is None
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A checkpoint's content, and what it loads to."""
+    folder = tmp_path_factory.mktemp("written")
+    path = train(folder, "model=mlp", "model.width=4", "probe=off").directory / "checkpoint.pt"
+    return path.read_bytes(), checkpoint.load(path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_flipped_bit_gets_into_a_run(tmp_path, written, data):
+    content, state = written
+    place = data.draw(st.integers(0, len(content) - 1))
+    damaged = bytearray(content)
+    damaged[place] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(damaged)
+    try:
+        found = checkpoint.load(path)
+    except checkpoint.CheckpointError:
+        return
+    assert same(found, state)  # a byte that fills a gap
+
+
+def test_a_checkpoint_is_data_and_nothing_else(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/ran",)
+
+    torch.save({"format": checkpoint.FORMAT, "model": Payload()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(checkpoint.CheckpointError, match="more than tensors and plain values"):
+        checkpoint.load(tmp_path / "checkpoint.pt")
+    assert not (tmp_path / "ran").exists()
+    with zipfile.ZipFile(tmp_path / "checkpoint.pt", "w") as archive:
+        archive.writestr("../../evil", "x")
+    with pytest.raises(checkpoint.CheckpointError):
+        checkpoint.load(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize("part", ["model", "optimizer", "course", "sinks", "order", "generators", "probes"])
+def test_a_checkpoint_that_somebody_made_up(tmp_path, part):
+    directory = train(tmp_path, EVERY).directory
+    state = checkpoint.load(directory / "checkpoint.pt")
+    torch.save({**state, part: {"odd": [1]}}, directory / "checkpoint.pt")
+    (directory / "checkpoint.prev.pt").unlink()
+    config = compose(*SMALL, EVERY)
+    with pytest.raises((ConfigError, AssertionError), match=r"does not fit|None is not"):
+        saved, _ = checkpoint.newest(directory, config)
+        assert saved is not None, "None is not a checkpoint"
+        go_on(directory, EVERY)
+
+
+def test_a_run_of_another_config_is_not_gone_on_with(tmp_path):
+    directory = train(tmp_path).directory
+    with pytest.raises(ConfigError, match=r"other values of norm\.eps, lr than"):
+        checkpoint.newest(directory, compose(*SMALL, "norm.eps=0.1", "lr=0.2"))
+    assert checkpoint.newest(directory, compose(*SMALL, "threads=2", "steps=20", "checkpoint_every=3"))[0]
+
+
+def test_other_data_is_noticed(tmp_path, monkeypatch):
+    from normexp.training import build
+
+    directory = train(tmp_path, EVERY).directory
+    before = (directory / "metrics.jsonl").read_bytes()
+    real = build.load
+
+    def swapped(config, device):
+        splits = real(config, device)
+        return type(splits)(splits.train, splits.val, splits.test, fingerprint="0" * 8)
+
+    monkeypatch.setattr(build, "load", swapped)
+    with pytest.raises(ConfigError, match="not what this run was trained on"):
+        go_on(directory, EVERY, "steps=20")
+    assert (directory / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_record_that_was_cut_short_is_not_gone_on_with(tmp_path, at_step):
+    at_step(9, terminate)
+    directory = train(tmp_path, EVERY).directory
+    config = compose(*SMALL, EVERY)
+    metrics = directory / "metrics.jsonl"
+    lines = metrics.read_text().splitlines(keepends=True)
+    metrics.write_text("".join(lines[:-1]))
+    saved, (line,) = checkpoint.newest(directory, config)
+    assert saved["step"] == 5
+    assert "there would be a gap" in line
+    metrics.write_text(lines[0])
+    assert checkpoint.newest(directory, config)[0] is None
+
+
+def test_events_that_are_gone_do_not_stop_a_run(tmp_path, at_step):
+    at_step(8, terminate)
+    directory = train(tmp_path).directory
+    for path in directory.glob("events.out.tfevents.*"):
+        path.unlink()
+    assert go_on(directory).state == "completed"
+    assert min(step for step, tag, _ in summaries(directory) if tag == "train/loss") == 12
+    assert "there, the run begins where it goes on" in (directory / "train.log").read_text()
+
+
+def test_tensorboard_sees_one_clean_curve(tmp_path, at_step):
+    """Also one that has read on beyond the checkpoint: the file that goes on has a name behind that of the old one."""
+    at_step(11, cut)
+    with pytest.raises(Power):
+        train(tmp_path, EVERY, "log_every=1")
+    (old,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    late = Path(tmp_path / "run" / "events.out.tfevents.9999999990.7")  # the clock has been set back since
+    old.rename(late)
+    go_on(tmp_path / "run", EVERY, "log_every=1")
+    (new,) = (tmp_path / "run").glob("events.out.tfevents.*")
+    assert new.name > late.name
+    steps = [step for step, tag, _ in summaries(tmp_path / "run") if tag == "train/loss"]
+    assert steps == list(range(1, 13))
+
+
+def test_what_a_run_went_on_with_is_written_down(tmp_path, at_step):
+    at_step(8, terminate)
+    directory = train(tmp_path).directory
+    begun = json.loads((directory / "environment.json").read_text())
+    started = read_status(directory)["started"]
+    go_on(directory)
+    environment = json.loads((directory / "environment.json").read_text())
+    (resumed,) = environment.pop("resumed")
+    assert environment == begun
+    assert resumed["step"] == 8
+    assert resumed["packages"] == begun["packages"]
+    assert read_status(directory)["started"] == started
+    assert not list(directory.glob(".*.tmp"))
+
+
+def test_leftovers_of_kills_go(tmp_path, at_step):
+    at_step(8, terminate)
+    directory = train(tmp_path).directory
+    (directory / ".checkpoint.pt.4242.tmp").write_bytes(b"half")
+    go_on(directory)
+    assert not list(directory.glob(".*"))
