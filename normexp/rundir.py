@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from normexp import disk, process
+from normexp import disk, process, untrusted
 from normexp.config import ConfigError, show
 
 State = Literal["running", "completed", "diverged", "failed", "interrupted", "killed", "skipped"]
@@ -236,12 +236,16 @@ def status_text(
     return json.dumps(status, indent=2, allow_nan=False) + "\n"
 
 
+MOST_STATUS = 30_000_000
+"""Bytes: there are networks of many layers with many numbers, but none of so many."""
+
+
 def read_status(directory: Path) -> dict[str, Any]:
     """status.json of a run directory, but a run that says `running` and whose process is gone has the state `killed`.
 
     Raises OSError where there is none, ValueError where it is not a status.
     """
-    status = json.loads((directory / "status.json").read_text(encoding="utf-8"))
+    status = json.loads(untrusted.read(directory / "status.json", most=MOST_STATUS))
     if not isinstance(status, dict) or status.get("state") not in get_args(State):
         raise ValueError(f"{directory / 'status.json'} is not the status of a run.")
     if status["state"] == "running" and process.alive(status) is False:

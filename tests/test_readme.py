@@ -16,7 +16,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
 TRAIN = [line for line in SHELL if line.startswith("normexp train") and "--help" not in line and "--cfg" not in line]
 MAKE = [line.split("#")[0].strip() for line in SHELL if line.startswith("make")]
-REPORTS = [line for line in SHELL if line.startswith(("normexp resume", "normexp report", "normexp runs"))]
+RESUMES = [line for line in SHELL if line.startswith("normexp resume runs/mine")]
+REPORTS = [
+    line
+    for line in SHELL
+    if line.startswith(("normexp resume", "normexp report", "normexp runs")) and line not in RESUMES
+]
 SHOWN = {"eval", "normexp describe", "export", "make", "normexp tensorboard"}
 
 
@@ -67,6 +72,14 @@ def test_commands_about_sweeps_find_the_sweep_that_is_shown(capsys):
     assert list(Path("figures").glob("*.png"))
 
 
+def test_a_run_goes_on_as_shown(capsys):
+    assert main(["train", "name=mine", "data.train_size=200", "epochs=2"]) == 0
+    for line, says in zip(RESUMES, ("completed: 6 steps", "goes on after step 6 of 120"), strict=True):
+        assert main(shlex.split(line, comments=True)[1:]) == 0
+        assert says in capsys.readouterr().out
+    assert read_status(Path("runs/mine"))["step"] == 120
+
+
 @pytest.mark.parametrize("line", [line for line in SHELL if "--help" in line or "--cfg" in line or "describe" in line])
 def test_commands_that_print(line, capsys):
     assert main(shlex.split(line, comments=True)[1:]) == 0
@@ -101,7 +114,7 @@ def test_make_targets_exist_and_ci_runs_the_two_commands():
 
 
 def test_every_shown_command_is_run_by_a_test_here():
-    others = [line for line in SHELL if line not in [*TRAIN, *REPORTS] and "--help" not in line and "--cfg" not in line]
+    others = [line for line in SHELL if line not in [*TRAIN, *REPORTS, *RESUMES] and "--help" not in line and "--cfg" not in line]
     assert all(any(line.startswith(start) for start in SHOWN) for line in others)
 
 

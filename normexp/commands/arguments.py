@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def arrange(argv: Iterable[str]) -> Arguments:
     words = list(argv)
     while words:
         word = words.pop(0)
+        if any("\ud800" <= c <= "\udfff" for c in word):  # what Python makes of bytes that are no text
+            raise ConfigError(f"{show(word)} is not text in UTF-8.")
         if not word.startswith("-"):
             if "=" not in word and not word.startswith("~"):
                 raise ConfigError(
@@ -86,10 +89,20 @@ def arrange(argv: Iterable[str]) -> Arguments:
         if value == "" or (takes and value not in takes):
             raise ConfigError(f"{flag} must be followed by {'one of ' + ', '.join(takes) if takes else 'a value'}.")
         if flag in ("--config-dir", "-cd"):
-            config_dir = Path(value)
+            config_dir = _folder(value)
         flags += [flag, value]
     _check_flags(set(flags))
     return Arguments(flags, overrides, config_dir)
+
+
+def _folder(text: str) -> Path:
+    try:
+        there = Path(text).is_dir()
+    except OSError:  # a name that is too long, say
+        there = False
+    if not there:
+        raise ConfigError(f"--config-dir {show(text)}: there is no such folder.")
+    return Path(text)
 
 
 def _check_flags(flags: set[str]) -> None:
@@ -124,11 +137,12 @@ def check(arguments: Arguments, *, sweeps: bool = False) -> list[str]:
     for text in arguments.overrides:
         try:
             override = parser.parse_override(text)
-        except HydraException as error:
-            reason = str(error).splitlines()[0]
+        except (HydraException, ValueError) as error:  # ValueError: Python's own, for numbers of thousands of digits
             raise ConfigError(
-                f"{show(text)} can't be read ({reason}); quote special characters: 'key=\"a b\"'."
+                f"{show(text)} can't be read ({reason(error)}); quote special characters: 'key=\"a b\"'."
             ) from error
+        except RecursionError as error:
+            raise ConfigError(f"{show(text)}: its brackets are nested too deeply.") from error
         key = override.key_or_group
         if key in GROUPS and key in chosen:
             raise ConfigError(f"{key} is chosen twice: leave one out, or sweep over both with -m {key}=...,...")
@@ -137,13 +151,36 @@ def check(arguments: Arguments, *, sweeps: bool = False) -> list[str]:
             raise ConfigError(f"{show(text)}: a config names no code to run here.")
         if key == "hydra.launcher.n_jobs":
             raise ConfigError(f"{show(text)}: jobs=N says how many runs go at once.")
-        if key.startswith(("hydra.run", "hydra.sweep.", "hydra.job.", "hydra.output_subdir", "hydra.mode")):
-            raise ConfigError(
-                f"{show(text)}: normexp sets {key} itself; runs_dir and name say where runs go, -m makes a sweep."
-            )
         hydras = key.startswith(("hydra.", "hydra/"))
-        checked.append(text if hydras else _check_own(text, override, arguments, sweeps=sweeps))
+        checked.append(
+            _check_hydras(text, override) if hydras else _check_own(text, override, arguments, sweeps=sweeps)
+        )
     return checked
+
+
+def reason(error: Exception) -> str:
+    """What an error of Hydra's or OmegaConf's says first, without the names of Python's errors, printable."""
+    text = re.sub(
+        r"\b\w+(Error|Exception) (while evaluating '.*?': |raised while resolving interpolation: )", "", str(error)
+    )
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return show((lines or [type(error).__name__])[0].rstrip("."), most=200)
+
+
+def _check_hydras(text: str, override: Any) -> str:
+    """An override of a key of Hydra's: those of the launcher and the sweeper are the user's, the others normexp's."""
+    key = override.key_or_group
+    if not key.startswith(HYDRAS):
+        raise ConfigError(
+            f"{show(text)}: normexp sets {show(key)} itself; runs_dir and name say where runs go, -m makes a sweep."
+        )
+    if "/" in key and (override.is_delete() or override.is_sweep_override() or not isinstance(override.value(), str)):
+        raise ConfigError(f"{show(text)}: {show(key)} takes a name, as in hydra/sweeper=optuna.")
+    return text
+
+
+HYDRAS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
+"""How keys of Hydra's begin that an override may name."""
 
 
 def _check_own(text: str, override: Any, arguments: Arguments, *, sweeps: bool) -> str:
@@ -192,8 +229,6 @@ def _by_title(group: str, word: str) -> str:
 
 
 def _check_config_dir(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ConfigError(f"--config-dir {show(folder)}: there is no such folder.")
     for group in GROUPS:
         for name in sorted({path.stem for path in (folder / group).glob("*.yaml")} & set(configs.choices(group))):
             raise ConfigError(

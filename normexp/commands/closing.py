@@ -14,7 +14,7 @@ from normexp.training.run import Result
 HEADLINES = {
     "completed": "[green]completed[/]",
     "diverged": "[yellow]diverged[/]: {error}",
-    "interrupted": "[yellow]interrupted[/]; what was logged is kept",
+    "interrupted": "[yellow]interrupted[/]; nothing is lost",
     "failed": "[red]failed[/]: {error}",
 }
 
@@ -45,6 +45,9 @@ def closing(result: Result, console: Console) -> None:
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
     if (result.directory / "histograms.png").exists():
         console.print(f"histograms     {directory}/histograms.png", soft_wrap=True, highlight=False, markup=False)
+    if result.state in ("interrupted", "failed"):
+        again = f"go on          normexp resume {shlex.quote(directory)}"
+        console.print(again, soft_wrap=True, highlight=False, markup=False)
     if result.state == "diverged":
         console.print("see it happen  the same command with probe.every=1 log_every=1", highlight=False, soft_wrap=True)
     console.print(

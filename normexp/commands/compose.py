@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from normexp import configs
-from normexp.commands.arguments import known_keys
-from normexp.config import Config, ConfigError
+from normexp.commands.arguments import known_keys, reason
+from normexp.config import Config, ConfigError, show
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 
 def compose(overrides: Sequence[str] = ()) -> Config:
@@ -21,11 +24,20 @@ def compose(overrides: Sequence[str] = ()) -> Config:
 def compose_tree(overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The same as a plain mapping, not yet validated. Raises ConfigError for what Hydra refuses."""
     import hydra
-    from omegaconf import OmegaConf
 
     try:
         with hydra.initialize_config_dir(str(configs.folder()), version_base="1.3"):
             tree = hydra.compose("train", list(overrides))
+    except composing_errors() as error:
+        raise ConfigError(explain(error)) from error
+    return resolved(tree)
+
+
+def resolved(tree: DictConfig) -> dict[str, Any]:
+    """A composed config as a plain mapping. Raises ConfigError for references that lead nowhere."""
+    from omegaconf import OmegaConf
+
+    try:
         return cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
     except composing_errors() as error:
         raise ConfigError(explain(error)) from error
@@ -48,15 +60,16 @@ def composing_errors() -> tuple[type[Exception], ...]:
 def explain(error: Exception) -> str:
     """One sentence for an error of Hydra's, OmegaConf's or the yaml reader's."""
     if isinstance(error, RecursionError):
-        return "A file's defaults list leads back to the file itself."
+        return "The config is nested too deeply, or a file's defaults list leads back to the file itself."
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
-        return f"{mark.name}, line {mark.line + 1}: this is not yaml ({getattr(error, 'problem', error)})."
+        return f"{show(mark.name, most=200)}, line {mark.line + 1}: this is not yaml ({show(getattr(error, 'problem', error))})."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and "raised while composing" in lines[0]:  # what is wrong stands in the next line
-        return " ".join(lines[:2]).rstrip(".") + "."
+        return show(" ".join(lines[:2]).rstrip("."), most=400) + "."
     override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
     if override and (key := override[1].lstrip("+")) in known_keys():
         group = key.split(".")[0]
         return f"{key} is a key of {' and '.join(f'{group}={choice}' for choice in known_keys()[key])} only."
-    return (lines[0] if lines else type(error).__name__).rstrip(".") + "."
+    where = getattr(error, "full_key", None)
+    return (f"{show(where)}: " if where else "") + reason(error) + "."

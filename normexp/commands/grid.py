@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from normexp.commands.compose import composing_errors, explain
-from normexp.config import GROUPS, Config, ConfigError
+from normexp.commands.arguments import reason
+from normexp.commands.compose import composing_errors, explain, resolved
+from normexp.config import GROUPS, Config, ConfigError, show
 from normexp.sweeps.names import run_name
 from normexp.sweeps.outcome import ended
 
 if TYPE_CHECKING:
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 MANY = 20
 """From so many combinations on, checking them takes seconds, and is shown."""
+
+MOST = 10_000
+"""Combinations of a sweep: checking as many takes a quarter of an hour."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ def combinations(
 
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        _check_counts(parsed)
         (grid,) = BasicSweeper.split_arguments(parsed, None)
     except composing_errors() as error:
         if "does not support sweep type" in str(error):
@@ -74,6 +81,23 @@ def combinations(
             if name not in found:
                 found[name] = _check(name, job, cfg, loader)
     return list(found.values())
+
+
+def _check_counts(parsed: Sequence[Override]) -> None:
+    """ConfigError for a key without a value, and for more combinations than anyone could train."""
+    total = 1
+    for override in parsed:
+        if override.is_discrete_sweep():
+            text = show(override.input_line)
+            try:
+                count = sum(1 for _ in islice(override.sweep_iterator(), MOST + 1))
+            except (ValueError, ArithmeticError) as error:  # of range(): a step of 0, say
+                raise ConfigError(f"{text}: {reason(error)}.") from error
+            if count == 0:
+                raise ConfigError(f"{text}: that is no value at all.")
+            total *= count
+    if total > MOST:
+        raise ConfigError(f"The sweep has more than {MOST:,} combinations: take fewer values.")
 
 
 def with_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
@@ -112,7 +136,7 @@ def _check(name: str, overrides: Sequence[str], cfg: DictConfig, loader: ConfigL
     try:
         tree = loader.load_sweep_config(cfg, list(overrides))
         own = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-        plain = cast(dict[str, Any], OmegaConf.to_container(own, resolve=True))
+        plain = resolved(own)
         return Combination(name, overrides, plain, validate(plain), None)
     except ConfigError as error:
         return Combination(name, overrides, plain, None, str(error))

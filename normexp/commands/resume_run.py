@@ -12,6 +12,7 @@ from normexp.commands.train import exit_code
 from normexp.config import Config, ConfigError, show
 from normexp.data.sizes import sizes
 from normexp.describe import describe, markdown
+from normexp.report.files import read_json, read_yaml
 from normexp.validate import validate
 
 LENGTH = ("epochs", "steps")
@@ -25,7 +26,9 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
 
     Raises ConfigError where that can't be done, with nothing changed.
     """
-    stored = read_tree(directory)
+    stored, status = read_tree(directory), _status(directory)
+    if status["state"] == "skipped":
+        raise ConfigError(f"{directory} can't be trained: {status['error']}")
     given = _overrides(words)
     tree = {**_data_beside(directory, stored), **_changed(directory, stored, given)}
     config = validate(tree)
@@ -34,8 +37,6 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
         if not free:
             raise ConfigError(lock.refusal(directory))
         status = _status(directory)
-        if status["state"] == "skipped":
-            raise ConfigError(f"{directory} can't be trained: {show(status['error'])}")
         total = sizes(config).total_steps
         if status["state"] == "diverged" or (status["state"] == "completed" and status["step"] >= total):
             _say_done(directory, status, extends=bool(given))
@@ -47,18 +48,13 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
 
 def read_tree(directory: Path) -> dict[str, Any]:
     """The config of a run, as nested mappings. Raises ConfigError where it has none."""
-    import yaml
-
     try:
-        tree = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not yaml"
+        return read_yaml(directory / "config.yaml")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise ConfigError(
             f"{directory} can't be resumed: its config.yaml can't be read ({reason}). Give the command again that made it."
         ) from error
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{directory} can't be resumed: its config.yaml is damaged.")
-    return {str(key): value for key, value in tree.items()}
 
 
 def _overrides(words: Sequence[str]) -> dict[str, Any]:
@@ -97,13 +93,8 @@ def _value(tree: Mapping[str, Any], key: str) -> Any:
 
 def _data_beside(directory: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
     """The stored config, with a data folder that is relative to where the run was started, if that is not here."""
-    import json
-
     tree, folder = dict(stored), Path(str(stored.get("data_dir"))).expanduser()
-    try:
-        begun_in = Path(json.loads((directory / "environment.json").read_text(encoding="utf-8"))["directory"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return tree
+    begun_in = Path(str(read_json(directory / "environment.json").get("directory", ".")))
     if not folder.is_absolute() and begun_in != Path.cwd() and (begun_in / folder).is_dir():
         tree["data_dir"] = str(begun_in / folder)
     return tree
@@ -184,10 +175,7 @@ def _train(
 
 def _diff(directory: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
     """What of the config differed from the defaults when the run was begun."""
-    import yaml
-
     try:
-        diff = yaml.safe_load((directory / "config_diff.yaml").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        diff = None
-    return diff if isinstance(diff, dict) else configs.differences(tree)
+        return read_yaml(directory / "config_diff.yaml")
+    except (OSError, ValueError):  # it is empty where nothing did
+        return {} if (directory / "config_diff.yaml").exists() else configs.differences(tree)

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from normexp.config import ConfigError, nearest, show
 from normexp.report.listing import KEYS, Line, age, list_folder
+from normexp.untrusted import printable
 
 HELP = """\
 usage: normexp runs [DIR]
@@ -30,18 +31,21 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(HELP)
         return 0
-    folder = _folder(argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # names that are no text
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     try:
+        folder = _folder(argv)
         lines, left_out = list_folder(folder)
-    except PermissionError as error:
-        raise ConfigError(f"The folder {show(folder)} can't be opened ({error.strerror}).") from error
+    except OSError as error:
+        raise ConfigError(
+            f"The folder {show(argv[0] if argv else 'runs')} can't be opened ({error.strerror})."
+        ) from error
     if lines:
         _print_table(console, lines)
     else:
-        console.print(f"There are no runs in {folder} yet: normexp train makes one.", soft_wrap=True, markup=False)
+        sentence = f"There are no runs in {printable(folder)} yet: normexp train makes one."
+        console.print(sentence, soft_wrap=True, markup=False)
     if left_out:
         console.print(f"\n[red]{len(left_out)} can't be read[/]")
         for sentence in left_out[:MOST]:
@@ -51,8 +55,8 @@ def main(argv: list[str]) -> int:
     if lines:
         console.print()
         newest_sweep = next((line.path for line in lines if line.runs > 1), folder)
-        console.print(f"results  normexp report {shlex.quote(str(newest_sweep))}", soft_wrap=True, markup=False)
-        console.print(f"look in  normexp tensorboard {shlex.quote(str(folder))}", soft_wrap=True, markup=False)
+        for what, path in (("results  normexp report", newest_sweep), ("look in  normexp tensorboard", folder)):
+            console.print(f"{what} {shlex.quote(printable(path))}", soft_wrap=True, markup=False)
     return 0
 
 
@@ -83,10 +87,10 @@ def _print_table(console: Console, lines: list[Line]) -> None:
     table = [[line.state, age(line.began, now), *(line.cells[key] for key in KEYS), line.accuracy] for line in lines]
     widths = [max(len(row[i]) for row in [heads, *table]) for i in range(len(heads))]
     room = console.width - sum(widths) - 2 * len(widths)
-    narrow = console.is_terminal and any(len(str(line.path)) > room for line in lines)
+    narrow = console.is_terminal and any(len(printable(line.path)) > room for line in lines)
     _print_row(console, heads, "path", widths, narrow=narrow, style="bold")
     for line, row in zip(lines, table, strict=True):
-        _print_row(console, row, str(line.path), widths, narrow=narrow, style=line.colour)
+        _print_row(console, row, printable(line.path), widths, narrow=narrow, style=line.colour)
         if line.jobs:
             what = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
             ids = dict.fromkeys(job.partition("_")[0] for job in line.jobs)  # of an array of jobs, the whole array

@@ -17,7 +17,7 @@ from normexp.commands.arguments import Arguments, check
 from normexp.commands.compose import composing_errors, explain, quoted
 from normexp.commands.grid import Combination, combinations, of_choices, overrides_of, with_data
 from normexp.commands.sweep_closing import closing, opening
-from normexp.config import ConfigError, Objective, show, unknown_choice
+from normexp.config import ConfigError, Objective, expanded, show, unknown_choice
 from normexp.sinks.terminal import RunConsole
 from normexp.sweeps import cluster
 from normexp.sweeps.names import sweep_name
@@ -59,8 +59,11 @@ def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[
     """
     console = RunConsole()  # one whose closed pipe (`| head`) ends the display, not the sweep
     with _composed(overrides, config_dir) as (cfg, loader):
-        _check_filed(cfg, config_dir)
-        plan = _plan(cfg, loader, [override for override in overrides if of_choices(override)], console)
+        try:  # reading a key resolves its interpolations
+            _check_filed(cfg, config_dir)
+            plan = _plan(cfg, loader, [override for override in overrides if of_choices(override)], console)
+        except composing_errors() as error:
+            raise ConfigError(explain(error)) from error
         threads = 1 if plan.local and plan.jobs > 1 else None
         session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity(), plan.local)
         return _run(plan, session, arguments, console)
@@ -122,10 +125,10 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
             raise ConfigError(f"{override.key_or_group} has one value in a sweep, not several.")
     experiment = next((str(o.value()) for o in parsed if o.key_or_group == "experiment"), None)
     if cfg.objective not in get_args(Objective):
-        raise ConfigError(unknown_choice("objective", cfg.objective, get_args(Objective)))
+        raise ConfigError(unknown_choice("objective", show(cfg.objective), get_args(Objective)))
     name = cfg.name if cfg.name is not None else sweep_name([*cfg.hydra.overrides.task, *of_choice], experiment)
     rundir.check_name(str(name))
-    folder = (Path(str(cfg.runs_dir)).expanduser() / str(name)).absolute()
+    folder = (expanded("runs_dir", str(cfg.runs_dir)) / str(name)).absolute()
     if (folder / "status.json").exists():
         raise ConfigError(f"name={show(name)}: {folder} is a run; give the sweep another name.")
     if "${" in str(folder):

@@ -15,7 +15,7 @@ from normexp.commands.grid import Combination
 from normexp.config import ConfigError
 from normexp.report import read, terminal
 from normexp.sweeps import cluster
-from normexp.sweeps.outcome import changes, ended, state
+from normexp.sweeps.outcome import changes, ended, state, worth_keeping
 from normexp.sweeps.task import skip
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
     left: list[Combination] = []
     replaced: list[str] = []
     cluster.tidy(plan.folder)
-    queued, elsewhere = set(cluster.waiting(plan.folder).values()), 0
+    queued, elsewhere, going_on = set(cluster.waiting(plan.folder).values()), 0, 0
     for each in plan.grid:
         directory = plan.folder / each.name
         if each.problem is not None:
@@ -45,16 +45,20 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
         assert each.config is not None
         if each.name in queued:
             continue
+        changed = changes(directory, each.config) if worth_keeping(directory) else []
+        if changed:
+            replaced.append(f"{each.name}: its config has changed since: {', '.join(changed)}")
         elif not ended(directory):
             elsewhere += lock.holder(directory) is not None
-            left.append(each)
-        elif changed := changes(directory, each.config):
-            replaced.append(f"{each.name}: its config has changed since: {', '.join(changed)}")
-            left.append(each)
+            going_on += worth_keeping(directory)
+        else:
+            continue
+        left.append(each)
     trainable = sum(each.problem is None for each in plan.grid)
     done = trainable - len(left) - len(queued & {each.name for each in plan.grid})
     parts = [f"{trainable} run{'s' * (trainable != 1)}"]
     parts += [f"{done} done already"] * (done > 0)
+    parts += [f"{going_on} from {'its' if going_on == 1 else 'their'} last checkpoint"] * (going_on > 0)
     parts += [f"{elsewhere} in the hands of another process"] * (elsewhere > 0)
     parts += [f"{len(queued)} with Slurm"] * bool(queued)
     parts += [f"{min(plan.jobs, len(left))} at a time"] * (plan.local and len(left) > 1)

@@ -7,7 +7,7 @@ DATA: dict[str, DataSet] = collect(
     __name__,
     __path__,
     DataSet,
-    helpers=("augment", "base", "download", "idx", "memory", "sizes", "split"),
+    helpers=("augment", "base", "download", "files", "idx", "memory", "order", "pickled", "sizes", "split"),
     order=("digits", "mnist", "fashion_mnist", "cifar10"),
 )
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from normexp.config import ConfigError, DataConfig
+from normexp.config import ConfigError, DataConfig, show
 from normexp.data.base import Arrays, DataSet
+from normexp.data.download import fetch
+from normexp.data.files import is_published, read
+from normexp.data.pickled import Call, values
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # The md5 of each file as published at https://www.cs.toronto.edu/~kriz/cifar.html (listed in torchvision.datasets.CIFAR10).
 TRAIN = {
@@ -22,6 +26,9 @@ TRAIN = {
 }
 TEST = {"test_batch": "40351d587109b95175f43aff81a1287e"}
 
+MOST = 100_000_000
+"""Bytes of a file: three times those of a published one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cifar10Config(DataConfig):
@@ -31,63 +38,54 @@ class Cifar10Config(DataConfig):
 def load(config: Cifar10Config, folder: Path) -> Arrays:
     import numpy as np
 
-    from normexp.data.download import fetch
-
     root = folder / "cifar-10-batches-py"
-    missing = [file for file in (*TRAIN, *TEST) if not (root / file).is_file()]
-    if missing:
-        fetch("CIFAR10", folder, expected=root / missing[0])
+    fetch("CIFAR10", folder, files=[root / file for file in (*TRAIN, *TEST)])
     train = [_read(root / file, md5 if config.verify else None) for file, md5 in TRAIN.items()]
     ((test_images, test_labels),) = [_read(root / file, md5 if config.verify else None) for file, md5 in TEST.items()]
     images, labels = zip(*train, strict=True)
     return Arrays(np.concatenate(images), np.concatenate(labels), test_images, test_labels, scale=255)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that builds plain values and numpy arrays and refuses every other name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        import numpy as np
-
-        if module.startswith("numpy"):
-            if name == "_reconstruct":
-                return np._core.multiarray._reconstruct  # type: ignore[attr-defined]
-            if name in ("ndarray", "dtype"):
-                return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):  # how protocol 2 spells bytes
-            return _encode
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-
-
-def _encode(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding}")
-    return text.encode("latin1")
-
-
-def _read(path: Path, md5: str | None) -> tuple[Any, Any]:
+def _read(path: Path, md5: str | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images uint8 (10000, 3, 32, 32) and labels of one file; ConfigError where it is not what was published."""
     import numpy as np
 
-    content = path.read_bytes()
-    if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+    content = read(path, most=MOST)
+    if md5 is not None and not is_published(content, md5):
         raise ConfigError(
             f"{path} differs from the published file (md5). Delete the folder and it is downloaded again; "
             "data.verify=false takes a copy that was packed anew."
         )
     try:
-        batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-        images, labels = batch["data"], np.asarray(batch["labels"], dtype=np.int64)
-        sound = images.shape == (10_000, 3072) and images.dtype == np.uint8 and labels.shape == (10_000,)
-        sound = sound and labels.min() >= 0 and labels.max() <= 9
+        batch = values(content)
+        pixels, labels = _pixels(batch["data"]), batch["labels"]
     # A damaged pickle can raise nearly anything; whatever it is, the file is at fault.
     except Exception as error:
         raise ConfigError(
-            f"{path} can't be read as a batch of CIFAR-10: {str(error) or type(error).__name__}."
+            f"{path} can't be read as a batch of CIFAR-10 ({show(str(error) or type(error).__name__)})."
         ) from error
-    if not sound:
+    sound = len(pixels) == 10_000 * 3072 and isinstance(labels, list) and len(labels) == 10_000
+    if not sound or not all(type(label) is int and 0 <= label <= 9 for label in labels):
         raise ConfigError(f"{path} does not hold 10,000 images of 32x32 pixels with labels 0 to 9: it is damaged.")
-    return images.reshape(-1, 3, 32, 32), labels
+    images = np.frombuffer(bytearray(pixels), dtype=np.uint8).reshape(-1, 3, 32, 32)
+    return images, np.array(labels, dtype=np.int64)
+
+
+def _pixels(array: Any) -> bytes:
+    """The bytes of an array uint8 (10000, 3072), as `values` found it; none where it has another shape or type."""
+    match array:
+        case Call("_reconstruct", state=(1, (10_000, 3072), Call("dtype", ("u1", *_)), False, content)):
+            pass
+        case _:
+            return b""
+    match content:
+        case bytes():
+            return content
+        case str():  # Python 2's bytes
+            return content.encode("latin1")
+        case Call("encode", (str() as text, "latin1")):
+            return text.encode("latin1")
+    return b""
 
 
 ENTRY = DataSet(

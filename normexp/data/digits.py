@@ -6,9 +6,10 @@ Source: UCI, Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
-from normexp.config import DataConfig
+from normexp.config import ConfigError, DataConfig, show
 from normexp.data.base import Arrays, DataSet
 
 SAMPLES, TEST = 1797, 360
@@ -36,7 +37,14 @@ def _read_table():  # type: ignore[no-untyped-def]
     assert spec is not None and spec.submodule_search_locations
     path = Path(spec.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
     if path.exists():
-        return np.loadtxt(path, delimiter=",")
+        try:
+            table = np.loadtxt(path, delimiter=",")
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise ConfigError(f"{path} can't be read ({show(error)}): install scikit-learn again.") from error
+        largest = np.array([16] * 64 + [9])
+        if table.shape != (SAMPLES, 65) or not ((table >= 0) & (table <= largest)).all():
+            raise ConfigError(f"{path} does not hold {SAMPLES:,} digits: install scikit-learn again.")
+        return table
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

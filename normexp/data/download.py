@@ -7,7 +7,7 @@ import fcntl
 import importlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,18 @@ def import_torchvision() -> Any:
     return importlib.import_module("torchvision.datasets")
 
 
-def fetch(name: str, folder: Path, *, expected: Path) -> None:
-    """Download torchvision's data set `name` into the folder; ConfigError, naming the missing file, where that fails.
+def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
+    """Download torchvision's data set `name` into the folder where one of its files is missing; ConfigError, naming it, where
+    that fails.
 
     Of several processes that miss it at the same time, one downloads and the others wait.
     """
+    try:
+        expected = next((path for path in files if not path.exists()), None)
+    except OSError as error:
+        raise ConfigError(f"{files[0].parent} can't be opened ({error.strerror}).") from error
+    if expected is None:
+        return
     folders = [expected.parent, *expected.parent.parents]
     missing = [path for path in folders if not path.exists()]
     try:

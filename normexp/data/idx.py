@@ -6,12 +6,14 @@ dimension as int32, then the values.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normexp.config import ConfigError, DataConfig
 from normexp.data.base import Arrays
 from normexp.data.download import fetch
+from normexp.data.files import is_published, read
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,39 +27,46 @@ FILES = {
 }
 
 
-def load(config: DataConfig, folder: Path, *, name: str) -> Arrays:
-    """The arrays of MNIST or of a data set that shares its format; downloaded first where a file is missing."""
+def load(config: DataConfig, folder: Path, *, name: str, md5: Mapping[str, str] | None = None) -> Arrays:
+    """The arrays of MNIST or of a data set that shares its format; downloaded first where a file is missing.
+
+    md5: of each published file, where it is known.
+    """
     import numpy as np
 
     raw = folder / name / "raw"
-    missing = [file for file in FILES if not (raw / file).is_file()]
-    if missing:
-        fetch(name, folder, expected=raw / missing[0])
-    images, labels, test_images, test_labels = (_read(raw / file, shape) for file, shape in FILES.items())
+    fetch(name, folder, files=[raw / file for file in FILES])
+    images, labels, test_images, test_labels = (
+        _read(raw / file, shape, md5[file] if md5 else None) for file, shape in FILES.items()
+    )
     return Arrays(
         images[:, None], labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64), scale=255
     )
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """The values of an idx file; ConfigError where its header or its size is not that of the published file."""
+def _read(path: Path, shape: tuple[int, ...], md5: str | None) -> NDArray[np.uint8]:
+    """The values of an idx file; ConfigError where it is not the published one, as far as can be told."""
     import numpy as np
 
-    content = np.fromfile(path, dtype=np.uint8)
     header = np.array([0x0800 + len(shape), *shape], dtype=">i4").tobytes()
     expected = len(header) + int(np.prod(shape))
+    content = read(path, most=2 * expected)
     if len(content) != expected:
         raise ConfigError(
             f"{path} has {len(content):,} bytes where the published file has {expected:,}: "
             "it is cut short or not the right file. Delete it and it is downloaded again."
         )
-    if content[: len(header)].tobytes() != header:
+    if content[: len(header)] != header:
         raise ConfigError(
             f"{path} does not start as the published file does: it is damaged or another file. Delete it."
         )
-    values = content[len(header) :].reshape(shape)
+    values = np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
     if len(shape) == 1 and values.max() > 9:
         raise ConfigError(
             f"{path} holds a label {values.max()}, where labels go from 0 to 9: it is damaged. Delete it."
+        )
+    if md5 is not None and not is_published(content, md5):
+        raise ConfigError(
+            f"{path} differs from the published file (md5): it is damaged or was changed. Delete it and it is downloaded again."
         )
     return values

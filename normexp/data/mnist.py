@@ -6,6 +6,14 @@ from normexp.config import DataConfig
 from normexp.data.base import DataSet
 from normexp.data.idx import load
 
+# The md5 of each file as published, unpacked.
+MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+
 ENTRY = DataSet(
     name="mnist",
     title="MNIST",
@@ -15,5 +23,5 @@ ENTRY = DataSet(
     train_samples=60_000,
     epochs=3,
     pad=3,
-    load=partial(load, name="MNIST"),
+    load=partial(load, name="MNIST", md5=MD5),
 )

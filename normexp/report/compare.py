@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -102,12 +101,15 @@ def welch(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
 
 def show_comparison(console: Console, comparison: Comparison, names: tuple[str, str], *, metric: str) -> None:
     """Print it: A and B are the two names."""
-    console.print(f"\n[bold]A[/]  {escape(names[0])}\n[bold]B[/]  {escape(names[1])}", soft_wrap=True, highlight=False)
+    for side, name in zip("AB", names, strict=True):
+        console.print(
+            Text.assemble("\n" if side == "A" else "", (side, "bold"), f"  {name}"), soft_wrap=True, highlight=False
+        )
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for head in ("config", "A", "B"):
         table.add_column(head, overflow="fold")
     for key, (x, y) in comparison.config.items():
-        table.add_row(escape(key), escape(word(x)), escape(word(y)))
+        table.add_row(*map(Text, (key, word(x), word(y))))
     console.print()
     console.print(
         table if comparison.config else "They have one config, but for what each of them sweeps.", highlight=False
@@ -130,7 +132,7 @@ def _print_differences(console: Console, differences: Sequence[Difference], metr
     ends = [_ends(difference, metric) for difference in differences]
     labels = [(each.a if each.a.group.values else each.b).group.label for each in differences]
     longest = max(len(part) for text in (title(metric), *labels) for part in text.split())
-    table.add_column(title(metric), overflow="fold", min_width=min(30, longest))  # lines break between words
+    table.add_column(Text(title(metric)), overflow="fold", min_width=min(30, longest))  # lines break between words
     for head in ("A", "B", "B - A"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("n", no_wrap=True)
@@ -140,12 +142,12 @@ def _print_differences(console: Console, differences: Sequence[Difference], metr
         clear = difference.half is not None and difference.value is not None and abs(difference.value) > difference.half
         a, b = difference.a, difference.b
         table.add_row(
-            escape(label),
+            Text(label),
             mean_and_std(a, metric),
             mean_and_std(b, metric),
             Text(_signed(difference, metric), style="bold" if clear else ""),
             f"{a.n}, {b.n}" + {"paired": " paired", "Welch": " Welch", "none": ""}[difference.method],
-            *([escape(end)] if any(ends) else []),
+            *([Text(end)] if any(ends) else []),
         )
     console.print(table, highlight=False)
 

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from normexp.config import show
@@ -14,25 +14,51 @@ from normexp.report.compare import CONFIDENCE, Comparison
 from normexp.report.groups import differing, group
 from normexp.report.read import Collection, Run
 from normexp.report.table import rows
+from normexp.untrusted import printable
 
 
 def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
-    """One row a run: name, state, the keys that differ (and those in `by`), seed, step, seconds, error, the final value of
-    each scalar that any run has, and the path. An empty cell is a missing value."""
+    """One row a run, as `csv_text` writes it: name, state, the keys that differ (and those in `by`), seed, step, seconds, error,
+    the final value of each scalar that any run has, and the path. An empty cell is a missing value."""
     runs = collection.runs
     keys = list(dict.fromkeys([*differing(runs), *(by or []), "seed"]))
     tags = list(dict.fromkeys(tag for run in runs for tag in run.metrics))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["run", "state", *keys, "step", "total_steps", "seconds", "error", *(_apart(t, keys) for t in tags), "path"]
-    )
+    heads = [
+        "run",
+        "state",
+        *keys,
+        "step",
+        "total_steps",
+        "seconds",
+        "error",
+        *(_apart(tag, keys) for tag in tags),
+        "path",
+    ]
+    cells = []
     for run in runs:
-        config = ["" if run.config.get(key) is None else _cell(run.config[key]) for key in keys]
+        config = [_cell(run.config.get(key)) for key in keys]
         status = [run.status.get(key) for key in ("step", "total_steps", "seconds", "error")]
         metrics = [run.metrics.get(tag) for tag in tags]
-        writer.writerow([run.name, run.state, *config, *status, *metrics, str(run.directory)])
+        cells.append([run.name, run.state, *config, *status, *metrics, printable(run.directory)])
+    return csv_text(heads, cells)
+
+
+def csv_text(heads: Sequence[str], cells: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV. A text that a spreadsheet would take for a formula, and run, has an apostrophe in front: it may be from a
+    file of somebody else's. Numbers stay numbers."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in (heads, *cells):
+        writer.writerow([_no_formula(cell) if isinstance(cell, str) else cell for cell in row])
     return text.getvalue()
+
+
+def _no_formula(text: str) -> str:
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return text
 
 
 def to_json(
@@ -73,7 +99,7 @@ def _run(run: Run) -> dict[str, Any]:
     status = {key: run.status.get(key) for key in ("error", "step", "total_steps", "seconds", "started")}
     return {
         "name": run.name,
-        "path": str(run.directory),
+        "path": printable(run.directory),
         "state": run.state,
         **status,
         "config": run.config,
@@ -102,8 +128,8 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _cell(value: Any) -> str:
-    return repr(value) if isinstance(value, float) else show(value)
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, float | None) else show(value)
 
 
 def _apart(tag: str, keys: Sequence[str]) -> str:

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 from normexp.report.figures_colours import FAINT, INK, looks
 from normexp.report.figures_panels import choices, is_number, layout, panels, spread, values_of
 from normexp.report.figures_study import Study
-from normexp.report.figures_style import NARROW, WIDE, Canvas, Drawn, canvas, heading, outer_labels, plain, sign, stem
+from normexp.report.figures_style import (
+    NARROW,
+    WIDE,
+    Canvas,
+    Drawn,
+    canvas,
+    heading,
+    outer_labels,
+    plain,
+    short,
+    sign,
+    stem,
+)
 from normexp.report.groups import word
 from normexp.report.series import BEYOND
 from normexp.report.table import Row, higher_is_better, is_share, mean_and_std, outcome, title
@@ -144,7 +156,7 @@ def heat_map(study: Study) -> Drawn | None:
     if all(_mean(row) is None for row in table):
         return None
     lines = [i for i in range(len(plan.lines)) if any(plan.line(group) == i for group in grid.groups)]
-    names = [plan.names[i].removeprefix("norm=") for i in lines]
+    names = [short(plan.names[i].removeprefix("norm="), 32) for i in lines]  # longer ones leave no room for the cells
     wide = max(panel.column for panel in grid.panels) + 1
     drawn = canvas(
         grid.panels,

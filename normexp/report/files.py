@@ -1,14 +1,23 @@
-"""The two small files of a run directory that tell what it is and what became of it, whatever state they are in."""
+"""The two small files of a run directory that tell what it is and what became of it, whatever state they are in, and whoever
+wrote them."""
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from normexp import rundir
+from normexp import rundir, untrusted
+from normexp.untrusted import printable
+
+MOST, MOST_CONFIG = 30_000_000, 100_000
+"""Bytes of a file of JSON, and of a config.yaml: some twenty times those of the largest runs."""
+
+DEPTH, MOST_BITS, MOST_NAMED = 20, 10_000, 100
+"""How deep values may lie in others, how long an integer may be, and how long a word that yaml gives a name."""
 
 KEY = re.compile(r"^(?=\w)", re.MULTILINE)
 """Where a key of a yaml file begins that lies in no other."""
@@ -16,12 +25,13 @@ KEY = re.compile(r"^(?=\w)", re.MULTILINE)
 
 def read_status(directory: Path) -> dict[str, Any] | str:
     """The status of a run directory, with its metrics as finite numbers or None; or a sentence on why it can't be read."""
+    shown = printable(directory)
     try:
-        status = rundir.read_status(directory)
+        status: dict[str, Any] = plain(rundir.read_status(directory), lines=True)
     except OSError as error:
-        return f"{directory}: its status.json can't be opened ({error.strerror})."
+        return f"{shown}: its status.json can't be opened ({error.strerror})."
     except (ValueError, OverflowError, RecursionError):  # no JSON, no status, or numbers beyond all processes
-        return f"{directory}: its status.json is damaged."
+        return f"{shown}: its status.json is damaged."
     metrics = status.get("metrics")
     status["metrics"] = {
         tag: _finite(value)
@@ -33,37 +43,71 @@ def read_status(directory: Path) -> dict[str, Any] | str:
 
 def read_config(directory: Path) -> dict[str, Any] | str:
     """The flat config of a run directory; or a sentence on why it can't be read."""
-    import yaml
-
+    shown = printable(directory)
     try:
-        tree = _parse((directory / "config.yaml").read_text(encoding="utf-8"))
+        tree = read_yaml(directory / "config.yaml")
     except FileNotFoundError:
-        return f"{directory}: it has no config.yaml."
+        return f"{shown}: it has no config.yaml."
     except OSError as error:
-        return f"{directory}: its config.yaml can't be opened ({error.strerror})."
-    except (yaml.YAMLError, ValueError, RecursionError):
-        tree = None
-    if not isinstance(tree, dict) or not tree:
-        return f"{directory}: its config.yaml is damaged."
+        return f"{shown}: its config.yaml can't be opened ({error.strerror})."
+    except ValueError:
+        return f"{shown}: its config.yaml is damaged."
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):
-            flat |= {str(key): value["name"]} if "name" in value else {}
+            flat |= {key: value["name"]} if "name" in value else {}
             flat |= {f"{key}.{name}": item for name, item in value.items() if name != "name"}
         else:
-            flat[str(key)] = value
+            flat[key] = value
     return flat
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The nested mapping in a file of yaml, with at least one key. Raises OSError, and ValueError for anything else in it."""
+    content = untrusted.read(path, most=MOST_CONFIG)
+    try:
+        tree = plain(_parse(content.decode()))
+    except Exception as error:  # what yaml makes of a value that is none (`!!bool x`) can raise nearly anything
+        raise ValueError(path) from error
+    if not isinstance(tree, dict) or not tree:
+        raise ValueError(path)
+    return tree
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file of JSON; empty where there is none that can be read."""
+    try:
+        found = plain(json.loads(untrusted.read(path, most=MOST)))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def plain(value: Any, *, lines: bool = False, depth: int = DEPTH) -> Any:
+    """A value from a file as it can be shown, compared and written: its texts are `printable` (and keep their line breaks, if
+    so wished). Raises ValueError for numbers too long to be printed, and for what lies too deep in others."""
+    if depth == 0 or (isinstance(value, int) and value.bit_length() > MOST_BITS):
+        raise ValueError
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {printable(key): plain(item, lines=lines, depth=depth - 1) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item, lines=lines, depth=depth - 1) for item in value]
+        case str() if lines:
+            return "\n".join(map(printable, value.split("\n")))
+        case _:
+            return printable(value)
 
 
 def _parse(text: str) -> Any:
     """A yaml file, key by key: thousands of runs share most of theirs, and each is parsed once."""
-    import yaml
-
     tree: dict[Any, Any] = {}
     try:
         for block in KEY.split(text):
             tree |= _parse_block(block)
-    except (yaml.YAMLError, TypeError, ValueError):  # written by other means: keys that refer to one another, say
+    except Exception:  # written by other means: keys that refer to one another, say
         return _load(text)
     return tree
 
@@ -74,9 +118,19 @@ def _parse_block(text: str) -> Any:
 
 
 def _load(text: str) -> Any:
+    """What safe yaml makes of a text. ValueError for what lies deep in others, on which yaml would overflow the stack and crash,
+    and for names for more than a word, of which a few lines could make a tree of any size."""
     import yaml
 
-    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0
+    for event in yaml.parse(text, Loader=loader):
+        start = isinstance(event, yaml.CollectionStartEvent)
+        depth += start - isinstance(event, yaml.CollectionEndEvent)
+        long = start or (isinstance(event, yaml.ScalarEvent) and len(event.value) > MOST_NAMED)
+        if depth > DEPTH or (long and event.anchor is not None):  # type: ignore[attr-defined]
+            raise ValueError
+    return yaml.load(text, Loader=loader)
 
 
 def _finite(value: float | None) -> float | None:

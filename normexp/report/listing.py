@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from normexp import process
-from normexp.report.files import read_config, read_status
+from normexp.config import show
+from normexp.report.files import read_config, read_json, read_status
 from normexp.report.groups import rank, word
-from normexp.report.read import natural, run_directories
+from normexp.report.read import leads_on, natural, run_directories
 from normexp.report.table import ENDS
 
 KEYS = ("norm", "model", "data")
 
 SEVERAL = 5
 """Values of a key from which on a sweep's line says `several`."""
+
+
+JOB = re.compile(r"[\w+.-]+", re.ASCII)
+"""The id of a job."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ def list_folder(folder: Path) -> tuple[list[Line], list[str]]:
     if (folder / "status.json").exists():
         lines = [_line(folder, [folder], left_out)]
     else:
-        inside = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        inside = [path for path in folder.iterdir() if leads_on(path, folder)]
         folders = sorted(inside, key=lambda path: natural(path.name))
         lines = [_line(path, list(run_directories(path, seen, left_out)), left_out) for path in folders]
     return sorted(filter(None, lines), key=lambda line: line.began, reverse=True), left_out
@@ -72,7 +77,7 @@ def _line(path: Path, directories: Sequence[Path], left_out: list[str]) -> Line 
     if list(directories) == [path]:
         entry = _read(path, left_out)
         return _of_run(path, entry) if entry else None
-    about = _sweep_file(path)
+    about = read_json(path / "sweep.json")
     entries = [entry for directory in directories if (entry := _read(directory, left_out))]
     return _of_sweep(path, entries, about) if entries or about else None
 
@@ -95,10 +100,10 @@ def _of_run(path: Path, entry: _Entry) -> Line:
     shown = state
     if state == "running":
         step, total = entry.status.get("step"), entry.status.get("total_steps")
-        if isinstance(step, int) and isinstance(total, int) and total > 0:
+        if isinstance(step, int) and isinstance(total, int) and 0 <= step <= total != 0:
             shown = f"running, {100 * step // total} %"
         if process.alive(entry.status) is None and entry.status.get("host"):
-            shown += f" on {entry.status['host']}"
+            shown += f" on {show(entry.status['host'])}"
     cells = {key: word(entry.config.get(key)) for key in KEYS}
     return Line(path, shown, _colour([state]), entry.began, cells, _accuracy(entry), 1)
 
@@ -106,7 +111,8 @@ def _of_run(path: Path, entry: _Entry) -> Line:
 def _of_sweep(path: Path, entries: Sequence[_Entry], about: Mapping[str, Any]) -> Line:
     states = Counter(entry.status["state"] for entry in entries)
     planned = about.get("runs")
-    unstarted = set(planned if isinstance(planned, list) else []) - {entry.directory.name for entry in entries}
+    names = {str(name) for name in planned} if isinstance(planned, list) else set()
+    unstarted = names - {entry.directory.name for entry in entries}
     total, done = len(entries) + len(unstarted), states["completed"]
     parts = [f"{done} completed" if done == total else f"{done} of {total} completed"]
     parts += [f"{states[state]} {state}" for state in (*ENDS, "skipped") if states[state]]
@@ -130,7 +136,7 @@ def _jobs(known: Any, entries: Sequence[_Entry]) -> list[str]:
     if not isinstance(known, dict):
         return []
     ended = {entry.directory.name for entry in entries if entry.status["state"] not in ("running", "interrupted")}
-    return [str(job) for job, name in known.items() if name not in ended]
+    return [job for job, name in known.items() if JOB.fullmatch(job) and str(name) not in ended]
 
 
 def _joined(values: Iterable[Any]) -> str:
@@ -166,13 +172,10 @@ def _began(started: Any, path: Path) -> datetime:
     try:
         began = datetime.fromisoformat(started)
     except (TypeError, ValueError):
-        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    return began if began.tzinfo else began.replace(tzinfo=UTC)
-
-
-def _sweep_file(path: Path) -> Mapping[str, Any]:
+        pass
+    else:
+        return began if began.tzinfo else began.replace(tzinfo=UTC)
     try:
-        content = json.loads((path / "sweep.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # an older sweep, or a folder of the user's own
-        return {}
-    return content if isinstance(content, dict) else {}
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except (OSError, ValueError, OverflowError):  # gone by now, or no year of any calendar
+        return datetime.fromtimestamp(0, UTC)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from normexp.config import show
 from normexp.report.figures_svg import esc
+from normexp.report.files import read_json
 from normexp.report.groups import comparable, values_of, word
 from normexp.report.page_html import pairs
 from normexp.report.read import Run
@@ -21,9 +20,9 @@ MOST = 8
 
 def made(runs: Sequence[Run], keys: Sequence[str]) -> tuple[str, list[str]]:
     """The part of the page, and sentences on what could not be told. keys: those that differ."""
-    environments = [_json(run.directory / "environment.json") for run in runs if run.state != "skipped"]
+    environments = [read_json(run.directory / "environment.json") for run in runs if run.state != "skipped"]
     known = [environment for environment in environments if environment]
-    sweeps = [_json(folder / "sweep.json") for folder in dict.fromkeys(run.directory.parent for run in runs)]
+    sweeps = [read_json(folder / "sweep.json") for folder in dict.fromkeys(run.directory.parent for run in runs)]
     commands = [_command(each) for each in sweeps] if any(map(_command, sweeps)) else [_command(each) for each in known]
     found = {
         "git commit": _counted(map(_commit, known)),
@@ -59,15 +58,6 @@ def _configs(runs: Sequence[Run], keys: Sequence[str]) -> str:
         + pairs({key: f"<code>{esc(value)}</code>" for key, value in common.items() if key not in differing})
         + "</details>"
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A file's JSON object; empty where there is none that can be read."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _command(file: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from pathlib import Path
 
+from normexp import untrusted
 from normexp.report.figures_study import Study
 from normexp.report.figures_svg import esc
 from normexp.report.groups import Group
@@ -26,8 +27,8 @@ def sheets(study: Study, page: Path) -> tuple[str, list[str]]:
     linked: list[str] = []
     size = 0
     for group, run in found:
-        content = (run.directory / NAME).read_bytes() if len(shown) < MOST_SHEETS else b""
-        if content.startswith(b"\x89PNG") and size + len(content) <= MOST_BYTES:
+        content = _read(run.directory / NAME, most=MOST_BYTES - size) if len(shown) < MOST_SHEETS else b""
+        if content.startswith(b"\x89PNG"):
             size += len(content)
             shown.append(_sheet(group, run, content, page))
         else:
@@ -41,13 +42,21 @@ def sheets(study: Study, page: Path) -> tuple[str, list[str]]:
     return (f'<div class="sheets">{"".join(shown)}</div>{rest}' if found else ""), notes
 
 
+def _read(path: Path, *, most: int) -> bytes | bytearray:
+    """The content of a file; empty where it can't be read, or is longer than that."""
+    try:
+        return untrusted.read(path, most=most)
+    except OSError:
+        return b""
+
+
 def _with_sheet(group: Group) -> Run | None:
     """The first run of a group that has a sheet, the completed ones first."""
     ordered = sorted(group.runs, key=lambda run: run.state != "completed")
     return next((run for run in ordered if (run.directory / NAME).is_file()), None)
 
 
-def _sheet(group: Group, run: Run, content: bytes, page: Path) -> str:
+def _sheet(group: Group, run: Run, content: bytes | bytearray, page: Path) -> str:
     label = f"{group.label}, seed {run.config.get('seed')}" + ("" if run.state == "completed" else f", {run.state}")
     return (
         f'<figure><a href="{esc(link(run.directory / NAME, page))}"><img alt="Histograms of {esc(label)}" loading="lazy" '

@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from normexp import untrusted
 from normexp.config import ConfigError, nearest, show
 from normexp.report.files import read_config, read_status
+from normexp.untrusted import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +22,10 @@ NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)")
 
 SIGNS = ("metrics.jsonl", "config_diff.yaml")
 """Files that only a run directory has; one that has them and no status.json is a damaged one."""
+
+
+MOST_LOGGED = 2**31
+"""Bytes of a metrics.jsonl: a hundred times those of a long run that is looked at often."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +78,13 @@ def read(paths: Sequence[Path]) -> Collection:
     left_out: list[str] = []
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        _check_folder(path)
+        try:
+            _check_folder(path)
+        except OSError as error:
+            raise ConfigError(f"{show(path)} can't be opened ({error.strerror}).") from error
         before = len(found), len(left_out), len(seen)
         for directory in run_directories(path, seen, left_out):
-            name = str(directory.relative_to(path)) if directory != path else directory.resolve().name
+            name = printable(directory.relative_to(path) if directory != path else directory.resolve().name)
             run = _read_run(directory, name)
             if isinstance(run, str):
                 left_out.append(run)
@@ -103,26 +112,36 @@ def natural(text: str) -> list[tuple[float, str]]:
 def run_directories(path: Path, seen: set[tuple[int, int]], left_out: list[str]) -> Iterator[Path]:
     """The run directories in a folder and below it; those that begin with a dot are passed by. Grows `seen`, so that a folder
     that two links lead to is read once, and `left_out`."""
-    where = path.stat()
-    if (where.st_dev, where.st_ino) in seen:
-        return
-    seen.add((where.st_dev, where.st_ino))
+    waiting = [path]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            where = folder.stat()
+            if (where.st_dev, where.st_ino) in seen:
+                continue
+            seen.add((where.st_dev, where.st_ino))
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name, reverse=True)
+        except OSError as error:
+            left_out.append(f"{printable(folder)} can't be opened ({error.strerror}).")
+            continue
+        names = {entry.name for entry in listed}
+        if "status.json" in names:
+            yield folder
+        elif names & set(SIGNS):
+            left_out.append(f"{printable(folder)} has no status.json.")
+        else:
+            waiting += [Path(entry) for entry in listed if leads_on(entry, path)]
+
+
+def leads_on(entry: os.DirEntry[str] | Path, start: Path) -> bool:
+    """Whether to look for runs there: in a folder, but not where a link leads to one that `start` lies in (a link to / would
+    have the whole disk searched), nor in those that begin with a dot."""
     try:
-        with os.scandir(path) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
-            names = {entry.name for entry in listed}
-            folders = [Path(entry) for entry in listed if not entry.name.startswith(".") and entry.is_dir()]
-    except OSError as error:
-        left_out.append(f"{path} can't be opened ({error.strerror}).")
-        return
-    if "status.json" in names:
-        yield path
-        return
-    if names & set(SIGNS):
-        left_out.append(f"{path} has no status.json.")
-        return
-    for folder in folders:
-        yield from run_directories(folder, seen, left_out)
+        above = entry.is_symlink() and start.resolve().is_relative_to(Path(entry).resolve())
+        return not entry.name.startswith(".") and entry.is_dir() and not above
+    except (OSError, RuntimeError):  # a link to itself, or to where one may not look
+        return False
 
 
 def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
@@ -135,9 +154,11 @@ def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
     import orjson
 
     try:
-        lines = (run.directory / "metrics.jsonl").read_bytes().split(b"\n")
-    except OSError:
+        lines = untrusted.read(run.directory / "metrics.jsonl", most=MOST_LOGGED).split(b"\n")
+    except FileNotFoundError:
         return Curves({}, 0)
+    except OSError:
+        return Curves({}, 1)
     columns: dict[str, tuple[list[int], list[float]] | None] = {}
     bad_lines = 0
     for line in filter(None, lines):
@@ -164,7 +185,7 @@ def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
             if not (np.diff(steps) > 0).all():
                 steps, last = np.unique(steps[::-1], return_index=True)
                 values = values[::-1][last]
-            by_tag[tag] = Curve(steps, values)
+            by_tag[printable(tag)] = Curve(steps, values)
     return Curves(by_tag, bad_lines)
 
 
@@ -175,7 +196,7 @@ def _check_folder(path: Path) -> None:
         raise ConfigError(f"{show(path)} is a file: name the folder of a run, or of a sweep.")
     near = ""
     if path.parent.is_dir():
-        near = nearest(path.name, sorted(entry.name for entry in path.parent.iterdir() if entry.is_dir()))
+        near = nearest(path.name, sorted(printable(entry.name) for entry in path.parent.iterdir() if entry.is_dir()))
     raise ConfigError(f"There is no folder {show(path)}.{near or ' Name the folder of a run, or of a sweep.'}")
 
 
@@ -202,6 +223,10 @@ def _tell_apart(found: Sequence[tuple[Path, Run]]) -> list[Run]:
     else:
         return [run for _, run in found]
     return [
-        replace(run, name=str(path / run.name), config={**run.config, "folder": str(path)} if run.config else {})
+        replace(
+            run,
+            name=printable(path / run.name),
+            config={**run.config, "folder": printable(path)} if run.config else {},
+        )
         for path, run in found
     ]

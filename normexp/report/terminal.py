@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -26,12 +25,16 @@ from normexp.report.table import (
     spread,
     title,
 )
+from normexp.untrusted import printable
 
 PLAIN_KEYS = ["norm", "model", "data"]
 """Shown where all runs have one config."""
 
 MOST = 5
 """Reasons and sentences of one kind, before the rest is only counted."""
+
+LONGEST = 1000
+"""Characters of a reason."""
 
 
 def show(
@@ -86,21 +89,21 @@ def _print_table(console: Console, grouping: Grouping, table: Sequence[Row], met
     printed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for key in keys:
         numbers = all(isinstance(config.get(key), int | float | None) for config in configs)
-        printed.add_column(escape(key), justify="right" if numbers else "left", overflow="fold")
-    printed.add_column(escape(title(metric)), justify="right", no_wrap=True)
+        printed.add_column(Text(key), justify="right" if numbers else "left", overflow="fold")
+    printed.add_column(Text(title(metric)), justify="right", no_wrap=True)
     printed.add_column("n", justify="right", no_wrap=True)
     more = _further(table, metric) if console.width >= 100 else {}
     for head in more:
-        printed.add_column(escape(head), justify="right", no_wrap=True)
+        printed.add_column(Text(head), justify="right", no_wrap=True)
     ends = [outcome(row, metric) for row in table]
     if any(ends):
         printed.add_column("", overflow="fold")
     for row, config, end in zip(table, configs, ends, strict=True):
-        cells = [escape(word(config.get(key))) for key in keys]
-        cells += [escape(mean_and_std(row, metric)), str(row.n), *(cell(row) for cell in more.values())]
+        cells = [word(config.get(key)) for key in keys]
+        cells += [mean_and_std(row, metric), str(row.n), *(cell(row) for cell in more.values())]
         bad = "red" if row.states.get("failed") or row.states.get("killed") else ""
         colour = "yellow" if row.states.get("diverged") else bad
-        printed.add_row(*cells, *([escape(end)] if any(ends) else []), style=colour)
+        printed.add_row(*map(Text, [*cells, *([end] if any(ends) else [])]), style=colour)
     console.print(printed, highlight=False)
 
 
@@ -151,10 +154,10 @@ def _reasons(console: Console, head: str, runs: Sequence[Run], *, with_place: bo
     by_reason: dict[str, list[Run]] = {}
     for run in runs:
         first = (str(run.status.get("error") or "").splitlines() or ["no reason given"])[0]
-        by_reason.setdefault("".join(c if c.isprintable() else "?" for c in first), []).append(run)
+        by_reason.setdefault(first[:LONGEST], []).append(run)
     console.print(f"\n{head}", highlight=False)
     for reason, same in sorted(by_reason.items(), key=lambda item: -len(item[1]))[:MOST]:
-        place = f" ({same[0].directory / 'train.log'})" if with_place else ""
+        place = f" ({printable(same[0].directory / 'train.log')})" if with_place else ""
         console.print(f"  {len(same):4d}  {reason}{place}", soft_wrap=True, markup=False, highlight=False)
     if len(by_reason) > MOST:
         console.print(f"  and for {len(by_reason) - MOST} more reasons", highlight=False)

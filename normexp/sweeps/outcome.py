@@ -29,6 +29,11 @@ def ended(directory: Path) -> bool:
     return state(directory) in ("completed", "diverged")
 
 
+def worth_keeping(directory: Path) -> bool:
+    """Whether a run has come so far that one with another config should not take its place."""
+    return ended(directory) or any(directory.glob("checkpoint*.pt"))
+
+
 def changes(directory: Path, config: Config) -> list[str]:
     """Where the config of the run there differs from the one that is asked for: 'epochs (3, now 5)'. Empty if nowhere."""
     try:

@@ -12,7 +12,7 @@ from normexp import disk, lock, process, rundir
 from normexp.config import ConfigError
 from normexp.sweeps.job import Job, attempt
 from normexp.sweeps.names import run_name
-from normexp.sweeps.outcome import changes, ended, objective, set_aside, state
+from normexp.sweeps.outcome import changes, ended, objective, set_aside, state, worth_keeping
 from normexp.sweeps.session import Session, read_session
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session, *, stopping
     except ConfigError as error:
         skip(directory, str(error), tree)
         return
-    if ended(directory):
-        if not changes(directory, config):
-            return
+    if ended(directory) and not changes(directory, config):
+        return
+    if worth_keeping(directory) and changes(directory, config):
         with lock.held(directory) as free:
-            if free and ended(directory) and changes(directory, config):  # still: another process may have done it
+            if free and changes(directory, config):  # still: another process may have done it
                 set_aside(directory)
     directory.mkdir(parents=True, exist_ok=True)
     attempt(

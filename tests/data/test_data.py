@@ -8,7 +8,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normexp.config import ConfigError
 from normexp.data import DATA
 from normexp.data.augment import Augment
 from normexp.data.memory import Split, load, moments, split_indices
@@ -146,89 +145,3 @@ def test_augmentation_draws_anew_and_from_its_own_stream():
     assert not torch.equal(first, second)
     assert torch.equal(Augment(crop=True, flip=True, pad=2, seed=3, device=CPU)(images), first)
     assert split_of(images).batch(torch.arange(32), augment)[0].shape == images.shape
-
-
-def mnist_files(folder, *, images=b"", labels=b""):
-    """A folder in MNIST's layout with right training images, all zero, except as given."""
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, count in (("train", 60_000), ("t10k", 10_000)):
-        header = np.array([0x803, count, 28, 28], ">i4").tobytes()
-        (raw / f"{name}-images-idx3-ubyte").write_bytes(images or header + bytes(count * 784))
-        header = np.array([0x801, count], ">i4").tobytes()
-        (raw / f"{name}-labels-idx1-ubyte").write_bytes(labels or header + bytes(count))
-    return folder
-
-
-def test_mnist_files_are_checked(tmp_path):
-    config = compose("data=mnist").data
-    good = DATA["mnist"].load(config, mnist_files(tmp_path / "good"))
-    assert good.train_images.shape == (60_000, 1, 28, 28)
-    with pytest.raises(ConfigError, match="has 100 bytes where the published file has 47,040,016"):
-        DATA["mnist"].load(config, mnist_files(tmp_path / "short", images=bytes(100)))
-    with pytest.raises(ConfigError, match="does not start as"):
-        DATA["mnist"].load(config, mnist_files(tmp_path / "magic", images=bytes(47_040_016)))
-    labels = np.array([0x801, 60_000], ">i4").tobytes() + bytes([11] * 60_000)
-    with pytest.raises(ConfigError, match="label 11"):
-        DATA["mnist"].load(config, mnist_files(tmp_path / "labels", labels=labels))
-
-
-def cifar_files(folder, content):
-    root = folder / "cifar-10-batches-py"
-    root.mkdir(parents=True)
-    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
-        (root / name).write_bytes(content)
-    return folder
-
-
-class Payload:
-    def __reduce__(self):
-        return (print, ("executed",))
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (pickle.dumps({"data": Payload(), "labels": []}), r"builtins\.print"),
-        (pickle.dumps({"data": np.zeros((10_000, 3072), np.uint8), "labels": [10] * 10_000}, 2), "labels 0 to 9"),
-        (pickle.dumps({"data": np.zeros((10, 3072), np.uint8), "labels": [0] * 10}, 2), "does not hold 10,000"),
-        (pickle.dumps({"labels": [0] * 10}), "can't be read"),
-        (pickle.dumps([1]), "can't be read"),
-        (b"", "can't be read"),
-        (b"\x80\x04\x95garbage", "can't be read"),
-    ],
-    ids=["payload", "labels", "few", "no data", "list", "empty", "garbage"],
-)
-def test_cifar_pickles_can_hold_arrays_and_nothing_else(tmp_path, content, says, capsys):
-    config = compose("data=cifar10", "data.verify=false").data
-    with pytest.raises(ConfigError, match=says):
-        DATA["cifar10"].load(config, cifar_files(tmp_path, content))
-    assert "executed" not in capsys.readouterr().out
-
-
-def test_cifar_files_that_differ_from_the_published_ones_need_a_word(tmp_path):
-    good = pickle.dumps({"data": np.zeros((10_000, 3072), np.uint8), "labels": [3] * 10_000}, 2)
-    folder = cifar_files(tmp_path, good)
-    with pytest.raises(ConfigError, match=r"data\.verify=false"):
-        DATA["cifar10"].load(compose("data=cifar10").data, folder)
-    arrays = DATA["cifar10"].load(compose("data=cifar10", "data.verify=false").data, folder)
-    assert arrays.train_images.shape == (50_000, 3, 32, 32)
-
-
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_failed_download_says_what_is_missing_and_leaves_nothing(tmp_path, monkeypatch, exists):
-    """torchvision's own download runs; only the network is taken away from it."""
-    import urllib.request
-
-    def refuse(*args, **kwargs):
-        raise OSError("the network is unreachable")
-
-    monkeypatch.setattr(urllib.request, "urlopen", refuse)
-    folder = tmp_path / "data"
-    if exists:
-        folder.mkdir()
-    for name, file in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "data_batch_1")):
-        with pytest.raises(ConfigError, match=rf"{file} does not exist, and downloading it failed .* data_dir"):
-            DATA[name].load(compose(f"data={name}").data, folder)
-        assert folder.exists() == exists
-        assert not exists or not list(folder.iterdir())

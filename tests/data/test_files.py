@@ -1,0 +1,275 @@
+"""The files of data sets: checked, and safe to read whatever is in them."""
+
+import os
+import pickle
+import resource
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from normexp.config import ConfigError
+from normexp.data import DATA, memory, mnist
+from normexp.data.base import Arrays
+from tests.conftest import SHARED_DATA, compose, needs_data
+from tests.data.hostile import PICKLES, Calls
+
+CPU = torch.device("cpu")
+
+RAW = Path("MNIST/raw")
+
+
+def idx_files(folder, *, name="FashionMNIST", images=b"", labels=b""):
+    """A folder in MNIST's layout with right training images, all zero, except as given."""
+    raw = folder / name / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 60_000), ("t10k", 10_000)):
+        header = np.array([0x803, count, 28, 28], ">i4").tobytes()
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(images or header + bytes(count * 784))
+        header = np.array([0x801, count], ">i4").tobytes()
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(labels or header + bytes(count))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
+def test_idx_files_are_checked(tmp_path, name):
+    load, config = DATA[{"MNIST": "mnist"}.get(name, "fashion_mnist")].load, compose("data=mnist").data
+    with pytest.raises(ConfigError, match="has 100 bytes where the published file has 47,040,016"):
+        load(config, idx_files(tmp_path / "short", name=name, images=bytes(100)))
+    with pytest.raises(ConfigError, match=r"can't be read \(it has 99,000,000 bytes, and should have 94,080,032 at"):
+        load(config, idx_files(tmp_path / "long", name=name, images=bytes(99_000_000)))
+    with pytest.raises(ConfigError, match="does not start as"):
+        load(config, idx_files(tmp_path / "magic", name=name, images=bytes(47_040_016)))
+    folder = idx_files(tmp_path / "labels", name=name)
+    header = np.array([0x801, 60_000], ">i4").tobytes()
+    (folder / name / "raw" / "train-labels-idx1-ubyte").write_bytes(header + bytes([11] * 60_000))
+    with pytest.raises(
+        ConfigError, match=r"differs from the published file \(md5\)" if name == "MNIST" else "label 11"
+    ):
+        load(config, folder)
+
+
+def test_of_fashion_mnist_the_form_alone_is_checked(tmp_path):
+    arrays = DATA["fashion_mnist"].load(compose("data=fashion_mnist").data, idx_files(tmp_path))
+    assert arrays.train_images.shape == (60_000, 1, 28, 28)
+    assert torch.from_numpy(arrays.test_images).sum() == 0  # writable, as torch wants it
+
+
+@needs_data
+@pytest.mark.parametrize("file", mnist.MD5)
+def test_a_changed_pixel_or_label_of_mnist_is_noticed(file):
+    RAW.mkdir(parents=True)
+    for each in mnist.MD5:
+        (RAW / each).symlink_to(SHARED_DATA / RAW / each)
+    config = compose("data=mnist").data
+    DATA["mnist"].load(config, Path())
+    content = bytearray((RAW / file).read_bytes())
+    content[5000] ^= 1
+    (RAW / file).unlink()
+    (RAW / file).write_bytes(content)
+    with pytest.raises(ConfigError, match=rf"{file} differs from the published file \(md5\)"):
+        DATA["mnist"].load(config, Path())
+
+
+def data_files(name, folder):
+    """A folder with one file of the data set that is no file, or is gone as soon as it has been seen to be there."""
+    path = folder / {"mnist": "MNIST/raw/train-images-idx3-ubyte", "cifar10": "cifar-10-batches-py/data_batch_1"}[name]
+    path.parent.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("gone", "No such file or directory"),
+        ("folder", "Is a directory"),
+        ("pipe", "it is no file"),
+        ("device", "it is no file"),
+        ("closed", "Permission denied"),
+        ("huge", "it has 10,000,000,000,000 bytes"),
+        ("broken", "Input/output error"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name, what, says):
+    """Without the check for missing ones before it, whose answer may be wrong by now."""
+    monkeypatch.setattr(f"normexp.data.{'idx' if name == 'mnist' else name}.fetch", lambda *args, **kwargs: None)
+    path = data_files(name, tmp_path)
+    match what:
+        case "folder":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "huge":
+            path.touch()
+            os.truncate(path, 10**13)
+        case "closed" | "broken":
+            path.touch()
+            error = {"closed": PermissionError(13, "Permission denied"), "broken": OSError(5, "Input/output error")}[
+                what
+            ]
+
+            def refuse(*args, **kwargs):
+                raise error
+
+            monkeypatch.setattr("normexp.untrusted.os.open" if what == "closed" else "builtins.open", refuse)
+    with pytest.raises(ConfigError) as raised:
+        DATA[name].load(compose(f"data={name}").data, tmp_path)
+    assert str(raised.value).startswith(f"{path} can't be read ({says}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_cut_while_it_is_read(tmp_path, monkeypatch):
+    folder = idx_files(tmp_path)
+    path = folder / "FashionMNIST/raw/train-images-idx3-ubyte"
+    stat = os.fstat
+
+    def cut(descriptor):
+        size = stat(descriptor)
+        os.truncate(path, 1000)
+        return size
+
+    monkeypatch.setattr("normexp.untrusted.os.fstat", cut)
+    with pytest.raises(ConfigError, match="has 1,000 bytes where the published file has 47,040,016"):
+        DATA["fashion_mnist"].load(compose("data=fashion_mnist").data, folder)
+
+
+def test_a_folder_that_may_not_be_opened_is_one_sentence(tmp_path, monkeypatch):
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refuse)
+    for name in ("mnist", "cifar10"):
+        with pytest.raises(ConfigError, match=r"can't be opened \(Permission denied\)\.$"):
+            DATA[name].load(compose(f"data={name}").data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "can't be read"),
+        (b"1,2\n3,4\n", "does not hold 1,797 digits"),
+        (b"\xff" * 100, "can't be read"),
+        (b"1,17\n" * 1797, "does not hold 1,797 digits"),
+    ],
+)
+def test_damaged_digits_are_one_sentence(tmp_path, monkeypatch, content, says):
+    import gzip
+    import importlib.util
+    from types import SimpleNamespace
+
+    path = tmp_path / "datasets" / "data" / "digits.csv.gz"
+    path.parent.mkdir(parents=True)
+    if content is None:  # cut short
+        path.write_bytes(gzip.compress(b"1,2\n" * 9999)[:60])
+    else:
+        path.write_bytes(gzip.compress(content))
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(ConfigError, match=rf"digits\.csv\.gz {says}.*: install scikit-learn again\.$"):
+        DATA["digits"].load(compose().data, tmp_path)
+
+
+def fingerprint_of(*overrides, change=None):
+    arrays = DATA["digits"].load(compose().data, SHARED_DATA)
+    kept = {
+        name: getattr(arrays, name).copy() for name in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    if change:
+        kept[change].flat[8] ^= 1
+    return memory.split(Arrays(**kept, scale=16), compose(*overrides), CPU).fingerprint
+
+
+def test_the_fingerprint_is_that_of_the_data_and_of_how_it_is_split():
+    same = fingerprint_of()
+    assert same == fingerprint_of("data.inputs=raw", "lr=0.5")  # what is done with the data is the config's matter
+    int(same, 16)
+    others = [fingerprint_of(change=name) for name in ("train_images", "train_labels", "test_images", "test_labels")]
+    others += [fingerprint_of("seed=1"), fingerprint_of("data.val_size=0.2"), fingerprint_of("data.train_size=1000")]
+    assert len({same, *others}) == 8
+
+
+def cifar_files(folder, content):
+    root = folder / "cifar-10-batches-py"
+    root.mkdir(parents=True)
+    first, *others = (root / name for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"])
+    first.write_bytes(content)
+    for path in others:
+        path.hardlink_to(first)
+    return folder
+
+
+PIXELS = np.arange(10_000 * 3072, dtype=np.uint32).astype(np.uint8).reshape(10_000, 3072)
+GOOD = {"data": PIXELS, "labels": [3] * 10_000}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (pickle.dumps({"data": Calls(print, "executed"), "labels": []}), r"builtins\.print"),
+        (pickle.dumps({"data": np.zeros((10_000, 3072), np.uint8), "labels": [10] * 10_000}, 2), "labels 0 to 9"),
+        (pickle.dumps({"data": np.zeros((10, 3072), np.uint8), "labels": [0] * 10}, 2), "does not hold 10,000"),
+        (pickle.dumps({"labels": [0] * 10}), "can't be read"),
+        (pickle.dumps([1]), "can't be read"),
+        (b"", "can't be read"),
+        (b"\x80\x04\x95garbage", "can't be read"),
+    ],
+    ids=["payload", "labels", "few", "no data", "list", "empty", "garbage"],
+)
+def test_cifar_pickles_can_hold_arrays_and_nothing_else(tmp_path, content, says, capsys):
+    config = compose("data=cifar10", "data.verify=false").data
+    with pytest.raises(ConfigError, match=says):
+        DATA["cifar10"].load(config, cifar_files(tmp_path, content))
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_cifar_files_that_differ_from_the_published_ones_need_a_word(tmp_path):
+    good = pickle.dumps({"data": np.zeros((10_000, 3072), np.uint8), "labels": [3] * 10_000}, 2)
+    folder = cifar_files(tmp_path, good)
+    with pytest.raises(ConfigError, match=r"data\.verify=false"):
+        DATA["cifar10"].load(compose("data=cifar10").data, folder)
+    arrays = DATA["cifar10"].load(compose("data=cifar10", "data.verify=false").data, folder)
+    assert arrays.train_images.shape == (50_000, 3, 32, 32)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_what_any_python_packs_is_read(tmp_path, protocol):
+    folder = cifar_files(tmp_path, pickle.dumps({"batch_label": "one", **GOOD, "filenames": ["a.png"] * 3}, protocol))
+    arrays = DATA["cifar10"].load(compose("data=cifar10", "data.verify=false").data, folder)
+    assert np.array_equal(arrays.test_images.reshape(-1, 3072), PIXELS)
+    assert set(arrays.test_labels.tolist()) == {3}
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_failed_download_says_what_is_missing_and_leaves_nothing(tmp_path, monkeypatch, exists):
+    """torchvision's own download runs; only the network is taken away from it."""
+    import urllib.request
+
+    def refuse(*args, **kwargs):
+        raise OSError("the network is unreachable")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    folder = tmp_path / "data"
+    if exists:
+        folder.mkdir()
+    for name, file in (("mnist", "train-images-idx3-ubyte"), ("cifar10", "data_batch_1")):
+        with pytest.raises(ConfigError, match=rf"{file} does not exist, and downloading it failed .* data_dir"):
+            DATA[name].load(compose(f"data={name}").data, folder)
+        assert folder.exists() == exists
+        assert not exists or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("name", PICKLES)
+def test_hostile_pickles_do_nothing(name):
+    """Nothing is executed or written, and neither time nor memory is lost: a sentence says that the file is damaged."""
+    folder = cifar_files(Path("data"), PICKLES[name])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ConfigError) as raised:
+        DATA["cifar10"].load(compose("data=cifar10", "data.verify=false").data, folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
+    assert [path.name for path in Path().iterdir()] == ["data"]
+    sentence = str(raised.value)
+    assert "data_batch_1" in sentence and sentence.isprintable() and len(sentence) < 250
