@@ -53,7 +53,7 @@ def _open_streams() -> None:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] != ["train"] or {"--help", "-h", "--cfg", "-c", "--info", "-i"} & set(words):
+    if words[:1] not in (["train"], ["resume"]) or {"--help", "-h", "--cfg", "-c", "--info", "-i"} & set(words):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `normexp --help | head` ends like any other filter
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
