@@ -11,7 +11,7 @@ import sys
 from normexp import __version__
 from normexp.commands import COMMANDS
 from normexp.config import ConfigError
-from normexp.disk import WriteError
+from normexp.disk import FAULTS, WriteError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,25 +20,46 @@ def main(argv: list[str] | None = None) -> int:
     _open_streams()
     try:
         code = _dispatch(words)
-        sys.stdout.flush()  # here, where a full disk can be told in a sentence
-        return code
     except ConfigError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        return _say(str(error))
+        code = _say(str(error))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 128 + signal.SIGPIPE
+        code = 128 + signal.SIGPIPE
     except OSError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        if error.filename is None:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left in the buffer would raise again
-            return _say(f"Standard output could not be written ({error.strerror or error}).", code=1)
-        return _say(str(error) if isinstance(error, WriteError) else f"{error.filename}: {error.strerror}.", code=1)
+        code = _say(_sentence(error), code=1)
     except KeyboardInterrupt:
-        print("normexp: interrupted", file=sys.stderr)
-        return 130
+        code = _say("interrupted", code=130)
+    return _flush() or code
+
+
+def _flush() -> int:
+    """Print what is left; returns an exit code, 0 where that worked. Python would do it later, with a traceback."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _lead_nowhere(1)
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        _lead_nowhere(1)
+        return _say(_sentence(error), code=1)
+    return 0
+
+
+def _sentence(error: OSError) -> str:
+    """What went wrong. What normexp writes itself has a name in its errors, but for standard output."""
+    if isinstance(error, WriteError):
+        return str(error)
+    if error.filename is None and error.errno in FAULTS:
+        return f"Standard output could not be written ({error.strerror})."
+    return f"{error.filename}: {error.strerror}." if error.filename is not None else f"{error.strerror or error}."
+
+
+def _lead_nowhere(number: int) -> None:
+    """What is left in the buffer of a stream that can't be written to would raise again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _open_streams() -> None:
@@ -75,5 +96,8 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _say(sentence: str, *, code: int = 2) -> int:
-    print(f"normexp: {sentence}", file=sys.stderr)
+    try:
+        print(f"normexp: {sentence}", file=sys.stderr)
+    except OSError:
+        _lead_nowhere(2)
     return code

@@ -9,9 +9,11 @@ import dataclasses
 import difflib
 import math
 import re
+import sys
 import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
@@ -196,8 +198,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" Did you mean {close[0]}?" if close else ""
 
 
-def show(value: Any) -> str:
-    """A value as it is written in a yaml file or an override, shortened where it is long."""
+def show(value: Any, most: int = 60) -> str:
+    """A value as it is written in a yaml file or an override, printable, and shortened where it is long."""
     match value:
         case None:
             text = "null"
@@ -208,7 +210,22 @@ def show(value: Any) -> str:
         case _:
             text = str(value)
     text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def listed(names: Iterable[str]) -> str:
+    """'a, b, c': the first of them, where they would not fit into a sentence."""
+    return show(", ".join(names), most=200)
+
+
+def expanded(key: str, text: str) -> Path:
+    """A folder that a key names, with `~` as the user's own. ConfigError for that of a user whom there isn't."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{key}={show(text)}: there is no home folder for that ~; write ./~ for a folder of that name."
+        ) from error
 
 
 def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Choices) -> Any:
@@ -276,10 +293,10 @@ def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> An
         result = value if isinstance(value, bool) else _WRONG
     elif hint is str:
         result = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else _WRONG
-    elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    elif isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
         if hint is float:
             result = float(value)
-        elif hint is int and value == int(value):
+        elif hint is int and value == int(value) and abs(value) < 2**63:
             result = int(value)
         if result is not _WRONG and bounds and not _inside(result, bounds):
             result = _WRONG
@@ -289,6 +306,11 @@ def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> An
 
 
 _WRONG = object()
+
+
+def _finite(value: float) -> bool:
+    """Whether it is a number that a float can be, which not every whole one is."""
+    return abs(value) <= sys.float_info.max
 
 
 def _inside(value: float, bounds: Mapping[str, float]) -> bool:

@@ -60,7 +60,8 @@ def replacing(path: Path) -> Iterator[Path]:
 def remove_temporaries(directory: Path) -> None:
     """Take away the files that killed processes did not come to the end of writing."""
     for path in directory.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
+        with writing(path):
+            path.unlink(missing_ok=True)
 
 
 def write_over(path: Path, content: bytes) -> None:
@@ -74,6 +75,23 @@ def write_over(path: Path, content: bytes) -> None:
             os.pwrite(descriptor, content.ljust(size), 0)
         finally:
             os.close(descriptor)
+
+
+class Place:
+    """A directory that is to stay where it is while a process writes files in it, by their paths."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        with writing(directory):
+            self._stat = directory.stat()
+
+    def there(self) -> bool:
+        return self._directory.exists() and os.path.samestat(self._stat, self._directory.stat())
+
+    def check(self) -> None:
+        """WriteError where the directory is gone, or another one has its name now, which must not get this one's files."""
+        if not self.there():
+            raise WriteError(errno.ESTALE, "it is gone, or another one has taken its place", str(self._directory))
 
 
 def to_disk(path: Path) -> None:

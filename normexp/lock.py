@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from normexp import process
+from normexp.disk import writing
 
 NAME = ".lock"
+
+UNABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What flock says on a file system that has no locks."""
 
 
 @contextlib.contextmanager
@@ -21,21 +26,40 @@ def held(directory: Path, **more: Any) -> Iterator[bool]:
     one, may hold it.
 
     The lock belongs to the open file, so that the system frees it when the process is gone. The file stays: taking it away would
-    let two processes lock two files of the same name. What is in it tells who holds it, with `more`.
+    let two processes lock two files of the same name. What is in it tells who holds it, with `more`; on a file system without
+    locks, that must do. Raises WriteError.
     """
-    descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    with writing(directory / NAME):
+        descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
+        with writing(directory / NAME):
+            locks = _lock(descriptor)
+            free = not process.alive(holder(directory) or {}) if locks is None else locks
+            if free:
+                content = json.dumps({**process.identity(), **more}).encode()
+                os.pwrite(descriptor, content, 0)
+                os.ftruncate(descriptor, len(content))
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        content = json.dumps({**process.identity(), **more}).encode()
-        os.pwrite(descriptor, content, 0)
-        os.ftruncate(descriptor, len(content))
-        yield True
+            yield free
+        finally:
+            if free and locks is None:
+                with writing(directory / NAME):
+                    os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the file could be locked; None where its file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        return None
+    return True
 
 
 def refusal(directory: Path) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -53,19 +54,23 @@ def check_name(name: str) -> None:
     )
 
 
-def create(parent: Path, name: str, files: Mapping[str, str]) -> Path:
-    """A new directory `name` in `parent`, or `name-2`, `name-3`, ... where that exists, with its first files in it.
+def create(
+    parent: Path, name: str, files: Mapping[str, str], *, prepare: Callable[[Path], object] = lambda directory: None
+) -> Path:
+    """A new directory `name` in `parent`, or `name-2`, `name-3`, ... where that exists, with its first files in it, and with what
+    `prepare` does there.
 
     It gets its name when it is whole, so that a run that has a name can be gone on with. ConfigError where it can't be made
-    in such a place, OSError where the place can't be written to.
+    in such a place, WriteError where the place can't be written to, with nothing left of it.
     """
-    with _refusing(parent):
+    with _refusing(parent, parent):
         parent.mkdir(parents=True, exist_ok=True)
         new = parent / f".{name}.{os.getpid()}.tmp"
         new.mkdir()
         try:
             fill(new, files)
-            for suffix in ["", *(f"-{n}" for n in range(2, 100_000))]:
+            prepare(new)
+            for suffix in itertools.chain([""], (f"-{n}" for n in range(2, 100_000))):
                 path = parent / f"{name}{suffix}"
                 if os.path.lexists(path):  # a directory could take the place of an empty one
                     continue
@@ -82,8 +87,9 @@ def create(parent: Path, name: str, files: Mapping[str, str]) -> Path:
 def fill(directory: Path, files: Mapping[str, str]) -> Path:
     """Write a run's first files, to the disk itself, so that no power cut leaves a run that does not know its config."""
     for name, text in files.items():
-        disk.write_text(directory / name, text)
-        disk.to_disk(directory / name)
+        with disk.replacing(directory / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+            disk.to_disk(temporary)
     disk.to_disk(directory)
     return directory
 
@@ -100,25 +106,26 @@ def refill(directory: Path, files: Mapping[str, str], step: int) -> Path:
     return fill(directory, files)
 
 
-def make(directory: Path) -> None:
-    """Make a sweep's directory, which may be there already. ConfigError where it can't be made or written to."""
-    with _refusing(directory.parent):
+def make(directory: Path, write: Callable[[], object]) -> None:
+    """Make a sweep's directory, which may be there already, with what `write` does there. ConfigError where it can't be made in
+    such a place, WriteError where that can't be written to, with nothing left of a new one."""
+    with _refusing(directory.parent, directory):
         directory.mkdir(parents=True, exist_ok=True)
-        _check_writable(directory)
-
-
-def _check_writable(directory: Path) -> None:
-    (directory / ".writable").touch()  # a folder may be made where a file can't
-    (directory / ".writable").unlink()
+        write()
 
 
 @contextlib.contextmanager
-def _refusing(parent: Path) -> Iterator[None]:
+def _refusing(parent: Path, made: Path) -> Iterator[None]:
+    """made: the directory that the block makes, which it takes away again where it fails, as far as it was not there before."""
     existed = parent
     try:
         existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
         yield
     except OSError as error:
+        for path in (made.absolute(), *made.absolute().parents):
+            if path.is_relative_to(existed) and path != existed:
+                with contextlib.suppress(OSError):  # it was not made, or another process has begun to use it
+                    path.rmdir()
         if error.errno in disk.FAULTS:
             raise disk.WriteError(error.errno, error.strerror, str(existed)) from error
         raise ConfigError(
@@ -126,24 +133,17 @@ def _refusing(parent: Path) -> Iterator[None]:
         ) from error
 
 
-OF_A_RUN = (
-    "config.yaml",
-    "config_diff.yaml",
-    "environment.json",
-    "metrics.jsonl",
-    "status.json",
-    "histograms.png",
-    "checkpoint*.pt",
-    "events.out.tfevents.*",
-)
-"""The files of a run, without its log."""
+MEASURED = ("metrics.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfevents.*")
+"""The files of a run that tell how it went, without its log."""
 
 
 def clear(directory: Path) -> None:
-    """Take away what a run wrote that is to be trained again; its log stays, and so do the files of others."""
-    for pattern in OF_A_RUN:
+    """Take away what a run measured that is to be trained again. What it is stays until `fill` replaces it, so that a kill in
+    between leaves a run that can be gone on with; its log stays too, and so do the files of others."""
+    for pattern in MEASURED:
         for path in directory.glob(pattern):
-            path.unlink(missing_ok=True)
+            with disk.writing(path):
+                path.unlink(missing_ok=True)
 
 
 def now() -> str:
@@ -201,15 +201,23 @@ def write_status(
     )
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
 def replace_status(directory: Path, text: str) -> None:
-    """status.json, replaced as a whole. On a full disk the old one is written over, which takes no more room."""
+    """status.json, replaced as a whole. On a full disk the old one is written over, which takes no more room, if need be
+    without metrics, which stand elsewhere too."""
     path = directory / "status.json"
     try:
         disk.write_text(path, text)
     except disk.WriteError as failure:
-        if failure.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if failure.errno not in FULL or not path.exists():
             raise
-        disk.write_over(path, text.encode())
+        try:
+            disk.write_over(path, text.encode())
+        except disk.WriteError:
+            short = {**json.loads(text), "metrics": {}}
+            disk.write_over(path, (json.dumps(short, indent=2) + "\n").encode())
 
 
 def status_text(

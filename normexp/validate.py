@@ -9,7 +9,7 @@ from typing import Any
 
 from normexp import config as schema
 from normexp import rundir
-from normexp.config import Config, ConfigError, nearest, show
+from normexp.config import Config, ConfigError, expanded, listed, nearest, show
 from normexp.data import DATA
 from normexp.data.sizes import sizes
 from normexp.models import LayerPlan, layers
@@ -32,6 +32,8 @@ def validate(tree: Mapping[str, Any]) -> Config:
         config = replace(config, epochs=DATA[config.data.name].epochs)
     if config.name is not None:
         rundir.check_name(config.name)
+    for key in ("runs_dir", "data_dir"):
+        expanded(key, getattr(config, key))
     if isinstance(config.optim, SGD) and config.optim.nesterov and config.optim.momentum == 0:
         raise ConfigError(
             "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them."
@@ -48,7 +50,7 @@ def validate(tree: Mapping[str, Any]) -> Config:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigError(
                 f"probe.layers: no layer of model={config.model.name} is called {show(pattern)}; "
-                f"they are {', '.join(names)}.{nearest(pattern, names)}"
+                f"they are {listed(names)}.{nearest(pattern, names)}"
             )
     return config
 

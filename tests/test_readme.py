@@ -114,7 +114,11 @@ def test_make_targets_exist_and_ci_runs_the_two_commands():
 
 
 def test_every_shown_command_is_run_by_a_test_here():
-    others = [line for line in SHELL if line not in [*TRAIN, *REPORTS, *RESUMES] and "--help" not in line and "--cfg" not in line]
+    others = [
+        line
+        for line in SHELL
+        if line not in [*TRAIN, *REPORTS, *RESUMES] and "--help" not in line and "--cfg" not in line
+    ]
     assert all(any(line.startswith(start) for start in SHOWN) for line in others)
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from rich.console import Console
 from rich.table import Table
 
+from normexp.sinks.terminal import RunConsole
 from normexp.training.convergence import LEVELS
 from normexp.training.run import Result
+from normexp.training.status import OUT_OF_MEMORY
 
 HEADLINES = {
     "completed": "[green]completed[/]",
@@ -19,13 +20,15 @@ HEADLINES = {
 }
 
 
-def closing(result: Result, console: Console) -> None:
-    """Print the results of a run as a table, with the paths and commands that lead on."""
+def closing(result: Result, console: RunConsole) -> None:
+    """Print the results of a run as a table, with the paths and commands that lead on. Raises OSError where they could not be."""
     from rich.markup import escape
 
     metrics = result.metrics
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_row("run", HEADLINES[result.state].format(error=escape(result.error or "")))
+    headline = HEADLINES[result.state].format(error=escape(result.error or ""))
+    if result.state != "failed":
+        table.add_row("run", headline)
     if metrics.get("test/accuracy") is not None:
         table.add_row("test accuracy", f"[bold]{metrics['test/accuracy']:.2%}[/]  (loss {metrics['test/loss']:.4f})")
     if metrics.get("val/accuracy") is not None:
@@ -37,10 +40,13 @@ def closing(result: Result, console: Console) -> None:
     if metrics.get("train/loss") is not None:
         table.add_row("training loss", f"{metrics['train/loss']:.4f}")
     console.print()
-    console.print(table)
     # Not in the table, which would wrap them: paths and commands are there to be copied.
-    directory, runs = str(result.directory), str(result.directory.parent)
     if result.state == "failed":
+        console.print(f"run            {headline}", soft_wrap=True, highlight=False)
+    if table.rows:
+        console.print(table)
+    directory, runs = str(result.directory), str(result.directory.parent)
+    if result.state == "failed" and (result.directory / "train.log").exists():
         console.print(f"traceback      {directory}/train.log", soft_wrap=True, highlight=False, markup=False)
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
     if (result.directory / "histograms.png").exists():
@@ -48,11 +54,14 @@ def closing(result: Result, console: Console) -> None:
     if result.state in ("interrupted", "failed"):
         again = f"go on          normexp resume {shlex.quote(directory)}"
         console.print(again, soft_wrap=True, highlight=False, markup=False)
+    if (result.error or "").startswith(OUT_OF_MEMORY):
+        console.print("less memory    the same command with a smaller batch_size or network", highlight=False)
     if result.state == "diverged":
         console.print("see it happen  the same command with probe.every=1 log_every=1", highlight=False, soft_wrap=True)
     console.print(
         f"look inside    normexp tensorboard {shlex.quote(runs)}", soft_wrap=True, highlight=False, markup=False
     )
+    console.close()
 
 
 def _validation(metrics: Mapping[str, float | None]) -> str:

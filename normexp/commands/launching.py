@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from normexp import lock, process, rundir
 from normexp.commands.grid import Combination
 from normexp.config import ConfigError
+from normexp.disk import WriteError
 from normexp.sweeps import cluster
 from normexp.sweeps.job import ATTEMPTS, end_with
 from normexp.sweeps.task import task
@@ -75,6 +76,8 @@ def _refuse_unless_remote(plan: Plan, error: Exception) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, WriteError):
+        return str(error)
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 

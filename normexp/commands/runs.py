@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from normexp.config import ConfigError, nearest, show
 from normexp.report.listing import KEYS, Line, age, list_folder
+from normexp.sweeps.session import MANIFEST
 from normexp.untrusted import printable
 
 HELP = """\
@@ -21,6 +23,9 @@ usage: normexp runs [DIR]
   the runs and sweeps in DIR (default: runs), newest first: state, age, norm,
   model, data, test accuracy, path; a DIR that is a sweep lists its runs
   (val: the accuracy on the validation set, where there is no test so far)"""
+
+STOPPED = re.compile("failed|killed|interrupted|not begun")
+"""What a line says of runs that can be gone on with."""
 
 MOST = 5
 """Sentences on what can't be read, before the rest is only counted."""
@@ -55,7 +60,11 @@ def main(argv: list[str]) -> int:
     if lines:
         console.print()
         newest_sweep = next((line.path for line in lines if line.runs > 1), folder)
-        for what, path in (("results  normexp report", newest_sweep), ("look in  normexp tensorboard", folder)):
+        next_steps = [("results  normexp report", newest_sweep), ("look in  normexp tensorboard", folder)]
+        if stopped := next((line.path for line in lines if STOPPED.search(line.state)), None):
+            sweep = folder if (folder / MANIFEST).exists() else stopped
+            next_steps.append(("go on    normexp resume", sweep))
+        for what, path in next_steps:
             console.print(f"{what} {shlex.quote(printable(path))}", soft_wrap=True, markup=False)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from normexp.config import ConfigError, Objective, expanded, show, unknown_choic
 from normexp.sinks.terminal import RunConsole
 from normexp.sweeps import cluster
 from normexp.sweeps.names import sweep_name
-from normexp.sweeps.session import Session, add_runs, open_session, write_manifest
+from normexp.sweeps.session import Session, add_runs, close_session, open_session, write_manifest
 from normexp.sweeps.task import SESSION
 from normexp.sweeps.view import View
 from normexp.sweeps.watch import Watch
@@ -66,13 +67,16 @@ def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[
             raise ConfigError(explain(error)) from error
         threads = 1 if plan.local and plan.jobs > 1 else None
         session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity(), plan.local)
-        return _run(plan, session, arguments, console)
+        code = _run(plan, session, arguments, console)
+    console.close()
+    return code
 
 
 def is_sweep(overrides: list[str], config_dir: Path | None) -> bool:
     """Whether the config that overrides compose asks for a sweep by itself. False where they compose none: others say why."""
     try:
-        with _composed(overrides, config_dir) as (cfg, _):
+        checked = check(Arguments([], overrides, config_dir), sweeps=True)
+        with _composed(checked, config_dir) as (cfg, _):
             return str(cfg.hydra.mode).upper().endswith("MULTIRUN")
     except ConfigError:
         return False
@@ -178,10 +182,28 @@ def _jobs(cfg: DictConfig) -> int:
 
 
 def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Console) -> int:
-    folder, cfg = plan.folder, plan.cfg
-    rundir.make(folder)
-    write_manifest(folder, name=folder.name, arguments=arguments, session=session)
+    folder = plan.folder
+    rundir.make(folder, lambda: write_manifest(folder, name=folder.name, arguments=arguments, session=session))
     path = open_session(folder, session)
+    try:
+        interrupted_by = _train(plan, path, console)
+    finally:
+        if plan.local:
+            try:
+                close_session(path)
+            finally:
+                launching.end_workers()
+    if interrupted_by and plan.local:
+        launching.mark_stopped(folder)
+    failed = closing(plan, console)
+    if interrupted_by:
+        return 128 + interrupted_by
+    return 1 if failed else 0
+
+
+def _train(plan: Plan, path: Path, console: Console) -> int | None:
+    """Have the runs trained; returns the signal that interrupted that, if one did. path: the session's file."""
+    folder, cfg = plan.folder, plan.cfg
     cfg.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SESSION}={quoted(str(path))}")
     left = opening(plan, console)
     names = None if plan.grid is None else [each.name for each in plan.grid if not each.problem]
@@ -208,14 +230,5 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
         if watch.signal is None:
             raise
         interrupted = True
-    finally:
-        if plan.local:
-            path.unlink(missing_ok=True)
-            launching.end_workers()
-    interrupted = interrupted or watch.signal is not None  # where the last runs took the hint
-    if interrupted and plan.local:
-        launching.mark_stopped(folder)
-    failed = closing(plan, console)
-    if interrupted:
-        return 128 + (watch.signal or 2)
-    return 1 if failed else 0
+    # The last runs may have taken the hint, so that nothing else was interrupted.
+    return watch.signal or (signal.SIGINT if interrupted else None)

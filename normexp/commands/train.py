@@ -31,7 +31,7 @@ class Session:
 
     command: list[str]
     result: Result | None = None
-    refused: ConfigError | None = None
+    refused: ConfigError | OSError | None = None
 
 
 _session: Session | None = None
@@ -115,7 +115,7 @@ def _task(tree: DictConfig) -> None:
     try:
         config = validate(plain)
         _session.result = _run(config, plain, config.name or rundir.default_name(overrides))
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         _session.refused = error  # Hydra would print lines of its own about an exception that passes through it
 
 
@@ -131,10 +131,10 @@ def _run(config: Config, plain: Mapping[str, Any], name: str) -> Result:
     with ExitStack() as held:
 
         def make_directory(files: Mapping[str, str]) -> Path:
-            directory = rundir.create(Path(config.runs_dir).expanduser(), name, files)
-            if not held.enter_context(lock.held(directory)):
-                raise ConfigError(lock.refusal(directory))
-            return directory
+            def hold(directory: Path) -> None:
+                held.enter_context(lock.held(directory))
+
+            return rundir.create(Path(config.runs_dir).expanduser(), name, files, prepare=hold)
 
         result = run(
             config,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from normexp.config import Config, ModelConfig
+from normexp.config import Config, ConfigError, ModelConfig
 from normexp.norms import NORMS, Site
 
 if TYPE_CHECKING:
@@ -67,8 +67,12 @@ class Planner:
     """Makes a config's layers. What they have in common (norm, its position, dropout) is decided here, once.
 
     A model names all the parts that a layer may have; those that the config does without are left out.
-    normed_activation: norm and activation in the order of the config's position.
+    normed_activation: norm and activation in the order of the config's position. Raises ConfigError for a network that nobody
+    could train: every model's layers come by here, one by one.
     """
+
+    MOST_LAYERS = 3000
+    MOST_PARAMETERS = 10**9
 
     def __init__(self, config: Config) -> None:
         norm = NORMS[config.norm.name]
@@ -77,6 +81,7 @@ class Planner:
         self._absent = {"norm"} if norm.name == "none" else set()
         self._absent |= {"dropout"} if config.dropout == 0 else set()
         self._cancels_bias = norm.cancels_bias
+        self._layers = self._parameters = 0
 
     def conv(
         self,
@@ -108,6 +113,15 @@ class Planner:
         parts = tuple(part for part in plan.parts if part not in self._absent)
         # A bias that the norm right behind it subtracts again would be a parameter without effect.
         followed = ("weight", "norm") in pairwise(parts) or norm_follows
+        self._layers += 1
+        self._parameters += plan.parameters
+        if self._layers > self.MOST_LAYERS:
+            raise ConfigError(f"The network would have more than {self.MOST_LAYERS:,} layers: take fewer.")
+        if self._parameters > self.MOST_PARAMETERS:
+            raise ConfigError(
+                f"The network would have more than {self.MOST_PARAMETERS:,} parameters in its layers up to {plan.name}: "
+                "make it smaller."
+            )
         return replace(plan, parts=parts, bias=plan.bias and not (followed and self._cancels_bias))
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from normexp.config import NormConfig, number
+from normexp.config import NormConfig, listed, number
 from normexp.norms.base import Norm, Site
 
 if TYPE_CHECKING:
@@ -22,16 +23,17 @@ def values(config: GroupNorm, site: Site, batch_size: int) -> int:
 
 
 def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
-    divisors = [
-        g for g in range(1, site.channels + 1) if site.channels % g == 0 and site.channels // g * site.positions > 1
-    ]
-    if config.groups in divisors:
+    divides = site.channels % config.groups == 0
+    if divides and values(config, site, batch_size) > 1:
         return None
-    if site.channels % config.groups:
+    if not divides:
         wrong = f"{config.groups} groups do not divide its {site.channels} channels"
     else:
         wrong = "each group has a single value a sample there, and no variance"
-    return wrong, f"norm.groups can be {', '.join(map(str, divisors))} there." if divisors else "A wider layer works."
+    low = [g for g in range(1, math.isqrt(site.channels) + 1) if site.channels % g == 0]
+    divisors = sorted({*low, *(site.channels // g for g in low)})
+    works = [str(g) for g in divisors if site.channels // g * site.positions > 1]
+    return wrong, f"norm.groups can be {listed(works)} there." if works else "A wider layer works."
 
 
 def build(config: GroupNorm, site: Site) -> nn.Module:

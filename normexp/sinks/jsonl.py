@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,9 +22,9 @@ class JsonLines:
     def __init__(self, path: Path, saved: Mapping[str, Any] | None = None) -> None:
         self._path = path
         with writing(path):
+            path.touch()
+            os.truncate(path, saved["size"] if saved else 0)
             self._file = path.open("ab")
-            self._file.truncate(saved["size"] if saved else 0)
-            self._file.seek(0, os.SEEK_END)
 
     def log(self, record: Record) -> None:
         if not record.scalars:  # histograms alone have no place here
@@ -39,5 +40,7 @@ class JsonLines:
 
     def state_dict(self) -> dict[str, Any]:
         with writing(self._path):
+            if os.fstat(self._file.fileno()).st_nlink == 0:
+                raise OSError(errno.ESTALE, "it is gone")
             os.fsync(self._file.fileno())
             return {"size": self._file.tell()}

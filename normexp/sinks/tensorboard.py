@@ -26,18 +26,14 @@ class TensorBoard:
 
     def __init__(self, directory: Path, about: About, saved: Mapping[str, Any] | None = None) -> None:
         self._metrics = set(about.metrics)
-        self._events = EventFile(directory, keep=saved["size"] if saved else 0)
-        if self._events.kept:
-            return
-        if saved:
-            logger.warning("TensorBoard's file is gone or was cut short: there, the run begins where it goes on")
-        self._write(hparams.experiment(about.hyperparameters, about.metrics))
-        self._write(hparams.start(about.hyperparameters))
-        for title, content in about.texts.items():
-            self._write(text(title, content))
+        first = [hparams.experiment(about.hyperparameters, about.metrics), hparams.start(about.hyperparameters)]
+        first += [text(title, content) for title, content in about.texts.items()]
         if about.charts:
-            self._write(custom_scalars(_layout(about.charts)))
-        self._events.flush()
+            first.append(custom_scalars(_layout(about.charts)))
+        events = [Event(summary=summary) for summary in first]
+        self._events = EventFile(directory, events, keep=saved["size"] if saved else 0)
+        if saved and not self._events.kept:
+            logger.warning("TensorBoard's file is gone or was cut short: there, the run begins where it goes on")
 
     def _write(self, summary: Summary) -> None:
         self._events.write(Event(summary=summary))

@@ -18,7 +18,21 @@ REFRESH = 0.25
 
 
 class RunConsole(Console):
-    """A console whose closed pipe (`normexp train | head`) ends the display, not the run."""
+    """A console whose closed pipe (`normexp train | head`) ends the display, not the run. So does a full disk that it goes to; of
+    that, `close` tells."""
+
+    _error: OSError | None = None
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError as error:
+            self.quiet, self._error = True, error
+
+    def close(self) -> None:
+        """Raises the OSError that ended the display, if one did."""
+        if self._error is not None:
+            raise self._error
 
     def on_broken_pipe(self) -> None:
         self.quiet = True

@@ -21,6 +21,7 @@ from rich.console import Console
 from normexp import configs, lock, process, rundir
 from normexp.config import Config, ConfigError
 from normexp.describe import describe, markdown
+from normexp.disk import WriteError
 from normexp.sweeps.job import BUSY, Job
 from normexp.sweeps.outcome import ended
 from normexp.training import checkpoint
@@ -50,11 +51,21 @@ def train(job: Job) -> None:
                 _train(job)
     except ConfigError as error:
         logging.getLogger("normexp").error(str(error))
-        rundir.write_first_status(job.directory, "failed", str(error))
+        _fail(job.directory, str(error))
         print(error, file=sys.stderr, flush=True)
     except Exception as error:
         traceback.print_exc()
-        rundir.write_first_status(job.directory, "failed", f"{type(error).__name__}: {error}")
+        _fail(job.directory, str(error) if isinstance(error, WriteError) else f"{type(error).__name__}: {error}")
+
+
+def _fail(directory: Path, error: str) -> None:
+    """The status of a run that did not begin to train this time. What it says of how far the run has come stays."""
+    try:
+        status = rundir.read_status(directory)
+    except (OSError, ValueError):
+        rundir.write_first_status(directory, "failed", error)
+    else:
+        rundir.rewrite_status(directory, status, state="failed", error=error)
 
 
 def _train(job: Job) -> None:

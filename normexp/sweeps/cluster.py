@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from normexp import rundir
+from normexp.disk import WriteError
 from normexp.sweeps.session import add_to_manifest, read_manifest
 
 JOBS = "slurm"
@@ -38,7 +39,10 @@ def noting(folder: Path, names: Sequence[str], say: Callable[[str], None]) -> It
         while not over.wait(0.5):
             new = [job for job in submitted(folder) if job not in before]
             if len(new) == len(names):
-                add_to_manifest(folder, **{JOBS: {**jobs(folder), **dict(zip(new, names, strict=True))}})
+                try:
+                    add_to_manifest(folder, **{JOBS: {**jobs(folder), **dict(zip(new, names, strict=True))}})
+                except WriteError as error:
+                    say(f"{error} The same command will not find these jobs again.")
                 say(
                     f"with Slurm: {len(new)} jobs, which go on if this command is stopped; scancel {ids(new)} ends them"
                 )

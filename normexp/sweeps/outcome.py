@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from normexp import rundir
+from normexp import disk, rundir
 from normexp.config import NOT_OF_THE_RESULT, Config, show
 from normexp.report.table import higher_is_better
 
@@ -64,10 +64,12 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 def set_aside(directory: Path) -> Path:
     """Move a run out of the way of one with another config, into a folder that nothing reads; returns where it is."""
     aside = directory.parent / ".replaced"
-    aside.mkdir(exist_ok=True)
+    with disk.writing(aside):
+        aside.mkdir(exist_ok=True)
     taken = {path.name for path in aside.iterdir()}
     place = next(aside / name for n in range(1, 100_000) if (name := f"{directory.name}-{n}") not in taken)
-    return directory.rename(place)
+    with disk.writing(place):
+        return directory.rename(place)
 
 
 def objective(directory: Path, tag: str) -> float:

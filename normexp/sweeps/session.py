@@ -44,6 +44,12 @@ def open_session(folder: Path, session: Session) -> Path:
     return path
 
 
+def close_session(path: Path) -> None:
+    """Have no further run taken on."""
+    with disk.writing(path):
+        path.unlink(missing_ok=True)
+
+
 def read_session(path: Path) -> Session | None:
     """The session of a file; None where it is gone: its driver is stopping."""
     try:

@@ -54,7 +54,8 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session, *, stopping
         with lock.held(directory) as free:
             if free and changes(directory, config):  # still: another process may have done it
                 set_aside(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with disk.writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     attempt(
         Job(
             directory,
@@ -79,7 +80,8 @@ def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
             if not free:
                 return
             set_aside(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    with disk.writing(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     if tree is not None:
         disk.write_text(directory / "config.yaml", rundir.to_yaml(tree))
     rundir.write_first_status(directory, "skipped", reason)

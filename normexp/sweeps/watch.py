@@ -87,7 +87,8 @@ class Watch:
             number = self._heard.pop(0)
             if self.signal is None:
                 self.signal, self._asked = number, time.monotonic()
-                self._session.unlink(missing_ok=True)
+                with suppress(OSError):  # the runs are asked to stop all the same
+                    self._session.unlink(missing_ok=True)
                 self._view.say("stopping after the step of the runs at work; Ctrl-C again: at once")
             else:
                 self._asked = -PATIENCE

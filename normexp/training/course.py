@@ -135,7 +135,7 @@ class Course:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.step, self.error = state["step"], state["error"]
         # A run that goes on beyond its first end has not come to its results any more.
-        goes_on = self.step < self.total_steps
+        goes_on = self.step < self.total_steps and self.error is None
         results = ("test/", "convergence/") if goes_on else ()
         self.scalars = {tag: value for tag, value in state["scalars"].items() if not tag.startswith(results)}
         self.points = [Point(*point) for point in state["points"]]

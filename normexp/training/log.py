@@ -10,6 +10,7 @@ from pathlib import Path
 from normexp import disk
 
 logger = logging.getLogger("normexp")
+logger.addHandler(logging.NullHandler())  # without a file, what is logged is not to be printed either
 
 
 class Log(logging.FileHandler):
@@ -25,7 +26,7 @@ class Log(logging.FileHandler):
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Everything that this run's process logs or warns of goes to the file."""
+    """Everything that this run's process logs or warns of goes to the file. Raises WriteError where it can't be opened."""
     with disk.writing(path):
         handler = Log(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

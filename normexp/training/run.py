@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import gc
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,9 @@ from normexp.training.trainer import fit
 
 logger = logging.getLogger("normexp")
 
+# Else Python, when it ends, looks for garbage once more in all that torch has made: Ctrl-C would take almost a second more.
+atexit.register(gc.freeze)
+
 
 @dataclass(frozen=True)
 class Result:
@@ -47,7 +52,7 @@ class Result:
     signal: int | None = None
 
 
-def run(
+def run(  # noqa: PLR0915 - from beginning to end, whatever happens
     config: Config,
     *,
     make_directory: Callable[[Mapping[str, str]], Path],
@@ -75,12 +80,14 @@ def run(
     status = Status(course, seconds=saved["seconds"], started=saved["started"]) if saved else Status(course)
     files = _first_files(config, diff, command, device)
     directory = make_directory({**files, "status.json": status.text("running")})
+    place = disk.Place(directory)
     state: rundir.State = "failed"
     error: str | None = None
     stop = Interrupt()
-    with stop.handling(), logging_to(directory / "train.log"):
+    with stop.handling(), ExitStack() as log_file:
         sinks: dict[str, Sink] = {}
         try:
+            log_file.enter_context(logging_to(directory / "train.log"))
             if isinstance(parts, Exception):
                 raise parts
             disk.remove_temporaries(directory)
@@ -89,6 +96,8 @@ def run(
             sinks = open_sinks(directory, told, console, course.total_steps, saved["sinks"] if saved else {})
 
             def log(record: Record) -> None:
+                if "val/accuracy" in record.scalars:
+                    place.check()
                 for sink in sinks.values():
                     sink.log(record)
                 if "val/accuracy" in record.scalars:
@@ -96,6 +105,7 @@ def run(
                     status.write(directory, "running")
 
             def save() -> None:
+                place.check()
                 checkpoint.save(directory, parts, course, config, sinks, seconds=status.seconds, started=status.started)
 
             outcome = fit(parts, config, course, log=log, interrupted=lambda: stop.signal is not None, save=save)
@@ -110,13 +120,14 @@ def run(
                 raise
         finally:
             stop.over = True
-            with suppress(
-                disk.WriteError
-            ):  # what could be written is; a status that says `running` is one of a killed run
-                status.write(directory, state, error)
-            for sink in sinks.values():
-                with suppress(OSError):
-                    sink.close(success=state == "completed")
+            try:
+                _close(sinks, place, success=state == "completed")
+            finally:  # behind them: a run that says how it ended has nothing left to write
+                try:
+                    place.check()
+                    status.write(directory, state, error)
+                except disk.WriteError as failure:  # now it says `running`, and will be that of a killed run
+                    state, error = "failed", error or str(failure)
             reason = f": {error}" if error else ""
             logger.info("%s after %d of %d steps%s", state, course.step, course.total_steps, reason)
     return Result(directory, state, error, dict(course.scalars), stop.signal if state == "interrupted" else None)
@@ -128,13 +139,26 @@ def open_sinks(
     """All that a run writes to and shows, in the order in which they are to be closed. saved: their states in a checkpoint."""
     saved = saved or {}
     tensorboard = TensorBoard(directory, about, saved.get("tensorboard"))
-    show = partial(tensorboard.picture, "histograms")
+    try:
+        metrics = JsonLines(directory / "metrics.jsonl", saved.get("metrics"))
+    except disk.WriteError:
+        with suppress(disk.WriteError):
+            tensorboard.close(success=False)
+        raise
     return {
-        "metrics": JsonLines(directory / "metrics.jsonl", saved.get("metrics")),
-        "sheet": Sheet(directory / "histograms.png", show, saved.get("sheet")),
+        "metrics": metrics,
+        "sheet": Sheet(directory / "histograms.png", partial(tensorboard.picture, "histograms"), saved.get("sheet")),
         "tensorboard": tensorboard,
         "terminal": Terminal(console, total_steps, saved.get("terminal")),
     }
+
+
+def _close(sinks: Mapping[str, Sink], place: disk.Place, *, success: bool) -> None:
+    there = place.there()
+    for name, sink in sinks.items():
+        with suppress(OSError):
+            if there or name != "sheet":  # which would be drawn into the folder of another
+                sink.close(success=success)
 
 
 def about(parts: Parts, config: Config, diff: Mapping[str, Any], texts: Mapping[str, str]) -> About:

@@ -38,14 +38,16 @@ class Status:
         )
 
 
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY = "out of memory"
+
+SAY_SO = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "STATUS_ALLOC_FAILED")
 """What is in torch's errors, beside those of a kind of their own: of the CPU's allocator, C++, CUDA, cuBLAS and cuDNN."""
 
 
 def sentence(error: BaseException, config: Config) -> str:
     """What went wrong, for a status."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+        isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_SO)
     ):
-        return f"out of memory at batch_size={config.batch_size}"
+        return f"{OUT_OF_MEMORY} at batch_size={config.batch_size}"
     return str(error) if isinstance(error, disk.WriteError) else f"{type(error).__name__}: {error}"

@@ -105,7 +105,8 @@ def test_what_goes_wrong_around_a_run_is_told_too(capsys):
     Path("runs/s", name).touch()
     capsys.readouterr()
     assert sweep("seed=0,1", "steps=2", "name=s") == 1
-    assert f"{name}  failed: FileExistsError" in capsys.readouterr().out
+    path = Path("runs/s", name).absolute()
+    assert f"{name}  failed: {path} could not be written (File exists)." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("folder", ["back\\slash", "it's", "two words, and more", "ends\\"])
@@ -183,8 +184,8 @@ def test_resume_gives_every_command_again_that_made_runs(capsys):
 
 
 def test_a_failure_is_shown_with_its_log_and_stops_nothing(capsys):
-    """Memory that can't be had: a petabyte of weights."""
-    assert sweep("model=mlp", "model.width=1000000000000,8", "steps=2", "name=s") == 1
+    """Memory that can't be had: 8x8 images with five million channels, 185 GB for the validation samples."""
+    assert sweep("model.kernel=1", "model.channels=[5000000],[8]", "steps=2", "name=s") == 1
     printed = capsys.readouterr().out
     assert sorted(states("runs/s").values()) == ["completed", "failed"]
     (failed,) = (name for name, state in states("runs/s").items() if state == "failed")

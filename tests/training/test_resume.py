@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from same_runs import differences, same, summaries
 
 from normexp.config import ConfigError
 from normexp.models import MODELS
@@ -23,51 +23,9 @@ from tests.training.short import SMALL, go_on, train
 EVERY = "checkpoint_every=5"
 
 
-def numbers(directory):
-    """metrics.jsonl without what depends on the clock."""
-    return [{tag: v for tag, v in entry.items() if not clocked(tag)} for entry in read_metrics(directory)]
-
-
-def clocked(tag):
-    return "second" in tag
-
-
-def summaries(directory):
-    """What TensorBoard reads, without what depends on the clock, and when a session began and ended."""
-    (path,) = directory.glob("events.out.tfevents.*")
-    return [
-        (event.step, value.tag, value.SerializeToString())
-        for event in EventFileLoader(str(path)).Load()
-        for value in event.summary.value
-        if not clocked(value.tag) and not value.tag.startswith(("_hparams_", "config/"))
-    ]
-
-
-def same(one, two):
-    if isinstance(one, torch.Tensor):
-        return one.dtype == two.dtype and torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
-    return one == two
-
-
 def assert_same(one, two):
     """Two run directories that can't be told apart but by the clock."""
-    assert numbers(one) == numbers(two)
-    assert summaries(one) == summaries(two)
-    states = [checkpoint.load(path / "checkpoint.pt") for path in (one, two)]
-    for part in ("model", "optimizer", "generators", "order", "probes", "step"):
-        assert same(states[0][part], states[1][part]), part
-    assert same(states[0]["sinks"]["sheet"], states[1]["sinks"]["sheet"])
-    assert (one / "histograms.png").exists() == (two / "histograms.png").exists()
-    if (one / "histograms.png").exists():
-        assert (one / "histograms.png").read_bytes() == (two / "histograms.png").read_bytes()
-    final = [read_status(path) for path in (one, two)]
-    assert final[0]["state"] == final[1]["state"]
-    metrics = [{tag: v for tag, v in status["metrics"].items() if not clocked(tag)} for status in final]
-    assert metrics[0] == metrics[1]
+    assert differences(one, two) == []
 
 
 @pytest.fixture

@@ -1,0 +1,51 @@
+"""scripts/torture.py: a short run of it, and that it does not overlook what is broken."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def torture(*words, **environment):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / "torture.py", *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def test_twenty_kills_leave_no_trace(tmp_path):
+    done = torture("4", "--kills", "20", "--seed", "0", TMPDIR=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.splitlines()[-1]
+    found = re.fullmatch(
+        r"20 kills \((\d+) of them while a checkpoint was written, \d+ before the first one\), 0 lost, 0 differing",
+        last,
+    )
+    assert found, last
+    assert int(found[1]) >= 1
+    assert not list(tmp_path.glob("torture-*"))
+
+
+DAMAGE = {
+    "differing": "checkpoint._set_generators = lambda *arguments: None",
+    "lost": "checkpoint.KEYS = {'odd'}",  # none can be used
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_what_is_broken_is_found(tmp_path, what):
+    (tmp_path / "sitecustomize.py").write_text(f"from normexp.training import checkpoint\n{DAMAGE[what]}\n")
+    done = torture("1", "--kills", "8", PYTHONPATH=str(tmp_path), TMPDIR=str(tmp_path))
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f" 1 {what}" in done.stdout.splitlines()[-1]
+    (kept,) = tmp_path.glob("torture-*")
+    assert str(kept / "0") in done.stdout
+    assert kept.is_dir()
