@@ -12,6 +12,7 @@ import re
 import sys
 import types
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -219,9 +220,15 @@ def listed(names: Iterable[str]) -> str:
 
 
 def expanded(key: str, text: str) -> Path:
-    """A folder that a key names, with `~` as the user's own. ConfigError for that of a user whom there isn't."""
+    """A folder that a key names, with `~` as the user's own. ConfigError for that of a user whom there isn't, and for a name
+    that no folder can have."""
     try:
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
+        with suppress(PermissionError):
+            path.exists()
+        return path
+    except OSError as error:
+        raise ConfigError(f"{key}={show(text)}: {error.strerror}.") from error
     except RuntimeError as error:
         raise ConfigError(
             f"{key}={show(text)}: there is no home folder for that ~; write ./~ for a folder of that name."

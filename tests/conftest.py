@@ -1,6 +1,7 @@
 """What many tests share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,16 @@ def compose(*overrides: str) -> Config:
     return _composed[overrides]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_data_dir() -> Iterator[None]:
+    """Before any fixture composes a config, which `compose` keeps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("NORMEXP_DATA_DIR", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_global_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test in a folder of its own, away from the developer's data and runs."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NORMEXP_DATA_DIR", raising=False)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from normexp import __version__, configs, lock, rundir
 from normexp.commands.arguments import Arguments, arrange, check
-from normexp.commands.compose import composing_errors, explain
+from normexp.commands.compose import composing_errors, explain, resolved
 from normexp.config import Config, ConfigError
 from normexp.describe import describe, markdown, warnings
 
@@ -110,9 +110,10 @@ def _task(tree: DictConfig) -> None:
     from normexp.validate import validate
 
     assert _session is not None
-    overrides = [override for override in HydraConfig.get().overrides.task if not override.startswith(OWN)]
-    plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
+    typed = cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task))  # with references as they are
+    overrides = [override for override in typed if not override.startswith(OWN)]
     try:
+        plain = resolved(tree)
         config = validate(plain)
         _session.result = _run(config, plain, config.name or rundir.default_name(overrides))
     except (ConfigError, OSError) as error:

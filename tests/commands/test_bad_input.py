@@ -91,6 +91,7 @@ BAD = [
     (["-m", "norm=glob(zz*)"], "no value at all"),
     (["-m", "seed=range(0,1000000000000)"], "more than 10,000 combinations"),
     (["runs_dir='~nobody-here'"], "no home folder"),
+    (["-m", "seed=0,1", "runs_dir=" + "x" * 300], "File name too long"),
     (["-m", "seed=0,1", "runs_dir='~nobody-here'"], "no home folder"),
     (["lr=tag(a,b)"], "(Last argument to tag()"),
     (["lr=\x1b[2J"], "lr=?[2J can't be read (token recognition error at: '?')"),
