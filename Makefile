@@ -1,6 +1,6 @@
 # Everything that the project does, from a fresh clone: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help train test lint tensorboard bench clean
+.PHONY: help train test lint tensorboard bench torture clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,10 @@ tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine o
 bench: $(INSTALLED)  ## compare the cost of a step with that of a bare loop, and the cost of looking into the network
 	$(BIN)/python scripts/bench_loop.py $(ARGS)
 	$(BIN)/python scripts/bench_probes.py $(ARGS)
+
+torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; and thousands of odd commands
+	$(BIN)/python scripts/torture.py $(ARGS)
+	NORMEXP_FUZZ=100 NORMEXP_FUZZ_LINES=2000 $(BIN)/python -m pytest tests/commands/test_fuzz.py
 
 clean:  ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

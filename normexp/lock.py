@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from normexp import process
+from normexp.config import show
 from normexp.disk import writing
 
 NAME = ".lock"
@@ -65,8 +66,8 @@ def _lock(descriptor: int) -> bool | None:
 def refusal(directory: Path) -> str:
     """A sentence on who holds the directory's lock."""
     who = holder(directory) or {}
-    process = f"process {who['pid']} on {who['host']}" if who else "another process"
-    return f"{directory} is at work: {process} trains there."
+    one = f"process {show(who.get('pid'))} on {show(who.get('host'))}" if who else "another process"
+    return f"{directory} is at work: {one} trains there."
 
 
 def holder(directory: Path) -> Mapping[str, Any] | None:

@@ -97,11 +97,12 @@ def fill(directory: Path, files: Mapping[str, str]) -> Path:
 def refill(directory: Path, files: Mapping[str, str], step: int) -> Path:
     """The same for a run that goes on after a step: what it was begun with stays, and what it goes on with stands beside it."""
     earlier = {}
-    with contextlib.suppress(OSError, ValueError):
-        earlier = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
+    with contextlib.suppress(OSError, ValueError, RecursionError):
+        earlier = json.loads(untrusted.read(directory / "environment.json", most=MOST_STATUS))
     if isinstance(earlier, dict) and earlier:
+        before = earlier.get("resumed")
         now_with = {"step": step, "at": now(), **json.loads(files["environment.json"])}
-        earlier["resumed"] = [*earlier.get("resumed", []), now_with]
+        earlier["resumed"] = [*(before if isinstance(before, list) else []), now_with]
         files = {**files, "environment.json": to_json(earlier, indent=2) + "\n"}
     return fill(directory, files)
 

@@ -107,7 +107,7 @@ def test_make_targets_exist_and_ci_runs_the_two_commands():
     assert MAKE == ["make train", "make test"]
     script = (ROOT / ".ci" / "run").read_text()
     assert all(line in script for line in MAKE)
-    targets = ["train", "test", "lint", "tensorboard", "bench", "help"]
+    targets = ["train", "test", "lint", "tensorboard", "bench", "torture", "help"]
     subprocess.run(["make", "-n", "-C", str(ROOT), *targets], check=True, capture_output=True)
     listed = subprocess.run(["make", "-s", "-C", str(ROOT)], check=True, capture_output=True, text=True).stdout
     assert all(f"make {target}" in listed for target in targets)

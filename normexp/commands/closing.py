@@ -15,7 +15,7 @@ from normexp.training.status import OUT_OF_MEMORY
 HEADLINES = {
     "completed": "[green]completed[/]",
     "diverged": "[yellow]diverged[/]: {error}",
-    "interrupted": "[yellow]interrupted[/]; nothing is lost",
+    "interrupted": "[yellow]interrupted[/]",
     "failed": "[red]failed[/]: {error}",
 }
 
@@ -46,13 +46,15 @@ def closing(result: Result, console: RunConsole) -> None:
     if table.rows:
         console.print(table)
     directory, runs = str(result.directory), str(result.directory.parent)
-    if result.state == "failed" and (result.directory / "train.log").exists():
+    unwritten = "could not be written (" in (result.error or "")
+    if result.state == "failed" and not unwritten and (result.directory / "train.log").exists():
         console.print(f"traceback      {directory}/train.log", soft_wrap=True, highlight=False, markup=False)
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
     if (result.directory / "histograms.png").exists():
         console.print(f"histograms     {directory}/histograms.png", soft_wrap=True, highlight=False, markup=False)
     if result.state in ("interrupted", "failed"):
-        again = f"go on          normexp resume {shlex.quote(directory)}"
+        first = "when it can be written: " * unwritten
+        again = f"go on          {first}normexp resume {shlex.quote(directory)}"
         console.print(again, soft_wrap=True, highlight=False, markup=False)
     if (result.error or "").startswith(OUT_OF_MEMORY):
         console.print("less memory    the same command with a smaller batch_size or network", highlight=False)

@@ -7,20 +7,22 @@ from pathlib import Path
 from typing import TypeGuard
 
 from normexp.commands.arguments import arrange, check
-from normexp.config import ConfigError, show
+from normexp.config import ConfigError, nearest, show
 from normexp.rundir import check_name
 from normexp.sweeps.session import MANIFEST, read_manifest
 
 HELP = """\
 usage: normexp resume RUN [epochs=N | steps=N]
   go on with a run from its last checkpoint, as if it had never been stopped;
-  one that is completed can be given more epochs or steps
+  one that is completed can be given more epochs or steps, for which a schedule
+  that depends on the length is stretched; data_dir, device, threads and
+  checkpoint_every can be given, too
 usage: normexp resume SWEEP
   go on with a sweep: runs that are done stay, the others go on"""
 
 
 def main(argv: list[str]) -> int:
-    """Go on with the sweep. Raises ConfigError where there is none."""
+    """Go on with the run or the sweep. Raises ConfigError where there is none."""
     if {"-h", "--help"} & set(argv):
         print(HELP)
         return 0
@@ -28,9 +30,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError("resume takes the folder of a run or a sweep first: normexp resume runs/NAME.")
     folder = Path(argv[0]).expanduser().absolute()
     if not folder.is_dir():
-        inside = Path("runs") / argv[0]
-        hint = f" Did you mean {inside}?" if inside.is_dir() else ""
-        raise ConfigError(f"{show(argv[0])}: there is no such folder.{hint}")
+        raise ConfigError(f"{show(argv[0])}: there is no such folder.{_hint(argv[0], folder)}")
     manifest = read_manifest(folder)
     if manifest is None:
         if any((folder / name).exists() for name in ("config.yaml", "status.json")):
@@ -50,6 +50,16 @@ def main(argv: list[str]) -> int:
     check_name(folder.name)
     os.chdir(cwd)  # what its paths are relative to
     return max(_again(words, folder) for words in commands)
+
+
+def _hint(word: str, folder: Path) -> str:
+    inside = Path("runs") / word
+    if inside.is_dir():
+        return f" Did you mean {inside}?"
+    if folder.is_file():
+        return f" Did you mean {Path(word).parent}?"
+    beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    return nearest(folder.name, beside) or " normexp runs lists those there are."
 
 
 def _again(words: list[str], folder: Path) -> int:

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from normexp import configs, lock, rundir
+from normexp import configs, disk, lock, rundir
 from normexp.commands.arguments import arrange, check
 from normexp.commands.train import exit_code
 from normexp.config import Config, ConfigError, show
 from normexp.data.sizes import sizes
 from normexp.describe import describe, markdown
-from normexp.report.files import read_json, read_yaml
+from normexp.report.files import load_yaml, read_json, read_status, read_yaml
+from normexp.sweeps.session import MANIFEST
 from normexp.validate import validate
 
 LENGTH = ("epochs", "steps")
@@ -29,18 +30,19 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
     stored, status = read_tree(directory), _status(directory)
     if status["state"] == "skipped":
         raise ConfigError(f"{directory} can't be trained: {status['error']}")
+    before = _of_this_version(directory, stored)
     given = _overrides(words)
     tree = {**_data_beside(directory, stored), **_changed(directory, stored, given)}
     config = validate(tree)
-    _check_length(directory, config, validate(stored))
+    _check_length(directory, config, before)
+    total = sizes(config).total_steps
+    if status["state"] == "diverged" or (status["state"] == "completed" and status["step"] >= total):
+        _say_done(directory, status, extends=bool(given))
+        return 0
     with lock.held(directory) as free:
         if not free:
             raise ConfigError(lock.refusal(directory))
         status = _status(directory)
-        total = sizes(config).total_steps
-        if status["state"] == "diverged" or (status["state"] == "completed" and status["step"] >= total):
-            _say_done(directory, status, extends=bool(given))
-            return 0
         return _train(
             directory, config, tree, status, {key: tree[key] for key in given if stored.get(key) != tree[key]}
         )
@@ -49,11 +51,20 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
 def read_tree(directory: Path) -> dict[str, Any]:
     """The config of a run, as nested mappings. Raises ConfigError where it has none."""
     try:
-        return read_yaml(directory / "config.yaml")
+        return load_yaml(directory / "config.yaml")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is damaged"
         raise ConfigError(
             f"{directory} can't be resumed: its config.yaml can't be read ({reason}). Give the command again that made it."
+        ) from error
+
+
+def _of_this_version(directory: Path, stored: Mapping[str, Any]) -> Config:
+    try:
+        return validate(stored)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{directory} can't be resumed: its config.yaml was edited, or written by another version of normexp. {error}"
         ) from error
 
 
@@ -65,7 +76,11 @@ def _overrides(words: Sequence[str]) -> dict[str, Any]:
     if arguments.flags:
         raise ConfigError(f"resume takes no {arguments.flags[0]}: a folder, and perhaps epochs=N or steps=N.")
     parsed = OverridesParser.create().parse_overrides(check(arguments))
-    return {override.key_or_group: override.value() for override in parsed}
+    given = {override.key_or_group: override.value() for override in parsed}
+    for key, value in given.items():
+        if "${" in str(value):
+            raise ConfigError(f"{key}={show(value)}: here, a value can't refer to another.")
+    return given
 
 
 def _changed(directory: Path, stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -104,17 +119,19 @@ def _check_length(directory: Path, config: Config, before: Config) -> None:
     now, then = sizes(config).total_steps, sizes(before).total_steps
     if now < then:
         raise ConfigError(
-            f"{directory} was begun with {then} steps ({then / sizes(before).steps_per_epoch:.4g} epochs): it can be given more, "
-            f"and {now} are less."
+            f"{directory} is to make {then} steps ({then / sizes(before).steps_per_epoch:.4g} epochs): it can be given more, "
+            f"and {now} steps are less."
         )
 
 
 def _status(directory: Path) -> dict[str, Any]:
-    """What became of the run; that of a killed one where it can't be read."""
-    try:
-        return rundir.read_status(directory)
-    except (OSError, ValueError):
-        return {"state": "killed", "step": 0, "error": None, "metrics": {}}
+    """What became of the run; `killed` where it has no status, `unknown` where that can't be read."""
+    status = read_status(directory)
+    if isinstance(status, str):
+        state = "unknown" if (directory / "status.json").exists() else "killed"
+        return {"state": state, "step": 0, "error": None, "metrics": {}}
+    step = status.get("step")
+    return {**status, "step": step if isinstance(step, int) else 0, "error": show(status.get("error"), most=300)}
 
 
 def _say_done(directory: Path, status: Mapping[str, Any], *, extends: bool) -> None:
@@ -141,29 +158,42 @@ def _train(
     saved, lines = checkpoint.newest(directory, config)
     if saved is None and status["state"] == "completed":
         raise ConfigError(" ".join([f"{directory} has no checkpoint to go on from.", *lines]))
-    step = saved["step"] if saved else 0
+    if saved is None and status["state"] == "unknown":  # it may have a result
+        raise ConfigError(
+            f"{directory} has no checkpoint to go on from, and its status.json can't be read: take that file away to have "
+            "the run trained from its beginning."
+        )
+    step, total = saved["step"] if saved else 0, sizes(config).total_steps
     if saved is None:
-        lines.append(f"{directory} has no checkpoint to go on from: it is trained from its beginning.")
+        begins = f"{directory} has no checkpoint to go on from: it is trained from its beginning."
     else:
-        lines.append(f"{directory} goes on after step {step} of {sizes(config).total_steps}.")
-    if saved is not None and changed.keys() & {*LENGTH} and config.schedule.name != "constant":
+        begins = f"{directory} goes on after step {step} of {total}" + (f", from {saved['file']}." if lines else ".")
+    longer = saved is not None and bool(changed.keys() & {*LENGTH})
+    if longer and config.schedule.name != "constant":
         lines.append(
             f"note: schedule={config.schedule.name} is stretched: from here on, the learning rate is that of a run of "
-            f"{sizes(config).total_steps} steps."
+            f"{total} steps."
         )
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if longer and (directory.absolute().parent / MANIFEST).exists():
+        lines.append("note: this run belongs to a sweep, whose command would train it again as it was meant there.")
 
     def fill(files: Mapping[str, str]) -> Path:
-        if saved is not None:
-            return rundir.refill(directory, files, step)
-        rundir.clear(directory)
-        return rundir.fill(directory, files)
+        checkpoint.set_aside(directory, saved)
+        if saved is None:
+            rundir.clear(directory)
+            rundir.fill(directory, files)
+        else:
+            rundir.refill(directory, files, step)
+        with disk.writing(directory / "train.log"), (directory / "train.log").open("a", encoding="utf-8") as log:
+            for line in (*lines, begins):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                log.write(f"{rundir.now()} {line}\n")
+        return directory
 
     result = run(
         config,
         make_directory=fill,
-        diff={**_diff(directory, tree), **changed},
+        diff={k: v for k, v in {**_diff(directory, tree), **changed}.items() if k not in LENGTH or tree[k] is not None},
         command=["normexp", "resume", str(directory), *(f"{key}={show(value)}" for key, value in changed.items())],
         console=console,
         texts={"layers": markdown(describe(config))},

@@ -135,7 +135,11 @@ def _run(config: Config, plain: Mapping[str, Any], name: str) -> Result:
             def hold(directory: Path) -> None:
                 held.enter_context(lock.held(directory))
 
-            return rundir.create(Path(config.runs_dir).expanduser(), name, files, prepare=hold)
+            directory = rundir.create(Path(config.runs_dir).expanduser(), name, files, prepare=hold)
+            if directory.name != name and config.name:
+                taken = directory.with_name(name)
+                console.print(f"note: {taken} is there already; this is {directory}", soft_wrap=True, markup=False)
+            return directory
 
         result = run(
             config,

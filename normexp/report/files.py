@@ -63,10 +63,18 @@ def read_config(directory: Path) -> dict[str, Any] | str:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The nested mapping in a file of yaml, with at least one key. Raises OSError, and ValueError for anything else in it."""
+    """The nested mapping in a file of yaml, with at least one key, as it can be shown. Raises OSError, and ValueError for
+    anything else in it."""
+    tree: dict[str, Any] = plain(load_yaml(path))
+    return tree
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """The same with its texts as they are."""
     content = untrusted.read(path, most=MOST_CONFIG)
     try:
-        tree = plain(_parse(content.decode()))
+        tree = _parse(content.decode())
+        plain(tree)  # raises what is wrong with it
     except Exception as error:  # what yaml makes of a value that is none (`!!bool x`) can raise nearly anything
         raise ValueError(path) from error
     if not isinstance(tree, dict) or not tree:

@@ -59,7 +59,11 @@ def train(job: Job) -> None:
 
 
 def _fail(directory: Path, error: str) -> None:
-    """The status of a run that did not begin to train this time. What it says of how far the run has come stays."""
+    """The status of a run that did not begin to train this time. What it says of how far the run has come stays, and that of a
+    run that another process has trained meanwhile, or trains."""
+    who = lock.holder(directory)
+    if ended(directory) or (who and who.get("pid") != os.getpid()):
+        return
     try:
         status = rundir.read_status(directory)
     except (OSError, ValueError):
@@ -70,7 +74,8 @@ def _fail(directory: Path, error: str) -> None:
 
 def _train(job: Job) -> None:
     config = validate(job.tree)
-    if config.threads is None and job.threads is not None:
+    saved = _saved(job.directory, config)
+    if config.threads is None and job.threads is not None and saved is None:  # else it goes on with as many as before
         config = dataclasses.replace(config, threads=job.threads)
     run(
         config,
@@ -79,22 +84,20 @@ def _train(job: Job) -> None:
         command=job.command,
         console=Console(quiet=True),
         texts={"layers": markdown(describe(config))},
-        saved=(saved := _saved(job.directory, config)),
+        saved=saved,
     )
 
 
 def _saved(directory: Path, config: Config) -> dict[str, Any] | None:
-    """The checkpoint to go on from. What can't be used, or is of another config, is trained anew."""
-    try:
-        saved, lines = checkpoint.newest(directory, config)
-    except ConfigError as error:
-        saved, lines = None, [str(error)]
+    """The checkpoint to go on from, if there is one that can be used."""
+    saved, lines = checkpoint.newest(directory, config)
     for line in lines:
         print(line, flush=True)
     return saved
 
 
 def _fill(directory: Path, files: Mapping[str, str], saved: Mapping[str, Any] | None) -> Path:
+    checkpoint.set_aside(directory, saved)
     if saved is not None:
         return rundir.refill(directory, files, saved["step"])
     rundir.clear(directory)

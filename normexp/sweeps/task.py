@@ -52,7 +52,9 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session, *, stopping
         return
     if worth_keeping(directory) and changes(directory, config):
         with lock.held(directory) as free:
-            if free and changes(directory, config):  # still: another process may have done it
+            if (
+                free and worth_keeping(directory) and changes(directory, config)
+            ):  # still: another process may have done it
                 set_aside(directory)
     with disk.writing(directory):
         directory.mkdir(parents=True, exist_ok=True)

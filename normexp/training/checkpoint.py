@@ -6,6 +6,7 @@ It loads with weights_only=True. The one before it is kept as checkpoint.prev.pt
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import io
 import json
@@ -91,23 +92,26 @@ def save(
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote. Raises CheckpointError for a file that is torn, damaged, or something else."""
+    """What `save` wrote. Raises CheckpointError for a file that is torn, damaged, or something else; OSError and MemoryError
+    where it could not be read, which says nothing of it; and ConfigError where another version of normexp wrote it."""
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
             if damaged := archive.testzip():
-                raise CheckpointError(f"{damaged} in it does not have its checksum")
+                raise CheckpointError(f"{show(damaged)} in it does not have its checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except CheckpointError:
+    except (CheckpointError, MemoryError):
         raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # that of a place before a file's beginning, to which damage can lead
+            raise
+        raise CheckpointError(_first_line(error)) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError("it holds more than tensors and plain values") from error
     except Exception as error:  # whatever else a damaged file raises: it is at fault
         raise CheckpointError(_first_line(error)) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise CheckpointError(
-            "it is of another version of normexp" if isinstance(state, dict) else "it is not a checkpoint"
-        )
-    if not state.keys() >= KEYS:
+    if isinstance(state, dict) and isinstance(state.get("format"), int) and state["format"] != FORMAT:
+        raise ConfigError(f"{path} is of another version of normexp, which can go on with it; this one can't.")
+    if not isinstance(state, dict) or not state.keys() >= KEYS:
         raise CheckpointError("it is not what a run writes")
     return state
 
@@ -117,13 +121,14 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
 
     Raises ConfigError where it belongs to a run with another config.
     """
-    lines = []
+    lines, gap = [], False
     for name in (NAME, PREVIOUS):
         try:
-            if not (directory / name).exists():
+            if not (directory / name).is_file():
                 continue
-            state = load(directory / name)
-            _check_files(directory, state)
+            state = {**load(directory / name), "file": name}
+            if gap := _has_gap(directory, state):
+                raise CheckpointError("metrics.jsonl is gone, or shorter than it was then")
             differing = differing_keys(state, config)
         except CheckpointError as reason:
             lines.append(f"{directory / name} can't be used: {reason}.")
@@ -137,14 +142,29 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
                 "Put them back, or train another run."
             )
         return state, lines
+    if gap:  # not a reason to give up what was trained
+        raise ConfigError(
+            f"{directory / 'metrics.jsonl'} is gone, or shorter than it was at the checkpoint, so that there would be a gap: "
+            "put it back, or take the checkpoints away to have the run trained from its beginning."
+        )
     return None, lines
 
 
-def _check_files(directory: Path, state: Mapping[str, Any]) -> None:
-    """CheckpointError where a file that the run's record is in lacks something that had been written before the checkpoint."""
+def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
+    """Before a run goes on from a state that `newest` found: give the files that it could not use another name. What is written
+    from now on makes them wrong, or would push a good one out."""
+    unusable = (NAME, PREVIOUS) if state is None else (NAME,) if state["file"] == PREVIOUS else ()
+    for name in unusable:
+        path = directory / name
+        if path.exists():
+            with disk.writing(path):
+                path.replace(directory / f"{name}.damaged")
+
+
+def _has_gap(directory: Path, state: Mapping[str, Any]) -> bool:
+    """Whether the record lacks something that had been written before the checkpoint."""
     path = directory / "metrics.jsonl"
-    if not path.is_file() or path.stat().st_size < state["sinks"]["metrics"]["size"]:
-        raise CheckpointError(f"{path.name} is shorter than it was then, so that there would be a gap")
+    return bool(not path.is_file() or path.stat().st_size < state["sinks"]["metrics"]["size"])
 
 
 def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
@@ -174,6 +194,8 @@ def restore(state: Mapping[str, Any], parts: Parts, course: Course, config: Conf
         if config.threads is None:
             torch.set_num_threads(state["threads"])
         _set_generators(state["generators"], parts, state["device"])
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:  # of a file that somebody else made
         raise ConfigError(f"The checkpoint does not fit the config of its run: {_first_line(error)}.") from error
     found = {**versions(), "device": parts.device.type, "threads": torch.get_num_threads()}

@@ -69,6 +69,7 @@ class Stopwatch:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._start = self._lap = time.perf_counter()
+        self._so_far: Mapping[str, float] = {"seconds": 0.0, "lap": 0.0}
 
     def seconds(self) -> float:
         return time.perf_counter() - self._start
@@ -83,18 +84,25 @@ class Stopwatch:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         before = time.perf_counter()
-        yield
-        pause = time.perf_counter() - before
-        self._start += pause
-        self._lap += pause
+        try:
+            yield
+        finally:
+            pause = time.perf_counter() - before
+            self._start += pause
+            self._lap += pause
 
     def state_dict(self) -> dict[str, float]:
         now = time.perf_counter()
         return {"seconds": now - self._start, "lap": now - self._lap}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
+        self._so_far = dict(state)
+        self.start()
+
+    def start(self) -> None:
+        """Count from now on, on top of the seconds of the state that was loaded."""
         now = time.perf_counter()
-        self._start, self._lap = now - state["seconds"], now - state["lap"]
+        self._start, self._lap = now - self._so_far["seconds"], now - self._so_far["lap"]
 
 
 @dataclass(frozen=True)

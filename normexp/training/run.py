@@ -74,9 +74,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
     parts = _build(config)
     device = torch.device("cpu") if isinstance(parts, Exception) else parts.device
     course = Course(sizes(config).total_steps, Stopwatch(device))
-    notes = []
-    if saved is not None and not isinstance(parts, Exception):
-        notes = checkpoint.restore(saved, parts, course, config)
+    notes = [] if saved is None else _restore(saved, parts, course, config)
     status = Status(course, seconds=saved["seconds"], started=saved["started"]) if saved else Status(course)
     files = _first_files(config, diff, command, device)
     directory = make_directory({**files, "status.json": status.text("running")})
@@ -126,6 +124,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
                 try:
                     place.check()
                     status.write(directory, state, error)
+                    disk.to_disk(directory / "status.json")
                 except disk.WriteError as failure:  # now it says `running`, and will be that of a killed run
                     state, error = "failed", error or str(failure)
             reason = f": {error}" if error else ""
@@ -175,6 +174,18 @@ def about(parts: Parts, config: Config, diff: Mapping[str, Any], texts: Mapping[
         *parts.probes.charts(),
     ]
     return About(hyperparameters(config), HPARAM_METRICS, texts, charts)
+
+
+def _restore(saved: Mapping[str, Any], parts: Parts | Exception, course: Course, config: Config) -> list[str]:
+    """As `checkpoint.restore`. A run that can't be taken up stays what it is, perhaps completed: that is no failure of it."""
+    try:
+        if isinstance(parts, Exception):
+            raise parts
+        return checkpoint.restore(saved, parts, course, config)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"The run can't be taken up, and stays as it was: {sentence(error, config)}.") from error
 
 
 def _build(config: Config) -> Parts | Exception:

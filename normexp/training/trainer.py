@@ -85,6 +85,7 @@ def fit(
         course.unfinished, course.error = None, error
 
     model.train()
+    clock.start()
     try:
         if course.step == 0:
             start, point = validate()

@@ -272,9 +272,13 @@ def test_a_record_that_was_cut_short_is_not_gone_on_with(tmp_path, at_step):
     metrics.write_text("".join(lines[:-1]))
     saved, (line,) = checkpoint.newest(directory, config)
     assert saved["step"] == 5
-    assert "there would be a gap" in line
+    assert "gone, or shorter" in line
     metrics.write_text(lines[0])
-    assert checkpoint.newest(directory, config)[0] is None
+    with pytest.raises(ConfigError, match="there would be a gap"):
+        checkpoint.newest(directory, config)
+    metrics.unlink()
+    with pytest.raises(ConfigError, match="there would be a gap"):
+        checkpoint.newest(directory, config)
 
 
 def test_events_that_are_gone_do_not_stop_a_run(tmp_path, at_step):
@@ -323,3 +327,60 @@ def test_leftovers_of_kills_go(tmp_path, at_step):
     (directory / ".checkpoint.pt.4242.tmp").write_bytes(b"half")
     go_on(directory)
     assert not list(directory.glob(".*"))
+
+
+def test_a_file_that_can_not_be_read_now_is_no_damaged_one(tmp_path, monkeypatch):
+    directory = train(tmp_path, EVERY).directory
+    for error in (OSError(5, "Input/output error"), MemoryError()):
+        with monkeypatch.context() as patch, pytest.raises(type(error)):
+            patch.setattr(torch, "load", lambda *args, error=error, **kwargs: (_ for _ in ()).throw(error))
+            checkpoint.newest(directory, compose(*SMALL, EVERY))
+    state = checkpoint.load(directory / "checkpoint.pt")
+    torch.save({**state, "format": checkpoint.FORMAT + 1}, directory / "checkpoint.pt")
+    with pytest.raises(ConfigError, match="another version of normexp"):
+        checkpoint.newest(directory, compose(*SMALL, EVERY))
+
+
+def test_what_can_not_be_used_gets_out_of_the_way(tmp_path, at_step):
+    """Else it would be taken later, or push out the good one."""
+    whole = train(tmp_path / "whole", EVERY).directory
+    at_step(11, terminate)
+    directory = train(tmp_path / "stopped", EVERY).directory
+    (directory / "checkpoint.pt").write_bytes(b"damaged")
+    saved, _ = checkpoint.newest(directory, compose(*SMALL, EVERY))
+    checkpoint.set_aside(directory, saved)
+    assert (directory / "checkpoint.pt.damaged").read_bytes() == b"damaged"
+    assert not (directory / "checkpoint.pt").exists()
+    assert checkpoint.load(directory / "checkpoint.prev.pt")["step"] == 10
+    go_on(directory, EVERY)
+    assert_same(whole, directory)
+
+
+def test_a_completed_run_that_can_not_be_extended_stays_completed(tmp_path, monkeypatch):
+    from normexp.training import run as module
+
+    directory = train(tmp_path, EVERY).directory
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+
+    def exhausted(config):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "build", exhausted)
+    with pytest.raises(ConfigError, match="out of memory at batch_size=64"):
+        go_on(directory, EVERY, "steps=20")
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_seconds_are_those_of_training(tmp_path, monkeypatch):
+    """Neither what is done before the first step nor an evaluation that was broken off counts."""
+    from normexp.training.course import Stopwatch
+
+    watch = Stopwatch(torch.device("cpu"))
+    watch.load_state_dict({"seconds": 100.0, "lap": 10.0})
+    monkeypatch.setattr("time.perf_counter", lambda: 5000.0)
+    watch.start()
+    with pytest.raises(KeyError), watch.paused():
+        monkeypatch.setattr("time.perf_counter", lambda: 6000.0)
+        raise KeyError
+    monkeypatch.setattr("time.perf_counter", lambda: 6001.0)
+    assert (watch.seconds(), watch.lap()) == (101.0, 11.0)
