@@ -124,7 +124,8 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
                 try:
                     place.check()
                     status.write(directory, state, error)
-                    disk.to_disk(directory / "status.json")
+                    with suppress(disk.WriteError):  # against power cuts alone
+                        disk.to_disk(directory / "status.json")
                 except disk.WriteError as failure:  # now it says `running`, and will be that of a killed run
                     state, error = "failed", error or str(failure)
             reason = f": {error}" if error else ""

@@ -25,7 +25,7 @@ from tests.commands.lines import Line, lines
 from tests.commands.shell import NORMEXP
 
 SEED = int(os.environ.get("NORMEXP_FUZZ_SEED", "0"))
-SHELL = int(os.environ.get("NORMEXP_FUZZ", "16"))
+SHELL = int(os.environ.get("NORMEXP_FUZZ", "10"))
 HALF = int(os.environ.get("NORMEXP_FUZZ_LINES", "300")) // 2
 LIMIT = 20
 """Seconds that a line may take in process; most take a tenth of a second."""

@@ -35,7 +35,8 @@ def test_the_order_of_the_command_line_does_not_matter(values, random):
 @given(overrides, overrides)
 def test_different_runs_have_different_names_that_every_file_system_takes(one, other):
     first, second = run_name(joined(one)), run_name(joined(other))
-    if {k: v.strip() for k, v in one.items()} != {k: v.strip() for k, v in other.items()}:
+    one, other = ({k: v.strip() for k, v in each.items()} for each in (one, other))
+    if one != other:
         plain = [re.sub(r"[\[\]'\"]", "", "_".join(sorted(joined(each)))) for each in (one, other)]
         assert first != second or plain[0] == plain[1]  # brackets and quotes tell no valid values apart
     for name in (first, second):

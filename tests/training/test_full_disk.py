@@ -103,7 +103,7 @@ def disturbed(train, folder, at, **how):
 
 MODES = {
     "once": ({}, 1),
-    "full from then on": ({"lasting": True}, 3),
+    "full from then on": ({"lasting": True}, 5),
     "over quota from then on": ({"number": errno.EDQUOT, "lasting": True}, 9),
     "read-only from then on": ({"number": errno.EROFS, "lasting": True}, 8),
 }
