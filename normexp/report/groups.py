@@ -8,25 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normexp.config import GROUPS, Config, ConfigError, show, unknown_key
+from normexp.config import GROUPS, NOT_OF_THE_RESULT, Config, ConfigError, show, unknown_key
 from normexp.norms import NORMS
 from normexp.report.read import Run, natural
 
-NOT_COMPARED = frozenset(
-    {
-        "seed",
-        "name",
-        "runs_dir",
-        "data_dir",
-        "device",
-        "threads",
-        "jobs",
-        "objective",
-        "log_every",
-        "eval_every",
-        "probe",
-    }
-)
+NOT_COMPARED = frozenset({"seed", "log_every", "eval_every", "probe", *NOT_OF_THE_RESULT})
 """Keys that never tell groups apart: they change where and how a run is made or watched, not what it is. So do all probe.*."""
 
 ORDER = ["folder", "norm", *(field.name for field in dataclasses.fields(Config) if field.name != "norm")]

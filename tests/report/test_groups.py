@@ -111,3 +111,10 @@ def test_a_run_made_twice_counts_once():
     (only,) = found.groups
     assert [run.name for run in only.runs] == ["a", "c", "d"]
     assert found.repeated == 1
+
+
+def test_how_a_run_is_made_is_not_compared():
+    from normexp.config import NOT_OF_THE_RESULT
+    from normexp.report.groups import NOT_COMPARED
+
+    assert {"checkpoint_every", *NOT_OF_THE_RESULT} <= NOT_COMPARED
