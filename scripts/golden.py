@@ -1,0 +1,109 @@
+"""The golden traces: what short runs of fixed seeds came to, bit for bit, which a change must leave as they are.
+
+    python scripts/golden.py
+
+Trains each case and writes tests/training/golden/CASE.json again. Do it only after a change that is meant to alter the arithmetic,
+and say in the commit what altered it; tests/training/test_golden.py compares with them.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from normexp import rundir
+from normexp.commands.compose import compose
+from normexp.config import Config
+from normexp.training import checkpoint
+from normexp.training.run import run
+
+FOLDER = Path(__file__).parents[1] / "tests" / "training" / "golden"
+
+CASES: dict[str, list[str]] = {
+    "default": [],
+    "mlp-none-adam": ["model=mlp", "norm=none", "optim=adam", "lr=0.003", "steps=60", "dropout=0.1"],
+    "cnn-gn-post": ["norm=gn", "norm.position=post", "steps=40", "schedule=step", "probe=full", "grad_clip=1"],
+    "cnn-in-gap": ["norm=in", "model.head=gap", "steps=40", "optim=adamw", "lr=0.01", "activation=gelu"],
+    "resnet-ln-augmented": ["model=resnet", "model.depth=8", "norm=ln", "steps=30", "data.augment=[crop]"],
+    "mlp-mnist": ["data=mnist", "model=mlp", "data.train_size=3000", "data.val_size=0.01", "steps=25", "log_every=5"],
+    "resnet-cifar10": [
+        *("data=cifar10", "data.verify=false", "data.train_size=500", "data.val_size=0.002", "batch_size=32"),
+        *("model=resnet", "model.depth=8", "model.width=4", "steps=6", "log_every=2"),
+    ],
+}
+"""With one thread, whatever the machine has. Those on MNIST and CIFAR-10 take them from $NORMEXP_DATA_DIR."""
+
+SHOWN = ("train/loss", "grad_norm/total", "val/loss", "val/accuracy", "test/loss", "test/accuracy")
+"""What a trace shows of each entry, beside a digest of everything."""
+
+
+def config(case: str, data_dir: str) -> Config:
+    return compose([*CASES[case], "threads=1", "device=cpu", f"data_dir={data_dir}"])
+
+
+def machine() -> dict[str, str]:
+    """What decides the last bits: other versions and processors round otherwise, and are not compared bit for bit."""
+    processor = ""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        about = dict(line.split(":", 1) for line in lines if ":" in line)
+        found = {key.strip(): value.strip() for key, value in about.items()}
+        processor = " ".join(found.get(key, "") for key in ("vendor_id", "cpu family", "model", "stepping"))
+    return {
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "processor": processor,
+    }
+
+
+def trace(config: Config) -> dict[str, Any]:
+    """What a run of the config comes to, but for what depends on the clock."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = run(
+            config,
+            make_directory=lambda files: rundir.create(Path(folder), "run", files),
+            diff={},
+            command=["golden"],
+            console=Console(quiet=True),
+        )
+        assert result.state == "completed", result.error
+        entries = [
+            {tag: value for tag, value in entry.items() if "second" not in tag}
+            for entry in rundir.read_metrics(result.directory)
+        ]
+        weights = checkpoint.load(result.directory / checkpoint.NAME)["model"]
+    lines = [
+        {
+            "step": entry["step"],
+            **{tag: entry[tag] for tag in SHOWN if tag in entry},
+            "all": _digest(json.dumps(entry, sort_keys=True).encode()),
+        }
+        for entry in entries
+    ]
+    content = b"".join(value.contiguous().numpy().tobytes() for _, value in sorted(weights.items()))
+    return {"entries": lines, "weights": _digest(content)}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def main() -> None:
+    FOLDER.mkdir(exist_ok=True)
+    data_dir = os.environ.get("NORMEXP_DATA_DIR", "data")
+    for case in CASES:
+        text = json.dumps({"machine": machine(), **trace(config(case, data_dir))}, indent=1)
+        (FOLDER / f"{case}.json").write_text(text + "\n", encoding="utf-8")
+        print(FOLDER / f"{case}.json")
+
+
+if __name__ == "__main__":
+    main()
