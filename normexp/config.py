@@ -330,7 +330,8 @@ def _describe(hint: Any, bounds: Mapping[str, float]) -> str:
         (item, _) = get_args(hint)
         if get_origin(item) is Literal:
             return f"a list of any of {', '.join(get_args(item))}, such as [{get_args(item)[0]}]"
-        return f"a list in brackets, each of it {_describe(item, bounds)}"
+        inner = {k: v for k, v in bounds.items() if k != "null"}
+        return f"a list in brackets, each of it {_describe(item, inner)}" + (", or null" if "null" in bounds else "")
     nouns = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
     words = {"above": "above", "least": "of at least", "below": "below", "most": "of at most"}
     limits = [f"{words[k]} {show(v)}" for k, v in bounds.items() if k in words and math.isfinite(v) and v < 2**62]

@@ -2,8 +2,8 @@
 
     python scripts/golden.py
 
-Trains each case and writes tests/training/golden/CASE.json again. Do it only after a change that is meant to alter the arithmetic,
-and say in the commit what altered it; tests/training/test_golden.py compares with them.
+Trains each case and writes tests/training/golden/CASE.json again. Do it only after a change that is meant to alter the
+arithmetic, and say in the commit what altered it; tests/training/test_golden.py compares with them.
 """
 
 import hashlib

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 class MLP(ModelConfig):
     depth: int = number(least=1)
     width: int = number(least=1)
+    widths: tuple[int, ...] | None = number(least=1)
 
 
 def layers(config: MLP, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:
     plans = []
     inputs = image
-    for i in range(1, config.depth + 1):
-        plans.append(plan.linear(f"fc{i}", inputs, config.width, "weight", *plan.normed_activation, "dropout"))
+    widths = config.widths if config.widths is not None else (config.width,) * config.depth
+    for i, width in enumerate(widths, start=1):
+        plans.append(plan.linear(f"fc{i}", inputs, width, "weight", *plan.normed_activation, "dropout"))
         inputs = plans[-1].outputs
     return [*plans, plan.linear("head", inputs, classes, "weight")]
 
