@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +42,7 @@ class Sampler:
         rows, width = math.prod(shape[:-1]), shape[-1]
         count = min(rows, max(self.size // width, self.LEAST_PLACES))
         strata = (torch.arange(count) + torch.rand(count, generator=generator, dtype=torch.float64)) * (rows / count)
-        places = torch.unravel_index(strata.long().clamp_max(rows - 1), shape[:-1])
+        # By NumPy: torch's own unravel_index imports sympy when it is first called, which takes half a second.
+        places = map(torch.from_numpy, np.unravel_index(strata.long().clamp_max(rows - 1).numpy(), shape[:-1]))
         channels = torch.randperm(width, generator=generator)[: max(1, self.size // count)].sort().values
         return tuple(index.to(device) for index in (*places, channels))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from normexp.config import OptimConfig, number
@@ -29,7 +31,7 @@ class Adam(OptimConfig):
 def _sgd(parameters: Iterable[nn.Parameter], config: SGD, lr: float) -> Optimizer:
     from torch import optim
 
-    return optim.SGD(
+    return plain(optim.SGD)(
         parameters,
         lr=lr,
         momentum=config.momentum,
@@ -42,9 +44,34 @@ def _sgd(parameters: Iterable[nn.Parameter], config: SGD, lr: float) -> Optimize
 def _adam(parameters: Iterable[nn.Parameter], config: Adam, lr: float) -> Optimizer:
     from torch import optim
 
-    adam = optim.AdamW if config.name == "adamw" else optim.Adam
+    adam = plain(optim.AdamW if config.name == "adamw" else optim.Adam)
     betas = (config.beta1, config.beta2)
     return adam(parameters, lr=lr, betas=betas, eps=config.eps, weight_decay=config.weight_decay, fused=True)
+
+
+@cache
+def plain(optimizer: Any) -> Callable[..., Optimizer]:
+    """One of torch's optimizer classes without what torch wraps around its methods, which serves its compiler and hooks.
+
+    The wrappers import the compiler when they are first called, which takes as long as torch itself, and cost time in each step.
+    """
+
+    class Plain(optimizer):  # type: ignore[misc]
+        add_param_group = inspect.unwrap(optimizer.add_param_group)
+        state_dict = inspect.unwrap(optimizer.state_dict)
+        load_state_dict = inspect.unwrap(optimizer.load_state_dict)
+
+        def step(self, closure: None = None) -> None:
+            with torch.no_grad():
+                raw(self)
+
+        step.hooked = True  # type: ignore[attr-defined]  # so that torch does not wrap it
+
+    import torch
+
+    raw = inspect.unwrap(optimizer.step)
+    Plain.__name__ = optimizer.__name__
+    return Plain
 
 
 OPTIMIZERS: dict[str, tuple[type[OptimConfig], Callable[[Iterable[nn.Parameter], Any, float], Optimizer]]] = {
