@@ -126,6 +126,9 @@ class Config:
     seed: int = number(least=0, below=2**63)
     device: Literal["auto", "cpu", "cuda"]
     threads: int | None = number(least=1, most=1024)
+    compile: bool
+    amp: Literal["bf16", "fp16"] | None
+    matmul_precision: Literal["highest", "high", "medium"]
     eval_every: int | None = number(least=1)
     log_every: int = number(least=1)
     checkpoint_every: str | None
@@ -134,6 +137,7 @@ class Config:
     data_dir: str
     jobs: int | None = number(least=1)
     objective: Objective
+    debug: Literal["fast", "overfit", "profile", "anomaly"] | None
 
     @property
     def peak_lr(self) -> float:
@@ -163,6 +167,7 @@ NOT_OF_THE_RESULT = (
     "name",
     "runs_dir",
     "data_dir",
+    "debug",
     "device",
     "threads",
     "jobs",
@@ -176,6 +181,9 @@ GROUPS: dict[str, type] = {
     if isinstance(field.type, type) and dataclasses.is_dataclass(field.type)
 }
 """The groups of the config, each with the base class of its choices."""
+
+OVERLAYS = ("experiment", "debug")
+"""Groups whose choices set keys of the whole config."""
 
 Choices = Mapping[str, Mapping[str, type]]
 """For each group, the dataclass of each of its choices."""
@@ -295,7 +303,8 @@ def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> An
     elif origin is Literal:
         if value in args and isinstance(value, str):
             return value
-        raise ConfigError(f"{key}={show(value)}: {key} is one of {', '.join(args)}.{nearest(str(value), args)}")
+        known = [*args, "null"] if "null" in bounds else args
+        raise ConfigError(f"{key}={show(value)}: {key} is one of {', '.join(known)}.{nearest(str(value), known)}")
     elif hint is bool:
         result = value if isinstance(value, bool) else _WRONG
     elif hint is str:

@@ -21,8 +21,11 @@ from normexp.training.optimizers import SGD
 
 def validate(tree: Mapping[str, Any]) -> Config:
     """The typed config of a composed mapping, with epochs filled in. Raises ConfigError with one sentence otherwise."""
-    if "experiment" in tree:  # what it says has landed under its own name
-        raise ConfigError("An experiment's file must begin with the line '# @package _global_', and then set some key.")
+    for group in schema.OVERLAYS:
+        if isinstance(tree.get(group), Mapping):  # what it says has landed under its own name
+            raise ConfigError(
+                f"{group}: the file of such a choice must begin with the line '# @package _global_', and then set some key."
+            )
     config = schema.read(tree, CHOICES)
     if config.epochs is not None and config.steps is not None:
         raise ConfigError(

@@ -14,7 +14,7 @@ import torch
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint
 
-PARTS = ("model", "optimizer", "generators", "order", "probes", "step")
+PARTS = ("model", "optimizer", "arithmetic", "generators", "order", "probes", "step")
 """Of a checkpoint, what decides how training would go on."""
 
 OF_THE_SESSION = ("_hparams_", "config/")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from normexp import configs
-from normexp.config import GROUPS, Config, ConfigError, nearest, show, unknown_choice, unknown_key
+from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, nearest, show, unknown_choice, unknown_key
 
 FLAGS: dict[str, tuple[str, ...] | None] = {
     "--multirun": None,
@@ -186,7 +186,7 @@ HYDRAS = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper."
 def _check_own(text: str, override: Any, arguments: Arguments, *, sweeps: bool) -> str:
     """An override of a key of normexp's, not of Hydra's."""
     key = override.key_or_group
-    is_group = key in GROUPS or key == "experiment"
+    is_group = key in (*GROUPS, *OVERLAYS)
     if not is_group and key not in known_keys():
         raise ConfigError(_unknown(key))
     if override.is_add() or override.is_force_add():
@@ -214,7 +214,7 @@ def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
         if not isinstance(name, str):
             raise ConfigError(f"{show(text)}: {group} is one of {', '.join(names)}.")
         if name not in names:
-            own = " --config-dir DIR finds yours, in DIR/experiment/NAME.yaml." if group == "experiment" else ""
+            own = f" --config-dir DIR finds yours, in DIR/{group}/NAME.yaml." if group in OVERLAYS else ""
             raise ConfigError(unknown_choice(group, name, names) + _by_title(group, name) + own)
     return text.replace("=off", "='off'") if chosen == [False] else text
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from normexp.sinks.terminal import RunConsole
 from normexp.training.convergence import LEVELS
+from normexp.training.profile import TABLE, TRACE, shares
 from normexp.training.run import Result
 from normexp.training.status import OUT_OF_MEMORY
 
@@ -22,6 +23,13 @@ HEADLINES = {
 
 def closing(result: Result, console: RunConsole) -> None:
     """Print the results of a run as a table, with the paths and commands that lead on. Raises OSError where they could not be."""
+    console.print()
+    _results(result, console)
+    _ways_on(result, console)
+    console.close()
+
+
+def _results(result: Result, console: RunConsole) -> None:
     from rich.markup import escape
 
     metrics = result.metrics
@@ -39,12 +47,17 @@ def closing(result: Result, console: RunConsole) -> None:
         table.add_row("steps to validation accuracy", "  ".join(steps))
     if metrics.get("train/loss") is not None:
         table.add_row("training loss", f"{metrics['train/loss']:.4f}")
-    console.print()
+    if result.debug == "overfit" and metrics.get("train/accuracy") is not None:
+        table.add_row("one batch", _overfit(metrics["train/accuracy"]))
     # Not in the table, which would wrap them: paths and commands are there to be copied.
     if result.state == "failed":
         console.print(f"run            {headline}", soft_wrap=True, highlight=False)
     if table.rows:
         console.print(table)
+
+
+def _ways_on(result: Result, console: RunConsole) -> None:
+    """Where things are, and what to do next."""
     directory, runs = str(result.directory), str(result.directory.parent)
     unwritten = "could not be written (" in (result.error or "")
     if result.state == "failed" and not unwritten and (result.directory / "train.log").exists():
@@ -52,6 +65,11 @@ def closing(result: Result, console: RunConsole) -> None:
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
     if (result.directory / "histograms.png").exists():
         console.print(f"histograms     {directory}/histograms.png", soft_wrap=True, highlight=False, markup=False)
+    if (result.directory / TRACE).exists():
+        console.print(f"a step's time  {shares(result.directory)}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"operations     {directory}/{TABLE}", soft_wrap=True, highlight=False, markup=False)
+        trace = f"trace          {directory}/{TRACE}: open it in ui.perfetto.dev or chrome://tracing"
+        console.print(trace, soft_wrap=True, highlight=False, markup=False)
     if result.state in ("interrupted", "failed"):
         first = "when it can be written: " * unwritten
         again = f"go on          {first}normexp resume {shlex.quote(directory)}"
@@ -60,10 +78,17 @@ def closing(result: Result, console: RunConsole) -> None:
         console.print("less memory    the same command with a smaller batch_size or network", highlight=False)
     if result.state == "diverged":
         console.print("see it happen  the same command with probe.every=1 log_every=1", highlight=False, soft_wrap=True)
+        if result.debug != "anomaly":
+            console.print("see where      the same command with debug=anomaly", highlight=False, soft_wrap=True)
     console.print(
         f"look inside    normexp tensorboard {shlex.quote(runs)}", soft_wrap=True, highlight=False, markup=False
     )
-    console.close()
+
+
+def _overfit(accuracy: float | None) -> str:
+    if accuracy == 1:
+        return "[green]learned by heart[/]: 100 % in the last steps"
+    return f"[yellow]not learned by heart[/]: {accuracy:.1%} in the last steps. More steps, another lr, or a bug?"
 
 
 def _validation(metrics: Mapping[str, float | None]) -> str:

@@ -62,7 +62,14 @@ def train_help(arguments: Arguments) -> None:
         ("--help group=choice", "this text with the keys of another choice: --help norm=gn model=resnet"),
     ]
     _table(console, "Flags", flags)
-    _table(console, "Sweeps that are shipped", [(f"experiment={name}", about) for name, about in _experiments()])
+    _table(
+        console, "Sweeps that are shipped", [(f"experiment={name}", about) for name, about in _overlays("experiment")]
+    )
+    _table(
+        console,
+        "To see that it works, and where it doesn't",
+        [(f"debug={n}", about) for n, about in _overlays("debug")],
+    )
     clusters = [
         ("hydra/launcher=slurm", "runs as jobs of a Slurm cluster; hydra/launcher=ray: on a Ray cluster"),
         (
@@ -82,11 +89,11 @@ def _groups(*more: Path) -> list[tuple[str, str]]:
     return rows
 
 
-def _experiments() -> list[tuple[str, str]]:
-    """Name and first comment of each experiment."""
+def _overlays(group: str) -> list[tuple[str, str]]:
+    """Name and first comment of each experiment, or of each choice of a group like it."""
     found = []
-    for name in configs.choices("experiment"):
-        lines = (configs.folder() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    for name in configs.choices(group):
+        lines = (configs.folder() / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
         found.append((name, comments[0] if comments else ""))
     return found

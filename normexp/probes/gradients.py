@@ -80,7 +80,7 @@ def _watch_gradient(look: Look, name: str, _: nn.Module, inputs: object, output:
     tag = f"_grad_flow/{name}"
 
     def keep(gradient: Tensor) -> None:
-        norm = norm_of(gradient)
+        norm = norm_of(gradient) / look.step.loss_scale
         before = look.kept(tag)  # of a layer that is used more than once
         look.keep(tag, norm if before is None else torch.hypot(before, norm))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -23,7 +24,11 @@ from normexp.record import Chart, Histogram
 
 @dataclass(frozen=True)
 class Step:
-    """What a step works on. number: from 1 to total. lr: the highest of the schedule, not the step's own."""
+    """What a step works on. number: from 1 to total. lr: the highest of the schedule, not the step's own.
+
+    autocast: the context of a forward pass. loss_scale: what gradients are multiplied by on their way back; those of
+    parameters have been divided by it.
+    """
 
     number: int
     total: int
@@ -31,6 +36,8 @@ class Step:
     inputs: Tensor
     labels: Tensor
     lr: float
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    loss_scale: Tensor | float = 1.0
 
 
 class Removable(Protocol):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from normexp.config import Config, ConfigError
@@ -20,6 +20,7 @@ from normexp.data.sizes import Sizes, sizes
 from normexp.models import layers
 from normexp.models.layer import build_model, named_layers
 from normexp.probes.look import Probes
+from normexp.training.arithmetic import Arithmetic, compiled, set_precision
 from normexp.training.optimizers import OPTIMIZERS
 
 ALL_THREADS = torch.get_num_threads()
@@ -32,10 +33,12 @@ for mlp and cnn: at 6e6 and 4e7 one thread was as fast or faster, at 1.5e8 two w
 
 @dataclass(frozen=True)
 class Parts:
-    """All that training needs."""
+    """All that training needs. forward: the model, or the same by torch.compile, for the steps at which no probe looks."""
 
     data: Splits
     model: nn.Module
+    forward: Callable[[Tensor], Tensor]
+    arithmetic: Arithmetic
     optimizer: Optimizer
     probes: Probes
     augment: Augment | None
@@ -52,19 +55,25 @@ def build(config: Config) -> Parts:
     """
     device = choose_device(config.device)
     set_threads(config)
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
+    set_precision(config, device)
     data = load(config, device)
     # Convolutions run 1.3 to 1.7 times as fast on CPU with the channels last in memory; linear layers don't notice.
     model = build_model(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _, make = OPTIMIZERS[config.optim.name]
     augment = config.data.augment
+    arithmetic = Arithmetic(config, device)
+    forward: Callable[[Tensor], Tensor] = model
+    if config.compile and config.debug != "anomaly":  # whose hooks a compiled network does not call
+        example, _ = data.train.batch(torch.arange(config.batch_size, device=device))
+        forward = compiled(model, example, arithmetic)
+    optimizer = make(model.parameters(), config.optim, config.peak_lr)
+    arithmetic.prepare(optimizer)
     parts = Parts(
         data=data,
         model=model,
-        optimizer=make(model.parameters(), config.optim, config.peak_lr),
+        forward=forward,
+        arithmetic=arithmetic,
+        optimizer=optimizer,
         probes=Probes(named_layers(model), config.probe),
         augment=Augment(
             crop="crop" in augment,

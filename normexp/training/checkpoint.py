@@ -72,6 +72,7 @@ def save(
         "data": parts.data.fingerprint,
         "model": parts.model.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
+        "arithmetic": parts.arithmetic.state_dict(),
         "generators": _generators(parts),
         "order": parts.order.state_dict(),
         "probes": parts.probes.state_dict(),
@@ -188,6 +189,7 @@ def restore(state: Mapping[str, Any], parts: Parts, course: Course, config: Conf
     try:
         parts.model.load_state_dict(state["model"])
         parts.optimizer.load_state_dict(state["optimizer"])
+        parts.arithmetic.load_state_dict(state.get("arithmetic", {}))
         parts.order.load_state_dict(state["order"])
         parts.probes.load_state_dict(state["probes"])
         course.load_state_dict(state["course"])

@@ -7,8 +7,8 @@ import dataclasses
 import gc
 import logging
 import traceback
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,13 @@ from normexp.sinks.sheet import Sheet
 from normexp.sinks.tensorboard import TensorBoard
 from normexp.sinks.terminal import Terminal
 from normexp.training import checkpoint
+from normexp.training.anomaly import watching
 from normexp.training.build import Parts, build
 from normexp.training.choices import hyperparameters
 from normexp.training.course import Course, Stopwatch
 from normexp.training.interrupt import Interrupt
 from normexp.training.log import logging_to
+from normexp.training.profile import Unprofiled, profiling
 from normexp.training.status import Status, sentence
 from normexp.training.trainer import fit
 
@@ -43,13 +45,14 @@ atexit.register(gc.freeze)
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run. signal: the one that interrupted it."""
+    """What became of a run. signal: the one that interrupted it. debug: the config's."""
 
     directory: Path
     state: rundir.State
     error: str | None
     metrics: Mapping[str, float | None]
     signal: int | None = None
+    debug: str | None = None
 
 
 def run(  # noqa: PLR0915 - from beginning to end, whatever happens
@@ -71,6 +74,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
     Raises ConfigError, with nothing written, where the data or the directory can't be had, and WriteError where the directory
     can't be written to. Whatever else goes wrong ends as a result with the state `failed`; its traceback is in train.log.
     """
+    _say_how(config, console)
     parts = _build(config)
     device = torch.device("cpu") if isinstance(parts, Exception) else parts.device
     course = Course(sizes(config).total_steps, Stopwatch(device))
@@ -106,7 +110,9 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
                 place.check()
                 checkpoint.save(directory, parts, course, config, sinks, seconds=status.seconds, started=status.started)
 
-            outcome = fit(parts, config, course, log=log, interrupted=lambda: stop.signal is not None, save=save)
+            with _debugging(config, parts, directory) as profile:
+                interrupted = lambda: stop.signal is not None  # noqa: E731
+                outcome = fit(parts, config, course, log=log, interrupted=interrupted, save=save, profile=profile)
             save()
             state, error = outcome.state, outcome.error
         except KeyboardInterrupt:
@@ -130,7 +136,8 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
                     state, error = "failed", error or str(failure)
             reason = f": {error}" if error else ""
             logger.info("%s after %d of %d steps%s", state, course.step, course.total_steps, reason)
-    return Result(directory, state, error, dict(course.scalars), stop.signal if state == "interrupted" else None)
+    signal = stop.signal if state == "interrupted" else None
+    return Result(directory, state, error, dict(course.scalars), signal, config.debug)
 
 
 def open_sinks(
@@ -199,6 +206,19 @@ def _build(config: Config) -> Parts | Exception:
         return exception
 
 
+@contextmanager
+def _debugging(config: Config, parts: Parts, directory: Path) -> Iterator[Unprofiled]:
+    """What `debug` adds to training; yields what the loop is to tell of itself."""
+    if config.debug == "profile":
+        with profiling(parts.model, directory) as profile:
+            yield profile
+    elif config.debug == "anomaly":
+        with watching(parts.model):
+            yield Unprofiled()
+    else:
+        yield Unprofiled()
+
+
 HPARAM_METRICS = [
     "test/accuracy",
     "test/loss",
@@ -229,6 +249,19 @@ def _first_files(config: Config, diff: Mapping[str, Any], command: list[str], de
         "config_diff.yaml": rundir.to_yaml(diff),
         "environment.json": rundir.to_json(made_with, indent=2) + "\n",
     }
+
+
+def how(config: Config) -> list[str]:
+    """What of the arithmetic is not as in any other run, as overrides."""
+    keys = {"compile": False, "amp": None, "matmul_precision": "highest"}
+    return [f"{key}={show(getattr(config, key))}" for key, usual in keys.items() if getattr(config, key) != usual]
+
+
+def _say_how(config: Config, console: Console) -> None:
+    if found := how(config):
+        console.print(f"computing with {', '.join(found)}", highlight=False, soft_wrap=True)
+    if config.compile:
+        console.print("compiling the network, which can take a minute", highlight=False)
 
 
 def _log_beginning(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:

@@ -19,10 +19,12 @@ from normexp.probes.base import Findings
 from normexp.probes.gradients import GradientNorms
 from normexp.probes.look import Step
 from normexp.record import Record
+from normexp.training.anomaly import AnomalyError
 from normexp.training.build import Parts
 from normexp.training.convergence import Point, convergence
 from normexp.training.course import Course, Entry
 from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics
+from normexp.training.profile import Unprofiled
 from normexp.training.schedules import lr_factor
 
 
@@ -40,26 +42,29 @@ def fit(
     log: Callable[[Record], None],
     interrupted: Callable[[], bool],
     save: Callable[[], None] = lambda: None,
+    profile: Unprofiled = Unprofiled(),  # noqa: B008 - it holds nothing
 ) -> Outcome:
     """Train from where the course is to the end, to a non-finite loss or gradient, or until `interrupted` says so; then test, if
-    at the end. `save` is called when a checkpoint is due.
+    at the end. `save` is called when a checkpoint is due. profile: is told what the loop does.
 
     Nothing here waits for the device on a step that does not log: losses and logits are kept there and fetched together.
     """
-    data, model, optimizer = parts.data, parts.model, parts.optimizer
+    data, model, optimizer, arithmetic = parts.data, parts.model, parts.optimizer, parts.arithmetic
     total, epoch_steps = course.total_steps, parts.sizes.steps_per_epoch
     eval_every = config.eval_every or epoch_steps
     parameters, gradient_norms = list(model.parameters()), GradientNorms(named_layers(model))
     clock, window = course.clock, course.window
     checkpoint_due = _cadence(config.checkpoints)
+    region = profile.region
 
     def report(step: int, seconds: float, scalars: Mapping[str, float | None], found: Findings) -> None:
         scalars = {**scalars, **found.scalars}
         course.scalars.update(scalars)
-        log(Record(step, step / epoch_steps, seconds, scalars, found.histograms))
+        with region("log"):
+            log(Record(step, step / epoch_steps, seconds, scalars, found.histograms))
 
     def validate() -> tuple[dict[str, float | None], Point]:
-        with clock.paused():
+        with clock.paused(), arithmetic.autocast(), region("evaluate"):
             scalars = _validation(parts, config, interrupted)
         accuracy = scalars["val/accuracy"]
         assert accuracy is not None
@@ -73,7 +78,7 @@ def fit(
             validation, point = validate()
             scalars |= validation
             if step == total:
-                with clock.paused():
+                with clock.paused(), arithmetic.autocast(), region("evaluate"):
                     test_loss, test_accuracy = evaluate(model, data.test, interrupted)
                 scalars |= {"test/loss": test_loss, "test/accuracy": test_accuracy}
             course.points.append(point)
@@ -95,6 +100,7 @@ def fit(
         while course.step < total and course.error is None:
             if interrupted():
                 return Outcome("interrupted")
+            profile.step()
             step = course.step + 1
             logs = step == 1 or step % config.log_every == 0 or step == total
             evaluates = step % eval_every == 0 or step == total
@@ -102,22 +108,31 @@ def fit(
             lr = config.peak_lr * lr_factor(config.schedule, step - 1, total)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            inputs, labels = data.train.batch(next(parts.order), parts.augment)
-            look = parts.probes.look(Step(step, total, model, inputs, labels, config.peak_lr))
-            with look or nullcontext():
-                logits = model(inputs)
-            loss = F.cross_entropy(logits, labels)
-            for parameter in parameters:  # what optimizer.zero_grad() does, at a tenth of its cost
-                parameter.grad = None
-            loss.backward()
+            with region("batch"):
+                inputs, labels = data.train.batch(next(parts.order), parts.augment)
+            scale = arithmetic.loss_scale()
+            look = parts.probes.look(
+                Step(step, total, model, inputs, labels, config.peak_lr, arithmetic.autocast, scale)
+            )
+            with region("forward"):
+                with arithmetic.autocast(), look or nullcontext():
+                    logits = model(inputs) if look else parts.forward(inputs)
+                loss = F.cross_entropy(logits.float(), labels)
+            with region("backward"):
+                for parameter in parameters:  # what optimizer.zero_grad() does, at a tenth of its cost
+                    parameter.grad = None
+                arithmetic.backward(loss, optimizer)
             norms = gradient_norms.on_device() if logs else None  # before clipping
             if look:
-                look.gradients()
-            if config.grad_clip is not None:
-                torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-            optimizer.step()
+                with region("look"):
+                    look.gradients()
+            with region("update"):
+                if config.grad_clip is not None:
+                    torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
+                arithmetic.update(optimizer)
             if look:
-                look.updated()
+                with region("look"):
+                    look.updated()
             window.add(loss.detach(), logits.detach(), labels)
             course.step = step
 
@@ -136,8 +151,13 @@ def fit(
                     "speed/samples_per_second": len(window.losses) * config.batch_size / clock.lap(),
                 }
                 window.restart()
-                error = error or _non_finite_gradient(step, gradients)
-            found = look.findings() if look else Findings()
+                if arithmetic.scaler is not None:
+                    scalars["amp/loss_scale"] = float(scale)
+                # Else it may be the loss's scale that was too much: this update was left out, and the scale shrinks.
+                if float(scale) <= 1:
+                    error = error or _non_finite_gradient(step, gradients)
+            with region("look"):
+                found = look.findings() if look else Findings()
             if step == 1:  # its look was at the weights before any update
                 report(0, course.points[0].seconds, start, found)
                 found = Findings()
@@ -147,6 +167,8 @@ def fit(
                     save()
     except StoppedError:
         return Outcome("interrupted")
+    except AnomalyError as anomaly:
+        course.error = f"in step {course.step + 1}, {anomaly}"
     return Outcome("completed") if course.error is None else Outcome("diverged", course.error)
 
 

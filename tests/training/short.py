@@ -1,5 +1,7 @@
 """Short runs for tests."""
 
+import signal
+
 from rich.console import Console
 
 from normexp import rundir
@@ -55,3 +57,7 @@ def fit_and_record(*overrides, stop_after=None):
         interrupted=lambda: stop_after is not None and course.step >= stop_after,
     )
     return records, parts, outcome
+
+
+def terminate():
+    signal.raise_signal(signal.SIGTERM)

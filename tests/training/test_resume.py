@@ -18,7 +18,7 @@ from normexp.norms import NORMS
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint, trainer
 from tests.conftest import compose
-from tests.training.short import SMALL, go_on, train
+from tests.training.short import SMALL, go_on, terminate, train
 
 EVERY = "checkpoint_every=5"
 
@@ -26,28 +26,6 @@ EVERY = "checkpoint_every=5"
 def assert_same(one, two):
     """Two run directories that can't be told apart but by the clock."""
     assert differences(one, two) == []
-
-
-@pytest.fixture
-def at_step(monkeypatch):
-    """Have something happen in a certain step, before its update; once."""
-
-    def arrange(step, happens):
-        real = trainer.lr_factor
-
-        def lr_factor(schedule, done, total):
-            if done == step - 1:
-                monkeypatch.setattr(trainer, "lr_factor", real)
-                happens()
-            return real(schedule, done, total)
-
-        monkeypatch.setattr(trainer, "lr_factor", lr_factor)
-
-    return arrange
-
-
-def terminate():
-    signal.raise_signal(signal.SIGTERM)
 
 
 class Power(BaseException):
