@@ -52,6 +52,7 @@ class DataConfig:
     name: str
     train_size: int | None = number(least=1)
     val_size: float = number(above=0, below=1)
+    test_size: int | None = number(least=1)
     augment: tuple[Literal["crop", "flip"], ...]
     inputs: Literal["raw", "standardize"]
 

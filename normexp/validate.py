@@ -69,6 +69,10 @@ def _check_sizes(config: Config) -> None:
         raise ConfigError(
             f"data.train_size={data.train_size}: {data.name} has {left} training samples beside those for validation."
         )
+    if data.test_size is not None and data.test_size > DATA[data.name].test_samples:
+        raise ConfigError(
+            f"data.test_size={data.test_size}: {data.name} has {DATA[data.name].test_samples:,} test samples."
+        )
     if NORMS[config.norm.name].uses_batch and found.val < 2:
         raise ConfigError(
             f"data.val_size={data.val_size}: a single validation sample has no batch statistics; take more."

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,22 @@ def compose(*overrides: str) -> Config:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _no_data_dir() -> Iterator[None]:
-    """Before any fixture composes a config, which `compose` keeps."""
+def _no_data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Before any fixture composes a config, which `compose` keeps.
+
+    Decoded data is kept in a folder of this session, which its workers share; matplotlib keeps its list of fonts, which
+    takes seconds to make, where it is.
+    """
+    base = tmp_path_factory.getbasetemp()
+    caches = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    caches.mkdir(exist_ok=True)
+    fonts = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "matplotlib")
+    if fonts.is_dir():
+        with suppress(FileExistsError):
+            (caches / "matplotlib").symlink_to(fonts)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("NORMEXP_DATA_DIR", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(caches))
         yield
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from normexp import configs
+from normexp.bench.cases import takes
 from normexp.commands import COMMANDS
 from normexp.commands.arguments import FLAGS, known_keys
-from normexp.config import GROUPS, Config, ConfigError, nearest, show
+from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, nearest, show
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -86,6 +87,8 @@ def candidates(line: str) -> list[str]:
             return _starting(word, SHELLS)
         case "train" | "describe":
             return _train(word, before[2:])
+        case "bench":
+            return _bench(word, before[2:])
         case "report":
             from normexp.commands import report
 
@@ -106,14 +109,24 @@ def _train(word: str, before: list[str]) -> list[str]:
     chosen = {**{g: configs.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
     inside = {group: set((name or "").split(",")) for group, name in chosen.items() if group in GROUPS}
     keys = [k for k, choices in known_keys().items() if "." in k and inside[k.split(".")[0]] & set(choices)]
-    top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]
+    top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]  # debug is one of the keys
     # The keys inside groups come once something is typed, so that the first list stays short.
     return [f"{key}=" for key in _starting(word, [*top, *(keys if word else [])])]
 
 
+def _bench(word: str, before: list[str]) -> list[str]:
+    from normexp.commands.bench import FLAGS as OF_BENCH
+
+    if word.startswith("-"):
+        return _starting(word, OF_BENCH)
+    if before and before[-1] in OF_BENCH:  # a number or a file follows
+        return []
+    return [found for found in _train(word, before) if takes(found.partition("=")[0])]
+
+
 def _values(key: str) -> list[str]:
     """The values that a key can have, where they can be listed."""
-    if key in GROUPS or key == "experiment":
+    if key in (*GROUPS, *OVERLAYS):
         return configs.choices(key)
     group, _, name = key.rpartition(".")
     if not group:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from normexp.commands.arguments import reason
 from normexp.commands.compose import composing_errors, explain, resolved
-from normexp.config import GROUPS, Config, ConfigError, show
+from normexp.config import GROUPS, Config, ConfigError, DataConfig, show
 from normexp.sweeps.names import run_name
 from normexp.sweeps.outcome import ended
 
@@ -108,12 +108,12 @@ def with_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
     """
     from normexp.data import DATA
 
-    problems: dict[tuple[str, str], str | None] = {}
+    problems: dict[tuple[DataConfig, str], str | None] = {}
     found: list[Combination] = []
     for each in grid:
         config = each.config
         if config is not None and not ended(folder / each.name):
-            key = config.data.name, config.data_dir
+            key = config.data, config.data_dir
             if key not in problems:
                 problems[key] = None
                 try:

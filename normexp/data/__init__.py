@@ -7,7 +7,20 @@ DATA: dict[str, DataSet] = collect(
     __name__,
     __path__,
     DataSet,
-    helpers=("augment", "base", "download", "files", "idx", "memory", "order", "pickled", "sizes", "split"),
+    helpers=(
+        "augment",
+        "base",
+        "cache",
+        "download",
+        "files",
+        "idx",
+        "memory",
+        "order",
+        "pickled",
+        "place",
+        "sizes",
+        "split",
+    ),
     order=("digits", "mnist", "fashion_mnist", "cifar10"),
 )
 

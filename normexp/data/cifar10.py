@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from normexp.config import ConfigError, DataConfig, show
 from normexp.data.base import Arrays, DataSet
+from normexp.data.cache import Kind, cached
 from normexp.data.download import fetch
-from normexp.data.files import is_published, read
+from normexp.data.files import Reader, is_published
 from normexp.data.pickled import Call, values
 
 if TYPE_CHECKING:
@@ -36,17 +37,24 @@ class Cifar10Config(DataConfig):
 
 
 def load(config: Cifar10Config, folder: Path) -> Arrays:
+    root = folder / "cifar-10-batches-py"
+    files = [root / file for file in (*TRAIN, *TEST)]
+    fetch("CIFAR10", folder, files=files)
+    kind = Kind(name="CIFAR10", train=(50_000, 3, 32, 32), test=(10_000, 3, 32, 32), classes=10, verified=config.verify)
+    return cached(kind, folder, files, lambda read: _decode(root, config.verify, read))
+
+
+def _decode(root: Path, verify: bool, read: Reader) -> Arrays:
     import numpy as np
 
-    root = folder / "cifar-10-batches-py"
-    fetch("CIFAR10", folder, files=[root / file for file in (*TRAIN, *TEST)])
-    train = [_read(root / file, md5 if config.verify else None) for file, md5 in TRAIN.items()]
-    ((test_images, test_labels),) = [_read(root / file, md5 if config.verify else None) for file, md5 in TEST.items()]
-    images, labels = zip(*train, strict=True)
-    return Arrays(np.concatenate(images), np.concatenate(labels), test_images, test_labels, scale=255)
+    images, labels = np.empty((60_000, 3, 32, 32), dtype=np.uint8), np.empty(60_000, dtype=np.int64)
+    for i, (file, md5) in enumerate({**TRAIN, **TEST}.items()):
+        part = slice(10_000 * i, 10_000 * (i + 1))
+        images[part], labels[part] = _batch(root / file, md5 if verify else None, read)
+    return Arrays(images[:50_000], labels[:50_000], images[50_000:], labels[50_000:], scale=255)
 
 
-def _read(path: Path, md5: str | None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images uint8 (10000, 3, 32, 32) and labels of one file; ConfigError where it is not what was published."""
     import numpy as np
 
@@ -67,7 +75,7 @@ def _read(path: Path, md5: str | None) -> tuple[NDArray[np.uint8], NDArray[np.in
     sound = len(pixels) == 10_000 * 3072 and isinstance(labels, list) and len(labels) == 10_000
     if not sound or not all(type(label) is int and 0 <= label <= 9 for label in labels):
         raise ConfigError(f"{path} does not hold 10,000 images of 32x32 pixels with labels 0 to 9: it is damaged.")
-    images = np.frombuffer(bytearray(pixels), dtype=np.uint8).reshape(-1, 3, 32, 32)
+    images = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, 3, 32, 32)
     return images, np.array(labels, dtype=np.int64)
 
 
@@ -95,6 +103,7 @@ ENTRY = DataSet(
     shape=(3, 32, 32),
     classes=10,
     train_samples=50_000,
+    test_samples=10_000,
     epochs=10,
     pad=4,
     load=load,

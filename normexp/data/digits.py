@@ -58,6 +58,7 @@ ENTRY = DataSet(
     shape=(1, 8, 8),
     classes=10,
     train_samples=SAMPLES - TEST,
+    test_samples=TEST,
     epochs=20,
     pad=1,
     load=load,

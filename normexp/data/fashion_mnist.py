@@ -13,6 +13,7 @@ ENTRY = DataSet(
     shape=(1, 28, 28),
     classes=10,
     train_samples=60_000,
+    test_samples=10_000,
     epochs=5,
     pad=3,
     load=partial(load, name="FashionMNIST"),

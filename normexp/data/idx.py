@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from normexp.config import ConfigError, DataConfig
 from normexp.data.base import Arrays
+from normexp.data.cache import Kind, cached
 from normexp.data.download import fetch
-from normexp.data.files import is_published, read
+from normexp.data.files import Reader, is_published
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,19 +33,25 @@ def load(config: DataConfig, folder: Path, *, name: str, md5: Mapping[str, str] 
 
     md5: of each published file, where it is known.
     """
+    raw = folder / name / "raw"
+    files = [raw / file for file in FILES]
+    fetch(name, folder, files=files)
+    kind = Kind(name=name, train=(60_000, 1, 28, 28), test=(10_000, 1, 28, 28), classes=10, verified=md5 is not None)
+    return cached(kind, folder, files, lambda read: _decode(raw, md5, read))
+
+
+def _decode(raw: Path, md5: Mapping[str, str] | None, read: Reader) -> Arrays:
     import numpy as np
 
-    raw = folder / name / "raw"
-    fetch(name, folder, files=[raw / file for file in FILES])
     images, labels, test_images, test_labels = (
-        _read(raw / file, shape, md5[file] if md5 else None) for file, shape in FILES.items()
+        _values(raw / file, shape, md5[file] if md5 else None, read) for file, shape in FILES.items()
     )
     return Arrays(
         images[:, None], labels.astype(np.int64), test_images[:, None], test_labels.astype(np.int64), scale=255
     )
 
 
-def _read(path: Path, shape: tuple[int, ...], md5: str | None) -> NDArray[np.uint8]:
+def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -> NDArray[np.uint8]:
     """The values of an idx file; ConfigError where it is not the published one, as far as can be told."""
     import numpy as np
 

@@ -16,8 +16,12 @@ from torch import Tensor
 from normexp.config import Config
 from normexp.data import DATA
 from normexp.data.augment import Augment
-from normexp.data.base import Arrays
+from normexp.data.base import Arrays, value_counts
+from normexp.data.cache import release
 from normexp.data.split import stratified
+
+PIECE = 2**20
+"""Bytes."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +78,20 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     Mean and standard deviation are those of the training samples alone.
     """
     train, val = split_indices(arrays.train_labels, config)
-    images = arrays.train_images[train]
-    standardize = config.data.inputs == "standardize"
-    offset, scale = moments(images, arrays.scale) if standardize else (np.zeros(1), np.full(1, arrays.scale))
+    test = np.arange(len(arrays.test_labels))
+    if config.data.test_size is not None:
+        test, _ = stratified(arrays.test_labels, config.data.test_size, np.random.default_rng(0))
+    images, val_images = take(arrays.train_images, train), take(arrays.train_images, val)
+    if config.data.inputs == "standardize":
+        offset, scale = moments(_counts(arrays, images, val_images))
+    else:
+        offset, scale = np.zeros(1), np.full(1, arrays.scale)
     mean, std = (torch.from_numpy(m).float().reshape(1, -1, 1, 1).to(device) for m in (offset, scale))
 
     parts = [
         (images, arrays.train_labels[train]),
-        (arrays.train_images[val], arrays.train_labels[val]),
-        (arrays.test_images, arrays.test_labels),
+        (val_images, arrays.train_labels[val]),
+        (take(arrays.test_images, test), arrays.test_labels[test]),
     ]
     train_split, val_split, test_split = (
         Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)
@@ -107,13 +116,31 @@ def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np
     return train, val
 
 
-def moments(images: NDArray[np.uint8], scale: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel, (C,) each, in units of a pixel.
+def take(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """images[index], read in pieces in the order in which the images lie: of a map, a piece at a time is in memory."""
+    taken = np.empty((len(index), *images.shape[1:]), dtype=images.dtype)
+    order = np.argsort(index)
+    samples = max(1, PIECE // images[0].nbytes)
+    edges = np.searchsorted(index, np.arange(samples, len(images), samples), sorter=order)
+    for part in np.split(order, edges):
+        taken[part] = images[index[part]]
+        release(images)
+    return taken
 
-    Exact, from how often each of the scale + 1 values occurs. A channel without variance keeps its values (std 1).
+
+def _counts(arrays: Arrays, images: NDArray[np.uint8], val_images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The value counts of the training samples, which are all that are not for validation, or a part of these."""
+    if arrays.counts is not None and len(images) + len(val_images) == len(arrays.train_images):
+        return arrays.counts - value_counts(val_images, arrays.scale)
+    return value_counts(images, arrays.scale)
+
+
+def moments(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel, (C,) each, in units of a pixel, from its value counts (C, scale + 1).
+
+    A channel without variance keeps its values (std 1).
     """
-    values = np.arange(scale + 1)
-    counts = np.stack([np.bincount(images[:, c].ravel(), minlength=scale + 1) for c in range(images.shape[1])])
+    values = np.arange(counts.shape[1])
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ values
     variance = (shares * (values - mean[:, None]) ** 2).sum(axis=1)

@@ -21,6 +21,7 @@ ENTRY = DataSet(
     shape=(1, 28, 28),
     classes=10,
     train_samples=60_000,
+    test_samples=10_000,
     epochs=3,
     pad=3,
     load=partial(load, name="MNIST", md5=MD5),

@@ -102,7 +102,7 @@ class Surroundings:
                 torch.cuda.set_rng_state(state, device)
             with self._step.autocast():
                 logits = torch.func.functional_call(model, {**weights, **buffers, **leaves}, (self._step.inputs,))
-        loss = F.cross_entropy(logits.float(), self._step.labels)
+                loss = F.cross_entropy(logits, self._step.labels)
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
         return loss.detach(), dict(zip(leaves, gradients, strict=True))
 

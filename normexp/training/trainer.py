@@ -114,10 +114,10 @@ def fit(
             look = parts.probes.look(
                 Step(step, total, model, inputs, labels, config.peak_lr, arithmetic.autocast, scale)
             )
-            with region("forward"):
-                with arithmetic.autocast(), look or nullcontext():
+            with region("forward"), arithmetic.autocast():
+                with look or nullcontext():
                     logits = model(inputs) if look else parts.forward(inputs)
-                loss = F.cross_entropy(logits.float(), labels)
+                loss = F.cross_entropy(logits, labels)  # in float32, also where the logits are not
             with region("backward"):
                 for parameter in parameters:  # what optimizer.zero_grad() does, at a tenth of its cost
                     parameter.grad = None

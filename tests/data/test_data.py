@@ -1,6 +1,7 @@
 """Data sets, splits and batches."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normexp.data import DATA
+from normexp.data import DATA, idx, memory
 from normexp.data.augment import Augment
-from normexp.data.memory import Split, load, moments, split_indices
+from normexp.data.base import value_counts
+from normexp.data.memory import Split, load, moments, split_indices, take
 from normexp.data.sizes import sizes
 from normexp.data.split import stratified
 from tests.conftest import SHARED_DATA, compose, needs_data
@@ -83,13 +85,56 @@ def test_the_test_set_does_not_depend_on_the_seed():
     assert torch.equal(one.images, two.images)
 
 
+def test_a_part_of_the_test_set_is_the_same_for_every_seed_and_has_all_classes():
+    one, two = (load(compose("data.test_size=50", f"seed={seed}"), CPU).test for seed in (0, 1))
+    assert torch.equal(one.images, two.images)
+    assert sorted(set(one.labels.tolist())) == list(range(10)) and len(one) == 50
+    whole = load(compose(), CPU).test.images.flatten(1).tolist()
+    assert all(image in whole for image in one.images.flatten(1).tolist())
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_moments_are_exact(channels):
     images = np.random.default_rng(0).integers(0, 256, (50, channels, 7, 5), dtype=np.uint8)
-    mean, std = moments(images, 255)
+    mean, std = moments(value_counts(images, 255))
     np.testing.assert_allclose(mean, images.mean((0, 2, 3)), rtol=1e-12)
     np.testing.assert_allclose(std, images.std((0, 2, 3)), rtol=1e-12)
-    assert moments(np.full((3, 1, 2, 2), 7, dtype=np.uint8), 255)[1] == [1.0]
+    assert moments(value_counts(np.full((3, 1, 2, 2), 7, dtype=np.uint8), 255))[1] == [1.0]
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (7, 3, 5, 3), (3000, 2, 28, 28)])
+def test_values_are_counted_in_pieces_of_any_size(shape):
+    images = np.random.default_rng(0).integers(0, 17, shape, dtype=np.uint8)
+    counts = [np.bincount(images[:, c].ravel(), minlength=17) for c in range(shape[1])]
+    assert np.array_equal(value_counts(images, 16), counts)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2999, 3000])
+def test_images_are_taken_in_pieces(size, monkeypatch):
+    monkeypatch.setattr(memory, "PIECE", 10_000)
+    images = np.random.default_rng(0).integers(0, 256, (3000, 3, 4, 4), dtype=np.uint8)
+    index = np.random.default_rng(1).permutation(3000)[:size]
+    assert np.array_equal(take(images, index), images[index])
+
+
+@needs_data
+@pytest.mark.parametrize("overrides", [(), ("data.train_size=5000", "seed=3")])
+def test_the_parts_are_the_same_from_the_cache(tmp_path, monkeypatch, overrides):
+    config = compose("data=mnist", f"data_dir={SHARED_DATA}", *overrides)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    decoded = DATA["mnist"].load(config.data, SHARED_DATA)
+    monkeypatch.setattr(idx, "_decode", None)
+    kept = load(config, CPU)
+    plain = memory.split(replace(decoded, counts=None), config, CPU)
+    train, _ = split_indices(decoded.train_labels, config)
+    images = decoded.train_images[train]
+    counts = np.bincount(images.ravel(), minlength=256)
+    for splits in (kept, plain):
+        assert splits.fingerprint == kept.fingerprint
+        assert np.array_equal(splits.train.images, images)
+        assert np.array_equal(splits.test.images, decoded.test_images)
+        mean, std = moments(counts[None])
+        assert (splits.train.mean.item(), splits.train.std.item()) == (np.float32(mean[0]), np.float32(std[0]))
 
 
 def test_standardised_inputs_have_mean_0_and_variance_1_on_the_training_data_alone():

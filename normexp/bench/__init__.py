@@ -1,0 +1,1 @@
+"""What a norm costs: time and memory of each norm in each model, beside the same network without one."""

@@ -1,0 +1,67 @@
+"""Which combinations are measured."""
+
+import pytest
+
+from normexp.bench.cases import BATCH_SIZES, cases, takes
+from normexp.config import ConfigError
+from normexp.models import MODELS
+from normexp.norms import NORMS
+
+
+def test_by_default_everything_that_works():
+    there, skipped = cases([])
+    assert [(case.model, case.batch_size) for case in there] == [(m, size) for m in MODELS for size in BATCH_SIZES]
+    assert {case.model: case.data for case in there} == {"mlp": "mnist", "cnn": "mnist", "resnet": "cifar10"}
+    assert {(each.model, each.norm) for each in skipped} == {("mlp", "in")}
+    for case in there:
+        assert list(case.norms) == [norm for norm in NORMS if (case.model, norm) != ("mlp", "in")]
+        for norm, config in case.norms.items():
+            assert (config.norm.name, config.model.name, config.batch_size) == (norm, case.model, case.batch_size)
+
+
+def test_keys_hold_for_the_choices_that_have_them():
+    there, _ = cases(["model=mlp,cnn", "norm=gn,bn", "model.width=8", "norm.groups=2", "batch_size=4", "dropout=0.5"])
+    mlp, cnn = (case.norms for case in there)
+    assert list(mlp) == ["none", "bn", "gn"]
+    assert {config.model.width for config in mlp.values()} == {8}
+    assert cnn["gn"].norm.groups == 2
+    assert {config.dropout for config in [*mlp.values(), *cnn.values()]} == {0.5}
+
+
+def test_what_cannot_work_is_left_out_with_its_reason():
+    there, skipped = cases(["model=mlp", "norm=bn,ln", "batch_size=range(1,3)", "data=digits"])
+    assert [list(case.norms) for case in there] == [["none", "ln"], ["none", "bn", "ln"]]
+    (one,) = skipped
+    assert (one.norm, one.batch_size) == ("bn", 1)
+    assert "a batch of one" in one.reason
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["model=mlp", "norm=in"], "norm=in can't work in layer fc1"),
+        (["lr=0.1"], "lr has no effect on what is measured here"),
+        (["experiment=depth"], "experiment has no effect"),
+        (["norm=bn", "norm.groups=2"], "norm.groups is a key of norm=gn only."),
+        (["dropout=0,0.5"], "only model, norm, batch_size may have several values here"),
+        (["batch_size=0,8"], "batch_size=0: batch_size must be a whole number of at least 1."),
+        (["batch_size=[8,16]"], "batch_size=[8,16]: batch_size must be a whole number"),
+        (["batch_size=range(1,100000000)"], "batch_size takes from one to 100 values here"),
+        (["batch_size=range(1,9,0)"], "write the values with commas"),
+        (["batch_size=interval(1,9)"], "write the values with commas"),
+        (["norm=glob(*)"], "write the values with commas"),
+        (["dropout=2"], "dropout=2"),
+        (["norm.groups=0"], "norm.groups=0: norm.groups must be a whole number of at least 1."),
+        (["norm.eps=${dropout}"], "bench takes values"),
+        (["model=mlp", "batch_size=60000"], "there are only 54000 training samples"),
+    ],
+)
+def test_what_is_refused(overrides, says):
+    with pytest.raises(ConfigError) as error:
+        cases(overrides)
+    assert says in str(error.value)
+
+
+def test_keys_with_an_effect():
+    assert takes("norm") and takes("norm.eps") and takes("activation")
+    assert not takes("optim") and not takes("steps") and not takes("data.val_size")
