@@ -7,7 +7,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from normexp.bench.results import Costs, Measured
 from normexp.data import DATA
 from normexp.models.layer import build_model
 from normexp.norms.fold import fold, foldable
+from normexp.training.arithmetic import Arithmetic
 from normexp.training.build import choose_device, set_threads
 
 BLOCK = 0.01
@@ -34,10 +35,12 @@ Mark = Any
 
 @dataclass(frozen=True)
 class Batch:
-    """Random inputs (B, C, H, W) and labels (B,): what they are does not change what they cost."""
+    """Random inputs (B, C, H, W) and labels (B,): what they are does not change what they cost. autocast: the context of a
+    forward pass."""
 
     inputs: Tensor
     labels: Tensor
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 @dataclass
@@ -58,6 +61,7 @@ def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None
     config = case.norms[REFERENCE]
     device = choose_device(config.device)
     set_threads(config)
+    torch.set_float32_matmul_precision(config.matmul_precision)
     batch = random_batch(case, device)
     subjects = {norm: _subject(build_model(each), batch, device) for norm, each in case.norms.items()}
     trains, infers = _steps_a_block(subjects.values(), batch)
@@ -94,7 +98,8 @@ def random_batch(case: Case, device: torch.device) -> Batch:
     data, generator = DATA[case.data], torch.Generator().manual_seed(case.norms[REFERENCE].seed)
     inputs = torch.randn(case.batch_size, *data.shape, generator=generator)
     labels = torch.randint(data.classes, (case.batch_size,), generator=generator)
-    return Batch(inputs.to(device), labels.to(device))
+    autocast = Arithmetic(case.norms[REFERENCE], device).autocast
+    return Batch(inputs.to(device), labels.to(device), autocast)
 
 
 def training_block(network: nn.Module, batch: Batch, steps: int) -> tuple[float, float]:
@@ -106,7 +111,8 @@ def training_block(network: nn.Module, batch: Batch, steps: int) -> tuple[float,
         for parameter in network.parameters():
             parameter.grad = None
         start = _mark(batch)
-        loss = F.cross_entropy(network(batch.inputs), batch.labels)
+        with batch.autocast():
+            loss = F.cross_entropy(network(batch.inputs), batch.labels)
         middle = _mark(batch)
         loss.backward()
         marks.append((start, middle, _mark(batch)))
@@ -119,7 +125,7 @@ def training_block(network: nn.Module, batch: Batch, steps: int) -> tuple[float,
 def inference_block(network: nn.Module, batch: Batch, steps: int) -> float:
     """Seconds a batch, in evaluation mode and without what a backward pass would need."""
     network.eval()
-    with torch.inference_mode():
+    with torch.inference_mode(), batch.autocast():
         _wait(batch)
         start = _mark(batch)
         for _ in range(steps):
@@ -139,7 +145,7 @@ def saved_bytes(network: nn.Module, batch: Batch) -> int:
         return tensor
 
     network.train()
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), batch.autocast():
         loss = F.cross_entropy(network(batch.inputs), batch.labels)  # keeps them alive, so that no address comes twice
     del loss
     return sum(size for address, size in kept.items() if address not in own)

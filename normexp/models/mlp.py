@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from normexp.config import ModelConfig, number
@@ -25,7 +26,7 @@ class MLP(ModelConfig):
 def layers(config: MLP, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:
     plans = []
     inputs = image
-    widths = config.widths if config.widths is not None else (config.width,) * config.depth
+    widths = repeat(config.width, config.depth) if config.widths is None else config.widths
     for i, width in enumerate(widths, start=1):
         plans.append(plan.linear(f"fc{i}", inputs, width, "weight", *plan.normed_activation, "dropout"))
         inputs = plans[-1].outputs
