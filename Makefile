@@ -28,9 +28,11 @@ lint: $(INSTALLED)  ## check style and types
 tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine only
 	$(BIN)/normexp tensorboard $(ARGS)
 
-bench: $(INSTALLED)  ## compare the cost of a step with that of a bare loop, and the cost of looking into the network
-	$(BIN)/python scripts/bench_loop.py $(ARGS)
-	$(BIN)/python scripts/bench_probes.py $(ARGS)
+bench: $(INSTALLED)  ## measure the speed: against bare loops, against Lightning, and of looks; ARGS='--json FOLDER' keeps the numbers
+	test $(INSTALLED)-bench -nt $(INSTALLED) || \
+		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]' && touch $(INSTALLED)-bench; } || \
+		echo "Lightning could not be installed; what is compared with it is left out." >&2
+	for what in loop evaluation start memory job probes; do $(BIN)/python scripts/bench_$$what.py $(ARGS) || exit 1; done
 
 torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; and thousands of odd commands
 	$(BIN)/python scripts/torture.py $(ARGS)

@@ -1,83 +1,136 @@
 """What a training step costs beside a bare hand-written loop with the same net, data and batch, nothing logged there.
 
-    python scripts/bench_loop.py [--data-dir DIR] [--repeats N] [--json FILE]
+    python scripts/bench_loop.py [--data-dir DIR] [--repeats N] [--device cpu|cuda] [--json FILE] [--quick]
 
-Both sides run in one process, by turns, each repeat on a network of its own with the same weights: the ratio of a pair is
-free of most of what else the machine does. Printed are the median of the ratios and their quartiles; normexp logs as it
-does by default, to a run directory that is thrown away. Evaluations are outside of what is measured on both sides.
+Both sides train in one process, by turns, a block of steps each: normexp as by default, with all sinks and probes, to a run
+directory that is thrown away; the bare loop on float32 tensors that were standardised beforehand (with augmentation: on the
+bytes, since it must be drawn anew for every batch). The first steps are left out, and so are evaluations. A ratio is that of the
+seconds of 100 steps, in which there is one look of the probes and there are ten entries of the metrics.
 """
 
-import argparse
 import functools
-import json
 import os
-import statistics
+import re
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import measuring
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch.nn import functional as F
 
 from normexp.commands.compose import compose
 from normexp.config import Config
 from normexp.record import Record
+from normexp.sinks import terminal
 from normexp.training.build import build
 from normexp.training.course import Course, Stopwatch
 from normexp.training.run import about, open_sinks
 from normexp.training.trainer import fit
 
+GOAL = 1.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """block: steps of one side's turn, a multiple of 10, in which there is then an entry of the metrics. repeats: ratios."""
+
+    overrides: list[str]
+    block: int
+    repeats: int
+    goal: float | None = GOAL
+
+
 CASES = {
-    "mlp 784-100x3, MNIST, batch 60": (["model=mlp", "data=mnist", "batch_size=60"], 400),
-    "cnn, digits, batch 64 (the default)": ([], 200),
-    "cnn, MNIST, batch 128": (["data=mnist", "batch_size=128"], 100),
-    "resnet 20, CIFAR-10 augmented, batch 128": (
-        ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"],
-        10,
+    "mlp 784-100x3, MNIST, batch 60": Case(["model=mlp", "data=mnist", "batch_size=60"], block=50, repeats=101),
+    "cnn, digits, batch 64 (the default)": Case([], block=50, repeats=31, goal=None),
+    "cnn, MNIST, batch 128": Case(["data=mnist", "batch_size=128"], block=20, repeats=11),
+    "resnet 20, CIFAR-10 augmented, batch 128": Case(
+        ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"], block=10, repeats=4
     ),
 }
 
+QUICK = {"resnet": ["model.depth=8", "model.width=4"], "cnn": ["model.channels=[4,4]"]}
+"""Nets for --quick, by the first word of a case."""
 
-def bare_loop(config: Config, steps: int) -> float:
-    """Seconds a step of the loop that one would write by hand."""
+
+def bare_loop(config: Config, block: int) -> Iterator[None]:
+    """The loop that one would write by hand; each `next` trains a block of steps."""
     parts = build(config)
-    model, optimizer, train = parts.model, parts.optimizer, parts.data.train
+    model, optimizer, augment, train = parts.model, parts.optimizer, parts.augment, parts.data.train
+    images = train.images if augment else (train.images - train.mean) / train.std
     model.train()
-    order = torch.randperm(len(train)).split(config.batch_size)
-    start = time.perf_counter()
-    for step in range(steps):
-        inputs, labels = train.batch(order[step % parts.sizes.steps_per_epoch], parts.augment)
-        loss = F.cross_entropy(model(inputs), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return (time.perf_counter() - start) / steps
+    done = 0
+    while True:
+        order = torch.randperm(len(images), device=parts.device)
+        for i in range(parts.sizes.steps_per_epoch):
+            index = order[i * config.batch_size : (i + 1) * config.batch_size]
+            x, y = images[index], train.labels[index]
+            if augment:
+                x = (augment(x) - train.mean) / train.std
+            loss = F.cross_entropy(model(x), y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            done += 1
+            if done % block == 0:
+                yield
 
 
-def normexp_loop(config: Config, steps: int) -> float:
-    """Seconds a step of normexp's, with all sinks, without evaluations."""
-    parts = build(config)
-    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
+def take_turns(config: Config, *, block: int, cycle: int, repeats: int) -> list[tuple[float, float]]:
+    """Seconds of the bare loop and of normexp's for each `cycle` of steps.
+
+    fit asks before each step whether it is to stop: where a block of its steps is done, the bare loop has its turn there.
+    """
+    parts, bare = build(config), bare_loop(config, block)
+    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    turns: list[tuple[float, float]] = []
+    bare_seconds = began = 0.0
+
+    def now() -> float:
+        if parts.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def turn() -> bool:
+        nonlocal bare_seconds, began
+        if course.step == 0 or course.step % block:
+            return False
+        ended = now()
+        if course.step > block:
+            turns.append((bare_seconds, ended - began))
+        else:  # both have warmed up then, normexp with the look at its first step
+            next(bare)
+        if len(turns) == repeats * cycle // block:
+            return True
+        start = now()
+        next(bare)
+        began = now()
+        bare_seconds = began - start
+        return False
+
+    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, no_evaluation():
+        # The terminal is drawn by the clock, which goes on while the other side has its turn.
+        rate, terminal.REFRESH = terminal.REFRESH, 2 * terminal.REFRESH
         console = Console(file=nowhere, force_terminal=True)
-        sinks = open_sinks(Path(folder), about(parts, config, {}, {}), console, steps)
-        seconds = 0.0
+        sinks = open_sinks(Path(folder), about(parts, config, {}, {}), console, course.total_steps)
 
         def log(record: Record) -> None:
-            nonlocal seconds
             for sink in sinks.values():
                 sink.log(record)
 
-        with no_evaluation():
-            start = time.perf_counter()
-            fit(parts, config, Course(steps, Stopwatch(parts.device)), log=log, interrupted=lambda: False)
-            seconds = time.perf_counter() - start
+        outcome = fit(parts, config, course, log=log, interrupted=turn)
         for sink in sinks.values():
             sink.close(success=True)
-    return seconds / steps
+        terminal.REFRESH = rate
+    if outcome.state != "interrupted":
+        raise SystemExit(f"The run ended before it was measured: {outcome.error}.")
+    grouped = [turns[i : i + cycle // block] for i in range(0, len(turns), cycle // block)]
+    return [(sum(bare for bare, _ in group), sum(ours for _, ours in group)) for group in grouped]
 
 
 @contextmanager
@@ -85,8 +138,8 @@ def no_evaluation() -> Iterator[None]:
     from normexp.training import trainer
 
     real = trainer.evaluate, trainer.evaluate_with_batch_statistics
-    trainer.evaluate = lambda model, split, interrupted=None: (0.0, 0.0)
-    trainer.evaluate_with_batch_statistics = lambda model, split, batch_size, interrupted=None: (0.0, 0.0)
+    trainer.evaluate = lambda *_, **__: (0.0, 0.0)
+    trainer.evaluate_with_batch_statistics = lambda *_, **__: (0.0, 0.0)
     try:
         yield
     finally:
@@ -100,32 +153,35 @@ def quick_build() -> None:
     module.load = functools.lru_cache(maxsize=1)(module.load)
 
 
+def measure(what: str, case: Case, *, data_dir: str, device: str, repeats: int | None, quick: bool) -> measuring.Row:
+    """One case. quick: too short, and of nets too small, to be a measurement."""
+    cycle, count = (10, repeats or 1) if quick else (100, repeats or case.repeats)
+    # On a GPU, whose steps are short, waiting for it at the end of every block would be a cost of its own.
+    block = cycle if quick or device == "cuda" else case.block
+    far = cycle * (count + 2)  # behind what is measured: the last step is looked at and evaluated
+    overrides = [*case.overrides, f"steps={far}", f"eval_every={far}", f"data_dir={data_dir}", f"device={device}"]
+    overrides += [f"probe.every={cycle}", *QUICK.get(re.split(r"\W", what)[0], [])] if quick else []
+    config = compose(overrides)
+    pairs = take_turns(config, block=block, cycle=cycle, repeats=count)
+    bare, ours = (measuring.spread(side)[1] / cycle for side in zip(*pairs, strict=True))
+    more = {
+        "bare, ms a step": 1e3 * bare,
+        "normexp, ms": 1e3 * ours,
+        "normexp, images/s": round(config.batch_size / ours),
+        "threads": torch.get_num_threads(),
+    }
+    return measuring.Row(what, [normexp / by_hand for by_hand, normexp in pairs], case.goal, more=more)
+
+
 def main() -> None:
+    parser = measuring.parser(__doc__, repeats=None, repeats_help="ratios of 100 steps each (so many for each case)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    arguments = measuring.parse(parser)
     quick_build()
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=os.environ.get("NORMEXP_DATA_DIR", "data"))
-    parser.add_argument("--repeats", type=int, default=21)
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    table = Table("case", "bare, ms a step", "normexp, ms", "ratio", "quartiles", title="One training step")
-    results = {}
-    for case, (overrides, steps) in CASES.items():
-        config = compose([*overrides, f"steps={steps}", f"data_dir={arguments.data_dir}"])
-        bare_loop(config, 2)
-        pairs = []
-        for repeat in range(arguments.repeats):
-            loops = [bare_loop, normexp_loop]
-            times = {loop: loop(config, steps) for loop in (loops if repeat % 2 else loops[::-1])}
-            pairs.append((times[bare_loop], times[normexp_loop]))
-        ratios = [ours / bare for bare, ours in pairs]
-        low, ratio, high = statistics.quantiles(ratios, n=4)
-        bare, ours = (1e3 * statistics.median(side) for side in zip(*pairs, strict=True))
-        table.add_row(case, f"{bare:.2f}", f"{ours:.2f}", f"{ratio:.3f}", f"{low:.3f} to {high:.3f}")
-        results[case] = {"bare_ms": bare, "normexp_ms": ours, "ratio": ratio, "quartiles": [low, high]}
-    Console().print(table)
-    if arguments.json:
-        machine = {"torch": torch.__version__, "threads": torch.get_num_threads(), "cpus": os.cpu_count()}
-        arguments.json.write_text(json.dumps({"machine": machine, "cases": results}, indent=2) + "\n")
+    keys = {"data_dir": arguments.data_dir, "device": arguments.device, "repeats": arguments.repeats}
+    rows = [measuring.told(measure(what, case, **keys, quick=arguments.quick)) for what, case in CASES.items()]
+    device = torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu"
+    measuring.finish("A training step over that of a bare loop", rows, arguments, device=device)
 
 
 if __name__ == "__main__":

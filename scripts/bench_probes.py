@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import measuring
 import torch
 from bench_loop import no_evaluation, quick_build
 from rich.console import Console
@@ -182,7 +183,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="without the resnet")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--measure-memory", nargs="+", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    arguments = measuring.parse(parser)
     if arguments.measure_memory:
         measure_memory(arguments.measure_memory)
         return
