@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import signal
@@ -87,6 +86,8 @@ def _dispatch(words: list[str]) -> int:
             code: int = importlib.import_module(f"normexp.commands.{word}").main(rest)
             return code
         case [word, *_]:
+            import difflib  # late, for a quick --help
+
             near = difflib.get_close_matches(word, COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}."
             if "=" in word:

@@ -6,7 +6,6 @@ Imports nothing heavy: help and completion read this module.
 """
 
 import dataclasses
-import difflib
 import math
 import re
 import sys
@@ -202,6 +201,8 @@ def read(tree: Mapping[str, Any], choices: Choices) -> Config:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """' Did you mean ...?' with the closest of the known words, or nothing where none is close."""
+    import difflib  # late, for a quick --help
+
     if word.lower() == "gpu" and "cuda" in (known := list(known)):
         return " Did you mean cuda?"
     close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
@@ -264,6 +265,8 @@ def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Ch
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """The sentence for a key that does not exist, with the nearest that does; without one near, all that stand beside it."""
+    import difflib
+
     group, _, last = key.rpartition(".")
     beside = [name for name in known if name.rpartition(".")[0] == group]
     near = difflib.get_close_matches(last.lower(), [name.rpartition(".")[2] for name in beside], n=1, cutoff=0.6)

@@ -4,7 +4,8 @@
 
 The bare pass takes batches of the same size out of float32 tensors that were standardised beforehand, and asks the device for
 the loss and the right answers of every batch. Both sides evaluate the same network on the validation set, in one process, by
-turns. The share is that of all evaluations, the test set's too, of the time from the first evaluation to the last.
+turns. The share is that of all evaluations (the test set's too, and those with batch statistics) of the whole run, from the
+shell's prompt to the end of the process; beside it stands that of training with evaluations alone.
 """
 
 import os
@@ -38,11 +39,11 @@ NETS = {
     "resnet 20, CIFAR-10": (["model=resnet", "data=cifar10", "data.verify=false"], 5),
 }
 RUNS = {
-    "normexp train": ([], 5),
-    "normexp train model=mlp data=mnist": (["model=mlp", "data=mnist"], 3),
-    "normexp train data=mnist": (["data=mnist"], 1),
+    "normexp train": ([], 5, GOAL_SHARE),
+    "normexp train model=mlp data=mnist": (["model=mlp", "data=mnist"], 3, None),
+    "normexp train data=mnist": (["data=mnist"], 1, None),
 }
-"""Each with how often it is measured by default."""
+"""Each with how often it is measured by default, and its goal: it is of the default run."""
 
 SMALL = {
     "mlp": ["model.width=4", "data.val_size=0.01"],
@@ -76,10 +77,21 @@ def against_bare(what: str, overrides: list[str], repeats: int) -> measuring.Row
     return measuring.Row(f"evaluation over a bare pass: {what}", [b / a for a, b in times], GOAL, more=more)
 
 
-def share(what: str, overrides: list[str], repeats: int) -> measuring.Row:
-    runs = [_share_of_run(overrides) for _ in range(repeats)]
-    more = {"run, s": statistics.median(total for _, total in runs)}
-    return measuring.Row(f"share of evaluations: {what}", [part / total for part, total in runs], GOAL_SHARE, more=more)
+def share(what: str, overrides: list[str], repeats: int, goal: float | None) -> measuring.Row:
+    runs = [(*_share_of_run(overrides), _process_seconds(overrides)) for _ in range(repeats)]
+    more = {
+        "run, s": statistics.median(whole for *_, whole in runs),
+        "of training": statistics.median(part / training for part, training, _ in runs),
+    }
+    shares = [part / whole for part, _, whole in runs]
+    return measuring.Row(f"share of evaluations: {what}", shares, goal, more=more)
+
+
+def _process_seconds(overrides: list[str]) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        measuring.must_succeed([*measuring.COMMAND, "train", *overrides], Path(folder))
+        return time.perf_counter() - start
 
 
 def _share_of_run(overrides: list[str]) -> tuple[float, float]:
@@ -139,9 +151,9 @@ def main() -> None:
     for what, (overrides, count) in NETS.items():
         words = [*overrides, *place, *(SMALL[what.split()[0].rstrip(",")] if arguments.quick else [])]
         rows.append(measuring.told(against_bare(what, words, few or (2 if arguments.quick else count))))
-    for what, (overrides, count) in RUNS.items():
+    for what, (overrides, count, goal) in RUNS.items():
         words = [*overrides, *place, *short, *(SMALL["mlp" if "mlp" in what else "cnn"] if arguments.quick else [])]
-        rows.append(measuring.told(share(what, words, few or (1 if arguments.quick else count))))
+        rows.append(measuring.told(share(what, words, few or (1 if arguments.quick else count), goal)))
     measuring.finish("Evaluation", rows, arguments)
 
 
