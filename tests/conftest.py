@@ -10,6 +10,10 @@ import pytest
 from normexp.commands.compose import compose as compose_fresh
 from normexp.config import Config
 
+# Before torch is imported: with several tests at once, threads of one wait for those of another, which can take a hundred
+# times as long. The processes that tests start inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("NORMEXP_DATA_DIR", ROOT.parent / "shared" / "data"))
 

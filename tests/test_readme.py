@@ -22,7 +22,7 @@ REPORTS = [
     for line in SHELL
     if line.startswith(("normexp resume", "normexp report", "normexp runs")) and line not in RESUMES
 ]
-SHOWN = {"eval", "normexp describe", "export", "make", "normexp tensorboard"}
+SHOWN = {"eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
 
 
 @needs_data
@@ -85,6 +85,18 @@ def test_commands_that_print(line, capsys):
     assert main(shlex.split(line, comments=True)[1:]) == 0
     printed = capsys.readouterr().out
     assert "groups" in printed or "C/G,H,W" in printed or "norm=gn" not in line
+
+
+def test_bench_commands_measure(monkeypatch):
+    from normexp.bench import measure
+
+    monkeypatch.setattr(measure, "BLOCK", 1e-4)
+    small = ["model=mlp", "model.width=8", "data=digits", "batch_size=4", "--repeats", "2"]
+    for line in (line for line in SHELL if line.startswith("normexp bench")):
+        words = shlex.split(line, comments=True)[1:]
+        assert main([*(w for w in words if not w.startswith(("model=", "batch_size="))), *small]) == 0
+    assert Path("costs.json").exists()
+    assert Path("costs.png").exists()
 
 
 def test_the_completion_script_is_valid():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from normexp.rundir import read_metrics, read_status
 
-SHORT = ["data.train_size=200", "probe=off", "log_every=5"]
+SHORT = ["data.train_size=200", "probe=off", "log_every=5", "eval_every=50"]
 
 
 def states(folder):

@@ -157,6 +157,18 @@ def test_cfg_job_does_not_import_torch():
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
+@pytest.mark.parametrize("words", [["optim=sgd"], ["optim=adam", "probe=full", "grad_clip=1", "dropout=0.1"]])
+def test_training_imports_none_of_what_it_does_not_use(words):
+    """Torch imports its compiler and sympy, which takes as long again, when some of its functions are first used."""
+    slow = ["torch._dynamo", "torch._inductor", "sympy", "torchvision", "matplotlib", "sklearn.datasets", "pandas"]
+    code = (
+        f"import sys; from normexp.cli import main; main(sys.argv[1:]); print([m for m in {slow} if m in sys.modules])"
+    )
+    words = ["train", "steps=4", "checkpoint_every=2", "eval_every=2", *words]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout
+
+
 def test_tensorboard_wants_a_folder(capsys):
     assert main(["tensorboard"]) == 2
     assert "There is no folder runs" in capsys.readouterr().err

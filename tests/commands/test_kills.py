@@ -12,8 +12,16 @@ from normexp.training import checkpoint
 from tests.commands.shell import start
 from tests.commands.sweeping import at_work, begin, results, wait_for
 
-RUN = ["data.train_size=200", "threads=1", "probe.every=50", "log_every=5", "checkpoint_every=20", "name=run"]
-LONG = [*RUN, "steps=1000000", "eval_every=1000"]
+RUN = [
+    "data.train_size=200",
+    "threads=1",
+    "probe.every=50",
+    "log_every=5",
+    "eval_every=40",
+    "checkpoint_every=20",
+    "name=run",
+]
+LONG = [*RUN, "steps=1000000"]
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ from normexp.rundir import read_status
 from tests.commands.shell import start
 from tests.commands.sweeping import SHORT, at_work, begin, descendants, gone, results, states, wait_for
 
+# One after another: each takes all cores.
+pytestmark = pytest.mark.xdist_group("sweep processes")
+
 GRID = ["-m", *SHORT, "norm=none,bn", "seed=0,1", "steps=400", "jobs=2", "name=s"]
 LONG = ["-m", *SHORT, "seed=0,1", "steps=1000000", "name=s"]
 
@@ -30,7 +33,7 @@ def table(printed):
 
 
 def test_a_sweep_killed_three_times_ends_like_one_left_alone(undisturbed):
-    for wait in (3.0, 6.0, 7.0):  # before the workers are up, and somewhere within the runs
+    for wait in (2.0, 4.0, 5.0):  # before the workers are up, and somewhere within the runs
         process = begin(*GRID)
         time.sleep(wait)
         below = descendants(process.pid)
@@ -103,7 +106,7 @@ def test_a_run_that_is_killed_is_tried_once_more_and_the_others_go_on(undisturbe
 
 
 def test_a_run_that_is_killed_twice_is_left():
-    process = begin("-m", *SHORT, "seed=0,1", "steps=3000", "jobs=2", "name=s")
+    process = begin("-m", *SHORT, "seed=0,1", "steps=2000", "jobs=2", "name=s")
     killed = []
     while len(killed) < 2:
         found = [

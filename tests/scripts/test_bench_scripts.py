@@ -20,8 +20,6 @@ ROWS = {
         "evaluation over a bare pass: cnn",
         "evaluation over a bare pass: resnet",
         "share of evaluations: normexp train",
-        "share of evaluations: normexp train model=mlp",
-        "share of evaluations: normexp train data=mnist",
     ],
     "bench_start": [
         "first step, digits",
