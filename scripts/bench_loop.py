@@ -50,7 +50,7 @@ CASES = {
     "cnn, digits, batch 64 (the default)": Case([], block=50, repeats=31, goal=None),
     "cnn, MNIST, batch 128": Case(["data=mnist", "batch_size=128"], block=20, repeats=11),
     "resnet 20, CIFAR-10 augmented, batch 128": Case(
-        ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"], block=10, repeats=4
+        ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"], block=10, repeats=2
     ),
 }
 
