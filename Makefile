@@ -32,7 +32,7 @@ bench: $(INSTALLED)  ## measure the speed: against bare loops, against Lightning
 	test $(INSTALLED)-bench -nt $(INSTALLED) || \
 		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]' && touch $(INSTALLED)-bench; } || \
 		echo "Lightning could not be installed; what is compared with it is left out." >&2
-	for what in loop evaluation start memory job probes; do $(BIN)/python scripts/bench_$$what.py $(ARGS) || exit 1; done
+	for what in loop evaluation start memory data job probes; do $(BIN)/python scripts/bench_$$what.py $(ARGS) || exit 1; done
 
 torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; and thousands of odd commands
 	$(BIN)/python scripts/torture.py $(ARGS)

@@ -167,7 +167,6 @@ NOT_OF_THE_RESULT = (
     "name",
     "runs_dir",
     "data_dir",
-    "debug",
     "device",
     "threads",
     "jobs",

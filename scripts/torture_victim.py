@@ -21,7 +21,6 @@ from typing import Any
 # Much of it is there because it takes long to import: once is enough for all processes.
 import hydra.core.override_parser.overrides_parser  # noqa: F401
 import sklearn.datasets  # noqa: F401
-import torch._dynamo  # noqa: F401
 
 import normexp.commands.closing
 import normexp.commands.resume

@@ -20,7 +20,7 @@ from normexp.bench.results import Costs, Measured
 from normexp.data import DATA
 from normexp.models.layer import build_model
 from normexp.norms.fold import fold, foldable
-from normexp.training.arithmetic import Arithmetic
+from normexp.training.arithmetic import Arithmetic, set_precision
 from normexp.training.build import choose_device, set_threads
 
 BLOCK = 0.01
@@ -61,7 +61,7 @@ def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None
     config = case.norms[REFERENCE]
     device = choose_device(config.device)
     set_threads(config)
-    torch.set_float32_matmul_precision(config.matmul_precision)
+    set_precision(config, device)
     batch = random_batch(case, device)
     subjects = {norm: _subject(build_model(each), batch, device) for norm, each in case.norms.items()}
     trains, infers = _steps_a_block(subjects.values(), batch)

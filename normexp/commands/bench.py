@@ -170,7 +170,8 @@ def _report(
     quiet = options.json == "-"
     console = Console(highlight=False, emoji=False, quiet=quiet)
     processor = _processor()
-    made_with = f"{processor}, torch {torch.__version__}"
+    precision = [override for override in overrides if override.startswith(("amp=", "matmul_precision="))]
+    made_with = ", ".join([processor, f"torch {torch.__version__}", *precision])
     show_tables(console, measured, skipped, repeats=options.repeats, block=BLOCK, made_with=made_with)
     if options.json is not None:
         around = environment(

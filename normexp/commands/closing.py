@@ -9,7 +9,7 @@ from rich.table import Table
 
 from normexp.sinks.terminal import RunConsole
 from normexp.training.convergence import LEVELS
-from normexp.training.profile import TABLE, TRACE, shares
+from normexp.training.profile import TABLE, TRACE, WAIT, shares
 from normexp.training.run import Result
 from normexp.training.status import OUT_OF_MEMORY
 
@@ -47,8 +47,9 @@ def _results(result: Result, console: RunConsole) -> None:
         table.add_row("steps to validation accuracy", "  ".join(steps))
     if metrics.get("train/loss") is not None:
         table.add_row("training loss", f"{metrics['train/loss']:.4f}")
-    if result.debug == "overfit" and metrics.get("train/accuracy") is not None:
-        table.add_row("one batch", _overfit(metrics["train/accuracy"]))
+    accuracy = metrics.get("train/accuracy")
+    if result.debug == "overfit" and result.state == "completed" and accuracy is not None:
+        table.add_row("one batch", _overfit(accuracy))
     # Not in the table, which would wrap them: paths and commands are there to be copied.
     if result.state == "failed":
         console.print(f"run            {headline}", soft_wrap=True, highlight=False)
@@ -65,7 +66,9 @@ def _ways_on(result: Result, console: RunConsole) -> None:
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
     if (result.directory / "histograms.png").exists():
         console.print(f"histograms     {directory}/histograms.png", soft_wrap=True, highlight=False, markup=False)
-    if (result.directory / TRACE).exists():
+    if result.debug == "profile" and not (result.directory / TRACE).exists():
+        console.print(f"trace          none: it begins after {WAIT} steps", highlight=False)
+    elif (result.directory / TRACE).exists():
         console.print(f"a step's time  {shares(result.directory)}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"operations     {directory}/{TABLE}", soft_wrap=True, highlight=False, markup=False)
         trace = f"trace          {directory}/{TRACE}: open it in ui.perfetto.dev or chrome://tracing"
@@ -85,10 +88,10 @@ def _ways_on(result: Result, console: RunConsole) -> None:
     )
 
 
-def _overfit(accuracy: float | None) -> str:
+def _overfit(accuracy: float) -> str:
     if accuracy == 1:
         return "[green]learned by heart[/]: 100 % in the last steps"
-    return f"[yellow]not learned by heart[/]: {accuracy:.1%} in the last steps. More steps, another lr, or a bug?"
+    return f"[yellow]not learned by heart[/]: {accuracy:.2%} in the last steps. More steps, another lr, or a bug?"
 
 
 def _validation(metrics: Mapping[str, float | None]) -> str:

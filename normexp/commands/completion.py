@@ -140,6 +140,8 @@ def _values(key: str) -> list[str]:
 
 
 def _listed(hint: Any) -> list[str]:
+    if type(None) in get_args(hint):
+        (hint,) = (each for each in get_args(hint) if each is not type(None))
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     return ["true", "false"] if hint is bool else []

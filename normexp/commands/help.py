@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,8 +12,10 @@ from rich.table import Table
 
 from normexp import __version__, configs
 from normexp.commands import COMMANDS
-from normexp.commands.arguments import Arguments
 from normexp.config import GROUPS
+
+if TYPE_CHECKING:
+    from normexp.commands.arguments import Arguments
 
 LINE = re.compile(r"^(?P<key>[a-z_]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
 

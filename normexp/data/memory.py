@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from normexp.data.base import Arrays, value_counts
 from normexp.data.cache import release
 from normexp.data.split import stratified
 
-PIECE = 2**20
+PIECE, MOST_KEPT = 2**20, 2**26
 """Bytes."""
 
 
@@ -29,13 +30,15 @@ class Split:
     """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and what turns them into a network's inputs.
 
     Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel. Bytes are kept, not floats: they
-    take a quarter of the memory, and the arithmetic on a batch is two short passes.
+    take a quarter of the memory, and the arithmetic on a batch is two short passes. again: whether all of it is gone through
+    again and again, so that its inputs are kept as well where they are few.
     """
 
     images: Tensor
     labels: Tensor
     mean: Tensor
     std: Tensor
+    again: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,8 +52,16 @@ class Split:
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All samples in order, the last batch as large as what is left."""
+        if self.again and 4 * self.images.numel() <= MOST_KEPT:
+            yield from zip(self._kept.split(batch_size), self.labels.split(batch_size), strict=True)
+            return
         for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
             yield self._inputs(images), labels
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        with torch.inference_mode(False):  # for whoever asks for them later
+            return self._inputs(self.images)
 
     def _inputs(self, images: Tensor) -> Tensor:
         return torch.sub(images, self.mean).div_(self.std)
@@ -94,8 +105,8 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
         (take(arrays.test_images, test), arrays.test_labels[test]),
     ]
     train_split, val_split, test_split = (
-        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std)
-        for images, labels in parts
+        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, again)
+        for (images, labels), again in zip(parts, (False, True, False), strict=True)
     )
     mark = fingerprint(array for part in parts for array in part)
     return Splits(train=train_split, val=val_split, test=test_split, fingerprint=mark)

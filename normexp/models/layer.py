@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from normexp.config import Config
@@ -46,7 +49,7 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
             norm = NORMS[config.norm.name].build(config.norm, plan.norm_site)
             assert norm is not None
             if config.amp is not None:
-                norm.register_forward_pre_hook(in_float32)
+                object.__setattr__(norm, "__class__", in_float32(cast(Any, type(norm))))
             return norm
         case "activation":
             return ACTIVATIONS[config.activation]()
@@ -70,13 +73,24 @@ class StridedPointwise(nn.Conv2d):
         return super().forward(x[:, :, :: self.step, :: self.step])
 
 
-def in_float32(norm: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A hook in front of a norm, which then computes in float32 and hands on float32.
+@cache
+def in_float32(kind: Any) -> type[nn.Module]:
+    """A kind of norm that computes in float32 and hands on float32, also where all else is in 16 bits. `of` is the kind itself.
 
     Torch's norms take 16 bits too, but not all keep their statistics in 32: an instance norm without gamma and beta was seen to
     be wrong by seven times the rounding of its result (torch 2.13.0, CPU, bfloat16).
     """
-    return tuple(each.float() for each in inputs)
+
+    class InFloat32(kind):  # type: ignore[misc]
+        of = kind
+
+        def forward(self, *inputs: Tensor) -> Tensor:
+            with torch.autocast(inputs[0].device.type, enabled=False):
+                output: Tensor = super().forward(*(each.float() for each in inputs))
+            return output
+
+    InFloat32.__name__ = kind.__name__
+    return InFloat32
 
 
 class Residual(nn.Module):

@@ -14,6 +14,7 @@ import copy
 
 from torch import nn
 from torch.fx import Tracer
+from torch.fx.proxy import TraceError
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -47,10 +48,14 @@ def fold(model: nn.Module) -> nn.Module:
 
 
 def foldable(model: nn.Module) -> list[tuple[str, str]]:
-    """The names of each linear layer or convolution and of the batch norm directly behind it."""
+    """The names of each linear layer or convolution and of the batch norm directly behind it; none in a network whose forward
+    pass can't be followed (it depends on the values, say)."""
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return []
-    graph = _Wiring().trace(model)
+    try:
+        graph = _Wiring().trace(model)
+    except TraceError:
+        return []
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     pairs = []
     for node in graph.nodes:
@@ -74,9 +79,15 @@ def foldable(model: nn.Module) -> list[tuple[str, str]]:
 
 
 def _is_map(weight: nn.Linear | nn.Conv2d, norm: _BatchNorm) -> bool:
-    """Whether the norm is a fixed map of each of the weight's output channels: not without running statistics, and not behind a
-    linear layer on (B, N, F), whose N positions it takes for its channels."""
-    return norm.running_mean is not None and norm.num_features == weight.weight.shape[0]
+    """Whether the norm is a fixed map of each of the weight's output channels: not one of somebody's own, which may compute
+    something else, not without running statistics, and not behind a linear layer on (B, N, F), whose N positions it takes for
+    its channels."""
+    kind = getattr(type(norm), "of", type(norm))
+    return (
+        kind in (nn.BatchNorm1d, nn.BatchNorm2d)
+        and norm.running_mean is not None
+        and norm.num_features == weight.weight.shape[0]
+    )
 
 
 class _Wiring(Tracer):

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch._dynamo  # noqa: F401 - the first update of an optimizer imports it, which takes 2 s: once is enough for all runs
 from rich.console import Console
 
 from normexp import configs, lock, process, rundir

@@ -17,14 +17,17 @@ class AnomalyError(Exception):
 
 
 @contextmanager
-def watching(model: nn.Module) -> Iterator[None]:
+def watching(model: nn.Module, *, gradients: bool = True) -> Iterator[None]:
     """Within it, each part of each layer raises AnomalyError when in training what leaves it, or the gradient that comes back to
     it, is not finite for the first time. Each check waits for the device.
 
+    gradients: not where a loss is scaled, which makes them infinite now and then without any harm.
+
     Hooks on modules see what torch's own anomaly mode does not: infinities, and the layer's name.
     """
+    check = partial(_check, model, gradients)
     hooks = [
-        part.register_forward_hook(partial(_check, f"{layer}.{name}"))
+        part.register_forward_hook(partial(check, f"{layer}.{name}"))
         for layer, parts in named_layers(model).items()
         for name, part in parts.named_children()
     ]
@@ -35,15 +38,19 @@ def watching(model: nn.Module) -> Iterator[None]:
             hook.remove()
 
 
-def _check(name: str, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    if not part.training:
+def _check(  # noqa: PLR0917 - torch gives a hook the last three
+    model: nn.Module, gradients: bool, name: str, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+) -> None:
+    # Neither evaluations nor the weights that a probe tries in the parameters' place are training.
+    tried = not isinstance(next(model.parameters()), nn.Parameter)
+    if tried or not part.training or torch.is_inference_mode_enabled():
         return
     for parameter, value in part.named_parameters():
         if bad := _not_finite(value):
             raise AnomalyError(f"{bad} in {name}'s {parameter}, after the update before")
     if bad := _not_finite(output):
         raise AnomalyError(f"{bad} in what leaves {name}; what entered it was at most {_largest(inputs[0])}")
-    if output.requires_grad:
+    if gradients and output.requires_grad:
         output.register_hook(partial(_check_gradient, name, _largest(output)))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from normexp.config import Config, ConfigError
+from normexp.config import Config, ConfigError, show
 
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -85,10 +86,12 @@ def compiled(model: nn.Module, example: Tensor, arithmetic: Arithmetic) -> Calla
     On CUDA it is replayed as a graph, whose outputs are copied, since its next replay writes over them. Raises ConfigError where
     there is no compiler to compile with.
     """
-    if not example.is_cuda and not any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++"))):
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # the one that torch takes
+    if not example.is_cuda and shutil.which(compiler) is None:
         raise ConfigError(
-            "compile=true: torch.compile needs a C++ compiler, and there is none here (g++, say); compile=false."
+            f"compile=true: torch.compile needs a C++ compiler, and there is no {show(compiler)} here; $CXX can name another."
         )
+    torch.compiler.reset()  # else it would give up on the ninth network of a process
     mode = "reduce-overhead" if example.is_cuda else None
     replayed = cast(Callable[[Tensor], Tensor], torch.compile(model, mode=mode, dynamic=False))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile, schedule
 
@@ -96,8 +97,11 @@ def _named(name: str, layer: nn.Module) -> list[Any]:
 
 def _write(directory: Path, profiler: profile) -> None:
     averages = profiler.key_averages()
-    times = {event.key: event.cpu_time_total / 1e3 for event in averages}
-    steps = max(1, sum(event.count for event in averages if event.key.startswith("ProfilerStep")))
+    on_cpu = [
+        event for event in averages if event.device_type == DeviceType.CPU
+    ]  # regions stand there for the GPU, too
+    times = {event.key: event.cpu_time_total / 1e3 for event in on_cpu}
+    steps = max(1, sum(event.count for event in on_cpu if event.key.startswith("ProfilerStep")))
     total = sum(times.get(region, 0.0) for region in REGIONS) or 1.0
     lines = [f"{steps} steps, {total / steps:.2f} ms of CPU time each, in regions of the training loop:"]
     lines += [f"{region:10}{times.get(region, 0.0) / total:6.1%}" for region in REGIONS]

@@ -213,7 +213,7 @@ def _debugging(config: Config, parts: Parts, directory: Path) -> Iterator[Unprof
         with profiling(parts.model, directory) as profile:
             yield profile
     elif config.debug == "anomaly":
-        with watching(parts.model):
+        with watching(parts.model, gradients=config.amp != "fp16"):
             yield Unprofiled()
     else:
         yield Unprofiled()
@@ -260,7 +260,7 @@ def how(config: Config) -> list[str]:
 def _say_how(config: Config, console: Console) -> None:
     if found := how(config):
         console.print(f"computing with {', '.join(found)}", highlight=False, soft_wrap=True)
-    if config.compile:
+    if config.compile and config.debug != "anomaly":
         console.print("compiling the network, which can take a minute", highlight=False)
 
 

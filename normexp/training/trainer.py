@@ -169,6 +169,7 @@ def fit(
         return Outcome("interrupted")
     except AnomalyError as anomaly:
         course.error = f"in step {course.step + 1}, {anomaly}"
+        report(course.step + 1, clock.seconds(), convergence(course.points), Findings())
     return Outcome("completed") if course.error is None else Outcome("diverged", course.error)
 
 

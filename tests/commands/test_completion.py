@@ -39,6 +39,8 @@ def complete(line: str) -> list[str]:
         ("normexp train -m norm=bn,gn norm.g", ["norm.groups="]),
         ("normexp train activation=s", ["sigmoid", "silu"]),
         ("normexp train norm.position=", ["pre", "post"]),
+        ("normexp train amp=", ["bf16", "fp16"]),
+        ("normexp train debug=", ["anomaly", "fast", "overfit", "profile"]),
         ("normexp train norm.affine=", ["true", "false"]),
         ("normexp train --cfg ", ["job", "hydra", "all"]),
         ("normexp train --mul", ["--multirun"]),

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from normexp.data import DATA
 from normexp.models.layer import build_model
-from normexp.norms.fold import fold
+from normexp.norms.fold import fold, foldable
 from tests.conftest import compose
 
 SMALL = ["norm=bn", "model.width=4", "batch_size=4"]
@@ -108,3 +108,28 @@ def test_what_others_read_too_is_left_alone():
     assert isinstance(folded.norm, nn.BatchNorm2d)
     assert isinstance(folded.last, nn.Identity)
     torch.testing.assert_close(folded(x), model(x), rtol=0, atol=1e-10)
+
+
+class HalfNorm(nn.BatchNorm1d):
+    """Of somebody's own: not what folding takes it for."""
+
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+class Branching(nn.Module):
+    """Its way depends on the values, so that it can't be followed."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight, self.norm = nn.Linear(3, 3), nn.BatchNorm1d(3)
+
+    def forward(self, x):
+        return self.norm(self.weight(x)) if x.sum() > 0 else x
+
+
+@pytest.mark.parametrize("model", [nn.Sequential(nn.Linear(3, 3), HalfNorm(3)), Branching()])
+def test_what_is_not_known_to_be_the_same_is_not_folded(model):
+    assert foldable(model) == []
+    with pytest.raises(ValueError, match="no batch norm"):
+        fold(model)

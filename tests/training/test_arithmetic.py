@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from normexp.config import ConfigError
+from normexp.models.layer import in_float32
 from normexp.rundir import read_metrics
 from normexp.training.build import build
 from tests.conftest import compose
@@ -39,6 +40,22 @@ def test_norms_compute_in_float32(norm, amp):
             assert module.running_mean.dtype == module.running_var.dtype == torch.float32
             assert torch.allclose(module.running_mean.double(), 0.1 * entered.mean(over), rtol=1e-5, atol=1e-5)
             assert torch.allclose(module.running_var.double(), 0.9 + 0.1 * entered.var(over), rtol=1e-5)
+
+
+class Whitened(nn.Module):
+    """Somebody's own norm, with a product in it, which autocast would do in 16 bits."""
+
+    def forward(self, x):
+        return x @ (x.T @ x)
+
+
+def test_a_norm_of_ones_own_computes_in_float32_too():
+    x = torch.randn(8, 4).bfloat16()
+    norm = in_float32(Whitened)()
+    with torch.autocast("cpu", torch.bfloat16):
+        left = norm(x)
+    assert left.dtype == torch.float32
+    assert torch.allclose(left, Whitened()(x.float()), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])

@@ -10,7 +10,7 @@ import torch
 from same_runs import numbers
 from torch import Tensor, nn
 
-from normexp import rundir
+from normexp import configs, rundir
 from normexp.commands.closing import closing
 from normexp.models import MODELS
 from normexp.probes import PROBES, switched_on
@@ -91,6 +91,39 @@ def test_anomaly_names_layer_step_and_what_went_in(tmp_path, capsys):
     assert "debug=anomaly" not in said(result, capsys)
     words = r"in step \d+, [\d,]+ of [\d,]+ values are not finite in (what leaves|the gradient .* to) (fc\d|head)\.\w+"
     assert re.search(words, result.error), result.error
+
+
+ODD = ["model=mlp", "model.depth=1", "norm=bn", "schedule=constant", "data.train_size=200"]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [*ODD, "lr=1e30", "steps=1"],  # seen by the evaluation behind the last step
+        [*ODD, "probe=landscape", "lr=1e10", "steps=9", "schedule.warmup=0.9", "norm=none"],  # tries 4 times that
+        [*ODD, "amp=fp16", "model.depth=8", "init=kaiming", "norm=none", "steps=20"],  # leaves out updates
+    ],
+)
+def test_anomaly_looks_at_training_alone(tmp_path, overrides):
+    usual, watched = (debug(tmp_path, *overrides, *more) for more in ([], ["debug=anomaly"]))
+    assert (watched.state, _step(watched.error)) == (usual.state, _step(usual.error))
+    if usual.state == "diverged":
+        assert watched.metrics.keys() >= {"convergence/best_accuracy"}
+
+
+def _step(error):
+    return error and re.search(r"step \d+", error)[0]
+
+
+@pytest.mark.parametrize("experiment", configs.choices("experiment"))
+@pytest.mark.parametrize("mode", configs.choices("debug"))
+def test_every_experiment_can_be_debugged(experiment, mode):
+    assert compose(f"experiment={experiment}", f"debug={mode}", "data.train_size=200").debug == mode
+
+
+def test_a_profile_of_too_few_steps_says_so(tmp_path, capsys):
+    result = debug(tmp_path, "debug=profile", "steps=4")
+    assert "trace          none: it begins after 10 steps" in said(result, capsys)
 
 
 class Root(nn.Module):
