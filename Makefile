@@ -34,9 +34,10 @@ bench: $(INSTALLED)  ## measure the speed: against bare loops, against Lightning
 		echo "Lightning could not be installed; what is compared with it is left out." >&2
 	for what in loop evaluation start memory data job probes; do $(BIN)/python scripts/bench_$$what.py $(ARGS) || exit 1; done
 
-torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; and thousands of odd commands
+torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; each write fails once; thousands of odd commands
 	$(BIN)/python scripts/torture.py $(ARGS)
-	NORMEXP_FUZZ=100 NORMEXP_FUZZ_LINES=2000 $(BIN)/python -m pytest tests/commands/test_fuzz.py
+	NORMEXP_FUZZ=100 NORMEXP_FUZZ_LINES=2000 NORMEXP_FAULT_STRIDE=1 \
+		$(BIN)/python -m pytest tests/commands/test_fuzz.py tests/training/test_full_disk.py
 
 clean:  ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 import errno
 import functools
 import io
+import os
 import shutil
 from contextlib import redirect_stderr, redirect_stdout
 
@@ -102,12 +103,12 @@ def disturbed(train, folder, at, **how):
 
 
 MODES = {
-    "once": ({}, 1),
+    "once": ({}, int(os.environ.get("NORMEXP_FAULT_STRIDE", "3"))),
     "full from then on": ({"lasting": True}, 5),
     "over quota from then on": ({"number": errno.EDQUOT, "lasting": True}, 9),
     "read-only from then on": ({"number": errno.EROFS, "lasting": True}, 8),
 }
-"""How writing fails, and at each how many-th operation that is tried."""
+"""How writing fails, and at each how many-th operation that is tried. `make torture` tries each."""
 
 
 @pytest.mark.parametrize("mode", MODES)
