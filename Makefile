@@ -38,6 +38,7 @@ torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what
 	$(BIN)/python scripts/torture.py $(ARGS)
 	NORMEXP_FUZZ=100 NORMEXP_FUZZ_LINES=2000 NORMEXP_FAULT_STRIDE=1 \
 		$(BIN)/python -m pytest tests/commands/test_fuzz.py tests/training/test_full_disk.py
+	$(BIN)/python -m pytest -m slow
 
 clean:  ## remove the virtual environment and caches; runs stay
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

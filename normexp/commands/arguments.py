@@ -208,8 +208,6 @@ def _check_group(text: str, override: Any, config_dir: Path | None) -> str:
         return text
     chosen = value.list if override.is_sweep_override() and hasattr(value, "list") else [value]
     for item in chosen:
-        if item is None and group in OVERLAYS:  # none of them
-            continue
         name = getattr(item, "text", item)  # a quoted string has its text inside
         if isinstance(name, bool):  # `off` is a boolean to Hydra
             name = "on" if name else "off"

@@ -26,7 +26,7 @@ from tests.commands.shell import NORMEXP
 
 SEED = int(os.environ.get("NORMEXP_FUZZ_SEED", "0"))
 SHELL = int(os.environ.get("NORMEXP_FUZZ", "5"))
-HALF = int(os.environ.get("NORMEXP_FUZZ_LINES", "60")) // 2
+HALF = int(os.environ.get("NORMEXP_FUZZ_LINES", "80")) // 2
 LIMIT = 20
 """Seconds that a line may take in process; most take a tenth of a second."""
 

@@ -41,6 +41,9 @@ ROWS = {
 }
 
 
+SLOW = ("bench_loop", "bench_evaluation")
+
+
 def bench(name, *words):
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / f"{name}.py", "--quick", f"--data-dir={SHARED_DATA}", *words],
@@ -53,7 +56,7 @@ def bench(name, *words):
 
 
 @needs_data
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in ROWS])
 def test_a_benchmark_has_its_rows(name, tmp_path):
     if name == "bench_job" and importlib.util.find_spec("lightning") is None:
         pytest.skip("needs the extra `bench`")

@@ -40,6 +40,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DAMAGE)
 def test_what_is_broken_is_found(tmp_path, what):
     (tmp_path / "sitecustomize.py").write_text(f"from normexp.training import checkpoint\n{DAMAGE[what]}\n")
