@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 PROBES = names(
     __path__,
     helpers=("base", "distribution", "look", "sampler"),
-    order=("activations", "saturation", "drift", "gradients", "updates", "noise", "affine", "batch_statistics"),
+    order=(
+        "activations",
+        "saturation",
+        "drift",
+        "jumps",
+        "gradients",
+        "updates",
+        "noise",
+        "affine",
+        "batch_statistics",
+    ),
 )
 
 Switches: type[ProbeConfig] = make_dataclass(

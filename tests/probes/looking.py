@@ -10,6 +10,7 @@ from normexp.probes.look import Probes, Step
 ALL = [
     "probe.landscape=true",
     "probe.noise=true",
+    "probe.jumps=true",
     "probe.samples=100000000",  # all values
 ]
 

@@ -32,7 +32,9 @@ def test_hooks_are_gone_after_a_look_and_after_an_error():
 
 
 def test_between_looks_nothing_is_hooked_or_kept():
-    config = compose("probe=full", "probe.landscape=true", "probe.every=5", "probe.landscape_every=5")
+    config = compose(
+        "probe=full", "probe.landscape=true", "probe.jumps=true", "probe.every=5", "probe.landscape_every=5"
+    )
     watcher = Watcher(build_model(config), config)
     probes = {type(probe).__name__: probe for probe in watcher.probes._probes}
     assert len(probes) == len(PROBES)
@@ -84,6 +86,7 @@ GROUPS = {
     "activations": {"activation_in", "activation_out", "norm_out"},
     "saturation": {"saturated", "dead", "derivative"},
     "drift": {"drift", "drift_last"},
+    "jumps": {"jump"},
     "gradients": {"grad_flow", "grad_weight", "grad_growth"},
     "updates": {"weight_norm", "update_ratio"},
     "noise": {"noise_scale"},

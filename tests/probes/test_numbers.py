@@ -205,6 +205,19 @@ def test_noise_scale(look):
         assert found == (close(noise / signal, rel=1e-4) if signal > 0 else None)
 
 
+def test_jumps(look):
+    _, _, model, directs, findings = look
+    for name in (name for name, layer in named_layers(model).items() if hasattr(layer, "activation")):
+        means, stds = [], []
+        for _, d in directs:
+            values = d.inputs[f"{name}.activation"].detach().transpose(0, 1).flatten(1)
+            means.append(values.mean(1))
+            stds.append(values.std(1, correction=0))
+        jump = ((means[2] - means[1]).abs() / stds[1])[stds[1] > 0].mean()
+        assert f"jump/{name}" not in findings[0].scalars
+        assert findings[2].scalars[f"jump/{name}"] == close(float(jump), rel=1e-3, abs=1e-5)
+
+
 def test_drift(look):
     _, _, model, directs, findings = look
     for name in (name for name, layer in named_layers(model).items() if hasattr(layer, "activation")):
