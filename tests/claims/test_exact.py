@@ -1,0 +1,228 @@
+"""The exact claims: what each file's rule says of the numbers, and that a wrong formula would not pass."""
+
+import copy
+import math
+import subprocess
+import sys
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from normexp import configs
+from normexp.claims.exact import (
+    EXACT,
+    Worked,
+    axes,
+    detached_stats,
+    formula,
+    gradient_flows,
+    inference_statistics,
+    pieces,
+    scale_law,
+)
+from normexp.norms import fold
+
+FAILING: dict[str, set[str]] = {
+    "formula": set(),
+    "unit-moments": {"skewness", "kurtosis"},
+    "identity": set(),
+    "axes": set(),
+    "worked-example": set(),
+    "gradient-flows": set(),
+    "bias-cancelled": set(),
+    "scale-law": set(),
+    "detached-stats": set(),
+    "inference-statistics": set(),
+    "fold": {"operations_left"},
+    "dropout-scale": set(),
+    "gradient-growth": {"growth", "growth_scaled", "growth_linear"},
+}
+"""For each claim the measures whose condition fails with every seed. A claim is refuted by one, and else confirmed."""
+
+
+@cache
+def claim(name: str) -> Any:
+    return OmegaConf.load(configs.folder() / "claim" / f"{name}.yaml")
+
+
+@cache
+def worked(name: str, seed: int) -> Worked:
+    return EXACT[name].compute(seed)
+
+
+def holds(condition: Any, number: float) -> bool:
+    match condition["is"]:
+        case "<=":
+            return bool(number <= condition.threshold)
+        case ">=":
+            return bool(number >= condition.threshold)
+        case "within":
+            return bool(abs(number - condition.threshold) <= condition.margin)
+    raise AssertionError(condition)
+
+
+def failing(name: str, numbers: dict[str, float]) -> set[str]:
+    return {condition.measure for condition in claim(name).rule if not holds(condition, numbers[condition.measure])}
+
+
+def test_every_exact_claim_has_its_file():
+    assert list(EXACT) == list(FAILING)
+    assert {name for name in configs.choices("claim") if claim(name).kind == "exact"} == set(EXACT)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_verdict(name):
+    for seed in claim(name).seeds:
+        found = worked(name, seed)
+        assert failing(name, dict(found.numbers)) == FAILING[name]
+        assert found.numbers.keys() == worked(name, claim(name).seeds[0]).numbers.keys()
+        assert all(math.isfinite(number) for number in found.numbers.values())
+        assert found.tables
+        for table in found.tables:
+            assert table.rows
+            assert {len(row) for row in table.rows} == {len(table.columns)}
+            assert all(math.isfinite(v) for row in table.rows for v in row if not isinstance(v, str))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_same_seed_gives_the_same_numbers_and_leaves_nothing_behind(name):
+    first, *_, last = claim(name).seeds
+    before = worked(name, first)
+    torch.manual_seed(7)
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    assert EXACT[name].compute(first) == before
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    assert before != worked(name, last)
+
+
+def test_the_drawing_of_the_axes():
+    drawing = worked("axes", 201).drawing
+    assert drawing is not None
+    lines = drawing.splitlines()
+    assert max(map(len, lines)) <= 78
+    # The fronts of the four cubes: the last channel, all channels, the last channel, the last two of them.
+    assert lines[6].count("| . . . # |") == 2
+    assert lines[6].count("| # # # # |") == lines[6].count("| . . # # |") == 1
+
+
+RIGHT_SIX, RIGHT_NORM, RIGHT_FOLD = gradient_flows.six, pieces.norm, fold.fold
+
+
+def six_without_variance(g: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, ...]:
+    """In which dl/dx lacks the way through the variance."""
+    to_x_hat, to_var, to_mu, to_x, *others = RIGHT_SIX(g, x, gamma)
+    return to_x_hat, to_var, to_mu, to_x - to_var * 2 * (x - x.mean(0)) / len(x), *others
+
+
+def layer_norm_for_batch_norm(name: str, *args: Any, **keys: Any) -> nn.Module:
+    return RIGHT_NORM("ln" if name == "bn" else name, *args, **keys)
+
+
+class BiasedRunning(nn.BatchNorm2d):
+    """Whose running variance is that of the biased estimate."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        m = x.numel() // x.shape[1]
+        kept = self.running_var.clone()
+        y = super().forward(x)
+        self.running_var.copy_(0.9 * kept + (self.running_var - 0.9 * kept) * (m - 1) / m)
+        return y
+
+
+class Unscaled(nn.Dropout):
+    """Whose survivors stay as they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * (1 - self.p if self.training else 1)
+
+
+def wrong_fold(model: nn.Module) -> nn.Module:
+    """Which forgets the mean of what it folds."""
+    model = copy.deepcopy(model)
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.running_mean.zero_()
+    return RIGHT_FOLD(model)
+
+
+MISTAKES: list[tuple[str, Any, str, Any, set[str]]] = [
+    (
+        "formula",
+        formula,
+        "own",
+        lambda x, gamma, beta, eps=0: formula.misprint(x, gamma, beta),
+        {"difference_linear", "difference_conv", "not_finite_without_eps"},
+    ),
+    ("axes", axes, "AXES", {**axes.AXES, "bn": (0, 2)}, {"difference_bn"}),
+    ("worked-example", nn, "BatchNorm2d", BiasedRunning, {"running_var_off", "running_var_from_biased"}),
+    ("gradient-flows", gradient_flows, "six", six_without_variance, {"off_x", "off_layer"}),
+    ("bias-cancelled", pieces, "norm", layer_norm_for_batch_norm, {"gradient_share", "change"}),
+    (
+        "scale-law",
+        scale_law,
+        "TINY",
+        1e-5,
+        {"output_change", "gradient_to_u_change", "gradient_to_weight_spread"},
+    ),
+    (
+        "detached-stats",
+        detached_stats,
+        "detached",
+        lambda x: pieces.normalise(x, (0,), eps=1e-5),
+        {"off_prediction", "bias_at_the_end"},
+    ),
+    (
+        "inference-statistics",
+        inference_statistics,
+        "expected",
+        lambda x, m: (x.mean(0), x.var(0, correction=0)),
+        {"variance_off", "variance_over_expected_biased_at_2", "output_off"},
+    ),
+    ("dropout-scale", nn, "Dropout", Unscaled, {"survivors_off", "drawn_mean_off"}),
+]
+
+
+@pytest.mark.parametrize(("name", "where", "what", "instead", "measures"), MISTAKES, ids=[each[0] for each in MISTAKES])
+def test_what_is_wrong_does_not_pass(*, name, where, what, instead, measures, monkeypatch):
+    """Each with one mistake in it, in the formula or in the layer: the conditions that are about it fail, and no others."""
+    monkeypatch.setattr(where, what, instead)
+    assert failing(name, dict(EXACT[name].compute(201).numbers)) == measures
+
+
+def test_a_fold_that_changes_the_outputs_saves_nothing(monkeypatch):
+    monkeypatch.setattr(fold, "fold", wrong_fold)
+    numbers = EXACT["fold"].compute(201).numbers
+    assert numbers["operations_left"] >= numbers["operations_as_trained"] > 0
+
+
+def test_gradients_grow_as_the_theory_says():
+    """Yang et al. 2019: pi/(pi-1) with relu, whatever the scale of the weights, and (B-2)/(B-3) without."""
+    for seed in (201, 202, 203):
+        numbers = worked("gradient-growth", seed).numbers
+        assert numbers["growth"] == pytest.approx(math.pi / (math.pi - 1), abs=0.06)
+        assert numbers["growth_scaled"] == pytest.approx(math.pi / (math.pi - 1), abs=0.06)
+        assert numbers["growth_linear"] == pytest.approx(6 / 5, abs=0.06)
+        assert numbers["growth_none"] == pytest.approx(1, abs=0.2)
+        assert numbers["growth_ln"] == pytest.approx(1, abs=0.2)
+        assert numbers["growth_none_scaled"] > 3
+        assert numbers["growth_skips_far_from_input"] < 1.15
+
+
+def test_a_gaussian_would_pass_for_one():
+    """The shape stays what it was, and the rule's lines for it are not so tight that nothing could stay below them."""
+    rule = {condition.measure: condition for condition in claim("unit-moments").rule}
+    for seed in (201, 202, 203):
+        assert worked("unit-moments", seed).numbers["change_of_shape"] < 1e-10
+        (gaussian,) = (row for row in worked("unit-moments", seed).tables[0].rows if row[0] == "Gaussian")
+        assert holds(rule["skewness"], abs(gaussian[-2]))
+        assert holds(rule["kurtosis"], abs(gaussian[-1]))
+
+
+def test_the_table_of_claims_is_quick_to_import():
+    check = "import sys, normexp.claims.exact; print([n for n in ('torch', 'hydra', 'omegaconf') if n in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
