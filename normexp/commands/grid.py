@@ -79,7 +79,7 @@ def combinations(
         for job in grid:
             name = run_name(job)
             if name not in found:
-                found[name] = _check(name, job, cfg, loader)
+                found[name] = composed_as(name, job, cfg, loader)
     return list(found.values())
 
 
@@ -127,7 +127,8 @@ def with_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
     return found
 
 
-def _check(name: str, overrides: Sequence[str], cfg: DictConfig, loader: ConfigLoaderImpl) -> Combination:
+def composed_as(name: str, overrides: Sequence[str], cfg: DictConfig, loader: ConfigLoaderImpl) -> Combination:
+    """A combination of a sweep's overrides, with its config or with what is wrong with it."""
     from omegaconf import OmegaConf
 
     from normexp.validate import validate

@@ -89,7 +89,7 @@ def main(argv: list[str]) -> int:
         from normexp.report import page
 
         title = printable(" and ".join(folder.resolve().name for folder in options.folders))
-        with _writing(options.html):
+        with writing(options.html):
             notes = page.write(options.html, collection, title=title, **shared)
         for note in notes:
             _line(console, "note", note)
@@ -97,7 +97,7 @@ def main(argv: list[str]) -> int:
     if options.figures is not None:
         from normexp.report import figures
 
-        with _writing(options.figures):
+        with writing(options.figures):
             options.figures.mkdir(exist_ok=True)
             written = figures.write(options.figures, collection, **shared)
         _line(console, "figures", f"{options.figures} ({len(written)} files)")
@@ -127,7 +127,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     for flag in ("csv", "json", "html"):
         file = getattr(options, flag)
         if file not in (None, "-"):
-            _check_file(f"--{flag}", Path(file))
+            check_file(f"--{flag}", Path(file))
     if options.figures is not None:
         _check_figures(options.figures)
     return options
@@ -146,7 +146,8 @@ def _keys(text: str) -> list[str]:
     return [key for key in text.split(",") if key]
 
 
-def _check_file(flag: str, file: Path) -> None:
+def check_file(flag: str, file: Path) -> None:
+    """ConfigError where a flag's file can't be one: it is a folder, or lies in none."""
     if file.is_dir():
         raise ConfigError(
             f"{flag} {show(file)}: that is a folder; name a file in it, such as {show(file / 'report')}{_ending(flag)}."
@@ -186,13 +187,13 @@ def _write(file: str, text: str, what: str, console: Console) -> None:
     if file == "-":
         sys.stdout.write(text)
         return
-    with _writing(Path(file)):
+    with writing(Path(file)):
         disk.write_bytes(Path(file), text.encode("utf-8", "replace"))
     _line(console, what, file)
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def writing(path: Path) -> Iterator[None]:
     """A block that writes there; ConfigError where that is not possible."""
     try:
         yield

@@ -59,7 +59,7 @@ def sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[
     arguments: as they were typed behind `normexp train`. Raises ConfigError, with nothing written, where no run can be made.
     """
     console = RunConsole()  # one whose closed pipe (`| head`) ends the display, not the sweep
-    with _composed(overrides, config_dir) as (cfg, loader):
+    with composed(overrides, config_dir) as (cfg, loader):
         try:  # reading a key resolves its interpolations
             _check_filed(cfg, config_dir)
             plan = _plan(cfg, loader, [override for override in overrides if of_choices(override)], console)
@@ -76,14 +76,14 @@ def is_sweep(overrides: list[str], config_dir: Path | None) -> bool:
     """Whether the config that overrides compose asks for a sweep by itself. False where they compose none: others say why."""
     try:
         checked = check(Arguments([], overrides, config_dir), sweeps=True)
-        with _composed(checked, config_dir) as (cfg, _):
+        with composed(checked, config_dir) as (cfg, _):
             return str(cfg.hydra.mode).upper().endswith("MULTIRUN")
     except ConfigError:
         return False
 
 
 @contextmanager
-def _composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[DictConfig, Any]]:
+def composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[DictConfig, Any]]:
     """The config of the sweep as a whole, Hydra's own part included, and the loader for those of its runs."""
     import hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -120,7 +120,6 @@ def _check_filed(cfg: DictConfig, config_dir: Path | None) -> None:
 
 def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) -> Plan:
     from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import open_dict
 
     overrides = overrides_of(cfg, of_choice)
     parsed = OverridesParser.create().parse_overrides(overrides)
@@ -135,19 +134,9 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
     folder = (expanded("runs_dir", str(cfg.runs_dir)) / str(name)).absolute()
     if (folder / "status.json").exists():
         raise ConfigError(f"name={show(name)}: {folder} is a run; give the sweep another name.")
-    if "${" in str(folder):
-        raise ConfigError(f"{folder}: a path with ${{ in it can't be used for a sweep.")
     local = cfg.hydra.launcher._target_.startswith(LOCAL)
-    jobs = _jobs(cfg) if "n_jobs" in cfg.hydra.launcher or not local else 1
-    with open_dict(cfg):
-        # The runs' configs are composed anew, by the launcher, from these.
-        cfg.hydra.overrides.hydra += [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
-        cfg.hydra.sweep.dir = str(folder)
-        if "n_jobs" in cfg.hydra.launcher:
-            cfg.hydra.launcher.n_jobs = jobs
-            cfg.hydra.launcher.batch_size = (
-                "1"  # joblib's own choice gives a worker several runs where the first are short
-            )
+    jobs = jobs_of(cfg) if "n_jobs" in cfg.hydra.launcher or not local else 1
+    aim(cfg, folder, jobs)
     grid = None
     if cfg.hydra.sweeper._target_.endswith(".BasicSweeper"):
         grid = combinations(cfg, loader, overrides, console)
@@ -160,6 +149,21 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
     return Plan(folder, cfg, loader, overrides, grid, trials, jobs, local)
 
 
+def aim(cfg: DictConfig, folder: Path, jobs: int) -> None:
+    """Have the runs of a sweep's config made in a folder, so many at once. Their configs are composed anew, by the launcher."""
+    from omegaconf import open_dict
+
+    if "${" in str(folder):
+        raise ConfigError(f"{folder}: a path with ${{ in it can't be used for a sweep.")
+    with open_dict(cfg):
+        cfg.hydra.overrides.hydra += [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
+        cfg.hydra.sweep.dir = str(folder)
+        if "n_jobs" in cfg.hydra.launcher:
+            cfg.hydra.launcher.n_jobs = jobs
+            # joblib's own choice gives a worker several runs where the first are short
+            cfg.hydra.launcher.batch_size = "1"
+
+
 def _refuse_wrong_values(grid: Sequence[Combination]) -> None:
     """ConfigError for a value that no run can have, such as lr=abc: a slip of the pen, and not a combination that can't work."""
     for each in grid:
@@ -168,7 +172,7 @@ def _refuse_wrong_values(grid: Sequence[Combination]) -> None:
             raise ConfigError(str(each.problem))
 
 
-def _jobs(cfg: DictConfig) -> int:
+def jobs_of(cfg: DictConfig) -> int:
     """How many runs at once: as many as cores; one where a GPU is to do the work, which runs would share."""
     from joblib import cpu_count
 
@@ -185,8 +189,9 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
     folder = plan.folder
     rundir.make(folder, lambda: write_manifest(folder, name=folder.name, arguments=arguments, session=session))
     path = open_session(folder, session)
+    take_part(plan.cfg, path)
     try:
-        interrupted_by = _train(plan, path, console)
+        interrupted_by = train_runs(plan, path, console)
     finally:
         if plan.local:
             try:
@@ -201,10 +206,14 @@ def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Consol
     return 1 if failed else 0
 
 
-def _train(plan: Plan, path: Path, console: Console) -> int | None:
-    """Have the runs trained; returns the signal that interrupted that, if one did. path: the session's file."""
-    folder, cfg = plan.folder, plan.cfg
+def take_part(cfg: DictConfig, path: Path) -> None:
+    """Tell the runs of a sweep's config of the session's file."""
     cfg.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SESSION}={quoted(str(path))}")
+
+
+def train_runs(plan: Plan, path: Path, console: Console) -> int | None:
+    """Have the runs trained; returns the signal that interrupted that, if one did. path: the session's file."""
+    folder = plan.folder
     left = opening(plan, console)
     names = None if plan.grid is None else [each.name for each in plan.grid if not each.problem]
     add_runs(folder, names or [])

@@ -124,9 +124,7 @@ def canvas(
     rows, columns = 1 + max(p.row for p in grid), 1 + max(p.column for p in grid)
     width = width or (NARROW if columns == 1 else WIDE)
     handles = [handle(entry) if isinstance(entry, Look) else entry for entry in legend]
-    longest = max((len(str(h.get_label())) for h in handles), default=0)
-    entries = max(1, int((width - left + 0.1) / (0.5 + 0.064 * longest)))
-    lines = math.ceil(len(handles) / entries)
+    lines = legend_lines(handles, room=width - left + 0.1)
     top = 0.06 + 0.17 * lines
     above = TITLE if any(panel.title for panel in grid) else 0.08
     panel_width = (width - left - RIGHT - GAP * (columns - 1)) / columns
@@ -149,22 +147,32 @@ def canvas(
     for (row, column), axis in axes.items():
         axis.locator_params(axis="x", nbins=4 if columns > 3 else 6)
         axis.tick_params(labelleft=column == 0, labelbottom=(row + 1, column) not in axes)
-    if handles:
-        ncols = math.ceil(len(handles) / lines)
-        figure.legend(
-            handles=[
-                handle for start in range(ncols) for handle in handles[start::ncols]
-            ],  # it fills columns, not rows
-            loc="upper left",
-            bbox_to_anchor=((left - 0.1) / width, 1.0),
-            ncols=ncols,
-            frameon=False,
-            borderpad=0.2,
-            handlelength=2.6,
-            columnspacing=1.1,
-            labelspacing=0.25,
-        )
+    add_legend(figure, handles, lines=lines, left=left)
     return Canvas(figure, axes)
+
+
+def legend_lines(handles: Sequence[Artist], *, room: float) -> int:
+    """How many lines a legend takes in so many inches."""
+    longest = max((len(str(h.get_label())) for h in handles), default=0)
+    return math.ceil(len(handles) / max(1, int(room / (0.5 + 0.064 * longest))))
+
+
+def add_legend(figure: Figure, handles: Sequence[Artist], *, lines: int, left: float) -> None:
+    """The legend in the figure's upper left corner, in so many lines. left: of the panels, in inches."""
+    if not handles:
+        return
+    ncols = math.ceil(len(handles) / lines)
+    figure.legend(
+        handles=[handle for start in range(ncols) for handle in handles[start::ncols]],  # it fills columns, not rows
+        loc="upper left",
+        bbox_to_anchor=((left - 0.1) / figure.get_figwidth(), 1.0),
+        ncols=ncols,
+        frameon=False,
+        borderpad=0.2,
+        handlelength=2.6,
+        columnspacing=1.1,
+        labelspacing=0.25,
+    )
 
 
 def outer_labels(drawn: Canvas, *, x: str, y: str) -> None:

@@ -72,7 +72,7 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
     )
     lines = [(look.name, _variable(look.colour)) for look in swatches] if of.plan.colours else []
     colours |= {look.colour for look in swatches} - {INK}
-    disk.write_text(path, _document(title, top, parts, colours=colours, lines=lines))
+    disk.write_text(path, document(title, top, parts, colours=colours, lines=lines))
     return notes
 
 
@@ -93,15 +93,17 @@ def _skipped(of: Study) -> Iterable[str]:
     return [f"{n} {'run was' if n == 1 else 'runs were'} skipped: {reason}" for reason, n in reasons.items()]
 
 
-def _document(
+def document(
     title: str,
     top: str,
     parts: Sequence[tuple[str, str, str]],
     *,
     colours: Iterable[str],
-    lines: Sequence[tuple[str, str]],
+    lines: Sequence[tuple[str, str]] = (),
+    css: str = "",
 ) -> str:
-    """The page. lines: name and colour of what can be hidden; colours: those of the figures, in a light page."""
+    """The page. parts: their id, title and HTML; colours: those of the figures, in a light page; lines: name and colour of what
+    can be hidden; css: what a page of another kind adds."""
     here = Path(__file__).parent
     links = "".join(f'<a href="#{name}">{esc(head)}</a>' for name, head, _ in parts)
     boxes = "".join(
@@ -125,7 +127,7 @@ def _document(
 script-src 'unsafe-inline'">
 <title>{esc(title)}</title>
 <style>
-{(here / "page.css").read_text(encoding="utf-8")}
+{(here / "page.css").read_text(encoding="utf-8")}{css}
 {_colours(light)}
 @media screen and (prefers-color-scheme: dark) {{ {_colours(dark)} }}
 {hidden}</style>

@@ -85,7 +85,7 @@ def read(paths: Sequence[Path]) -> Collection:
         before = len(found), len(left_out), len(seen)
         for directory in run_directories(path, seen, left_out):
             name = printable(directory.relative_to(path) if directory != path else directory.resolve().name)
-            run = _read_run(directory, name)
+            run = read_run(directory, name)
             if isinstance(run, str):
                 left_out.append(run)
             else:
@@ -200,7 +200,8 @@ def _check_folder(path: Path) -> None:
     raise ConfigError(f"There is no folder {show(path)}.{near or ' Name the folder of a run, or of a sweep.'}")
 
 
-def _read_run(directory: Path, name: str) -> Run | str:
+def read_run(directory: Path, name: str) -> Run | str:
+    """The run of a directory, from its status.json and config.yaml; a sentence where they can't be read."""
     status = read_status(directory)
     if isinstance(status, str):
         return status

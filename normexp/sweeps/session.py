@@ -23,13 +23,15 @@ FORMAT = 1
 @dataclass(frozen=True)
 class Session:
     """command: as it was typed. cwd: what its paths are relative to. threads: of runs that leave it open.
-    driver: its process. local: whether the runs end with that."""
+    driver: its process. local: whether the runs end with that. named: whether a run's directory has its config's `name`; else
+    that of its overrides."""
 
     command: Sequence[str]
     cwd: str
     threads: int | None
     driver: Mapping[str, Any]
     local: bool
+    named: bool = False
 
 
 def open_session(folder: Path, session: Session) -> Path:

@@ -34,7 +34,8 @@ def task(tree: DictConfig) -> float:
     if session is None:
         return math.nan
     plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
-    directory = Path(HydraConfig.get().sweep.dir) / run_name(HydraConfig.get().overrides.task)
+    name = plain["name"] if session.named else run_name(HydraConfig.get().overrides.task)
+    directory = Path(HydraConfig.get().sweep.dir) / name
     take(directory, plain, session, stopping=lambda: read_session(Path(os.environ[SESSION])) is None)
     return objective(directory, plain["objective"])
 

@@ -1,0 +1,176 @@
+"""What was found about a claim, as a JSON file: all that the page, the tables and other people need."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from normexp import configs, disk, rundir, untrusted
+from normexp.claims.claim import Claim
+from normexp.claims.exact.base import Worked
+from normexp.claims.judge import Cell, Judged, Judgement
+from normexp.claims.words import amount, asked, counted, headline, unit
+
+FORMAT = 1
+
+MOST = 2**26
+"""Bytes of a verdict's file."""
+
+SOURCES = ("norms", "models", "data", "probes", "training", "claims/exact")
+"""The parts of the package that a run's numbers come from."""
+
+
+def code(config_dir: Path | None = None) -> str:
+    """A mark of all that a run's numbers depend on beside its config: these parts of the package, the choices in configs/, those
+    in a folder of the user's own, and torch's version."""
+    package = Path(__file__).parents[1]
+    files = [package / "config.py", configs.folder() / "train.yaml"]
+    for part in SOURCES:
+        files += sorted((package / part).glob("*.py"))
+    for root in (configs.folder(), *([config_dir] if config_dir else [])):
+        files += sorted(
+            path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")
+        )
+    digest = hashlib.sha256(version("torch").encode())
+    for path in files:
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def path_of(folder: Path, name: str, *, scale: str, quick: bool) -> Path:
+    """Where the verdict of a claim lies, in the folder of all claims."""
+    return folder / f"{name}{'.full' * (scale == 'full')}{'.quick' * quick}.json"
+
+
+def verdict(
+    claim: Claim,
+    judgement: Judgement,
+    *,
+    series: list[dict[str, Any]],
+    worked: Worked | None,
+    code: str,
+    runs: int,
+    seconds: float,
+    folder: Path | None,
+    command: str,
+) -> dict[str, Any]:
+    """The content of the file. seconds: of training, or of computing. folder: of the runs."""
+    content = {
+        "format": FORMAT,
+        "claim": claim.name,
+        "kind": claim.kind,
+        "statement": claim.statement,
+        "source": claim.source,
+        "explanation": claim.explanation,
+        "scale": claim.scale,
+        "quick": claim.quick,
+        "verdict": judgement.verdict,
+        "combine": claim.combine,
+        "conditions": _finite([_condition(each) for each in judgement.judged]),
+        "series": series,
+        "tables": [
+            {"title": t.title, "columns": list(t.columns), "rows": [list(r) for r in t.rows]} for t in worked.tables
+        ]
+        if worked
+        else [],
+        "drawing": worked.drawing if worked else None,
+        "seeds": list(claim.seeds),
+        "runs": runs,
+        "seconds": seconds,
+        "folder": None if folder is None else str(folder),
+        "command": command,
+        "made": rundir.now(),
+        "versions": {
+            **{name: version(name) for name in ("normexp", "torch", "numpy", "scipy")},
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+        },
+        "rule": claim.mark,
+        "code": code,
+    }
+    return {**content, "because": because(content)}
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Numbers that are not finite become null."""
+    disk.write_text(path, json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """None where there is none, or none that can be read."""
+    with suppress(OSError, ValueError, RecursionError):
+        content = json.loads(untrusted.read(path, most=MOST))
+        if (
+            isinstance(content, dict)
+            and content.get("format") == FORMAT
+            and isinstance(content.get("conditions"), list)
+        ):
+            return content
+    return None
+
+
+def is_fresh(content: Mapping[str, Any] | None, claim: Claim, code: str) -> bool:
+    """Whether it says what the claim's rule and the code of now would say."""
+    return content is not None and content.get("rule") == claim.mark and content.get("code") == code
+
+
+def because(content: Mapping[str, Any]) -> str:
+    """The cell that the verdict came from, in a sentence."""
+    found = headline(content)
+    if found is None:
+        return ""
+    condition, cell = found
+    more = f" ({where})" if (where := counted(content)) else ""
+    came_out = cell["note"] or amount(condition, cell)
+    return f"{condition['what']}: {came_out}; the rule asks for {asked(condition)}{unit(condition)}{more}."
+
+
+def _condition(judged: Judged) -> dict[str, Any]:
+    of = judged.condition
+    return {
+        "what": of.what,
+        "decides": of.decides,
+        "measure": of.measure.tag,
+        "as": of.how,
+        "take": of.take if of.over else None,
+        "over": of.over,
+        "arms": list(of.compare),
+        "is": of.direction,
+        "threshold": of.threshold,
+        "margin": of.margin,
+        "cells": [_cell(cell) for cell in judged.cells],
+    }
+
+
+def _cell(cell: Cell) -> dict[str, Any]:
+    return {
+        "cell": dict(cell.cell),
+        "verdict": cell.verdict,
+        "effect": cell.effect,
+        "low": cell.low,
+        "high": cell.high,
+        "level": cell.level,
+        "effect_size": cell.effect_size,
+        "n": max((len(of) for of in cell.values.values()), default=0),
+        "values": cell.values,
+        "chosen": cell.chosen,
+        "note": cell.note,
+    }
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {str(key): _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+    return value

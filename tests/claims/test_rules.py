@@ -1,0 +1,138 @@
+"""Every rule that is shipped, fed with made-up results: each must be able to give each verdict."""
+
+import math
+
+import numpy as np
+import pytest
+
+from normexp.claims.claim import Condition, Measure
+from normexp.claims.effects import effects
+from normexp.claims.judge import cells, judge
+from normexp.claims.reading import names, read
+
+VERDICTS = {"confirmed", "refuted", "inconclusive", "not comparable"}
+
+
+LEVELS = (0.0, 1e-3, 0.01, 0.1, 0.3, 0.5, 0.85, 0.97, 1.0, 3.0, 10.0, 100.0, 1000.0)
+
+
+class World:
+    """Made-up results: a level for each measure, arm and value of the axes, and noise. Nothing is defined without levels."""
+
+    def __init__(self, claim, rng):
+        self.rng, self.noise, self.rules = rng, 0.0, []
+        conditions = (*claim.rule, *claim.requires)
+        self.measures = list({m: 0 for c in conditions for m in (c.measure, c.other, Measure(tag=c.choose)) if m})
+        self.arms = list(claim.sweep.arms) if claim.sweep else [""]
+        self.axes = {axis: tuple(values) for axis, values in claim.sweep.axes.items()} if claim.sweep else {}
+        marks = {abs(t) * f for c in conditions for t in (c.threshold,) for f in (0.5, 1.0, 1.5)}
+        self.levels = [*LEVELS, *marks]
+        self.wobble = {}
+
+    def change(self):
+        """Give another level to a measure of an arm, at some values of some axes."""
+        fixed = {axis: set(self._some(values)) for axis, values in self.axes.items() if self.rng.random() < 0.5}
+        which = self.measures[self.rng.integers(len(self.measures))], self.arms[self.rng.integers(len(self.arms))]
+        self.rules.append((which, fixed, self.levels[self.rng.integers(len(self.levels))]))
+
+    def _some(self, values):
+        return [v for v in values if self.rng.random() < 0.5] or [values[self.rng.integers(len(values))]]
+
+    def __call__(self, measure, arm, place, seed):
+        for which, fixed, level in reversed(self.rules):
+            if which == (measure, arm) and all(place[axis] in values for axis, values in fixed.items()):
+                where = measure, arm, tuple(place.items()), seed
+                if where not in self.wobble:
+                    self.wobble[where] = self.rng.standard_normal() * (self.rng.random() < 0.5)
+                return level + self.noise * self.wobble[where]
+        return 0.4 if self.rules else math.nan
+
+
+def climb(claim, rng, wanted, tries=3000):
+    """A world with the wanted verdict, from changes that bring no fewer cells there; None where none was found."""
+    world, best = World(claim, rng), -math.inf
+    world.rules.append(((None, None), {}, 0.0))
+    for _ in range(tries):
+        found = judge(claim, world)
+        if found.verdict == wanted:
+            return world
+        score = sum(c.verdict == wanted for j in found.judged if j.condition.decides for c in j.cells)
+        score -= 0.1 * sum(c.verdict == "not comparable" for j in found.judged for c in j.cells)
+        if score < best:
+            world.rules.pop()
+        best = max(best, score)
+        world.change()
+    return None
+
+
+def blurred(claim, world):
+    """The same with so much noise that the rule can't tell."""
+    for world.noise in [*10.0 ** np.arange(-15, 4, 0.5)] * 5:
+        world.wobble.clear()
+        if judge(claim, world).verdict == "inconclusive":
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_rule_can_give_each_verdict(name):
+    claim, rng = read(name, quick=True), np.random.default_rng(0)
+    assert judge(claim, World(claim, rng)).verdict == "not comparable"
+    found = [climb(claim, rng, wanted) for wanted in ("confirmed", "refuted")]
+    assert None not in found
+    assert any(blurred(claim, world) for world in found)
+
+
+@pytest.mark.parametrize("name", [n for n in names() if read(n).kind == "experiment"])
+def test_with_its_arms_swapped_what_is_confirmed_is_not(name):
+    claim, rng = read(name, quick=True), np.random.default_rng(1)
+    world = climb(claim, rng, "confirmed")
+    judged = judge(claim, world).judged
+    for i, condition in enumerate(claim.rule):
+        if condition.how not in ("difference", "ratio") or not condition.decides:
+            continue
+        equal = 1.0 if condition.how == "ratio" else 0.0
+        above, below = condition.threshold > equal, condition.threshold < equal
+        if {">=": below, "<=": above, "within": True}[condition.direction]:
+            continue  # equal arms satisfy it: "no more than two points better"
+        one, two = condition.compare
+        other = judge(claim, lambda m, arm, *at, s={one: two, two: one}: world(m, s.get(arm, arm), *at))
+        for cell, again in zip(judged[i].cells, other.judged[i].cells, strict=True):
+            if cell.verdict == "confirmed" and abs(cell.effect - equal) > 1e-3:
+                assert again.verdict != "confirmed"
+
+
+def test_what_is_tuned_is_never_chosen_by_the_test_set():
+    for name in names():
+        claim = read(name)
+        for condition in (*claim.rule, *claim.requires):
+            assert not condition.choose.startswith("test")
+            if condition.over is not None and condition.take in ("decades", "largest"):
+                assert not condition.measure.tag.startswith("test")
+
+
+def test_every_condition_has_a_cell_and_every_arm_is_used():
+    for name in names():
+        for scale in ("small", "full"):
+            for quick in (False, True):
+                claim = read(name, scale=scale, quick=quick)
+                assert len(claim.seeds) >= 3
+                for condition in (*claim.rule, *claim.requires):
+                    assert isinstance(condition, Condition)
+                    assert list(cells(condition, claim))
+                used = {arm for c in (*claim.rule, *claim.requires) for arm in c.compare}
+                arms = set(claim.sweep.arms) if claim.sweep else set()
+                assert used <= arms
+
+
+def test_effects_are_made_seed_by_seed():
+    claim = read("higher-lr")
+    seen = []
+
+    def measured(measure, arm, place, seed):
+        seen.append(seed)
+        return 0.95 if arm == "bn" or place["lr"] in (0.1, 0.3) else 0.1
+
+    found = effects(claim.rule[0], claim, (("activation", "relu"),), measured)
+    assert found.by_seed.tolist() == pytest.approx([math.log10(30 / 0.003) - math.log10(3)] * 3)
+    assert set(seen) == set(claim.seeds)
