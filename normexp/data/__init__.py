@@ -20,6 +20,7 @@ DATA: dict[str, DataSet] = collect(
         "place",
         "sizes",
         "split",
+        "whiten",
     ),
     order=("digits", "mnist", "fashion_mnist", "cifar10"),
 )

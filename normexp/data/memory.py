@@ -20,6 +20,7 @@ from normexp.data.augment import Augment
 from normexp.data.base import Arrays, value_counts
 from normexp.data.cache import release
 from normexp.data.split import stratified
+from normexp.data.whiten import whitened, zca
 
 PIECE, MOST_KEPT = 2**20, 2**26
 """Bytes."""
@@ -29,9 +30,10 @@ PIECE, MOST_KEPT = 2**20, 2**26
 class Split:
     """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and what turns them into a network's inputs.
 
-    Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel. Bytes are kept, not floats: they
-    take a quarter of the memory, and the arithmetic on a batch is two short passes. again: whether all of it is gone through
-    again and again, so that its inputs are kept as well where they are few.
+    Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel, or W (image - mean) with mean (1, C, H, W)
+    and W = whitening (C H W, C H W). Bytes are kept, not floats: they take a quarter of the memory, and the arithmetic on a
+    batch is two short passes. again: whether all of it is gone through again and again, so that its inputs are kept as well
+    where they are few.
     """
 
     images: Tensor
@@ -39,6 +41,7 @@ class Split:
     mean: Tensor
     std: Tensor
     again: bool = False
+    whitening: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +67,8 @@ class Split:
             return self._inputs(self.images)
 
     def _inputs(self, images: Tensor) -> Tensor:
-        return torch.sub(images, self.mean).div_(self.std)
+        centred = torch.sub(images, self.mean)
+        return centred.div_(self.std) if self.whitening is None else whitened(centred, self.whitening)
 
 
 @dataclass(frozen=True)
@@ -86,18 +90,22 @@ def load(config: Config, device: torch.device) -> Splits:
 def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     """Training, validation and test data; the validation samples are taken from the training data, by the seed.
 
-    Mean and standard deviation are those of the training samples alone.
+    Mean, standard deviation and covariance are those of the training samples alone.
     """
     train, val = split_indices(arrays.train_labels, config)
     test = np.arange(len(arrays.test_labels))
     if config.data.test_size is not None:
         test, _ = stratified(arrays.test_labels, config.data.test_size, np.random.default_rng(0))
     images, val_images = take(arrays.train_images, train), take(arrays.train_images, val)
+    offset, scale, whitening = np.zeros(1), np.full(1, float(arrays.scale)), None
     if config.data.inputs == "standardize":
         offset, scale = moments(_counts(arrays, images, val_images))
-    else:
-        offset, scale = np.zeros(1), np.full(1, arrays.scale)
-    mean, std = (torch.from_numpy(m).float().reshape(1, -1, 1, 1).to(device) for m in (offset, scale))
+    elif config.data.inputs == "zca":
+        offset, matrix = zca(images, arrays.scale, eps=config.data.zca_eps)
+        whitening = torch.from_numpy(matrix).float().to(device)
+    mean, std = (
+        torch.from_numpy(m).float().reshape(1, len(m), *(m.shape[1:] or (1, 1))).to(device) for m in (offset, scale)
+    )
 
     parts = [
         (images, arrays.train_labels[train]),
@@ -105,7 +113,7 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
         (take(arrays.test_images, test), arrays.test_labels[test]),
     ]
     train_split, val_split, test_split = (
-        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, again)
+        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, again, whitening)
         for (images, labels), again in zip(parts, (False, True, False), strict=True)
     )
     mark = fingerprint(array for part in parts for array in part)

@@ -6,7 +6,7 @@ Training normalises with the biased batch variance; the running variance is the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from normexp.config import NormConfig, number
 from normexp.norms.base import Norm, Site
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class BatchNorm(NormConfig):
     momentum: float = number(above=0, most=1)
+    statistics: Literal["running", "recomputed"]
+    estimator: Literal["paper", "moments"]
+    recompute_samples: int = number(least=1)
 
 
 def values(config: BatchNorm, site: Site, batch_size: int) -> int:

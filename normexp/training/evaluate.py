@@ -29,7 +29,7 @@ def evaluate(model: nn.Module, split: Split, interrupted: Callable[[], bool] = n
 
     Raises StoppedError once `interrupted` says so, which is asked before each batch.
     """
-    with _evaluating(model):
+    with evaluating(model):
         loss, correct, count = _totals(model, split.batches(BATCH), interrupted)
     return loss / count, correct / count
 
@@ -42,7 +42,7 @@ def evaluate_with_batch_statistics(
     The batches are as large as in training, since the statistics depend on it; a smaller rest is left out. The running
     statistics are neither used nor changed, and dropout is off.
     """
-    with _evaluating(model), _batch_statistics(model):
+    with evaluating(model), batch_statistics(model):
         full = min(batch_size, len(split))
         batches = (batch for batch in split.batches(full) if len(batch[1]) == full)
         loss, correct, count = _totals(model, batches, interrupted)
@@ -67,7 +67,8 @@ def _totals(
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout off, and bn with its running statistics."""
     model.eval()
     try:
         yield
@@ -76,7 +77,8 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _batch_statistics(model: nn.Module) -> Iterator[None]:
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """While evaluating: bn with each batch's own statistics, and without an update of the running ones."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     for norm in norms:
         norm.train()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -26,6 +27,7 @@ from normexp.training.course import Course, Entry
 from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics
 from normexp.training.profile import Unprofiled
 from normexp.training.schedules import lr_factor
+from normexp.training.statistics import for_evaluation
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def fit(
     clock, window = course.clock, course.window
     checkpoint_due = _cadence(config.checkpoints)
     region = profile.region
+    statistics = partial(for_evaluation, model, config, data.train, interrupted)
 
     def report(step: int, seconds: float, scalars: Mapping[str, float | None], found: Findings) -> None:
         scalars = {**scalars, **found.scalars}
@@ -64,8 +67,8 @@ def fit(
             log(Record(step, step / epoch_steps, seconds, scalars, found.histograms))
 
     def validate() -> tuple[dict[str, float | None], Point]:
-        with clock.paused(), arithmetic.autocast(), region("evaluate"):
-            scalars = _validation(parts, config, interrupted)
+        with clock.paused(), arithmetic.autocast(), region("evaluate"), statistics() as seen:
+            scalars = {**_validation(parts, config, interrupted), **seen}
         accuracy = scalars["val/accuracy"]
         assert accuracy is not None
         return scalars, Point(course.step, clock.seconds(), accuracy)
@@ -78,7 +81,7 @@ def fit(
             validation, point = validate()
             scalars |= validation
             if step == total:
-                with clock.paused(), arithmetic.autocast(), region("evaluate"):
+                with clock.paused(), arithmetic.autocast(), region("evaluate"), statistics():
                     test_loss, test_accuracy = evaluate(model, data.test, interrupted)
                 scalars |= {"test/loss": test_loss, "test/accuracy": test_accuracy}
             course.points.append(point)

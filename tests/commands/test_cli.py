@@ -107,7 +107,7 @@ def test_choices_of_ones_own():
         "# @package _global_\ndefaults:\n  - override /norm: gn\n  - override /model: mlp\nsteps: 3\nmodel: {width: 8}\n"
     )
     (own / "norm").mkdir()
-    (own / "norm" / "slow_bn.yaml").write_text("name: bn\nposition: pre\naffine: true\neps: 1.0e-5\nmomentum: 0.01\n")
+    (own / "norm" / "slow_bn.yaml").write_text("defaults: [bn]\nmomentum: 0.01\n")
     for choice, expected in (("experiment=tiny", "name: gn"), ("norm=slow_bn", "momentum: 0.01")):
         assert main(["train", choice, "--config-dir", "own", "steps=2", f"name={expected[:4]}"]) == 0
         assert expected in (Path("runs") / expected[:4] / "config.yaml").read_text()
