@@ -9,7 +9,7 @@ from pathlib import Path
 from normexp import disk
 from normexp.claims.page_cards import badge, card, nice
 from normexp.claims.sound import sound
-from normexp.claims.words import (
+from normexp.claims.wording import (
     MEANINGS,
     VERDICTS,
     Json,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from normexp.claims.figures import draw
-from normexp.claims.words import (
+from normexp.claims.wording import (
     SIGNS,
     Json,
     amount,

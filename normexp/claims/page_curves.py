@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normexp.claims.words import Json, finite, measured, text
+from normexp.claims.wording import Json, finite, measured, text
 from normexp.report.groups import word
 from normexp.report.table import is_share
 

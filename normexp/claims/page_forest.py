@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from normexp.claims.words import Json, amount, cell_name, compared, factor, finite, text, unit, verdict_of
+from normexp.claims.wording import Json, amount, cell_name, compared, factor, finite, text, unit, verdict_of
 from normexp.report.figures_colours import FAINT, INK
 from normexp.report.figures_style import WIDE, Canvas, clean, log_axis, short
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from normexp.claims.page_curves import Curves, Point, curves
-from normexp.claims.words import Json
+from normexp.claims.wording import Json
 from normexp.report.figures_colours import INK, Look
 from normexp.report.figures_panels import spread
 from normexp.report.figures_style import BOTTOM, GAP, LEFT, RIGHT, TITLE, WIDE, Canvas, clean, log_axis, short, sign

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from normexp.claims.claim import Claim
 from normexp.claims.sound import sound
-from normexp.claims.words import (
+from normexp.claims.wording import (
     VERDICTS,
     Json,
     amount,

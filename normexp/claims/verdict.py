@@ -16,7 +16,7 @@ from normexp import configs, disk, rundir, untrusted
 from normexp.claims.claim import Claim
 from normexp.claims.exact.base import Worked
 from normexp.claims.judge import Cell, Judged, Judgement
-from normexp.claims.words import amount, asked, counted, headline, unit
+from normexp.claims.wording import amount, asked, counted, headline, unit
 
 FORMAT = 1
 

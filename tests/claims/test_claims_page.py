@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from normexp.claims import page, page_forest, table, words
+from normexp.claims import page, page_forest, table, wording
 from normexp.claims.figures import arm_looks, draw, figure
 from normexp.report.figures_colours import INK, NORMS
 from normexp.report.figures_style import style
@@ -173,19 +173,19 @@ def drawn(verdict):
 )
 def test_effects_in_their_unit_and_with_decimals_that_show_the_side_of_the_line(condition, cell, words):
     made = a_condition(a_cell(**{"values": {"bn": [0.9]}} | cell), **condition)
-    assert words.amount(made, made["cells"][0]) == words
+    assert wording.amount(made, made["cells"][0]) == words
 
 
 def test_the_headline_is_the_cell_that_decided():
     strong, weak = a_cell(), a_cell(0.05, 0.031, 0.069, cell={"lr": 3})
     aside = a_condition(a_cell(0.031, 0.0301, 0.0319), decides=False)
     verdict = a_verdict(conditions=[aside, a_condition(strong, weak)])
-    assert words.headline(verdict)[1] is weak
-    assert words.counted(verdict) == "lr=3, 1 of 2 cells"
+    assert wording.headline(verdict)[1] is weak
+    assert wording.counted(verdict) == "lr=3, 1 of 2 cells"
     against = a_cell(-0.2, -0.3, -0.1, verdict="refuted")
     verdict = a_verdict(verdict="refuted", conditions=[a_condition(strong, weak, against)])
-    assert words.headline(verdict)[1] is against
-    assert words.headline(a_verdict(conditions=[])) is None
+    assert wording.headline(verdict)[1] is against
+    assert wording.headline(a_verdict(conditions=[])) is None
 
 
 def test_a_card_for_each_claim_and_a_row_that_leads_to_it():
@@ -334,7 +334,7 @@ def test_thirty_cells_and_six_panels_have_room():
     assert all(not one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
     assert all(0 <= box.x0 < box.x1 <= 1 and 0 <= box.y0 < box.y1 <= 1 for box in boxes)
     names = [label.get_text() for label in below.get_yticklabels()]
-    assert names == [words.cell_name(cell) for cell in verdict["conditions"][0]["cells"]]
+    assert names == [wording.cell_name(cell) for cell in verdict["conditions"][0]["cells"]]
     words = [text.get_text() for text in below.texts]
     assert words == [cell["verdict"] for cell in verdict["conditions"][0]["cells"]]
 
