@@ -36,7 +36,8 @@ class ModelConfig:
 @dataclass(frozen=True, kw_only=True)
 class NormConfig:
     name: str
-    position: Literal["pre", "post"]
+    position: Literal["pre", "post", "input"]
+    layers: tuple[str, ...]
     affine: bool
     eps: float = number(above=0)
 
@@ -53,7 +54,8 @@ class DataConfig:
     val_size: float = number(above=0, below=1)
     test_size: int | None = number(least=1)
     augment: tuple[Literal["crop", "flip"], ...]
-    inputs: Literal["raw", "standardize"]
+    inputs: Literal["raw", "standardize", "zca"]
+    zca_eps: float = number(least=1e-6, most=1e3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,10 @@ class Config:
     probe: ProbeConfig
     activation: Activation
     dropout: float = number(least=0, below=1)
+    dropout_layers: tuple[str, ...]
+    dropout_at: Literal["end", "norm"]
+    dropout_scaled: bool
+    noise: float = number(least=0)
     lr: float = number(above=0)
     lr_batch: int | None = number(least=1)
     batch_size: int = number(least=1)

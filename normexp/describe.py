@@ -83,14 +83,20 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
             f"In {len(weak)} of the layers a mean and a variance come from fewer than {FEW} values "
             f"({fewest.name}: {fewest.values}), which makes them noisy."
         )
-    if config.norm.name == "in" and config.norm.position == "post":
+    before_head = [part for plan in layers(config)[-2:-1] for part in plan.parts]
+    if config.norm.name == "in" and config.norm.position == "post" and "norm" in before_head:
         found.append(
             "The last instance norm gives every channel of every image the same mean, and global average pooling hands "
             "on nothing but that mean: the network can't tell images apart (norm.position=pre can)."
         )
     if config.norm.name == "none":
-        keys = [f"norm.{key}={show(value)}" for key, value in asked.get("norm", {}).items() if key != "name"]
-        found += [f"{key} has no effect: there is no norm." for key in keys]
+        # Where the norm would be, there may still be noise, or dropout in front of it.
+        placed = config.noise > 0 or (config.dropout > 0 and config.dropout_at == "norm")
+        keys = [key for key in asked.get("norm", {}) if key != "name" and not (key == "position" and placed)]
+        found += [f"norm.{key}={show(asked['norm'][key])} has no effect: there is no norm." for key in keys]
+    if config.dropout == 0:
+        keys = [key for key in ("dropout_layers", "dropout_at", "dropout_scaled") if key in asked]
+        found += [f"{key}={show(asked[key])} has no effect with dropout=0." for key in keys]
     model = asked.get("model", {})
     if getattr(config.model, "head", None) == "gap" and "fc_width" in model:
         found.append(f"model.fc_width={model['fc_width']} has no effect with model.head=gap.")

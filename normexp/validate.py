@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 from normexp import config as schema
@@ -13,6 +12,7 @@ from normexp.config import Config, ConfigError, expanded, listed, nearest, show
 from normexp.data import DATA
 from normexp.data.sizes import sizes
 from normexp.models import LayerPlan, layers
+from normexp.models.plan import fits
 from normexp.norms import NORMS
 from normexp.probes import switched_on
 from normexp.training.choices import CHOICES
@@ -48,14 +48,22 @@ def validate(tree: Mapping[str, Any]) -> Config:
         _check_norm(plan, config)
     if config.probe.landscape_steps and "landscape" not in switched_on(config.probe):
         raise ConfigError("probe.landscape_steps names steps, but nothing looks there: add probe.landscape=true.")
-    names = [plan.name for plan in plans]
-    for pattern in config.probe.layers:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(
-                f"probe.layers: no layer of model={config.model.name} is called {show(pattern)}; "
-                f"they are {listed(names)}.{nearest(pattern, names)}"
-            )
+    _check_patterns("probe.layers", config.probe.layers, [plan.name for plan in plans], config)
+    with_norm, with_dropout = ([plan.name for plan in plans if part in plan.possible] for part in ("norm", "dropout"))
+    _check_patterns("norm.layers", config.norm.layers, with_norm, config, " that can have a norm")
+    _check_patterns("dropout_layers", config.dropout_layers, with_dropout, config, " that can have dropout")
     return config
+
+
+def _check_patterns(key: str, patterns: Iterable[str], names: list[str], config: Config, which: str = "") -> None:
+    """ConfigError for a pattern that none of the names fits, but for the one that stands for all of them, however many."""
+    for pattern in patterns:
+        if pattern != "*" and not any(fits(name, [pattern]) for name in names):
+            known = f"they are {listed(names)}" if names else "there is none"
+            raise ConfigError(
+                f"{key}: no layer of model={config.model.name}{which} is called {show(pattern)}; "
+                f"{known}.{nearest(pattern, names)}"
+            )
 
 
 def _check_sizes(config: Config) -> None:

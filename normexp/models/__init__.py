@@ -6,7 +6,7 @@ from normexp.models.plan import LayerPlan, Model, Planner
 from normexp.registry import collect
 
 MODELS: dict[str, Model] = collect(
-    __name__, __path__, Model, helpers=("init", "layer", "plan"), order=("mlp", "cnn", "resnet")
+    __name__, __path__, Model, helpers=("init", "layer", "noise", "plan"), order=("mlp", "cnn", "resnet")
 )
 
 

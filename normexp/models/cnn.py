@@ -31,17 +31,16 @@ def layers(config: CNN, plan: Planner, image: Shape, classes: int) -> list[Layer
         raise ConfigError("model.channels=[]: give the channels of at least one stage, such as model.channels=[16,32].")
     if config.kernel % 2 == 0:
         raise ConfigError(f"model.kernel={show(config.kernel)}: it must be odd, such as {config.kernel + 1}.")
-    parts = ("weight", *plan.normed_activation, "dropout")
     plans: list[LayerPlan] = []
     inputs = image
     for stage, channels in enumerate(config.channels):
         for i in range(config.convs):
             stride = 2 if stage > 0 and i == 0 else 1
             name = f"conv{len(plans) + 1}"
-            plans.append(plan.conv(name, inputs, channels, *parts, kernel=config.kernel, stride=stride))
+            plans.append(plan.conv(name, inputs, channels, *plan.hidden, kernel=config.kernel, stride=stride))
             inputs = plans[-1].outputs
     if config.head == "fc":
-        plans.append(plan.linear("fc1", inputs, config.fc_width, *parts))
+        plans.append(plan.linear("fc1", inputs, config.fc_width, *plan.hidden))
         inputs = plans[-1].outputs
     return [*plans, plan.linear("head", inputs[:1], classes, "weight")]
 

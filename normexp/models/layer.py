@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from normexp.config import Config
 from normexp.models import MODELS, layers
 from normexp.models.init import initialise
+from normexp.models.noise import Noise, UnscaledDropout
 from normexp.models.plan import LayerPlan
 from normexp.norms import NORMS
 
@@ -27,7 +28,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Layer(nn.Sequential):
-    """The parts of a plan in their order, by name: `weight`, `norm`, `activation`, `dropout`, each where the plan has it."""
+    """The parts of a plan in their order, by name, of `weight`, `norm`, `noise`, `activation` and `dropout`."""
 
     def __init__(self, plan: LayerPlan, config: Config) -> None:
         super().__init__(OrderedDict((part, _part(part, plan, config)) for part in plan.parts))
@@ -36,14 +37,8 @@ class Layer(nn.Sequential):
 
 def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
     match part:
-        case "weight" if plan.kernel is None:
-            return nn.Linear(plan.inputs[0], plan.outputs[0], bias=plan.bias)
         case "weight":
-            assert plan.kernel is not None
-            channels = plan.inputs[0], plan.outputs[0]
-            if plan.kernel == 1 and plan.stride > 1:
-                return StridedPointwise(*channels, step=plan.stride, bias=plan.bias)
-            return nn.Conv2d(*channels, plan.kernel, plan.stride, padding=plan.kernel // 2, bias=plan.bias)
+            return _weight(plan)
         case "norm":
             assert plan.norm_site is not None
             norm = NORMS[config.norm.name].build(config.norm, plan.norm_site)
@@ -54,8 +49,19 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
         case "activation":
             return ACTIVATIONS[config.activation]()
         case "dropout":
-            return nn.Dropout(config.dropout)
+            return (nn.Dropout if config.dropout_scaled else UnscaledDropout)(config.dropout)
+        case "noise":
+            return Noise(config.noise)
     raise AssertionError(part)
+
+
+def _weight(plan: LayerPlan) -> nn.Module:
+    channels = plan.inputs[0], plan.outputs[0]
+    if plan.kernel is None:
+        return nn.Linear(*channels, bias=plan.bias)
+    if plan.kernel == 1 and plan.stride > 1:
+        return StridedPointwise(*channels, step=plan.stride, bias=plan.bias)
+    return nn.Conv2d(*channels, plan.kernel, plan.stride, padding=plan.kernel // 2, bias=plan.bias)
 
 
 class StridedPointwise(nn.Conv2d):

@@ -28,7 +28,7 @@ def layers(config: MLP, plan: Planner, image: Shape, classes: int) -> list[Layer
     inputs = image
     widths = repeat(config.width, config.depth) if config.widths is None else config.widths
     for i, width in enumerate(widths, start=1):
-        plans.append(plan.linear(f"fc{i}", inputs, width, "weight", *plan.normed_activation, "dropout"))
+        plans.append(plan.linear(f"fc{i}", inputs, width, *plan.hidden))
         inputs = plans[-1].outputs
     return [*plans, plan.linear("head", inputs, classes, "weight")]
 

@@ -7,8 +7,9 @@ Checks, `--help` and tables need the names and shapes of all layers, and the net
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 
     from normexp.models.layer import Layer
 
-Part = Literal["weight", "norm", "activation", "dropout"]
+Part = Literal["weight", "norm", "noise", "activation", "dropout"]
 Shape = tuple[int, ...]
+
+LAYER: dict[str, tuple[Part, ...]] = {
+    "pre": ("weight", "norm", "activation"),
+    "post": ("weight", "activation", "norm"),
+    "input": ("norm", "weight", "activation"),
+}
+"""A layer's parts by `norm.position`."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class LayerPlan:
 
     inputs, outputs: the shape of one sample, (C, H, W) or (F,). kernel: of a convolution, padded so that stride 1 keeps
     the size; None for a linear layer. A layer without "weight" among its parts leaves the shape as it is.
+    possible: the parts that its model names, also those that the config does without.
     """
 
     name: str
@@ -39,6 +48,7 @@ class LayerPlan:
     kernel: int | None = None
     stride: int = 1
     bias: bool = True
+    possible: tuple[Part, ...] = ()
 
     @property
     def norm_site(self) -> Site | None:
@@ -64,9 +74,10 @@ class LayerPlan:
 
 
 class Planner:
-    """Makes a config's layers. What they have in common (norm, its position, dropout) is decided here, once.
+    """Makes a config's layers. What they have in common (norm, its position, noise, dropout) is decided here, once.
 
-    A model names all the parts that a layer may have; those that the config does without are left out.
+    A model names all the parts that a layer may have; those that the config does without, or in this layer without, are left
+    out. Noise, which no model names, is right behind where the norm sits. hidden: the parts of a layer inside the network.
     normed_activation: norm and activation in the order of the config's position. Raises ConfigError for a network that nobody
     could train: every model's layers come by here, one by one.
     """
@@ -75,12 +86,11 @@ class Planner:
     MOST_PARAMETERS = 10**9
 
     def __init__(self, config: Config) -> None:
-        norm = NORMS[config.norm.name]
-        pair: list[Part] = ["norm", "activation"] if config.norm.position == "pre" else ["activation", "norm"]
-        self.normed_activation: tuple[Part, ...] = tuple(pair)
-        self._absent = {"norm"} if norm.name == "none" else set()
-        self._absent |= {"dropout"} if config.dropout == 0 else set()
-        self._cancels_bias = norm.cancels_bias
+        self.position = config.norm.position
+        self.hidden: tuple[Part, ...] = (*LAYER[self.position], "dropout")
+        self.normed_activation = tuple(part for part in LAYER[self.position] if part != "weight")
+        self._config = config
+        self._cancels_bias = NORMS[config.norm.name].cancels_bias
         self._layers = self._parameters = 0
 
     def conv(
@@ -91,15 +101,10 @@ class Planner:
         *parts: Part,
         kernel: int = 3,
         stride: int = 1,
-        norm_follows: bool = False,
     ) -> LayerPlan:
-        """A convolution from (C, H, W) to (channels, ceil(H / stride), ceil(W / stride)).
-
-        norm_follows: whether the next layer begins with a norm, and nothing else reads this one's output.
-        """
+        """A convolution from (C, H, W) to (channels, ceil(H / stride), ceil(W / stride))."""
         size = tuple(math.ceil(n / stride) for n in inputs[1:])
-        plan = LayerPlan(name, parts, inputs, (channels, *size), kernel=kernel, stride=stride)
-        return self._finish(plan, norm_follows=norm_follows)
+        return self._finish(LayerPlan(name, parts, inputs, (channels, *size), kernel=kernel, stride=stride))
 
     def linear(self, name: str, inputs: Shape, features: int, *parts: Part) -> LayerPlan:
         """A linear map from all values of a sample to (features,)."""
@@ -109,10 +114,15 @@ class Planner:
         """A norm and an activation without a weight of their own, as behind an addition."""
         return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False))
 
-    def _finish(self, plan: LayerPlan, *, norm_follows: bool = False) -> LayerPlan:
-        parts = tuple(part for part in plan.parts if part not in self._absent)
+    def joined(self, plan: LayerPlan, after: LayerPlan) -> LayerPlan:
+        """The first of two layers, without a bias that the second, which alone reads what it hands on, begins by subtracting."""
+        cancelled = (*plan.parts[-1:], *after.parts[:1]) == ("weight", "norm") and self._cancels_bias
+        return replace(plan, bias=plan.bias and not cancelled)
+
+    def _finish(self, plan: LayerPlan) -> LayerPlan:
+        parts = tuple(part for part in self._arranged(plan.parts) if self._has(part, plan.name))
         # A bias that the norm right behind it subtracts again would be a parameter without effect.
-        followed = ("weight", "norm") in pairwise(parts) or norm_follows
+        cancelled = ("weight", "norm") in pairwise(parts) and self._cancels_bias
         self._layers += 1
         self._parameters += plan.parameters
         if self._layers > self.MOST_LAYERS:
@@ -122,7 +132,33 @@ class Planner:
                 f"The network would have more than {self.MOST_PARAMETERS:,} parameters in its layers up to {plan.name}: "
                 "make it smaller."
             )
-        return replace(plan, parts=parts, bias=plan.bias and not (followed and self._cancels_bias))
+        return replace(plan, parts=parts, possible=plan.parts, bias=plan.bias and not cancelled)
+
+    def _arranged(self, parts: tuple[Part, ...]) -> list[Part]:
+        """With noise behind the norm, and dropout where `dropout_at` wants it."""
+        found = list(parts)
+        if "norm" in found:
+            found.insert(found.index("norm") + 1, "noise")
+            if self._config.dropout_at == "norm" and "dropout" in found:
+                found.remove("dropout")
+                found.insert(found.index("norm"), "dropout")
+        return found
+
+    def _has(self, part: Part, layer: str) -> bool:
+        config = self._config
+        match part:
+            case "norm":
+                return config.norm.name != "none" and fits(layer, config.norm.layers)
+            case "noise":
+                return config.noise > 0
+            case "dropout":
+                return config.dropout > 0 and fits(layer, config.dropout_layers)
+        return True
+
+
+def fits(layer: str, patterns: Iterable[str]) -> bool:
+    """Whether a layer is one of those that patterns such as block1.* name."""
+    return any(fnmatchcase(layer, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True)

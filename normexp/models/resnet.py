@@ -8,10 +8,12 @@ What a block computes, by `norm.position`; `conv1`, `conv2`, `shortcut` and `out
 
     original  pre   W norm act drop | W norm | + shortcut | act
     original  post  W act norm drop | W      | + shortcut | act norm
+    original  input norm W act drop | norm W | + shortcut | act
     preact    pre   norm act W | norm act drop W | + shortcut
     preact    post  act norm W | act norm drop W | + shortcut
 
 A preact network has one more norm and activation behind the last block (`final`), and none behind its first convolution.
+Its norms are in front of the weights as it is, so that `input` is refused for it.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from normexp.config import ConfigError, ModelConfig, number
-from normexp.models.plan import LayerPlan, Model, Planner, Shape
+from normexp.models.plan import LAYER, LayerPlan, Model, Planner, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -42,8 +44,13 @@ def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[La
         near = f"{6 * blocks + 2} or {6 * blocks + 8}"
         raise ConfigError(f"model.depth={config.depth}: a resnet's depth is 6n+2; {near} works.")
     preact = config.block == "preact"
+    if preact and plan.position == "input":
+        raise ConfigError(
+            "norm.position=input: with model.block=preact the norms are in front of the weights in any case; norm.position=pre "
+            "or post works, or model.block=original."
+        )
     normed = plan.normed_activation
-    plans = [plan.conv("conv1", image, config.width, "weight", *(() if preact else normed))]
+    plans = [plan.conv("conv1", image, config.width, *(("weight",) if preact else LAYER[plan.position]))]
     inputs = plans[0].outputs
     for i in range(3 * blocks):
         channels = config.width * 2 ** (i // blocks)
@@ -57,34 +64,32 @@ def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[La
 
 
 def _original_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
-    normed = plan.normed_activation
-    # In pre, each convolution has its norm right behind it, the second one before the addition, and the activation
-    # comes alone behind it; in post, norm and activation stay together.
-    norm2, out = (("norm",), ("activation",)) if normed[0] == "norm" else ((), normed)
-    conv1 = plan.conv(f"{name}.conv1", inputs, channels, "weight", *normed, "dropout", stride=stride)
-    conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, "weight", *norm2)
+    # The addition comes in front of the second activation: in post the norm is behind it too, else in the convolution's layer.
+    parts = LAYER[plan.position]
+    split = parts.index("activation")
+    conv1 = plan.conv(f"{name}.conv1", inputs, channels, *plan.hidden, stride=stride)
+    conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, *parts[:split])
     return [
         conv1,
         conv2,
         *_shortcut(plan, name, inputs, channels, stride),
-        plan.parts(f"{name}.out", conv2.outputs, *out),
+        plan.parts(f"{name}.out", conv2.outputs, *parts[split:]),
     ]
 
 
 def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
     normed = plan.normed_activation
-    conv1 = plan.conv(
-        f"{name}.conv1", inputs, channels, *normed, "weight", stride=stride, norm_follows=normed[0] == "norm"
-    )
+    conv1 = plan.conv(f"{name}.conv1", inputs, channels, *normed, "weight", stride=stride)
     conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, *normed, "dropout", "weight")
-    return [conv1, conv2, *_shortcut(plan, name, inputs, channels, stride)]
+    return [plan.joined(conv1, conv2), conv2, *_shortcut(plan, name, inputs, channels, stride)]
 
 
 def _shortcut(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
     """Nothing where the block keeps its shape, so that the input itself is added."""
     if stride == 1:
         return []
-    return [plan.conv(f"{name}.shortcut", inputs, channels, "weight", "norm", kernel=1, stride=stride)]
+    parts = (part for part in LAYER[plan.position] if part != "activation")
+    return [plan.conv(f"{name}.shortcut", inputs, channels, *parts, kernel=1, stride=stride)]
 
 
 def wire(config: ResNet, layers: dict[str, Layer]) -> nn.Module:

@@ -23,7 +23,8 @@ def fold(model: nn.Module) -> nn.Module:
     """A copy, in evaluation mode, in which every batch norm directly behind a linear layer or convolution is part of it.
 
     Directly: nothing else reads what lies between the two. In these networks that is every batch norm of `norm.position=pre`,
-    but for those of preact blocks that normalise what an addition has left. All other norms stay as they are.
+    but for those of preact blocks that normalise what an addition has left, and those behind dropout. All other norms stay as
+    they are.
     Raises ValueError where there is no batch norm to fold.
     """
     folded = copy.deepcopy(model).eval()

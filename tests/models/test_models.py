@@ -16,8 +16,8 @@ from tests.conftest import compose
 
 GRID = [
     (model, norm, position)
-    for model, norm, position in product([*MODELS, "cnn-fc", "resnet-preact"], NORMS, ["pre", "post"])
-    if (model, norm) not in [("mlp", "in"), ("cnn-fc", "in")]
+    for model, norm, position in product([*MODELS, "cnn-fc", "resnet-preact"], NORMS, ["pre", "post", "input"])
+    if (model, norm) not in [("mlp", "in"), ("cnn-fc", "in")] and (model, position) != ("resnet-preact", "input")
 ]
 
 
@@ -28,6 +28,7 @@ def config_of(model: str, norm: str, position: str, *more: str):
         "resnet": ["model=resnet", "model.depth=8", "model.width=8"],
     }
     chosen = special.get(model, [f"model={model}"])
+    chosen = [*chosen, "norm.groups=1"] if (norm, position) == ("gn", "input") else chosen  # the image has one channel
     return compose(*chosen, f"norm={norm}", f"norm.position={position}", *more)
 
 
@@ -84,21 +85,23 @@ def unit(layer: nn.Module, x: Tensor, order: str) -> Tensor:
 def by_hand(net: nn.Module, model: str, position: str, x: Tensor) -> Tensor:
     """The formulas of the design, independent of how the network is wired."""
     layer = named_layers(net)
-    na = "NA" if position == "pre" else "AN"
+    whole = {"pre": "WNA", "post": "WAN", "input": "NWA"}[position]
+    na = whole.replace("W", "")
     if model == "mlp":
         x = x.flatten(1)
         for i in (1, 2, 3):
-            x = unit(layer[f"fc{i}"], x, "W" + na)
+            x = unit(layer[f"fc{i}"], x, whole)
     elif model.startswith("cnn"):
         for i in range(1, 7 if model == "cnn-fc" else 4):
-            x = unit(layer[f"conv{i}"], x, "W" + na)
-        x = unit(layer["fc1"], x.flatten(1), "W" + na) if model == "cnn-fc" else x.mean((2, 3))
+            x = unit(layer[f"conv{i}"], x, whole)
+        x = unit(layer["fc1"], x.flatten(1), whole) if model == "cnn-fc" else x.mean((2, 3))
     elif model == "resnet":
-        x = unit(layer["conv1"], x, "W" + na)
+        x = unit(layer["conv1"], x, whole)
         for i in (1, 2, 3):
-            y = unit(layer[f"block{i}.conv2"], unit(layer[f"block{i}.conv1"], x, "W" + na), "WN" if na == "NA" else "W")
-            short = unit(layer[f"block{i}.shortcut"], x, "WN") if i > 1 else x
-            x = unit(layer[f"block{i}.out"], y + short, "A" if na == "NA" else "AN")
+            second, out = {"pre": ("WN", "A"), "post": ("W", "AN"), "input": ("NW", "A")}[position]
+            y = unit(layer[f"block{i}.conv2"], unit(layer[f"block{i}.conv1"], x, whole), second)
+            short = unit(layer[f"block{i}.shortcut"], x, "NW" if position == "input" else "WN") if i > 1 else x
+            x = unit(layer[f"block{i}.out"], y + short, out)
         x = x.mean((2, 3))
     else:
         x = unit(layer["conv1"], x, "W")
@@ -166,6 +169,8 @@ def test_dropout_comes_last_in_a_layer_and_inside_the_block(position):
         ("cnn", "gn", "pre", set()),
         ("cnn", "none", "pre", set()),
         ("cnn", "bn", "post", set()),
+        ("cnn", "bn", "input", set()),
+        ("resnet", "bn", "input", set()),
         ("resnet-preact", "bn", "pre", {f"block{i}.conv1" for i in (1, 2, 3)} | {"block2.shortcut", "block3.shortcut"}),
         ("resnet-preact", "bn", "post", {"block2.shortcut", "block3.shortcut"}),
     ],
