@@ -20,7 +20,10 @@ REFERENCE = "none"
 LISTS = ("model", "norm", "batch_size")
 """Keys that may have several values."""
 
-KEYS = (*LISTS, "data", "init", "activation", "dropout", "seed", "device", "threads", "amp", "matmul_precision")
+KEYS = (
+    *(*LISTS, "data", "init", "activation", "dropout", "dropout_layers", "dropout_at", "dropout_scaled", "noise"),
+    *("seed", "device", "threads", "amp", "matmul_precision"),
+)
 """Keys that say which network is measured, and where; beside them those of `model`, `norm` and `init`."""
 
 MOST = 100

@@ -38,7 +38,12 @@ def main(argv: list[str]) -> int:
 def _print(config: Config, rows: list[Row], notes: list[str]) -> None:
     console = Console(highlight=False)
     title = f"{config.model.name} on {config.data.name}, {NORMS[config.norm.name].title}"
-    where = f" {config.norm.position}-activation" if config.norm.name != "none" else ""
+    places = {
+        "pre": " in front of the activation",
+        "post": " behind the activation",
+        "input": " in front of the weight",
+    }
+    where = places[config.norm.position] if config.norm.name != "none" else ""
     console.print(f"[bold]{title}{where}[/], batch {config.batch_size}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     options: list[dict[str, Any]] = [{"no_wrap": True}, {}, {"no_wrap": True}, {"justify": "right"}, {}]

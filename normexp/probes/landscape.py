@@ -1,7 +1,7 @@
 """The loss around the weights, as Santurkar et al. 2018, "How Does Batch Normalization Help Optimization?", measure it.
 
-All of it is done with copies of the weights, with the batch of the step and the same dropout each time: training goes on as if
-nobody had looked.
+All of it is done with copies of the weights, with the batch of the step and the same dropout and noise each time: training
+goes on as if nobody had looked.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Surroundings:
         self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
 
     def __call__(self, weights: Weights) -> tuple[Tensor, Weights]:
-        """Loss, and its gradient with regard to the parameters that are trained; each time with the step's own dropout."""
+        """Loss, and its gradient with regard to the trained parameters; each time with the step's own dropout and noise."""
         model, leaves = self._step.model, {name: weights[name].detach().requires_grad_() for name in self._trained}
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}  # batch norm changes its own
         with torch.random.fork_rng(self._devices):

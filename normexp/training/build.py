@@ -88,7 +88,7 @@ def build(config: Config) -> Parts:
         device=device,
         sizes=sizes(config),
     )
-    # The weights were drawn from streams of their own; from here on torch's own generator serves dropout alone. The other two
+    # The weights were drawn from streams of their own; from here on torch's own generator serves dropout and noise. The other two
     # serve nothing but somebody's own norm.
     torch.manual_seed(config.seed)
     random.seed(config.seed)

@@ -40,7 +40,7 @@ def evaluate_with_batch_statistics(
     """The same, but every bn normalises each batch with the batch's own statistics, as in training.
 
     The batches are as large as in training, since the statistics depend on it; a smaller rest is left out. The running
-    statistics are neither used nor changed, and dropout is off.
+    statistics are neither used nor changed, and dropout and noise are off.
     """
     with evaluating(model), batch_statistics(model):
         full = min(batch_size, len(split))

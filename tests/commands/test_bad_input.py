@@ -42,6 +42,10 @@ BAD = [
     (["model=resnet", "model.depth=19"], "14 or 20 works"),
     (["probe.layers=[conv2,convv9]"], "no layer of model=cnn is called convv9; they are conv1, conv2, conv3, head"),
     (["probe.layers=conv1"], "a list in brackets"),
+    (
+        ["norm.layers=[convv2]"],
+        "that can have a norm is called convv2; they are conv1, conv2, conv3. Did you mean conv2?",
+    ),
     (["probe.drift=yess"], "true or false"),
     (["probe.landscape_steps=[0]"], "of at least 1"),
     (["probe.landscape_steps=[5]"], "add probe.landscape=true"),
