@@ -11,8 +11,8 @@ measured are those of evaluation, without dropout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Literal
 
@@ -30,21 +30,29 @@ from normexp.training.evaluate import StoppedError, batch_statistics, evaluating
 Estimator = Literal["paper", "moments"]
 
 
+@contextmanager
 def for_evaluation(
     model: nn.Module, config: Config, train: Split, interrupted: Callable[[], bool]
-) -> AbstractContextManager[dict[str, float]]:
-    """The context of an evaluation, in which bn has the statistics that `norm.statistics` asks for; and what was seen of them:
+) -> Iterator[dict[str, float]]:
+    """The context of an evaluation, in which bn has the statistics that `norm.statistics` asks for. Those that are recomputed are
+    of the first samples of the training data, without augmentation.
 
-    running_var_ratio/LAYER: of recomputed ones, the running variance over the recomputed one, the mean over channels.
-
-    They are of the first samples of the training data, without augmentation. Raises StoppedError once `interrupted` says so.
+    Of them also what was seen of the running ones before, running_var_ratio/LAYER: a norm's running variance over the variance
+    of what it gets at test time, when all norms use running averages; the mean over channels (the shift ratio of Li et al.
+    2019, section 3). Raises StoppedError once `interrupted` says so.
     """
     norm = config.norm
     if not isinstance(norm, BatchNorm) or norm.statistics == "running":
-        return nullcontext({})
+        yield {}
+        return
     samples = min(norm.recompute_samples, len(train))
-    batches = islice(train.batches(config.batch_size), max(1, samples // config.batch_size))
-    return recomputed(model, (inputs for inputs, _ in batches), estimator=norm.estimator, interrupted=interrupted)
+
+    def batches() -> Iterator[Tensor]:
+        return (inputs for inputs, _ in islice(train.batches(config.batch_size), max(1, samples // config.batch_size)))
+
+    ratios = _ratios(model, batches(), interrupted)
+    with recomputed(model, batches(), estimator=norm.estimator, interrupted=interrupted):
+        yield ratios
 
 
 @contextmanager
@@ -54,24 +62,26 @@ def recomputed(
     *,
     estimator: Estimator,
     interrupted: Callable[[], bool] = never,
-) -> Iterator[dict[str, float]]:
-    """Statistics of the batches in the place of all running ones, which are put back untouched; the tags of `for_evaluation`."""
-    found = _statistics(model, batches, estimator, interrupted)
+) -> Iterator[None]:
+    """Statistics of the batches in the place of all running ones, which are put back untouched."""
+    with evaluating(model), batch_statistics(model):
+        found = _statistics(model, batches, estimator, interrupted)
     running = {norm: (norm.running_mean, norm.running_var) for norm in found}
-    ratios = _ratios(named_layers(model), found)
     try:
         for norm, (mean, var) in found.items():
             norm.running_mean, norm.running_var = mean, var
-        yield ratios
+        yield
     finally:
         for norm, (kept_mean, kept_var) in running.items():
             norm.running_mean, norm.running_var = kept_mean, kept_var
 
 
-def _ratios(layers: Mapping[str, nn.Module], found: Mapping[_BatchNorm, tuple[Tensor, Tensor]]) -> dict[str, float]:
-    """Channels that never vary are left out."""
+def _ratios(model: nn.Module, batches: Iterable[Tensor], interrupted: Callable[[], bool]) -> dict[str, float]:
+    """running_var_ratio of each layer with a batch norm; channels that never vary are left out."""
+    with evaluating(model):
+        found = _statistics(model, batches, "moments", interrupted)
     ratios = {}
-    for name, layer in layers.items():
+    for name, layer in named_layers(model).items():
         norm = getattr(layer, "norm", None)
         if isinstance(norm, _BatchNorm) and norm in found:
             assert norm.running_var is not None
@@ -85,7 +95,7 @@ def _ratios(layers: Mapping[str, nn.Module], found: Mapping[_BatchNorm, tuple[Te
 def _statistics(
     model: nn.Module, batches: Iterable[Tensor], estimator: Estimator, interrupted: Callable[[], bool]
 ) -> dict[_BatchNorm, tuple[Tensor, Tensor]]:
-    """Mean and variance (C,) of each batch norm that the batches come by; float32, from sums in float64."""
+    """Mean and variance (C,) of what each batch norm gets of the batches; float32, from sums in float64."""
     norms = [norm for norm in model.modules() if isinstance(norm, _BatchNorm) and norm.running_mean is not None]
     sums: dict[_BatchNorm, Tensor] = {}
     uses = dict.fromkeys(norms, 0)
@@ -103,7 +113,7 @@ def _statistics(
 
     hooks = [norm.register_forward_pre_hook(add) for norm in norms]
     try:
-        with evaluating(model), batch_statistics(model), torch.inference_mode():
+        with torch.inference_mode():
             for inputs in batches:
                 if interrupted():
                     raise StoppedError

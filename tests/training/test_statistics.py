@@ -43,16 +43,23 @@ def test_the_papers_estimator_is_unbiased_over_all_batches(m):
         torch.testing.assert_close(norm.running_var, values.var(0, correction=0), rtol=1e-12, atol=0)
 
 
-def test_the_ratio_of_running_and_recomputed_variance_is_told_for_each_layer():
+def test_the_ratio_of_the_running_variance_to_that_at_test_time_is_told_for_each_layer():
     config = compose("model=mlp", RECOMPUTED)
     parts = build(config)
-    norm = dict(parts.model.named_modules())["fc2.norm"]
-    norm.running_var.fill_(6.0)
-    with for_evaluation(parts.model, config, parts.data.train, lambda: False) as seen:
-        expected = float((6.0 / norm.running_var).mean())
+    model = parts.model
+    named = dict(model.named_modules())
+    named["fc1.norm"].running_var.fill_(4.0)
+    inputs, _ = parts.data.train.batch(torch.arange(len(parts.data.train) // 64 * 64))
+    model.eval()
+    with torch.no_grad():
+        second = named["fc2.weight"](named["fc1"](inputs.flatten(1)))
+    model.train()
+    expected = float((1 / second.var(0, correction=0)).mean())
+    with for_evaluation(model, config, parts.data.train, lambda: False) as seen:
+        pass
     assert list(seen) == ["running_var_ratio/fc1", "running_var_ratio/fc2", "running_var_ratio/fc3"]
-    assert seen["running_var_ratio/fc2"] == pytest.approx(expected)
-    with for_evaluation(parts.model, compose("model=mlp"), parts.data.train, lambda: False) as seen:
+    assert seen["running_var_ratio/fc2"] == pytest.approx(expected, rel=1e-4)
+    with for_evaluation(model, compose("model=mlp"), parts.data.train, lambda: False) as seen:
         assert seen == {}
 
 
@@ -99,7 +106,7 @@ def test_they_are_of_whole_batches_from_the_beginning_without_augmentation(sampl
         with for_evaluation(parts.model, config, parts.data.train, lambda: False):
             pass
     expected, _ = parts.data.train.batch(torch.arange(64 * batches))
-    assert torch.equal(torch.cat(seen), torch.cat([expected, expected]))
+    assert torch.equal(torch.cat(seen), torch.cat([expected] * 4))  # with running statistics, and with their own
 
 
 @pytest.mark.parametrize("estimator", ["paper", "moments"])
