@@ -25,8 +25,25 @@ def check(condition: Condition, sweep: Sweep) -> None:
     if len(set(axes)) < len(axes):
         raise ConfigError("over, contrast and where are for different axes.")
     _check_take(condition, sweep)
+    same = {sweep.arms[arm] for arm in condition.compare}
+    if len(same) < len(condition.compare):
+        raise ConfigError(f"compare={show(condition.compare)}: two of these arms are the same runs.")
     if (condition.how == "correlation") != (condition.other is not None):
         raise ConfigError("with goes with as: correlation, and is the measure that the first one is compared with.")
+
+
+def check_sweep(sweep: Sweep) -> None:
+    """Raises ConfigError where an arm or an axis sets a key that another axis sets too, and so would be without effect."""
+    owners: dict[str, str] = {}
+    for axis, values in sweep.axes.items():
+        for key in dict.fromkeys(override.partition("=")[0] for overrides in values.values() for override in overrides):
+            if key in owners:
+                raise ConfigError(f"sweep.axes: {axis} and {owners[key]} both set {key}.")
+            owners[key] = axis
+    for arm, overrides in sweep.arms.items():
+        for key in (override.partition("=")[0] for override in overrides):
+            if key in owners:
+                raise ConfigError(f"sweep.arms.{arm}: the axis {owners[key]} sets {key}, too.")
 
 
 def _check_arms(condition: Condition, sweep: Sweep) -> None:
@@ -48,6 +65,15 @@ def _check_take(condition: Condition, sweep: Sweep) -> None:
         raise ConfigError(f"take: {what} needs the axis that it is taken over, as over.")
     if (what in ("decades", "largest")) != (condition.working is not None):
         raise ConfigError("working goes with take: decades or largest, and says from which measure on a value works.")
+    of_test = condition.measure.tag.startswith("test/")
+    if of_test and what in ("min", "max", "decades", "largest"):
+        raise ConfigError(
+            f"take: {what} would choose by the test set; take a measure of the validation set, or take: best."
+        )
+    if condition.working is not None and condition.measure.tag.endswith("loss"):
+        raise ConfigError(
+            "working says from which measure on a value works; of a loss, more is worse: take an accuracy."
+        )
     if over is not None and what in ("decades", "largest", "slope"):
         for value in sweep.axes[over]:
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
@@ -66,4 +92,4 @@ def _named(condition: Condition) -> Iterator[tuple[str, str, tuple[Value, ...]]]
 
 def _near(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    return nearest(str(word), known) or f" They are {', '.join(known) or 'none'}."
+    return nearest(word, known) or f" They are {', '.join(known) or 'none'}."

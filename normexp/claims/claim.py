@@ -30,15 +30,15 @@ class Measure:
     """A number from a run.
 
     tag: of a scalar, or a pattern with * for those of several layers, of which `across` makes one number ("first/last": the
-    first layer's over the last one's). at: which entry of it: the last one, the first one, a step (the last entry up to it),
-    or the mean, the largest or the least of all. below: look at the first entry at which `of` was no more than `level`, so that
-    networks are compared that have come equally far. scale: what it is multiplied by.
+    power of ten of the first layer's over the last one's). at: which entry of it: the last one, the first one, a step (the last entry up to it),
+    or the mean, the largest or the least of all. below: a tag and one or two levels of it: only entries count from where it first
+    came down to the one until where it first came down to the other, so that networks are compared that have come equally far.
     """
 
     tag: str
     at: At | int = "last"
     across: Across = "mean"
-    below: tuple[str, float] | None = None
+    below: tuple[str, float, float | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,9 +104,8 @@ class Claim:
 
     @property
     def mark(self) -> str:
-        """Of all that decides: another mark, another rule."""
-        decisive = repr((self.kind, self.seeds, self.sweep, self.rule, self.requires, self.combine, self.scale))
-        return hashlib.sha256(decisive.encode()).hexdigest()[:8]
+        """Of all that the file says: another mark, another claim."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
 
 
 OBJECTIVES: tuple[str, ...] = get_args(Objective)

@@ -92,7 +92,10 @@ class Taker:
         values = table(measure)
         if condition.take not in ("best", "gain"):
             return take(condition.take, values, places, condition.working), {}
-        i = best(table(Measure(tag=condition.choose)), lowest=condition.choose.endswith("loss"))
+        scores = table(Measure(tag=condition.choose))
+        first = 1 if condition.take == "gain" and len(places) > 1 else 0
+        i = best(scores[first:], lowest=condition.choose.endswith("loss"))
         if i is None:
             return np.full(len(seeds), np.nan), {}
-        return (values[i] if condition.take == "best" else values[i] - values[0]), {axis: places[i]}
+        chosen = {axis: places[first + i]}
+        return (values[i] if condition.take == "best" else values[first + i] - values[0]), chosen

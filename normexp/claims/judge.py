@@ -26,6 +26,8 @@ from normexp.claims.intervals import corrected, interval
 
 Verdict = Literal["confirmed", "refuted", "inconclusive", "not comparable"]
 
+ROUNDING = 1e-9
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -65,7 +67,7 @@ def judge(claim: Claim, measured: Measured) -> Judgement:
         level = corrected(deciding) if condition.decides else corrected(1)
         found = []
         for cell in cells(condition, claim):
-            lacking = next((what for unmet, what in failed if _compatible(unmet, cell)), None)
+            lacking = next((what for unmet, what in failed if _concerns(unmet, condition, cell)), None)
             found.append(_cell(condition, cell, effects(condition, claim, cell, measured), level, lacking))
         judged.append(Judged(condition, found))
     return Judgement(
@@ -96,22 +98,28 @@ def cells(condition: Condition, claim: Claim) -> Iterator[Point]:
 
 
 def holds(condition: Condition, low: float, high: float) -> Verdict:
-    """Where an interval lies: on the side of the threshold that the condition asks for, on the other, or on both."""
+    """Where an interval lies: on the side of the threshold that the condition asks for, on the other, or on both. An end that is
+    the threshold but for rounding, as 0.3 / 0.1 is not quite 3, is on the side that is asked for."""
+    bottom, top = -math.inf, math.inf
     match condition.direction:
         case ">=":
-            inside, outside = low >= condition.threshold, high < condition.threshold
+            bottom = condition.threshold - ROUNDING * abs(condition.threshold)
         case "<=":
-            inside, outside = high <= condition.threshold, low > condition.threshold
+            top = condition.threshold + ROUNDING * abs(condition.threshold)
         case "within":
             assert condition.margin is not None
-            bottom, top = condition.threshold - condition.margin, condition.threshold + condition.margin
-            inside, outside = bottom <= low and high <= top, high < bottom or low > top
+            margin = condition.margin + ROUNDING * abs(condition.threshold)
+            bottom, top = condition.threshold - margin, condition.threshold + margin
+    inside, outside = bottom <= low and high <= top, high < bottom or low > top
     return "confirmed" if inside else "refuted" if outside else "inconclusive"
 
 
-def _compatible(one: Point, other: Point) -> bool:
-    values = dict(other)
-    return all(values.get(axis, value) == value for axis, value in one)
+def _concerns(unmet: Point, condition: Condition, cell: Point) -> bool:
+    """Whether what is not met somewhere is not met in a cell, or in one of the two that it contrasts."""
+    values: dict[str, tuple[Value, ...]] = {axis: (value,) for axis, value in cell}
+    if condition.contrast is not None:
+        values[condition.contrast[0]] = condition.contrast[1:]
+    return all(value in values.get(axis, (value,)) for axis, value in unmet)
 
 
 def _unmet(condition: Condition, claim: Claim, measured: Measured) -> Iterator[Point]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from normexp import configs, untrusted
 from normexp.claims import claim as schema
-from normexp.claims.checks import check
+from normexp.claims.checks import check, check_sweep
 from normexp.claims.claim import Claim, Condition, Measure, Scale, Sweep, Value
 from normexp.config import ConfigError, nearest, show
 
@@ -23,6 +24,10 @@ CONDITION = (
     *("what", "measure", "at", "across", "below", "over", "take", "working", "choose", "compare", "as", "contrast"),
     *("with", "where", "is", "threshold", "margin", "decides"),
 )
+
+
+RESERVED = ("all", "exact", "experiments")
+"""What stands for several claims."""
 
 
 def names(config_dir: Path | None = None) -> list[str]:
@@ -46,8 +51,11 @@ def read(name: str, config_dir: Path | None = None, *, scale: Scale = "small", q
     quick: with what the file's `quick` says instead: fewer seeds, steps or values. full: the same for `full`.
     """
     path = path_of(name, config_dir)
-    if config_dir and (configs.folder() / "claim" / f"{name}.yaml") != path and name in names():
-        raise ConfigError(f"{path} has the name of a claim that normexp brings: rename it.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in RESERVED:
+        raise ConfigError(f"{show(path, 200)}: a claim's name has small letters, digits, - and _; rename the file.")
+    own = config_dir / "claim" / f"{name}.yaml" if config_dir else path
+    if own != path and own.exists():
+        raise ConfigError(f"{show(own, 200)} has the name of a claim that normexp brings: rename it.")
     try:
         return _claim(name, _tree(path), scale=scale, quick=quick)
     except ConfigError as error:
@@ -55,14 +63,16 @@ def read(name: str, config_dir: Path | None = None, *, scale: Scale = "small", q
 
 
 def _tree(path: Path) -> Mapping[str, Any]:
+    import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     try:
         text = bytes(untrusted.read(path, most=MOST)).decode("utf-8")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+            raise ConfigError("it refers to parts of itself with *, which a claim can't.")
         tree = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}
-    except (OSError, ValueError, RecursionError, OmegaConfBaseException, YAMLError) as error:
+    except (OSError, ValueError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"it can't be read ({show(str(error).splitlines()[0] if str(error) else error)}).") from error
     if not isinstance(tree, dict):
         raise ConfigError("it is not a list of keys and values.")
@@ -71,6 +81,8 @@ def _tree(path: Path) -> Mapping[str, Any]:
 
 def _claim(name: str, tree: Mapping[str, Any], *, scale: Scale, quick: bool) -> Claim:
     _known(tree, TOP)
+    # What a file says nothing about is the same for it.
+    scale, quick = scale if "full" in tree else "small", quick and "quick" in tree
     kind = _one_of(tree, "kind", ("exact", "experiment"))
     exact = kind == "exact"
     if exact != ("sweep" not in tree):
@@ -112,12 +124,16 @@ def _sweep(tree: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> Swe
     if not arms:
         raise ConfigError("sweep.arms: name at least one arm, with its overrides: {bn: [norm=bn]}.")
     for change in changes:
-        base += _overrides(change.get("base", []), "base")
+        more = _overrides(change.get("base", []), "base")
+        chosen = tuple(f"{override.partition('=')[0]}." for override in more if "." not in override.partition("=")[0])
+        base = tuple(each for each in base if not each.startswith(chosen or "\0")) + more
         for name, each in (_mapping(change, "axes") if "axes" in change else {}).items():
             if name not in axes:
                 raise ConfigError(f"axes: there is no axis {show(name)} in sweep.axes.{nearest(name, axes)}")
             axes[name] = _axis(name, each)
-    return Sweep(base=base, arms=arms, axes=axes)
+    made = Sweep(base=base, arms=arms, axes=axes)
+    check_sweep(made)
+    return made
 
 
 def _axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
@@ -125,6 +141,8 @@ def _axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
     found: dict[Value, tuple[str, ...]]
     if isinstance(tree, list) and all(isinstance(v, int | float | str | bool) or v is None for v in tree):
         found = {value: (f"{name}={_written(value)}",) for value in tree}
+        if len(found) < len(tree):
+            raise ConfigError(f"axes.{show(name)}={show(tree)}: a value is there twice.")
     elif isinstance(tree, dict):
         found = {str(value): _overrides(each, f"sweep.axes.{name}.{value}") for value, each in tree.items()}
     else:
@@ -150,19 +168,19 @@ def _checked(tree: Any, sweep: Sweep | None) -> Condition:
         raise ConfigError(f"{show(tree)} is not a list of keys and values.")
     _known(tree, CONDITION)
     how: schema.Comparison = _one_of(tree, "as", get_args(schema.Comparison)) if sweep else "each"
-    compare = tuple(_list(tree, "compare")) if "compare" in tree else ()
+    compare = tuple(str(_plain(arm, "compare")) for arm in _list(tree, "compare")) if "compare" in tree else ()
     over = _text(tree, "over") if "over" in tree else None
     contrast: tuple[str, Value, Value] | None = None
     if "contrast" in tree:
-        for axis, values in _mapping(tree, "contrast").items():
-            if not isinstance(values, list) or len(values) != 2:
-                raise ConfigError(f"contrast.{axis}: it takes two values of that axis, such as [10,3].")
-            contrast = axis, values[0], values[1]
-    where = (
-        {axis: tuple(v if isinstance(v, list) else [v]) for axis, v in _mapping(tree, "where").items()}
-        if "where" in tree
-        else {}
-    )
+        axis, values = _only(tree, "contrast", "an axis and two of its values: {model.depth: [10, 3]}")
+        if not isinstance(values, list) or len(values) != 2:
+            raise ConfigError(f"contrast.{axis}: it takes two values of that axis, such as [10,3].")
+        contrast = axis, _plain(values[0], "contrast"), _plain(values[1], "contrast")
+    where = {}
+    for axis, values in _mapping(tree, "where").items():
+        where[axis] = tuple(_plain(v, "where") for v in (values if isinstance(values, list) else [values]))
+        if not where[axis]:
+            raise ConfigError(f"where.{axis}: it needs at least one value.")
     made = Condition(
         what=_text(tree, "what"),
         measure=_measure(tree),
@@ -173,7 +191,7 @@ def _checked(tree: Any, sweep: Sweep | None) -> Condition:
         compare=compare,
         how=how,
         contrast=contrast,
-        other=_measure(_mapping(tree, "with")) if "with" in tree else None,
+        other=_other(_mapping(tree, "with")) if "with" in tree else None,
         where=where,
         direction=_one_of(tree, "is", get_args(schema.Direction)),
         threshold=_number(tree, "threshold"),
@@ -192,11 +210,21 @@ def _checked(tree: Any, sweep: Sweep | None) -> Condition:
     return made
 
 
+def _other(tree: Mapping[str, Any]) -> Measure:
+    _known(tree, ("measure", "at", "across", "below"), "with.")
+    return _measure(tree)
+
+
 def _measure(tree: Mapping[str, Any]) -> Measure:
     below = None
     if "below" in tree:
-        for tag, level in _mapping(tree, "below").items():
-            below = str(tag), _number({"below": level}, "below")
+        tag, levels = _only(
+            tree, "below", "a tag and the value below which it must be: {train/loss: 0.5}, or [0.5, 0.3]"
+        )
+        first, *more = levels if isinstance(levels, list) and levels else [levels]
+        if len(more) > 1:
+            raise ConfigError(f"below={show(levels)}: it takes one value or two, the larger one first.")
+        below = tag, _number({"below": first}, "below"), _number({"below": more[0]}, "below") if more else None
     at = tree.get("at", "last")
     if not (type(at) is int and at >= 0):
         at = _one_of({"at": at}, "at", get_args(schema.At))
@@ -221,6 +249,20 @@ def _present(tree: Mapping[str, Any], key: str) -> Any:
     if key not in tree:
         raise ConfigError(f"{key} is missing.")
     return tree[key]
+
+
+def _only(tree: Mapping[str, Any], key: str, what: str) -> tuple[str, Any]:
+    """The one key and value of a mapping."""
+    found = list(_mapping(tree, key).items())
+    if len(found) != 1:
+        raise ConfigError(f"{key} takes {what}.")
+    return found[0]
+
+
+def _plain(value: Any, key: str) -> Value:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(f"{key}: {show(value)} is not a plain value.")
 
 
 def _text(tree: Mapping[str, Any], key: str) -> str:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
 from normexp.claims.claim import Claim, Condition, Measure, Value
+from normexp.config import nearest, show
 from normexp.data import DATA
 from normexp.describe import describe
 from normexp.report.read import Curve, Run, curves, read_run
@@ -105,6 +106,17 @@ class Results:
             return math.nan if final is None else float(final)
         return _number(measure, self._curves(which))
 
+    def unknown(self) -> str | None:
+        """A sentence on a measure that no run has ever logged, with the nearest that some have; None where all are known."""
+        tags = {tag: None for run in self.runs.values() if run.state == "completed" for tag in run.metrics}
+        if not tags:  # all diverged
+            return None
+        for measure in measures(self.claim):
+            for tag in (measure.tag, *(measure.below or ())[:1]):
+                if tag != "parameters" and not any(fnmatchcase(known, str(tag)) for known in tags):
+                    return f"the runs have no number {show(tag)}.{nearest(str(tag), tags)}"
+        return None
+
     def _curves(self, which: Which) -> Mapping[str, Curve]:
         if which not in self._read:
             tags = [measure.tag for measure in measures(self.claim)]
@@ -135,9 +147,9 @@ def measures(claim: Claim) -> Iterator[Measure]:
 
 
 def _number(measure: Measure, found: Mapping[str, Curve]) -> float:
-    start = _start(measure, found)
+    window = _window(measure, found)
     tags = [tag for tag in found if fnmatchcase(tag, measure.tag)]  # as the network uses them
-    numbers = [_entry(measure, found[tag], start) for tag in tags]
+    numbers = [_entry(measure, found[tag], window) for tag in tags]
     if not numbers:
         return math.nan
     match measure.across:
@@ -146,7 +158,7 @@ def _number(measure: Measure, found: Mapping[str, Curve]) -> float:
         case "last":
             return numbers[-1]
         case "first/last":
-            return numbers[0] / numbers[-1] if numbers[-1] != 0 else math.nan
+            return math.log10(numbers[0] / numbers[-1]) if numbers[0] > 0 and numbers[-1] > 0 else math.nan
         case ("mean" | "max" | "min") as what:
             return OF_MANY[what](np.array(numbers))
 
@@ -158,19 +170,23 @@ OF_MANY: dict[str, Callable[[NDArray[np.float64]], float]] = {
 }
 
 
-def _start(measure: Measure, found: Mapping[str, Curve]) -> float:
-    """The step from which on entries count: inf where a level was never reached."""
+def _window(measure: Measure, found: Mapping[str, Curve]) -> tuple[float, float]:
+    """The first step whose entries count, and the first one after it whose entries don't; inf where a level was never reached."""
     if measure.below is None:
-        return -math.inf
-    tag, level = measure.below
-    if tag not in found or not (low := found[tag].values <= level).any():
+        return -math.inf, math.inf
+    tag, first, second = measure.below
+    return _passage(found.get(tag), first), math.inf if second is None else _passage(found.get(tag), second)
+
+
+def _passage(curve: Curve | None, level: float) -> float:
+    if curve is None or not (low := curve.values <= level).any():
         return math.inf
-    return float(found[tag].steps[low.argmax()])
+    return float(curve.steps[low.argmax()])
 
 
-def _entry(measure: Measure, curve: Curve, start: float) -> float:
-    """The entry that is asked for, of those from a step on."""
-    there = (curve.steps >= start) & np.isfinite(curve.values)
+def _entry(measure: Measure, curve: Curve, window: tuple[float, float]) -> float:
+    """The entry that is asked for, of those in a window of steps."""
+    there = (curve.steps >= window[0]) & (curve.steps < window[1]) & np.isfinite(curve.values)
     steps, values = curve.steps[there], curve.values[there]
     if not len(values):
         return math.nan
@@ -181,6 +197,6 @@ def _entry(measure: Measure, curve: Curve, start: float) -> float:
         case "first":
             return float(values[0])
         case "last":
-            return float(values[-1] if measure.below is None else values[0])
+            return float(values[-1])
         case "mean" | "max" | "min":
             return OF_MANY[measure.at](values)

@@ -19,7 +19,8 @@ def best(scores: Floats, *, lowest: bool = False) -> int | None:
 
 
 def take(what: Take, values: Floats, axis: tuple[Value, ...], working: float | None) -> Floats:
-    """One number a seed, (seeds,), of values (places, seeds) along an axis; for all but best and gain.
+    """One number a seed, (seeds,), of values (places, seeds) along an axis; for all but best and gain (the best of the other
+    places minus the first one).
 
     decades: the width of the widest unbroken band of working places, in powers of ten; 0 for a single place or none, NaN where no
     place has a value.

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -31,16 +31,26 @@ def code(config_dir: Path | None = None) -> str:
     """A mark of all that a run's numbers depend on beside its config: these parts of the package, the choices in configs/, those
     in a folder of the user's own, and torch's version."""
     package = Path(__file__).parents[1]
-    files = [package / "config.py", configs.folder() / "train.yaml"]
+    files = [package / "config.py", package / "validate.py", configs.folder() / "train.yaml"]
     for part in SOURCES:
         files += sorted((package / part).glob("*.py"))
     for root in (configs.folder(), *([config_dir] if config_dir else [])):
         files += sorted(
             path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")
         )
-    digest = hashlib.sha256(version("torch").encode())
+    return _mark(files, version("torch"))
+
+
+def judging() -> str:
+    """A mark of the code that makes verdicts of numbers."""
+    return _mark(sorted(Path(__file__).parent.glob("*.py")), version("scipy"))
+
+
+def _mark(files: Iterable[Path], more: str) -> str:
+    digest = hashlib.sha256(more.encode())
     for path in files:
-        digest.update(path.name.encode() + path.read_bytes())
+        with suppress(OSError):  # what lies in a folder of the user's own may be no file
+            digest.update(path.name.encode() + untrusted.read(path, most=MOST))
     return digest.hexdigest()[:8]
 
 
@@ -94,6 +104,7 @@ def verdict(
         },
         "rule": claim.mark,
         "code": code,
+        "judging": judging(),
     }
     return {**content, "because": because(content)}
 
@@ -117,8 +128,9 @@ def read(path: Path) -> dict[str, Any] | None:
 
 
 def is_fresh(content: Mapping[str, Any] | None, claim: Claim, code: str) -> bool:
-    """Whether it says what the claim's rule and the code of now would say."""
-    return content is not None and content.get("rule") == claim.mark and content.get("code") == code
+    """Whether it says what the claim's file and the code of now would say."""
+    now = {"rule": claim.mark, "code": code, "judging": judging()}
+    return content is not None and all(content.get(key) == mark for key, mark in now.items())
 
 
 def because(content: Mapping[str, Any]) -> str:
@@ -128,7 +140,7 @@ def because(content: Mapping[str, Any]) -> str:
         return ""
     condition, cell = found
     more = f" ({where})" if (where := counted(content)) else ""
-    came_out = cell["note"] or amount(condition, cell)
+    came_out = cell["note"] if cell["verdict"] == "not comparable" else amount(condition, cell)
     return f"{condition['what']}: {came_out}; the rule asks for {asked(condition)}{unit(condition)}{more}."
 
 

@@ -8,12 +8,16 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
+from normexp.claims.reading import RESERVED as SETS
 from normexp.config import NOT_OF_THE_RESULT, ConfigError, nearest, show
 from normexp.untrusted import printable
+
+if TYPE_CHECKING:
+    from normexp.claims.claim import Scale
 
 HELP = """\
 usage: normexp claims
@@ -39,7 +43,6 @@ usage: normexp claims
 
 FLAGS = ("--quick", "--scale", "--again", "--config-dir", "--html", "--help")
 VERBS = ("show", "run", "report")
-SETS = ("all", "exact", "experiments")
 KEYS = tuple(key for key in NOT_OF_THE_RESULT if key not in ("name", "objective"))
 
 
@@ -182,7 +185,8 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
         _line(console, "more", f"normexp claims show {outcome.verdicts[0]['claim']}{_own(options)}")
         _line(console, "page", f"normexp claims report{_own(options)}")
     if outcome.signal is not None:
-        _line(console, "go on", "the same command goes on with what was interrupted")
+        words = shlex.join(word for word in argv if word != "--again")
+        _line(console, "go on", f"normexp claims {words}")
     console.close()
     return 128 + outcome.signal if outcome.signal else 1 if outcome.problems else 0
 
@@ -221,16 +225,26 @@ def _rows(options: argparse.Namespace, folder: Path) -> list[tuple[Any, Mapping[
 
 
 def _verdict(folder: Path, name: str, options: argparse.Namespace) -> dict[str, Any] | None:
-    """The best there is: the paper's set-up before the small one, all seeds before few; those that are asked for, if any are."""
-    from normexp.claims import verdict
+    """The best there is: the paper's set-up before the small one, all seeds before few; those that are asked for, if any are.
 
-    scales = ("full",) if options.scale == "full" else ("full", "small")
+    One that another rule or other code has led to says so.
+    """
+    from normexp.claims import verdict
+    from normexp.claims.reading import read
+
+    scales: tuple[Scale, ...] = ("full",) if options.scale == "full" else ("full", "small")
     for scale in scales:
         for quick in (True,) if options.quick else (False, True):
             found = verdict.read(verdict.path_of(folder, name, scale=scale, quick=quick))
             if found is not None:
+                claim = read(name, options.config_dir, scale=scale, quick=quick)
+                if not verdict.is_fresh(found, claim, verdict.code(options.config_dir)):
+                    found["because"] = f"{STALE} {found['because']}"
                 return found
     return None
+
+
+STALE = "An earlier rule or code came to this: run it again."
 
 
 def _own(options: argparse.Namespace) -> str:

@@ -66,7 +66,7 @@ def run(asked: Asked, folder: Path, console: Console) -> Outcome:
     """
     claims = [read(name, asked.config_dir, scale=asked.scale, quick=asked.quick) for name in asked.names]
     for claim in claims:
-        _check_overrides(claim, asked.config_dir)
+        check_overrides(claim, asked.config_dir)
     code, outcome = files.code(asked.config_dir), Outcome()
     with Trainer.open(asked, folder, code, console) as trainer:
         for i, claim in enumerate(claims, start=1):
@@ -116,6 +116,8 @@ class Trainer:
     jobs: int
     path: Path | None = None
     signal: int | None = None
+    replaced: set[str] = field(default_factory=set)
+    """Runs that `--again` has set aside, each once, however many claims share it."""
 
     @classmethod
     @contextmanager
@@ -124,7 +126,9 @@ class Trainer:
             runs, jobs = folder / f"runs-{code}", jobs_of(cfg)
             aim(cfg, runs.absolute(), jobs)
             threads = 1 if jobs > 1 else None
-            session = Session(["normexp", *asked.words], str(Path.cwd()), threads, process.identity(), True, named=True)
+            # Whoever goes on with it does not want to begin again.
+            words = [word for word in asked.words if word != "--again"]
+            session = Session(["normexp", *words], str(Path.cwd()), threads, process.identity(), True, named=True)
             self = cls(runs, asked.config_dir, code, console, session, cfg, loader, jobs)
             try:
                 yield self
@@ -141,9 +145,10 @@ class Trainer:
         """The verdict, from runs that are trained as far as they are not there; a sentence where some have no result."""
         wanted = {each.name: each for each in planned(claim).values()}
         if asked.again:
-            for name in wanted:
+            for name in wanted.keys() - self.replaced:
                 if ended(self.folder / name):
                     set_aside(self.folder / name)
+            self.replaced |= wanted.keys()
         left = [each for each in wanted.values() if not ended(self.folder / each.name)]
         if left:
             self._train(left)
@@ -155,6 +160,9 @@ class Trainer:
             return (
                 f"no verdict: {count} of {len(wanted)} runs have no result; {log} says why. The same command goes on."
             )
+        unknown = results.unknown()
+        if unknown is not None:
+            raise ConfigError(f"{claim.name}: {unknown}")
         return files.verdict(
             claim,
             judge(claim, results),
@@ -231,7 +239,7 @@ def compute(claim: Claim) -> tuple[dict[int, Worked], float]:
     return {seed: EXACT[claim.name].compute(seed) for seed in claim.seeds}, time.monotonic() - start
 
 
-def _check_overrides(claim: Claim, config_dir: Path | None) -> None:
+def check_overrides(claim: Claim, config_dir: Path | None) -> None:
     """Each override of a claim's sweep must be one that `normexp train` takes."""
     if claim.sweep is None:
         return

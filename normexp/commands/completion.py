@@ -85,14 +85,12 @@ def candidates(line: str) -> list[str]:
     match before[1]:
         case "completion":
             return _starting(word, SHELLS)
-        case "train" | "describe":
-            return _train(word, before[2:])
-        case "bench":
-            return _bench(word, before[2:])
-        case "report":
-            from normexp.commands import report
+        case "train" | "describe" | "bench" | "claims" as command:
+            return {"bench": _bench, "claims": _claims}.get(command, _train)(word, before[2:])
+        case "report" if word.startswith("-"):
+            from normexp.commands.report import FLAGS as OF_REPORT
 
-            return _starting(word, report.FLAGS) if word.startswith("-") else []
+            return _starting(word, OF_REPORT)
     return []
 
 
@@ -122,6 +120,20 @@ def _bench(word: str, before: list[str]) -> list[str]:
     if before and before[-1] in OF_BENCH:  # a number or a file follows
         return []
     return [found for found in _train(word, before) if takes(found.partition("=")[0])]
+
+
+def _claims(word: str, before: list[str]) -> list[str]:
+    from normexp.commands import claims
+
+    if before and before[-1] == "--scale":
+        return _starting(word, ["small", "full"])
+    if word.startswith("-"):
+        return _starting(word, claims.FLAGS)
+    if not before:
+        return _starting(word, claims.VERBS)
+    names = configs.choices("claim") if before[0] in ("show", "run") else []
+    sets = [*claims.SETS, *(f"{key}=" for key in claims.KEYS)] if before[0] == "run" else []
+    return _starting(word, [*sets, *names])
 
 
 def _values(key: str) -> list[str]:

@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
         )
     check_name(folder.name)
     os.chdir(cwd)  # what its paths are relative to
-    return max(_again(words, folder) for words in commands)
+    return max(_claims(words) if words[:1] == ["claims"] else _again(words, folder) for words in commands)
 
 
 def _hint(word: str, folder: Path) -> str:
@@ -70,6 +70,13 @@ def _again(words: list[str], folder: Path) -> int:
     arguments = arrange(word for word in words if not word.startswith(("name=", "runs_dir=")))
     here = [f"name={quoted(folder.name)}", f"runs_dir={quoted(str(folder.parent))}"]
     return sweep([*check(arguments, sweeps=True), *here], config_dir=arguments.config_dir, arguments=words)
+
+
+def _claims(words: list[str]) -> int:
+    """Runs of claims lie in a sweep that they share: the command that makes verdicts of them goes on with it."""
+    from normexp.commands.claims import main as claims
+
+    return claims(words[1:])
 
 
 def _is_commands(value: object) -> TypeGuard[list[list[str]]]:

@@ -38,7 +38,7 @@ def complete(line: str) -> list[str]:
         ("normexp train norm=gn norm.g", ["norm.groups="]),
         ("normexp train -m norm=bn,gn norm.g", ["norm.groups="]),
         ("normexp train activation=s", ["sigmoid", "silu"]),
-        ("normexp train norm.position=", ["pre", "post"]),
+        ("normexp train norm.position=", ["pre", "post", "input"]),
         ("normexp train amp=", ["bf16", "fp16"]),
         ("normexp train debug=", ["anomaly", "fast", "overfit", "profile"]),
         ("normexp train norm.affine=", ["true", "false"]),

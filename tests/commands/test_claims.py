@@ -1,0 +1,293 @@
+"""`normexp claims`, with a claim of one's own that takes seconds."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from normexp.claims import reading
+from normexp.claims.runs import planned
+from normexp.cli import main
+from normexp.commands.claims_run import check_overrides
+from tests.commands.sweeping import stamps, wait_for
+from tests.conftest import compose
+
+MINE = """\
+kind: experiment
+statement: Batch norm learns digits faster than layer norm.
+source: somebody on the web
+seeds: [1, 2, 3]
+sweep:
+  base: [model=mlp, model.width=16, data.train_size=200, steps=20, eval_every=10, "probe='off'", optim.momentum=0.0]
+  arms: {bn: [norm=bn], ln: [norm=ln]}
+  axes: {lr: [0.01, 0.1]}
+rule:
+  - what: validation accuracy, bn minus ln, each at its best lr
+    measure: val/accuracy
+    over: lr
+    compare: [bn, ln]
+    as: difference
+    is: ">="
+    threshold: 0.0
+quick:
+  seeds: [1, 2]
+  axes: {lr: [0.1]}
+cost: seconds
+"""
+
+
+def write(text=MINE, name="mine", folder="own"):
+    path = Path(folder) / "claim" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def claims(*words):
+    return main(["claims", *words, "--config-dir", "own"])
+
+
+def verdict(name="mine"):
+    return json.loads(Path(f"runs/claims/{name}.json").read_text(encoding="utf-8"))
+
+
+def runs():
+    (folder,) = Path("runs/claims").glob("runs-*")
+    return folder
+
+
+def test_a_claim_of_ones_own_is_run_judged_shown_and_kept(capsys):
+    write()
+    assert claims() == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in reading.names())
+    assert re.search(r"mine +not judged", listed)
+    assert not Path("runs").exists()
+
+    assert claims("run", "mine", "jobs=2") == 0
+    printed = capsys.readouterr().out
+    assert printed.count("12/12") == 1
+    first = verdict()
+    assert first["verdict"] in {"confirmed", "refuted", "inconclusive"}
+    assert first["verdict"] in printed.splitlines()[-8:][0] + printed
+    assert (first["seeds"], first["runs"], first["quick"], first["scale"]) == ([1, 2, 3], 12, False, "small")
+    assert first["versions"]["torch"]
+    assert first["folder"] == str(runs())
+    (cell,) = first["conditions"][0]["cells"]
+    assert cell["low"] <= cell["effect"] <= cell["high"]
+    assert set(cell["chosen"]) == {"bn", "ln"}
+    # the numbers are those of the runs: at the chosen lr, seed by seed
+    for arm, values in cell["values"].items():
+        lr = cell["chosen"][arm]["lr"]
+        names = {seed: next(p for p in runs().glob(f"norm={arm}_lr={lr}_*_seed={seed}")) for seed in (1, 2, 3)}
+        found = [json.loads((names[s] / "status.json").read_text())["metrics"]["val/accuracy"] for s in (1, 2, 3)]
+        assert values == found
+
+    before = stamps(runs())
+    assert claims("run", "mine") == 0
+    assert "judged before" in capsys.readouterr().out
+    assert (stamps(runs()), verdict()) == (before, first)
+    assert claims("run", "mine", "--again", "jobs=2") == 0
+    assert all(stamp > before[name] for name, stamp in stamps(runs()).items())
+    assert verdict()["conditions"] == first["conditions"]
+
+    capsys.readouterr()
+    assert claims("show", "mine") == 0
+    shown = capsys.readouterr().out
+    assert first["verdict"] in shown
+    assert "somebody on the web" in shown
+    assert main(["report", str(runs())]) == 0
+    assert claims("report") == 0
+    page = Path("runs/claims/claims.html").read_text(encoding="utf-8")
+    assert "Batch norm learns digits faster than layer norm." in page
+    assert "<svg" in page
+    assert main(["claims", "report", "--html", "runs/page.html", "--config-dir", "own"]) == 0
+    assert Path("runs/page.html").exists()
+
+
+def test_a_changed_rule_is_judged_anew_from_the_same_runs_and_claims_share_runs(capsys):
+    write()
+    write(MINE.replace("threshold: 0.0", "threshold: 0.9"), "harder")
+    assert claims("run", "mine", "harder", "jobs=2") == 0
+    assert (verdict("mine")["runs"], verdict("harder")["runs"]) == (12, 12)
+    before = stamps(runs())
+    assert len(before) == 12
+    assert verdict("harder")["verdict"] == "refuted"
+    write(MINE.replace('is: ">="\\n    threshold: 0.0'.replace("\\n", "\n"), 'is: "<="\n    threshold: 0.9'))
+    assert claims("run", "mine") == 0
+    assert "judged before" not in capsys.readouterr().out.rpartition("mine:")[0].rpartition("harder")[2]
+    assert verdict("mine")["verdict"] == "confirmed"
+    assert stamps(runs()) == before
+
+
+def test_quick_has_a_verdict_of_its_own_that_says_so(capsys):
+    write()
+    assert claims("run", "mine", "--quick", "jobs=2") == 0
+    assert "quick" in capsys.readouterr().out
+    found = json.loads(Path("runs/claims/mine.quick.json").read_text())
+    assert (found["quick"], found["seeds"], found["runs"]) == (True, [1, 2], 4)
+    assert not Path("runs/claims/mine.json").exists()
+    assert claims("run", "mine", "jobs=2") == 0
+    assert len(stamps(runs())) == 12  # of which four were there
+
+
+def test_after_ctrl_c_the_same_command_goes_on(capsys):
+    write(MINE.replace("steps=20", "steps=400"))
+    words = [sys.executable, "-m", "normexp", "claims", "run", "mine", "--config-dir", "own", "jobs=1"]
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it sets a signal, nothing else
+    )
+
+    def some_done():
+        return (
+            len([1 for path in Path("runs").glob("claims/*/*/status.json") if '"completed"' in path.read_text()]) >= 2
+        )
+
+    wait_for(some_done)
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "goes on" in printed
+    assert not Path("runs/claims/mine.json").exists()
+    done = {
+        name: stamp
+        for name, stamp in stamps(runs()).items()
+        if '"completed"' in (runs() / name / "status.json").read_text()
+    }
+    assert 2 <= len(done) < 12
+    assert main(["resume", str(runs())]) == 0
+    assert verdict()["runs"] == 12
+    after = stamps(runs())
+    assert all(after[name] == stamp for name, stamp in done.items())
+
+
+def test_exact_claims_are_computed(capsys):
+    assert main(["claims", "show", "worked-example"]) == 0
+    shown = capsys.readouterr().out
+    assert "running_mean" in shown
+    assert not Path("runs").exists()
+    assert main(["claims", "run", "worked-example", "unit-moments"]) == 0
+    assert {verdict(name)["verdict"] for name in ("worked-example",)} == {"confirmed"}
+    assert verdict("unit-moments")["verdict"] == "refuted"
+    assert not list(Path("runs/claims").glob("runs-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "higher-ls"], "There is no claim higher-ls. Did you mean higher-lr?"),
+        (["shw"], "not shw. Did you mean show?"),
+        (["higher-lr"], "normexp claims show higher-lr says more of it"),
+        (["run"], "takes the names of claims"),
+        (["show"], "takes the name of one claim"),
+        (["run", "faster", "--qick"], "There is no flag --qick. Did you mean --quick?"),
+        (["run", "faster", "--scale", "big"], "--scale is one of small, full"),
+        (["run", "faster", "--scale"], "must be followed by a value"),
+        (["run", "faster", "lr=0.1"], "a claim fixes what its runs are"),
+        (["run", "faster", "job=2"], "Did you mean jobs?"),
+        (["run", "faster", "jobs=0"], "jobs=0"),
+        (["run", "faster", "--config-dir", "nowhere"], "there is no such folder"),
+        (["report"], "There are no verdicts"),
+        (["report", "--html", "no/where.html"], "There are no verdicts"),
+        (["run", "../faster"], "There is no claim ../faster"),
+    ],
+)
+def test_what_can_not_be_understood(words, says, capsys):
+    assert main(["claims", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("kind: experiment", "kind: experimnt", "Did you mean experiment?"),
+        ("statement:", "statment:", "There is no key statment. Did you mean statement?"),
+        ("seeds: [1, 2, 3]", "seeds: []", "a list of different whole numbers"),
+        ("seeds: [1, 2, 3]", "seeds: [1, 1]", "a list of different whole numbers"),
+        ("[norm=ln]", "[norm=lm]", "sweep.arms.ln: norm=lm: norm is one of"),
+        ("[norm=ln]", "norm=ln", "a list of overrides"),
+        ("[norm=ln]", "[norm=in]", "behind a linear layer"),
+        (
+            "optim.momentum=0.0",
+            "optim.momntum=0.0",
+            "sweep.base: There is no key optim.momntum. Did you mean optim.momentum?",
+        ),
+        ("optim.momentum=0.0", "seed=1", "seeds says which seeds"),
+        ("optim.momentum=0.0", "'lr=0.1,0.2'", "several values"),
+        ("compare: [bn, ln]", "compare: [bn, lm]", "there is no arm lm. Did you mean ln?"),
+        ("compare: [bn, ln]", "compare: [bn]", "takes 2 different arms"),
+        ("over: lr", "over: rl", "there is no axis rl"),
+        ("as: difference", "as: diference", "Did you mean difference?"),
+        ("threshold: 0.0", "threshold: high", "threshold must be a number"),
+        ("threshold: 0.0", "threshold: 0.0\n    choose: test/accuracy", "choose is one of val/accuracy"),
+        ("threshold: 0.0", "threshold: 0.0\n    take: decades", "working goes with take"),
+        ("threshold: 0.0", "threshold: 0.0\n    contrast: {lr: [0.1, 0.01]}", "different axes"),
+        ("axes: {lr: [0.1]}", "axes: {lrr: [0.1]}", "there is no axis lrr"),
+        ("kind: experiment", "kind: [", "can't be read"),
+        ("kind: experiment", "kind: exact", "has no sweep"),
+        ("measure: val/accuracy", "measure: val/acuracy", "no number val/acuracy"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be(old, new, says, capsys):
+    assert MINE.count(old) >= 1
+    write(MINE.replace(old, new, 1))
+    code = claims("run", "mine", "jobs=2")
+    captured = capsys.readouterr()
+    assert says in captured.err
+    assert captured.err.count("\n") == 1
+    assert code == 2
+    if "no number" not in says:
+        assert not Path("runs").exists()
+
+
+def test_a_name_that_is_taken_is_refused(capsys):
+    write(name="faster")
+    assert claims("run", "faster") == 2
+    assert "rename it" in capsys.readouterr().err
+
+
+def test_runs_without_a_result_give_no_verdict(capsys, monkeypatch):
+    write(MINE.replace("sweep:", "sweep:", 1))
+    folder = Path("runs")
+    assert claims("run", "mine", "jobs=2") == 0
+    Path("runs/claims/mine.json").unlink()
+    broken = next(runs().glob("*_seed=1"))
+    status = json.loads((broken / "status.json").read_text())
+    (broken / "status.json").write_text(json.dumps({**status, "state": "failed"}))
+    capsys.readouterr()
+    assert claims("run", "mine", "jobs=2") == 0  # the run that failed is trained again
+    assert verdict()["runs"] == 12
+    assert folder.exists()
+
+
+@pytest.mark.parametrize("scale", ["small", "quick", "full"])
+@pytest.mark.parametrize("name", [n for n in reading.names() if reading.read(n).kind == "experiment"])
+def test_the_runs_of_every_shipped_claim_can_be_trained(name, scale):
+    """Each arm, and each value of each axis, once: composing takes a tenth of a second each."""
+    claim = reading.read(name, scale="full" if scale == "full" else "small", quick=scale == "quick")
+    check_overrides(claim, None)
+    seen, tried = set(), 0
+    for (arm, place, _), run in planned(claim).items():
+        if {arm, *place} - seen:
+            seen |= {arm, *place}
+            tried += 1
+            if scale != "quick" or name == "vanishing":  # whose quick values are among the small ones
+                compose(*run.overrides)
+    assert tried >= len(claim.sweep.arms)
+
+
+def test_every_experiment_names_its_own_full_set_up():
+    for name in reading.names():
+        if reading.read(name).kind == "experiment":
+            small, full = (planned(reading.read(name, scale=scale)) for scale in ("small", "full"))
+            assert {run.name for run in small.values()} != {run.name for run in full.values()}
