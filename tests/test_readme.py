@@ -1,9 +1,11 @@
 """Every command that the README shows does what it is shown for."""
 
+import json
 import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from tests.conftest import ROOT, SHARED_DATA, needs_data
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
 TRAIN = [line for line in SHELL if line.startswith("normexp train") and "--help" not in line and "--cfg" not in line]
+YAML = re.findall(r"```yaml\n(.*?)```", README, re.S)
 MAKE = [line.split("#")[0].strip() for line in SHELL if line.startswith("make")]
 RESUMES = [line for line in SHELL if line.startswith("normexp resume runs/mine")]
 REPORTS = [
@@ -22,6 +25,7 @@ REPORTS = [
     for line in SHELL
     if line.startswith(("normexp resume", "normexp report", "normexp runs")) and line not in RESUMES
 ]
+CLAIMS = [line for line in SHELL if line.startswith("normexp claims")]
 SHOWN = {"eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
 
 
@@ -33,7 +37,7 @@ def test_training_commands_train(line, monkeypatch):
     """As shown, but for two steps on few samples, and sweeps with fewer values: how long they take is not the point here."""
     monkeypatch.setenv("NORMEXP_DATA_DIR", str(SHARED_DATA))
     (Path("DIR") / "experiment").mkdir(parents=True)
-    (experiment,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    experiment = next(block for block in YAML if "@package" in block)
     Path("DIR/experiment/deep.yaml").write_text(experiment)
     words = shlex.split(line.replace("$NORMEXP_DATA_DIR", str(SHARED_DATA)), comments=True)[1:]
     shorter = ["epochs=null", "steps=2", "data.val_size=0.01", "log_every=1"]
@@ -99,6 +103,49 @@ def test_bench_commands_measure(monkeypatch):
     assert Path("costs.png").exists()
 
 
+def test_claims_are_run_as_shown(monkeypatch, capsys):
+    """In the order of the page, with the claims' own rules, but with three tiny runs on digits for each of their arms."""
+    from normexp.claims import reading
+    from normexp.commands import claims_run
+
+    read = reading.read
+    asked = []
+
+    def shorter(name, *args, **options):
+        claim = read(name, *args, **options)
+        asked.append((name, claim.scale, claim.quick))
+        if claim.sweep is None or name == "warmup":
+            return claim
+        tiny = ("data=digits", "model=mlp", "model.width=4", "steps=2", "data.train_size=100", "probe='off'")
+        arms = {arm: (f"lr={i}",) for i, arm in enumerate(claim.sweep.arms, start=1)}
+        rule = tuple(replace(c, measure=replace(c.measure, tag="val/accuracy", below=None)) for c in claim.rule)
+        few = {axis: dict.fromkeys(values, ()) for axis, values in claim.sweep.axes.items()}
+        return replace(claim, sweep=replace(claim.sweep, base=tiny, arms=arms, axes=few), rule=rule, requires=())
+
+    everything = [name for name in reading.names() if name in ("axes", "higher-lr", "smoother", "small-batch")]
+    monkeypatch.setattr(reading, "names", lambda folder=None: everything + ["warmup"] * (folder is not None))
+    monkeypatch.setattr(claims_run, "read", shorter)
+    Path("mine/claim").mkdir(parents=True)
+    Path("mine/claim/warmup.yaml").write_text(next(block for block in YAML if "statement:" in block))
+    for line in CLAIMS:
+        assert main([*shlex.split(line, comments=True)[1:], *(["jobs=2"] if " run " in line else [])]) == 0, line
+    assert {("higher-lr", "small", False), ("higher-lr", "small", True), ("small-batch", "full", False)} <= set(asked)
+    found = json.loads(Path("runs/claims/warmup.json").read_text())
+    assert found["verdict"] in ("confirmed", "refuted", "inconclusive")
+    assert found["runs"] == 30
+    page = Path("runs/claims/claims.html").read_text()
+    assert "need a warmup" in page
+    assert Path("runs/claims/small-batch.full.json").exists()
+
+
+def test_the_table_of_claims_has_them_all_with_their_verdicts():
+    from normexp.claims.reading import names
+
+    rows = re.findall(r"^\| `([a-z-]+)` \| .* \| (\w[\w ]+) \| .* \|$", README.split("## Claims")[1], re.M)
+    assert sorted(name for name, _ in rows) == names()
+    assert {verdict for _, verdict in rows} <= {"confirmed", "refuted", "inconclusive", "not comparable"}
+
+
 def test_the_completion_script_is_valid():
     script = subprocess.run(
         [sys.executable, "-m", "normexp", "completion", "bash"], capture_output=True, text=True, check=True
@@ -129,7 +176,7 @@ def test_every_shown_command_is_run_by_a_test_here():
     others = [
         line
         for line in SHELL
-        if line not in [*TRAIN, *REPORTS, *RESUMES] and "--help" not in line and "--cfg" not in line
+        if line not in [*TRAIN, *REPORTS, *RESUMES, *CLAIMS] and "--help" not in line and "--cfg" not in line
     ]
     assert all(any(line.startswith(start) for start in SHOWN) for line in others)
 

@@ -30,9 +30,10 @@ class Measure:
     """A number from a run.
 
     tag: of a scalar, or a pattern with * for those of several layers, of which `across` makes one number ("first/last": the
-    power of ten of the first layer's over the last one's). at: which entry of it: the last one, the first one, a step (the last entry up to it),
-    or the mean, the largest or the least of all. below: a tag and one or two levels of it: only entries count from where it first
-    came down to the one until where it first came down to the other, so that networks are compared that have come equally far.
+    power of ten of the first layer's over the last one's). at: which entry of it: the last one, the first one, a step (the
+    last entry up to it), or the mean, the largest or the least of all. below: a tag and one or two levels of it: only entries
+    count from where it first came down to the one until where it first came down to the other, so that networks are compared
+    that have come equally far.
     """
 
     tag: str
