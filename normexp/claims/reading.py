@@ -57,7 +57,9 @@ def read(name: str, config_dir: Path | None = None, *, scale: Scale = "small", q
     if own != path and own.exists():
         raise ConfigError(f"{show(own, 200)} has the name of a claim that normexp brings: rename it.")
     try:
-        return _claim(name, _tree(path), scale=scale, quick=quick)
+        tree = _tree(path)
+        _claim(name, tree, scale="full", quick=True)  # what is wrong is told before somebody asks for it
+        return _claim(name, tree, scale=scale, quick=quick)
     except ConfigError as error:
         raise ConfigError(f"{show(path, 200)}: {error}") from error
 

@@ -16,7 +16,7 @@ from normexp import configs, disk, rundir, untrusted
 from normexp.claims.claim import Claim
 from normexp.claims.exact.base import Worked
 from normexp.claims.judge import Cell, Judged, Judgement
-from normexp.claims.wording import amount, asked, counted, headline, unit
+from normexp.claims.wording import amount, asked, cell_name, counted, headline, unit
 
 FORMAT = 1
 
@@ -139,7 +139,9 @@ def because(content: Mapping[str, Any]) -> str:
     if found is None:
         return ""
     condition, cell = found
-    more = f" ({where})" if (where := counted(content)) else ""
+    share = counted(content).rpartition(", ")[2]
+    parts = [part for part in (cell_name(cell), share) if part]
+    more = f" ({'; '.join(parts)})" if parts else ""
     came_out = cell["note"] if cell["verdict"] == "not comparable" else amount(condition, cell)
     return f"{condition['what']}: {came_out}; the rule asks for {asked(condition)}{unit(condition)}{more}."
 
