@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -68,7 +68,9 @@ def judge(claim: Claim, measured: Measured) -> Judgement:
         found = []
         for cell in cells(condition, claim):
             lacking = next((what for unmet, what in failed if _concerns(unmet, condition, cell)), None)
-            found.append(_cell(condition, cell, effects(condition, claim, cell, measured), level, lacking))
+            made = effects(condition, claim, cell, measured)
+            one = _cell(condition, cell, made, level, lacking)
+            found.append(one if one.note else replace(one, note=_edges(condition, claim, made)))
         judged.append(Judged(condition, found))
     return Judgement(
         combine(claim.combine, [[c.verdict for c in j.cells] for j in judged if j.condition.decides]), judged
@@ -146,6 +148,19 @@ def _cell(condition: Condition, cell: Point, made: Effects, level: float, lackin
     found = interval(made.by_seed, level)
     mean, low, high = (_plain(condition, number) for number in (found.mean, found.low, found.high))
     return Cell(cell, holds(condition, low, high), mean, low, high, level, found.effect_size, values, made.chosen)
+
+
+def _edges(condition: Condition, claim: Claim, made: Effects) -> str | None:
+    """Where the best value is the last one that was tried, a better one may lie beyond it."""
+    if condition.over is None or condition.take != "best" or claim.sweep is None:
+        return None
+    tried = [v for v in claim.sweep.axes[condition.over] if isinstance(v, int | float) and not isinstance(v, bool)]
+    if len(tried) < 2:
+        return None
+    ends = {min(tried): "least", max(tried): "largest"}
+    at_end = {arm: ends[v] for arm, of in made.chosen.items() if (v := of[condition.over]) in ends}
+    parts = [f"{arm} at the {end}" for arm, end in at_end.items()]
+    return f"best {condition.over} tried: {', '.join(parts)}" if parts else None
 
 
 def _undefined(made: Effects) -> str:

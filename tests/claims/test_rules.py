@@ -25,7 +25,7 @@ class World:
         self.measures = list({m: 0 for c in conditions for m in (c.measure, c.other, Measure(tag=c.choose)) if m})
         self.arms = list(claim.sweep.arms) if claim.sweep else [""]
         self.axes = {axis: tuple(values) for axis, values in claim.sweep.axes.items()} if claim.sweep else {}
-        marks = {abs(t) * f for c in conditions for t in (c.threshold,) for f in (0.5, 1.0, 1.5)}
+        marks = {c.threshold * f for c in conditions for f in (0.5, 1.0, 1.5)}
         self.levels = [*LEVELS, *marks]
         self.wobble = {}
 
@@ -134,5 +134,43 @@ def test_effects_are_made_seed_by_seed():
         return 0.95 if arm == "bn" or place["lr"] in (0.1, 0.3) else 0.1
 
     found = effects(claim.rule[0], claim, (("activation", "relu"),), measured)
-    assert found.by_seed.tolist() == pytest.approx([math.log10(30 / 0.003) - math.log10(3)] * 3)
+    assert found.by_seed.tolist() == pytest.approx([math.log10(30 / 0.003) - math.log10(3)] * 5)
     assert set(seen) == set(claim.seeds)
+
+
+def test_a_best_value_at_the_end_of_what_was_tried_is_told():
+    claim = read("position")
+    rates = tuple(claim.sweep.axes["lr"])
+    for peak, told in ((rates[1], None), (rates[-1], "pre at the largest, post at the largest")):
+        found = judge(
+            claim, lambda m, arm, place, seed, p=peak: 0.9 + 0.01 * (place["lr"] == p) + 0.001 * (arm == "pre")
+        )
+        note = found.judged[0].cells[0].note
+        assert note is None if told is None else told in note
+
+
+def test_matched_loss_is_a_window_of_steps():
+    from normexp.claims.runs import _number
+    from normexp.report.read import Curve
+
+    steps = np.arange(6) * 10
+    found = {
+        "train/loss": Curve(steps, np.array([2.0, 1.0, 0.4, 0.3, 0.2, 0.1])),
+        "landscape/loss_range": Curve(steps, np.array([9.0, 8.0, 7.0, 5.0, 1.0, 1.0])),
+    }
+    between = Measure(tag="landscape/loss_range", at="mean", below=("train/loss", 0.5, 0.25))
+    assert _number(between, found) == 6.0
+    assert _number(Measure(tag="landscape/loss_range", at="mean", below=("train/loss", 0.5, None)), found) == 3.5
+    assert math.isnan(_number(Measure(tag="landscape/loss_range", below=("train/loss", 0.01, None)), found))
+    layers = {f"grad_flow/fc{i}": Curve(steps[:1], np.array([10.0**-i])) for i in (1, 2, 10)}
+    assert _number(Measure(tag="grad_flow/*", across="first/last"), layers) == pytest.approx(9.0)
+
+
+def test_rounding_decides_nothing():
+    claim = read("higher-lr")
+    largest = claim.rule[1]
+    for none, bn in ((0.1, 0.3), (10, 30), (0.01, 0.03), (1, 3)):  # each is three times, but for rounding
+        works = {"none": none, "bn": bn, "ln": none}
+        found = judge(claim, lambda m, arm, place, seed, w=works: 0.95 if place["lr"] == w[arm] else 0.1)
+        (judged,) = (j for j in found.judged if j.condition == largest)
+        assert {cell.verdict for cell in judged.cells} == {"confirmed"}
