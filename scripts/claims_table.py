@@ -22,9 +22,11 @@ def row(found: Mapping[str, Any]) -> str:
     decided = headline(found)
     assert decided is not None
     condition, cell = decided
-    where = cell_name(cell) or (condition["what"] if counted(found) else "")
+    verdicts = [each["verdict"] for c in found["conditions"] if c["decides"] for each in c["cells"]]
+    more = [cell_name(cell) or condition["what"]] if counted(found) else []
+    more += [f"{verdicts.count('confirmed')} of {len(verdicts)} confirmed"] if len(verdicts) > 1 else []
     effect = "not defined" if cell["effect"] is None else amount(condition, cell)
-    line = f"{effect}; {asked(condition)}{unit(condition)}{f' ({where})' if where else ''}"
+    line = f"{effect}; {asked(condition)}{unit(condition)}" + (f" ({'; '.join(more)})" if more else "")
     parts = (f"`{found['claim']}`", found["statement"], found["verdict"], line, str(len(found["seeds"])))
     return f"| {' | '.join(part.replace('|', '/') for part in parts)} |"
 
