@@ -225,16 +225,16 @@ def _rows(options: argparse.Namespace, folder: Path) -> list[tuple[Any, Mapping[
 
 
 def _verdict(folder: Path, name: str, options: argparse.Namespace) -> dict[str, Any] | None:
-    """The best there is: the paper's set-up before the small one, all seeds before few; those that are asked for, if any are.
+    """The best there is: the paper's set-up before the small one, all seeds before few; what is asked for before others.
 
     One that another rule or other code has led to says so.
     """
     from normexp.claims import verdict
     from normexp.claims.reading import read
 
-    scales: tuple[Scale, ...] = ("full",) if options.scale == "full" else ("full", "small")
+    scales: tuple[Scale, ...] = ("full", "small")
     for scale in scales:
-        for quick in (True,) if options.quick else (False, True):
+        for quick in (True, False) if options.quick else (False, True):
             found = verdict.read(verdict.path_of(folder, name, scale=scale, quick=quick))
             if found is not None:
                 claim = read(name, options.config_dir, scale=scale, quick=quick)
