@@ -31,15 +31,14 @@ def _cell(of: dict[str, Any]) -> dict[str, Any]:
 
 
 def _series(of: dict[str, Any]) -> dict[str, Any]:
-    arms = {
-        arm: [
-            [point[0], _list(point[1])]
-            for point in _list(points)
-            if isinstance(point, list | tuple) and len(point) == 2
-        ]
-        for arm, points in _mapping(of.get("arms")).items()
-    }
-    return of | {"arms": arms}
+    """Arms without a single point are left out."""
+    arms = {arm: [_point(p) for p in _list(points)] for arm, points in _mapping(of.get("arms")).items()}
+    sound_ones = {arm: [point for point in points if point is not None] for arm, points in arms.items()}
+    return of | {"arms": {arm: points for arm, points in sound_ones.items() if points}}
+
+
+def _point(of: Any) -> list[Any] | None:
+    return [of[0], _list(of[1])] if isinstance(of, list | tuple) and len(of) == 2 else None
 
 
 def _table(of: dict[str, Any]) -> dict[str, Any]:

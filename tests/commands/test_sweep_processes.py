@@ -106,6 +106,7 @@ def test_a_run_that_is_killed_is_tried_once_more_and_the_others_go_on(undisturbe
     assert "trying once more" in log.read_text()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_twice_is_left():
     process = begin("-m", *SHORT, "seed=0,1", "steps=2000", "jobs=2", "name=s")
     killed = []
