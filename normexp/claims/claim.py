@@ -52,7 +52,8 @@ class Condition:
     working: for decades and largest, the measure from which on a value of the axis works. choose: for best and gain, what the
     value of the axis is chosen by, for each arm by itself: never anything of the test set. where: the cells that count, by axis.
     contrast: an axis and two of its values: the effect at the first minus that at the second (for ratios: over it). other:
-    the second measure of a correlation. decides: whether the verdict depends on it; else it is reported alone.
+    the second measure of a correlation. refuted_beyond: where the line that refutes is not the one that confirms, that line;
+    between the two it is inconclusive. decides: whether the verdict depends on it; else it is reported alone.
     """
 
     what: str
@@ -69,6 +70,7 @@ class Condition:
     direction: Direction
     threshold: float
     margin: float | None = None
+    refuted_beyond: float | None = None
     decides: bool = True
 
 

@@ -112,7 +112,12 @@ def holds(condition: Condition, low: float, high: float) -> Verdict:
             assert condition.margin is not None
             margin = condition.margin + ROUNDING * abs(condition.threshold)
             bottom, top = condition.threshold - margin, condition.threshold + margin
-    inside, outside = bottom <= low and high <= top, high < bottom or low > top
+    inside = bottom <= low and high <= top
+    if condition.refuted_beyond is not None:
+        slack = ROUNDING * abs(condition.refuted_beyond)
+        bottom = condition.refuted_beyond - slack if math.isfinite(bottom) else bottom
+        top = condition.refuted_beyond + slack if math.isfinite(top) else top
+    outside = high < bottom or low > top
     return "confirmed" if inside else "refuted" if outside else "inconclusive"
 
 

@@ -22,7 +22,7 @@ TOP = (
 )
 CONDITION = (
     *("what", "measure", "at", "across", "below", "over", "take", "working", "choose", "compare", "as", "contrast"),
-    *("with", "where", "is", "threshold", "margin", "decides"),
+    *("with", "where", "is", "threshold", "margin", "refuted_beyond", "decides"),
 )
 
 
@@ -198,10 +198,16 @@ def _checked(tree: Any, sweep: Sweep | None) -> Condition:
         direction=_one_of(tree, "is", get_args(schema.Direction)),
         threshold=_number(tree, "threshold"),
         margin=_number(tree, "margin") if "margin" in tree else None,
+        refuted_beyond=_number(tree, "refuted_beyond") if "refuted_beyond" in tree else None,
         decides=_flag(tree, "decides") if "decides" in tree else True,
     )
     if (made.direction == "within") != (made.margin is not None):
         raise ConfigError("margin goes with is: within, and says how far from the threshold it may be.")
+    beyond = made.refuted_beyond
+    if beyond is not None and not {">=": beyond <= made.threshold, "<=": beyond >= made.threshold}.get(made.direction):
+        raise ConfigError(
+            f"refuted_beyond={show(beyond)}: it must lie on the side of threshold={show(made.threshold)} that is not asked for."
+        )
     if made.how == "ratio" and made.threshold <= 0:
         raise ConfigError(f"threshold={show(made.threshold)}: that of a ratio must be above 0.")
     if sweep:

@@ -16,7 +16,7 @@ from normexp import configs, disk, rundir, untrusted
 from normexp.claims.claim import Claim
 from normexp.claims.exact.base import Worked
 from normexp.claims.judge import Cell, Judged, Judgement
-from normexp.claims.wording import amount, asked, cell_name, counted, headline, unit
+from normexp.claims.wording import amount, asked, cell_name, counted, factor, headline, unit
 
 FORMAT = 1
 
@@ -143,7 +143,9 @@ def because(content: Mapping[str, Any]) -> str:
     parts = [part for part in (cell_name(cell), share) if part]
     more = f" ({'; '.join(parts)})" if parts else ""
     came_out = cell["note"] if cell["verdict"] == "not comparable" else amount(condition, cell)
-    return f"{condition['what']}: {came_out}; the rule asks for {asked(condition)}{unit(condition)}{more}."
+    beyond = condition.get("refuted_beyond")
+    line = "" if beyond is None else f", and is refuted beyond {factor(condition) * beyond:g}"
+    return f"{condition['what']}: {came_out}; the rule asks for {asked(condition)}{unit(condition)}{line}{more}."
 
 
 def _condition(judged: Judged) -> dict[str, Any]:
@@ -159,6 +161,7 @@ def _condition(judged: Judged) -> dict[str, Any]:
         "is": of.direction,
         "threshold": of.threshold,
         "margin": of.margin,
+        "refuted_beyond": of.refuted_beyond,
         "cells": [_cell(cell) for cell in judged.cells],
     }
 

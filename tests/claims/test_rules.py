@@ -174,3 +174,21 @@ def test_rounding_decides_nothing():
         found = judge(claim, lambda m, arm, place, seed, w=works: 0.95 if place["lr"] == w[arm] else 0.1)
         (judged,) = (j for j in found.judged if j.condition == largest)
         assert {cell.verdict for cell in judged.cells} == {"confirmed"}
+
+
+def test_between_the_line_that_confirms_and_the_one_that_refutes_nothing_is_decided():
+    claim = read("ics-mechanism")
+    assert (claim.rule[0].threshold, claim.rule[0].refuted_beyond) == (0.0, 0.02)
+    for gain, verdict in (
+        (-0.01, "confirmed"),
+        (0.0, "confirmed"),
+        (0.01, "inconclusive"),
+        (0.02, "inconclusive"),
+        (0.03, "refuted"),
+    ):
+        level = {"none": 0.93, "bn": 0.96, "bn, noisy": 0.93 + gain}
+
+        def measured(measure, arm, place, seed, level=level):
+            return (2.0 if "noisy" in arm else 1.0) if measure.tag.startswith("jump") else level.get(arm, 0.9)
+
+        assert judge(claim, measured).verdict == verdict

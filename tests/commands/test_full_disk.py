@@ -47,7 +47,13 @@ def assert_finishes(folder, undisturbed):
     assert measured(folder) == undisturbed
 
 
-@pytest.mark.parametrize("how", [{}, {"number": errno.EROFS, "lasting": True}], ids=["once", "read-only from then on"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({}, id="once"),
+        pytest.param({"number": errno.EROFS, "lasting": True}, id="read-only from then on", marks=pytest.mark.slow),
+    ],
+)
 def test_wherever_the_driver_of_a_sweep_can_not_write_it_says_so(tmp_path, capsys, how):
     at = 1
     while True:

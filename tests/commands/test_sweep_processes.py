@@ -33,6 +33,7 @@ def table(printed):
     return printed[printed.index("4 runs: 4 completed") : printed.index("sweep     ")]
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_three_times_ends_like_one_left_alone(undisturbed):
     for wait in (2.0, 4.0, 5.0):  # before the workers are up, and somewhere within the runs
         process = begin(*GRID)
