@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from normexp import configs, untrusted
 from normexp.claims import claim as schema
+from normexp.claims import values
 from normexp.claims.checks import check, check_sweep
 from normexp.claims.claim import Claim, Condition, Measure, Scale, Sweep, Value
 from normexp.config import ConfigError, nearest, show
@@ -82,54 +83,54 @@ def _tree(path: Path) -> Mapping[str, Any]:
 
 
 def _claim(name: str, tree: Mapping[str, Any], *, scale: Scale, quick: bool) -> Claim:
-    _known(tree, TOP)
+    values.known(tree, TOP)
     # What a file says nothing about is the same for it.
     scale, quick = scale if "full" in tree else "small", quick and "quick" in tree
-    kind = _one_of(tree, "kind", ("exact", "experiment"))
+    kind = values.one_of(tree, "kind", ("exact", "experiment"))
     exact = kind == "exact"
     if exact != ("sweep" not in tree):
         raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing: an experiment has runs.")
-    changes = [_mapping(tree, key) for key, asked in (("full", scale == "full"), ("quick", quick)) if asked]
-    seeds = _list(tree, "seeds")
+    changes = [values.mapping(tree, key) for key, asked in (("full", scale == "full"), ("quick", quick)) if asked]
+    seeds = values.sequence(tree, "seeds")
     for change in changes:
-        _known(change, ("seeds", "base", "axes"))
-        seeds = _list(change, "seeds") if "seeds" in change else seeds
+        values.known(change, ("seeds", "base", "axes"))
+        seeds = values.sequence(change, "seeds") if "seeds" in change else seeds
     if not seeds or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds={show(seeds)}: it must be a list of different whole numbers, such as [101,102,103].")
-    sweep = None if exact else _sweep(_mapping(tree, "sweep"), changes)
-    rule = tuple(_condition(each, i, "rule", sweep) for i, each in enumerate(_list(tree, "rule"), start=1))
+    sweep = None if exact else _sweep(values.mapping(tree, "sweep"), changes)
+    rule = tuple(_condition(each, i, "rule", sweep) for i, each in enumerate(values.sequence(tree, "rule"), start=1))
     if not any(condition.decides for condition in rule):
         raise ConfigError("rule: it needs at least one condition that decides.")
-    required = enumerate(_list(tree, "requires") if "requires" in tree else [], start=1)
+    required = enumerate(values.sequence(tree, "requires") if "requires" in tree else [], start=1)
     return Claim(
         name=name,
         kind=kind,
-        statement=_text(tree, "statement"),
-        source=_text(tree, "source"),
-        explanation=_text(tree, "explanation") if "explanation" in tree else "",
-        cost=_text(tree, "cost") if "cost" in tree else "",
+        statement=values.text(tree, "statement"),
+        source=values.text(tree, "source"),
+        explanation=values.text(tree, "explanation") if "explanation" in tree else "",
+        cost=values.text(tree, "cost") if "cost" in tree else "",
         seeds=tuple(seeds),
         sweep=sweep,
         rule=rule,
         requires=tuple(_condition(each, i, "requires", sweep) for i, each in required),
-        combine=_one_of(tree, "combine", ("all", "any")) if "combine" in tree else "all",
+        combine=values.one_of(tree, "combine", ("all", "any")) if "combine" in tree else "all",
         scale=scale,
         quick=quick,
     )
 
 
 def _sweep(tree: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> Sweep:
-    _known(tree, ("base", "arms", "axes"), "sweep.")
-    base = _overrides(tree.get("base", []), "sweep.base")
-    arms = {name: _overrides(each, f"sweep.arms.{name}") for name, each in _mapping(tree, "arms").items()}
-    axes = {name: _axis(name, each) for name, each in _mapping(tree, "axes").items()} if "axes" in tree else {}
+    values.known(tree, ("base", "arms", "axes"), "sweep.")
+    base = values.overrides(tree.get("base", []), "sweep.base")
+    arms = {name: values.overrides(each, f"sweep.arms.{name}") for name, each in values.mapping(tree, "arms").items()}
+    axes = {name: _axis(name, each) for name, each in values.mapping(tree, "axes").items()} if "axes" in tree else {}
     if not arms:
         raise ConfigError("sweep.arms: name at least one arm, with its overrides: {bn: [norm=bn]}.")
     for change in changes:
-        more = _overrides(change.get("base", []), "base")
+        more = values.overrides(change.get("base", []), "base")
         chosen = tuple(f"{override.partition('=')[0]}." for override in more if "." not in override.partition("=")[0])
         base = tuple(each for each in base if not each.startswith(chosen or "\0")) + more
-        for name, each in (_mapping(change, "axes") if "axes" in change else {}).items():
+        for name, each in (values.mapping(change, "axes") if "axes" in change else {}).items():
             if name not in axes:
                 raise ConfigError(f"axes: there is no axis {show(name)} in sweep.axes.{nearest(name, axes)}")
             axes[name] = _axis(name, each)
@@ -146,7 +147,7 @@ def _axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
         if len(found) < len(tree):
             raise ConfigError(f"axes.{show(name)}={show(tree)}: a value is there twice.")
     elif isinstance(tree, dict):
-        found = {str(value): _overrides(each, f"sweep.axes.{name}.{value}") for value, each in tree.items()}
+        found = {str(value): values.overrides(each, f"sweep.axes.{name}.{value}") for value, each in tree.items()}
     else:
         found = {}
     if not found:
@@ -168,38 +169,42 @@ def _condition(tree: Any, number: int, where: str, sweep: Sweep | None) -> Condi
 def _checked(tree: Any, sweep: Sweep | None) -> Condition:
     if not isinstance(tree, dict):
         raise ConfigError(f"{show(tree)} is not a list of keys and values.")
-    _known(tree, CONDITION)
-    how: schema.Comparison = _one_of(tree, "as", get_args(schema.Comparison)) if sweep else "each"
-    compare = tuple(str(_plain(arm, "compare")) for arm in _list(tree, "compare")) if "compare" in tree else ()
-    over = _text(tree, "over") if "over" in tree else None
+    values.known(tree, CONDITION)
+    how: schema.Comparison = values.one_of(tree, "as", get_args(schema.Comparison)) if sweep else "each"
+    compare = (
+        tuple(str(values.plain(arm, "compare")) for arm in values.sequence(tree, "compare"))
+        if "compare" in tree
+        else ()
+    )
+    over = values.text(tree, "over") if "over" in tree else None
     contrast: tuple[str, Value, Value] | None = None
     if "contrast" in tree:
-        axis, values = _only(tree, "contrast", "an axis and two of its values: {model.depth: [10, 3]}")
-        if not isinstance(values, list) or len(values) != 2:
+        axis, given = values.only(tree, "contrast", "an axis and two of its values: {model.depth: [10, 3]}")
+        if not isinstance(given, list) or len(given) != 2:
             raise ConfigError(f"contrast.{axis}: it takes two values of that axis, such as [10,3].")
-        contrast = axis, _plain(values[0], "contrast"), _plain(values[1], "contrast")
+        contrast = axis, values.plain(given[0], "contrast"), values.plain(given[1], "contrast")
     where = {}
-    for axis, values in _mapping(tree, "where").items():
-        where[axis] = tuple(_plain(v, "where") for v in (values if isinstance(values, list) else [values]))
+    for axis, given in values.mapping(tree, "where").items():
+        where[axis] = tuple(values.plain(v, "where") for v in (given if isinstance(given, list) else [given]))
         if not where[axis]:
             raise ConfigError(f"where.{axis}: it needs at least one value.")
     made = Condition(
-        what=_text(tree, "what"),
+        what=values.text(tree, "what"),
         measure=_measure(tree),
         over=over,
-        take=_one_of(tree, "take", get_args(schema.Take)) if "take" in tree else "best",
-        working=_number(tree, "working") if "working" in tree else None,
-        choose=_one_of(tree, "choose", schema.OBJECTIVES) if "choose" in tree else "val/accuracy",
+        take=values.one_of(tree, "take", get_args(schema.Take)) if "take" in tree else "best",
+        working=values.number(tree, "working") if "working" in tree else None,
+        choose=values.one_of(tree, "choose", schema.OBJECTIVES) if "choose" in tree else "val/accuracy",
         compare=compare,
         how=how,
         contrast=contrast,
-        other=_other(_mapping(tree, "with")) if "with" in tree else None,
+        other=_other(values.mapping(tree, "with")) if "with" in tree else None,
         where=where,
-        direction=_one_of(tree, "is", get_args(schema.Direction)),
-        threshold=_number(tree, "threshold"),
-        margin=_number(tree, "margin") if "margin" in tree else None,
-        refuted_beyond=_number(tree, "refuted_beyond") if "refuted_beyond" in tree else None,
-        decides=_flag(tree, "decides") if "decides" in tree else True,
+        direction=values.one_of(tree, "is", get_args(schema.Direction)),
+        threshold=values.number(tree, "threshold"),
+        margin=values.number(tree, "margin") if "margin" in tree else None,
+        refuted_beyond=values.number(tree, "refuted_beyond") if "refuted_beyond" in tree else None,
+        decides=values.flag(tree, "decides") if "decides" in tree else True,
     )
     if (made.direction == "within") != (made.margin is not None):
         raise ConfigError("margin goes with is: within, and says how far from the threshold it may be.")
@@ -219,103 +224,30 @@ def _checked(tree: Any, sweep: Sweep | None) -> Condition:
 
 
 def _other(tree: Mapping[str, Any]) -> Measure:
-    _known(tree, ("measure", "at", "across", "below"), "with.")
+    values.known(tree, ("measure", "at", "across", "below"), "with.")
     return _measure(tree)
 
 
 def _measure(tree: Mapping[str, Any]) -> Measure:
     below = None
     if "below" in tree:
-        tag, levels = _only(
+        tag, levels = values.only(
             tree, "below", "a tag and the value below which it must be: {train/loss: 0.5}, or [0.5, 0.3]"
         )
         first, *more = levels if isinstance(levels, list) and levels else [levels]
         if len(more) > 1:
             raise ConfigError(f"below={show(levels)}: it takes one value or two, the larger one first.")
-        below = tag, _number({"below": first}, "below"), _number({"below": more[0]}, "below") if more else None
+        below = (
+            tag,
+            values.number({"below": first}, "below"),
+            values.number({"below": more[0]}, "below") if more else None,
+        )
     at = tree.get("at", "last")
     if not (type(at) is int and at >= 0):
-        at = _one_of({"at": at}, "at", get_args(schema.At))
+        at = values.one_of({"at": at}, "at", get_args(schema.At))
     return Measure(
-        tag=_text(tree, "measure"),
+        tag=values.text(tree, "measure"),
         at=at,
-        across=_one_of(tree, "across", get_args(schema.Across)) if "across" in tree else "mean",
+        across=values.one_of(tree, "across", get_args(schema.Across)) if "across" in tree else "mean",
         below=below,
     )
-
-
-def _known(tree: Mapping[str, Any], keys: Iterable[str], prefix: str = "") -> None:
-    keys = list(keys)
-    for key in tree:
-        if key not in keys:
-            raise ConfigError(
-                f"There is no key {show(prefix + key)}.{nearest(key, keys) or ' The keys are ' + ', '.join(keys) + '.'}"
-            )
-
-
-def _present(tree: Mapping[str, Any], key: str) -> Any:
-    if key not in tree:
-        raise ConfigError(f"{key} is missing.")
-    return tree[key]
-
-
-def _only(tree: Mapping[str, Any], key: str, what: str) -> tuple[str, Any]:
-    """The one key and value of a mapping."""
-    found = list(_mapping(tree, key).items())
-    if len(found) != 1:
-        raise ConfigError(f"{key} takes {what}.")
-    return found[0]
-
-
-def _plain(value: Any, key: str) -> Value:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ConfigError(f"{key}: {show(value)} is not a plain value.")
-
-
-def _text(tree: Mapping[str, Any], key: str) -> str:
-    value = _present(tree, key)
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{key}={show(value)}: {key} must be a text.")
-    return " ".join(untrusted.printable(line) for line in value.split("\n")).strip()
-
-
-def _number(tree: Mapping[str, Any], key: str) -> float:
-    value = _present(tree, key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        raise ConfigError(f"{key}={show(value)}: {key} must be a number.")
-    return float(value)
-
-
-def _flag(tree: Mapping[str, Any], key: str) -> bool:
-    value = tree[key]
-    if not isinstance(value, bool):
-        raise ConfigError(f"{key}={show(value)}: {key} must be true or false.")
-    return value
-
-
-def _one_of(tree: Mapping[str, Any], key: str, known: Sequence[str]) -> Any:
-    value = _present(tree, key)
-    if value not in known:
-        raise ConfigError(f"{key}={show(value)}: {key} is one of {', '.join(known)}.{nearest(str(value), known)}")
-    return value
-
-
-def _list(tree: Mapping[str, Any], key: str) -> list[Any]:
-    value = _present(tree, key)
-    if not isinstance(value, list):
-        raise ConfigError(f"{key}={show(value)}: {key} must be a list.")
-    return value
-
-
-def _mapping(tree: Mapping[str, Any], key: str) -> dict[str, Any]:
-    value = tree.get(key, {})
-    if not isinstance(value, dict):
-        raise ConfigError(f"{key}={show(value)}: {key} must be keys and values.")
-    return {str(name): each for name, each in value.items()}
-
-
-def _overrides(value: Any, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) and "=" in text for text in value):
-        raise ConfigError(f"{where}={show(value)}: it must be a list of overrides, such as [norm=bn, lr=0.1].")
-    return tuple(value)
