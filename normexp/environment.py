@@ -10,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from normexp import NUMERICS
+
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "numpy", "scikit-learn", "rich")
 
 
@@ -18,6 +20,7 @@ def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, 
     return {
         "command": list(argv),
         "directory": str(Path.cwd()),
+        "numerics": NUMERICS,
         "git": _git(),
         "python": platform.python_version(),
         "packages": {"normexp": version("normexp"), **{name: version(name) for name in PACKAGES}},

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from normexp import disk, process, untrusted
+from normexp import NUMERICS, disk, process, untrusted
 from normexp.config import ConfigError, show
 
 State = Literal["running", "completed", "diverged", "failed", "interrupted", "killed", "skipped"]
@@ -103,6 +103,8 @@ def refill(directory: Path, files: Mapping[str, str], step: int) -> Path:
         before = earlier.get("resumed")
         now_with = {"step": step, "at": now(), **json.loads(files["environment.json"])}
         earlier["resumed"] = [*(before if isinstance(before, list) else []), now_with]
+        if step == 0:  # nothing of the earlier training is left
+            earlier["numerics"] = now_with["numerics"]
         files = {**files, "environment.json": to_json(earlier, indent=2) + "\n"}
     return fill(directory, files)
 
@@ -132,6 +134,17 @@ def _refusing(parent: Path, made: Path) -> Iterator[None]:
         raise ConfigError(
             f"runs_dir={show(parent)}: no run directory can be made in {existed} ({error.strerror or error})."
         ) from error
+
+
+def numerics(directory: Path) -> int:
+    """The version of the numbers in a run directory, see normexp.NUMERICS: 1 for runs from before versions were recorded, the
+    current one if environment.json cannot be read."""
+    try:
+        made_with = json.loads(untrusted.read(directory / "environment.json", most=MOST_STATUS))
+    except (OSError, ValueError, RecursionError):
+        return NUMERICS
+    found = made_with.get("numerics", 1) if isinstance(made_with, dict) else NUMERICS
+    return found if isinstance(found, int) else 1
 
 
 MEASURED = ("metrics.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfevents.*")

@@ -3,13 +3,14 @@
     python scripts/golden.py
 
 Trains each case and writes tests/training/golden/CASE.json again. Do it only after a change that is meant to alter the
-arithmetic, and say in the commit what altered it; tests/training/test_golden.py compares with them.
+arithmetic, raise normexp.NUMERICS, and say in the commit what altered it; tests/training/test_golden.py compares with them.
 """
 
 import hashlib
 import json
 import os
 import platform
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from normexp import rundir
+from normexp import NUMERICS, rundir
 from normexp.commands.compose import compose
 from normexp.config import Config
 from normexp.training import checkpoint
@@ -100,9 +101,15 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     data_dir = os.environ.get("NORMEXP_DATA_DIR", "data")
     for case in CASES:
-        text = json.dumps({"machine": machine(), **trace(config(case, data_dir))}, indent=1)
-        (FOLDER / f"{case}.json").write_text(text + "\n", encoding="utf-8")
-        print(FOLDER / f"{case}.json")
+        path = FOLDER / f"{case}.json"
+        new = {"numerics": NUMERICS, "machine": machine(), **trace(config(case, data_dir))}
+        old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if old != new and all(old.get(key) == new[key] for key in ("numerics", "machine")):
+            sys.exit(
+                f"{case} is not what it was: raise NUMERICS in normexp/__init__.py first, since runs no longer compare."
+            )
+        path.write_text(json.dumps(new, indent=1) + "\n", encoding="utf-8")
+        print(path)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from normexp.commands.compose import compose as compose_fresh
 from normexp.config import Config
@@ -13,6 +14,10 @@ from normexp.config import Config
 # Before torch is imported: with several tests at once, threads of one wait for those of another, which can take a hundred
 # times as long. The processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# On a busy machine an example may take any time.
+settings.register_profile("normexp", deadline=None)
+settings.load_profile("normexp")
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("NORMEXP_DATA_DIR", ROOT.parent / "shared" / "data"))
@@ -27,9 +32,10 @@ _composed: dict[tuple[str, ...], Config] = {}
 
 def compose(*overrides: str) -> Config:
     """The config of `normexp train OVERRIDES`; composed once, since that takes a tenth of a second."""
-    if overrides not in _composed:
-        _composed[overrides] = compose_fresh(overrides)
-    return _composed[overrides]
+    key = (os.environ.get("NORMEXP_DATA_DIR", ""), *overrides)  # which is in the config, until a fixture removes it
+    if key not in _composed:
+        _composed[key] = compose_fresh(overrides)
+    return _composed[key]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -20,6 +20,7 @@ from normexp.bench.results import Costs, Measured
 from normexp.data import DATA
 from normexp.models.layer import build_model
 from normexp.norms.fold import fold, foldable
+from normexp.streams import stream_seed
 from normexp.training.arithmetic import Arithmetic, set_precision
 from normexp.training.build import choose_device, set_threads
 
@@ -65,7 +66,7 @@ def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None
     batch = random_batch(case, device)
     subjects = {norm: _subject(build_model(each), batch, device) for norm, each in case.norms.items()}
     trains, infers = _steps_a_block(subjects.values(), batch)
-    order = random.Random(config.seed)
+    order = random.Random(stream_seed(config.seed, "bench order"))
     for _ in range(repeats):
         with _no_collection():
             for subject in order.sample([*subjects.values()], len(subjects)):
@@ -95,7 +96,8 @@ def blocks(case: Case, repeats: int) -> int:
 
 
 def random_batch(case: Case, device: torch.device) -> Batch:
-    data, generator = DATA[case.data], torch.Generator().manual_seed(case.norms[REFERENCE].seed)
+    data, seed = DATA[case.data], case.norms[REFERENCE].seed
+    generator = torch.Generator().manual_seed(stream_seed(seed, "bench data"))
     inputs = torch.randn(case.batch_size, *data.shape, generator=generator)
     labels = torch.randint(data.classes, (case.batch_size,), generator=generator)
     autocast = Arithmetic(case.norms[REFERENCE], device).autocast

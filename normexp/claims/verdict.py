@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from normexp import configs, disk, rundir, untrusted
+from normexp import NUMERICS, configs, disk, rundir, untrusted
 from normexp.claims.claim import Claim
 from normexp.claims.exact.base import Worked
 from normexp.claims.judge import Cell, Judged, Judgement
@@ -31,14 +31,15 @@ def code(config_dir: Path | None = None) -> str:
     """A mark of all that a run's numbers depend on beside its config: these parts of the package, the choices in configs/, those
     in a folder of the user's own, and torch's version."""
     package = Path(__file__).parents[1]
-    files = [package / "config.py", package / "validate.py", configs.folder() / "train.yaml"]
+    files = [package / name for name in ("config.py", "streams.py", "validate.py")]
+    files.append(configs.folder() / "train.yaml")
     for part in SOURCES:
         files += sorted((package / part).glob("*.py"))
     for root in (configs.folder(), *([config_dir] if config_dir else [])):
         files += sorted(
             path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")
         )
-    return _mark(files, version("torch"))
+    return _mark(files, f"{version('torch')} {NUMERICS}")
 
 
 def judging() -> str:

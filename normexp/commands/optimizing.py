@@ -10,6 +10,7 @@ from normexp import lock
 from normexp.commands.launching import tied
 from normexp.config import ConfigError, show
 from normexp.report.table import higher_is_better
+from normexp.streams import stream_seed
 from normexp.sweeps.task import task
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def _optimize(plan: Plan) -> None:
             sweeper.storage = _storage(plan)
             sweeper.study_name = NAME
             if seed is not None:
-                sweeper.sampler.seed = seed + made
+                sweeper.sampler.seed = stream_seed(seed, "optuna", made) % 2**32  # NumPy's limit
         context = HydraContext(config_loader=plan.loader, callbacks=Callbacks(plan.cfg))
         plugin: Any = Plugins.instance().instantiate_sweeper(config=plan.cfg, hydra_context=context, task_function=task)
         tied(plugin.sweeper.launcher)

@@ -47,7 +47,7 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
             continue
         changed = changes(directory, each.config) if worth_keeping(directory) else []
         if changed:
-            replaced.append(f"{each.name}: its config has changed since: {', '.join(changed)}")
+            replaced.append(f"{each.name}: changed since it was trained: {', '.join(changed)}")
         elif not ended(directory):
             elsewhere += lock.holder(directory) is not None
             going_on += worth_keeping(directory)

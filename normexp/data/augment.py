@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from normexp.streams import stream_seed
+
 
 class Augment:
     """Random shifts (`crop`) and mirror images (`flip`) of a batch (B, C, H, W), drawn for each image by its own generator.
@@ -15,7 +17,7 @@ class Augment:
     def __init__(self, *, crop: bool, flip: bool, pad: int, seed: int, device: torch.device) -> None:
         self.pad = pad if crop else 0
         self.flip = flip
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(stream_seed(seed, "augmentation"))
 
     def __call__(self, images: Tensor) -> Tensor:
         batch, channels, height, width = images.shape

@@ -21,6 +21,7 @@ from normexp.data.base import Arrays, value_counts
 from normexp.data.cache import release
 from normexp.data.split import stratified
 from normexp.data.whiten import whitened, zca
+from normexp.streams import stream_seed
 
 PIECE, MOST_KEPT = 2**20, 2**26
 """Bytes."""
@@ -127,7 +128,7 @@ def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
 
 def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Indices of the training and of the validation samples: stratified, disjoint, the same for the same seed."""
-    rng = np.random.default_rng(config.seed)
+    rng = np.random.default_rng(stream_seed(config.seed, "split"))
     val, train = stratified(labels, round(config.data.val_size * len(labels)), rng)
     if config.data.train_size is not None:
         part, _ = stratified(labels[train], config.data.train_size, rng)

@@ -8,16 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from normexp.streams import stream_seed
+
 
 class Order:
     """Indices (B,) of one batch after another, for ever: each epoch in a new order, without its incomplete last batch.
 
-    It draws from a generator of its own, so that it is the same whatever the network draws for dropout.
+    It draws from a stream of its own, so that it is the same whatever the network draws for dropout.
     """
 
     def __init__(self, samples: int, batch_size: int, *, seed: int, device: torch.device) -> None:
         self._samples, self._batch_size, self._device = samples, batch_size, device
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(stream_seed(seed, "order"))
         self._before = self._generator.get_state()  # of this epoch
         self._taken = 0
         self._left: Iterator[Tensor] = iter(())

@@ -1,16 +1,16 @@
-"""The weights that a network starts from. torch is imported late: checks and completion read the table alone."""
+"""Initial weights. torch is imported late: checks and completion read the table alone."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from normexp.config import Config, InitConfig, number
+from normexp.streams import stream_seed
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Generator, Tensor
 
     from normexp.models.layer import Layer
 
@@ -23,27 +23,40 @@ class NormalInit(InitConfig):
 def initialise(layers: Mapping[str, Layer], config: Config) -> None:
     """Draw the weights of every layer as `init` says; biases become 0, except with `default`, which is torch's own.
 
-    Each layer draws from a stream of its own, made of the seed and its name, so that nets that differ in norm, dropout
-    or a bias start from the same weights.
+    Each weight and each bias has a stream of its own, derived from the seed and the layer's name: layers are independent, and
+    nets that differ in norm, dropout, a bias or further layers start from the same weights. Drawn on the CPU for every device.
     """
     import torch
     from torch import nn
 
     _, draw = INITS[config.init.name]
     for name, layer in layers.items():
-        weight = getattr(layer, "weight", None)
-        if not isinstance(weight, nn.Linear | nn.Conv2d):
+        module = getattr(layer, "weight", None)
+        if not isinstance(module, nn.Linear | nn.Conv2d):
             continue
-        torch.manual_seed(zlib.crc32(name.encode()) << 32 ^ config.seed)
-        if draw is None:
-            weight.reset_parameters()
+        draw(module.weight, config, torch.Generator().manual_seed(stream_seed(config.seed, "weights", name)))
+        if module.bias is None:
+            continue
+        if config.init.name == "default":
+            generator = torch.Generator().manual_seed(stream_seed(config.seed, "biases", name))
+            bound = _bound(module.weight)
+            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
         else:
-            draw(weight.weight, config)
-            if weight.bias is not None:
-                nn.init.zeros_(weight.bias)
+            nn.init.zeros_(module.bias)
 
 
-def _kaiming(weight: Tensor, config: Config) -> None:
+def _bound(weight: Tensor) -> float:
+    """1 / sqrt(fan in): torch.nn.Linear and Conv2d draw weights and biases uniformly from within it."""
+    return float(weight[0].numel() ** -0.5)
+
+
+def _default(weight: Tensor, config: Config, generator: Generator) -> None:
+    from torch.nn import init
+
+    init.uniform_(weight, -_bound(weight), _bound(weight), generator=generator)
+
+
+def _kaiming(weight: Tensor, config: Config, generator: Generator) -> None:
     """std = gain / sqrt(fan in), with the gain of the activation (He et al. 2015, eq. 10).
 
     The gains are torch's; gelu and silu, which torch does not list, take that of relu, which they approach.
@@ -51,31 +64,30 @@ def _kaiming(weight: Tensor, config: Config) -> None:
     from torch.nn import init
 
     nonlinearity: Any = "relu" if config.activation in ("gelu", "silu") else config.activation
-    fan_in = weight[0].numel()
-    init.normal_(weight, std=init.calculate_gain(nonlinearity) / fan_in**0.5)
+    init.normal_(weight, std=init.calculate_gain(nonlinearity) * _bound(weight), generator=generator)
 
 
-def _xavier(weight: Tensor, config: Config) -> None:
+def _xavier(weight: Tensor, config: Config, generator: Generator) -> None:
     from torch.nn import init
 
-    init.xavier_normal_(weight)
+    init.xavier_normal_(weight, generator=generator)
 
 
-def _orthogonal(weight: Tensor, config: Config) -> None:
+def _orthogonal(weight: Tensor, config: Config, generator: Generator) -> None:
     from torch.nn import init
 
-    init.orthogonal_(weight)
+    init.orthogonal_(weight, generator=generator)
 
 
-def _normal(weight: Tensor, config: Config) -> None:
+def _normal(weight: Tensor, config: Config, generator: Generator) -> None:
     from torch.nn import init
 
     assert isinstance(config.init, NormalInit)
-    init.normal_(weight, std=config.init.std)
+    init.normal_(weight, std=config.init.std, generator=generator)
 
 
-INITS: dict[str, tuple[type[InitConfig], Callable[[Tensor, Config], None] | None]] = {
-    "default": (InitConfig, None),
+INITS: dict[str, tuple[type[InitConfig], Callable[[Tensor, Config, Generator], None]]] = {
+    "default": (InitConfig, _default),
     "kaiming": (InitConfig, _kaiming),
     "xavier": (InitConfig, _xavier),
     "orthogonal": (InitConfig, _orthogonal),

@@ -100,13 +100,26 @@ def in_float32(kind: Any) -> type[nn.Module]:
 
 
 class Residual(nn.Module):
-    """out(conv2(conv1(x)) + shortcut(x)); without `shortcut`, x itself is added; without `out`, the sum is the output."""
+    """out(conv2(conv1(x)) + shortcut(x)); without `shortcut`, x itself is added; without `out`, the sum is the output.
 
-    def __init__(self, conv1: Layer, conv2: Layer, shortcut: Layer | None = None, out: Layer | None = None) -> None:
+    With `preact`, both branches get preact(x) in place of x.
+    """
+
+    def __init__(
+        self,
+        conv1: Layer,
+        conv2: Layer,
+        *,
+        preact: Layer | None = None,
+        shortcut: Layer | None = None,
+        out: Layer | None = None,
+    ) -> None:
         super().__init__()
-        self.conv1, self.conv2, self.shortcut, self.out = conv1, conv2, shortcut, out
+        self.preact, self.conv1, self.conv2, self.shortcut, self.out = preact, conv1, conv2, shortcut, out
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.preact is not None:
+            x = self.preact(x)
         y: Tensor = self.conv2(self.conv1(x)) + (x if self.shortcut is None else self.shortcut(x))
         if self.out is not None:
             y = self.out(y)

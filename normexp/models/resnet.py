@@ -4,7 +4,7 @@ depth = 6n + 2: a 3x3 convolution, three stages of n blocks of two 3x3 convoluti
 channels, global average pooling, a linear layer. A stage after the first halves height and width in its first block,
 whose shortcut is a 1x1 convolution with the norm (the paper's option B).
 
-What a block computes, by `norm.position`; `conv1`, `conv2`, `shortcut` and `out` are its layers:
+What a block computes, by `norm.position`; `conv1`, `conv2`, `shortcut`, `out` and `preact` are its layers:
 
     original  pre   W norm act drop | W norm | + shortcut | act
     original  post  W act norm drop | W      | + shortcut | act norm
@@ -12,8 +12,11 @@ What a block computes, by `norm.position`; `conv1`, `conv2`, `shortcut` and `out
     preact    pre   norm act W | norm act drop W | + shortcut
     preact    post  act norm W | act norm drop W | + shortcut
 
-A preact network has one more norm and activation behind the last block (`final`), and none behind its first convolution.
-Its norms are in front of the weights as it is, so that `input` is refused for it.
+In a preact block that changes shape, the first norm and activation (`preact`) are shared: the convolutions and the shortcut, a
+1x1 convolution without a norm, both start from their output, as in the code published with He et al. 2016.
+A preact network has one more norm and activation after the last block (`final`), and none after its first convolution.
+Its norms come before the weights in any case, so `input` is refused for it. Dropout is inside the blocks only (Zagoruyko and
+Komodakis 2016, section 2.4).
 """
 
 from __future__ import annotations
@@ -78,10 +81,12 @@ def _original_block(plan: Planner, name: str, inputs: Shape, channels: int, stri
 
 
 def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
-    normed = plan.normed_activation
-    conv1 = plan.conv(f"{name}.conv1", inputs, channels, *normed, "weight", stride=stride)
+    normed, changes_shape = plan.normed_activation, stride > 1
+    preact = [plan.parts(f"{name}.preact", inputs, *normed)] if changes_shape else []
+    conv1 = plan.conv(f"{name}.conv1", inputs, channels, *(() if preact else normed), "weight", stride=stride)
     conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, *normed, "dropout", "weight")
-    return [plan.joined(conv1, conv2), conv2, *_shortcut(plan, name, inputs, channels, stride)]
+    shortcut = [plan.conv(f"{name}.shortcut", inputs, channels, "weight", kernel=1, stride=stride)] if preact else []
+    return [*preact, plan.joined(conv1, conv2), conv2, *shortcut]
 
 
 def _shortcut(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:

@@ -1,15 +1,19 @@
-"""How far each unit's own statistics move from look to look: the shift that batch norm is said to take away."""
+"""How far each unit's own mean moves between snapshots: the shift that batch norm is said to remove."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched
+from normexp.probes.batch_statistics import batch_moments
 from normexp.probes.look import Look
 
 Moments = tuple[list[float], list[float]]
@@ -17,12 +21,12 @@ Moments = tuple[list[float], list[float]]
 
 
 class Jumps(Probe):
-    """jump/LAYER: the mean over channels (or features) of |mean - mean at the look before| / standard deviation at the look
-    before, of what enters the activation: a channel's own two, over the sampled values.
+    """jump/LAYER: the mean over channels (or features) of |mean - mean at the previous snapshot| / standard deviation at the
+    previous snapshot, of what enters the activation. Mean and standard deviation are the channel's own, over the whole batch.
 
-    Unlike drift, which sees a layer as one distribution, it sees channels that move in opposite directions. Of few values a
-    mean is uncertain, and moves by that alone: of n, by 1.13 / sqrt(n) on average. Not defined at the first look, nor where no
-    channel varied.
+    Unlike drift, which sees a layer as one distribution, it sees channels that move in opposite directions. The mean over a
+    batch varies by itself: with n independent values a channel, by 1.13 / sqrt(n) on average between two batches. Not defined
+    at the first snapshot, nor if no channel varied.
     """
 
     titles: ClassVar = {
@@ -36,15 +40,18 @@ class Jumps(Probe):
     def before(self, look: Look) -> None:
         for name, layer in self.layers.items():
             if layer.activation is not None:
-                look.watch_input(f"activation_in/{name}", layer.activation)
+                look.hook(layer.activation.register_forward_pre_hook(partial(_keep_moments, look, name)))
 
     def report(self, look: Look) -> Findings:
         scalars: dict[str, float | None] = {}
         for name in self.layers:
-            values = look.arrays.get(f"activation_in/{name}")
-            if values is None or not np.isfinite(values).all():
+            found = look.arrays.get(f"_jumps/{name}")
+            if found is None or not np.isfinite(found).all():
                 continue
-            mean, std = values.mean(axis=0, dtype=np.float64), values.std(axis=0, dtype=np.float64)
+            # (uses, 3, C): the activation may be used more than once in a pass, on batches of any size.
+            count, means, squares = found.astype(np.float64).swapaxes(0, 1)
+            mean = (count * means).sum(axis=0) / count.sum(axis=0)
+            std = np.sqrt((count * (squares + (means - mean) ** 2)).sum(axis=0) / count.sum(axis=0))
             if name in self._last:
                 scalars[f"jump/{name}"] = _moved(mean, *self._last[name])
             self._last[name] = mean.tolist(), std.tolist()
@@ -55,6 +62,15 @@ class Jumps(Probe):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._last = {name: (list(mean), list(std)) for name, (mean, std) in state.items()}
+
+
+def _keep_moments(look: Look, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """A forward pre-hook: keep number, mean and biased variance of each channel of the input (B, C, ...)."""
+    if isinstance(inputs[0], Tensor) and inputs[0].numel() > inputs[0].shape[1]:
+        values = inputs[0].detach()
+        mean, var = batch_moments(values if values.dtype == torch.float64 else values.float())
+        n = values.numel() // values.shape[1]
+        look.keep_array(f"_jumps/{name}", torch.stack([torch.full_like(mean, n), mean, var * ((n - 1) / n)])[None])
 
 
 def _moved(mean: NDArray[np.float64], was: list[float], std: list[float]) -> float | None:

@@ -93,7 +93,20 @@ class Surroundings:
         self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
 
     def __call__(self, weights: Weights) -> tuple[Tensor, Weights]:
-        """Loss, and its gradient with regard to the trained parameters; each time with the step's own dropout and noise."""
+        """Loss, and its gradient with regard to the trained parameters; each time with the step's own dropout and noise.
+
+        With amp=fp16 the loss is scaled on the way back, as in training: otherwise small gradients become 0. Where the step's
+        scale is too large for these weights, so that gradients overflow, a smaller one is taken.
+        """
+        scale = self._step.loss_scale
+        while True:
+            loss, scaled = self._scaled(weights, scale)
+            if float(scale) <= 1 or all(bool(g.isfinite().all()) for g in scaled.values()):
+                return loss, {name: g / scale for name, g in scaled.items()}
+            scale = max(1.0, float(scale) / 16)
+
+    def _scaled(self, weights: Weights, scale: Tensor | float) -> tuple[Tensor, Weights]:
+        """Loss, and the gradient of `scale` times the loss."""
         model, leaves = self._step.model, {name: weights[name].detach().requires_grad_() for name in self._trained}
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}  # batch norm changes its own
         with torch.random.fork_rng(self._devices):
@@ -103,7 +116,7 @@ class Surroundings:
             with self._step.autocast():
                 logits = torch.func.functional_call(model, {**weights, **buffers, **leaves}, (self._step.inputs,))
                 loss = F.cross_entropy(logits, self._step.labels)
-        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        gradients = torch.autograd.grad(loss * scale, list(leaves.values()), allow_unused=True, materialize_grads=True)
         return loss.detach(), dict(zip(leaves, gradients, strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -88,7 +87,7 @@ class Look:
             self.hook(module.register_forward_hook(lambda _, args, output: self.sample(tag, output)))
 
     def sample(self, tag: str, values: Tensor) -> None:
-        """Add a sample of the values, (B, C, ...), to those of a tag, as an array (n, C)."""
+        """Add a sample of the values, (B, C, ...), to those of a tag, as an array (n, C) of all values or (n, 1) of some."""
         if isinstance(values, Tensor):  # somebody's own module may bring something else
             self.keep_array(tag, self._sampler(values))
 
@@ -133,9 +132,9 @@ class Look:
         fetched = torch.cat([part.flatten() for parts in self._arrays.values() for part in parts]).cpu().numpy()
         found, start = {}, 0
         for tag, parts in self._arrays.items():
-            rows, rest = sum(len(part) for part in parts), parts[0].shape[1:]
-            end = start + rows * math.prod(rest)
-            found[tag] = fetched[start:end].reshape(rows, *rest)
+            end = start + sum(part.numel() for part in parts)
+            alike = len({part.shape[1:] for part in parts}) == 1  # else all of a small batch, and some of a large one
+            found[tag] = fetched[start:end].reshape(-1, *(parts[0].shape[1:] if alike else (1,)))
             start = end
         return found
 
@@ -158,15 +157,16 @@ class Look:
 class Probes:
     """The probes that a config has switched on, over a network's layers."""
 
-    def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig, *, seed: int) -> None:
         network = {name: watched(layer) for name, layer in layers.items()}
         self._by_name = {name: load(name)(network, config) for name in switched_on(config)}
         self._probes = list(self._by_name.values())
-        self._sampler, self._describe = Sampler(config.samples), Distributions()
+        self._sampler, self._describe = Sampler(config.samples, seed=seed), Distributions()
 
     def look(self, step: Step) -> Look | None:
         """The look at a step; None where no probe is due."""
         probes = [probe for probe in self._probes if probe.due(step.number, step.total)]
+        self._sampler.start(step.number)
         return Look(step, probes, self._sampler, self._describe) if probes else None
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,48 +1,50 @@
-"""A bounded sample of a layer's values, with its channels kept apart."""
+"""A bounded random sample of a layer's values."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from normexp.streams import stream_seed
+
 
 class Sampler:
-    """Picks at most `size` of a tensor's values: all of a small one, else the same places at every look.
+    """Picks at most `size` of a tensor's values: all of a small one, else random ones, drawn anew for each step.
 
-    A place is a sample and a position of the image, and brings all channels there, so that a channel that is never on can be
-    told. The places are spread evenly (one in each of n equal strata of the batch's positions) and differ from those of
-    other shapes. Very wide layers lose channels before they lose all but a few places.
+    The sample is stratified: with the values in the order channel, sample, position, it takes one, uniformly, from each of
+    `size` equal parts. Every value is equally likely to be picked, so that means over the sample are unbiased, and each channel
+    gets its share. Within a step, tensors of the same shape are sampled at the same places, so that an activation's inputs and
+    outputs stay paired.
     """
 
-    LEAST_PLACES = 16
-
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, *, seed: int) -> None:
+        self.size, self._seed = size, seed
+        self._step = 0
         self._places: dict[tuple[torch.Size, torch.device], tuple[Tensor, ...]] = {}
 
-    def __call__(self, values: Tensor) -> Tensor:
-        """Of (B, C, ...) a copy of shape (n, C), float32, apart from the graph of gradients."""
-        last = values.detach().movedim(1, -1)  # a view; in memory, the channels are often last already
-        if values.numel() <= self.size:
-            return last.reshape(-1, last.shape[-1]).to(torch.float32, copy=True)
-        key = (values.shape, values.device)
-        if key not in self._places:
-            self._places[key] = self._choose(last.shape, values.device)
-        *places, channels = self._places[key]
-        found = last[tuple(places)].float()
-        return found if len(channels) == found.shape[1] else found[:, channels]
+    def start(self, step: int) -> None:
+        """Draw new places from here on, those of a step."""
+        self._step = step
+        self._places.clear()
 
-    def _choose(self, shape: torch.Size, device: torch.device) -> tuple[Tensor, ...]:
-        """Indices of the places, one tensor a dimension, and of the channels."""
-        # A generator of its own: looking must not move the streams that training draws from.
-        generator = torch.Generator().manual_seed(0)
-        rows, width = math.prod(shape[:-1]), shape[-1]
-        count = min(rows, max(self.size // width, self.LEAST_PLACES))
-        strata = (torch.arange(count) + torch.rand(count, generator=generator, dtype=torch.float64)) * (rows / count)
+    def __call__(self, values: Tensor) -> Tensor:
+        """Sample (B, C, ...): returns a float32 copy, detached, of shape (n, C) if it is all values, else (size, 1)."""
+        values = values.detach()
+        if values.numel() <= self.size:
+            return values.movedim(1, -1).reshape(-1, values.shape[1]).to(torch.float32, copy=True)
+        channels_first = values.movedim(1, 0)  # a view
+        key = (channels_first.shape, values.device)
+        if key not in self._places:
+            self._places[key] = self._draw(channels_first.shape, values.device)
+        return channels_first[self._places[key]].float()[:, None]
+
+    def _draw(self, shape: torch.Size, device: torch.device) -> tuple[Tensor, ...]:
+        """Indices of the sampled values, (size,) for each dimension."""
+        # A stream of its own: probing must not move those that training draws from. Its name has the shape, so that it does
+        # not matter which other layers are probed.
+        generator = torch.Generator().manual_seed(stream_seed(self._seed, "probe", f"{self._step} {tuple(shape)}"))
+        within = torch.rand(self.size, generator=generator, dtype=torch.float64)
+        flat = ((torch.arange(self.size) + within) * (shape.numel() / self.size)).long().clamp_max(shape.numel() - 1)
         # By NumPy: torch's own unravel_index imports sympy when it is first called, which takes half a second.
-        places = map(torch.from_numpy, np.unravel_index(strata.long().clamp_max(rows - 1).numpy(), shape[:-1]))
-        channels = torch.randperm(width, generator=generator)[: max(1, self.size // count)].sort().values
-        return tuple(index.to(device) for index in (*places, channels))
+        return tuple(torch.from_numpy(index).to(device) for index in np.unravel_index(flat.numpy(), shape))

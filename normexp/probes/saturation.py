@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from normexp.probes.base import Findings, Probe
 from normexp.probes.distribution import Floats
@@ -21,8 +22,9 @@ one without bounds does."""
 class Saturation(Probe):
     """saturated/LAYER: the fraction of sampled values that are saturated: for sigmoid and tanh in the lowest or highest 5 % of
     their range (outputs beyond 0.05 and 0.95, beyond -0.9 and 0.9), for relu 0, for others where the derivative is below 0.05
-    in size. dead/LAYER: the fraction of channels (or features) that are 0 in the whole sample.
-    derivative/LAYER: the mean of the activation's derivative. Of finite values; None without any.
+    in size. derivative/LAYER: the mean of the activation's derivative, over the sample. Of finite values; None without any.
+    dead/LAYER: the fraction of channels (or features) whose output is 0 everywhere in the batch. Counted over the whole batch:
+    in a sample, units that are rarely on would look dead.
     """
 
     titles: ClassVar = {
@@ -36,6 +38,7 @@ class Saturation(Probe):
             if layer.activation is not None:
                 look.watch_input(f"activation_in/{name}", layer.activation)
                 look.watch_output(f"activation_out/{name}", layer.activation)
+                look.hook(layer.activation.register_forward_hook(partial(_count_nonzero, look, name)))
 
     def report(self, look: Look) -> Findings:
         scalars: dict[str, float | None] = {}
@@ -45,12 +48,20 @@ class Saturation(Probe):
                 continue
             finite = np.isfinite(before) & np.isfinite(after)
             some = bool(finite.any())
-            scalars[f"dead/{name}"] = share((after == 0).all(axis=0)) if some else None
+            nonzero = look.arrays[f"_nonzero/{name}"].sum(axis=0)  # over the activation's uses
+            scalars[f"dead/{name}"] = share(nonzero == 0) if some else None
             if not finite.all():
                 before, after = before[finite][:, None], after[finite][:, None]
             slope, saturated = flatness(layer.activation, before, after) if some else (None, None)
             scalars[f"saturated/{name}"], scalars[f"derivative/{name}"] = saturated, slope
         return Findings(scalars)
+
+
+def _count_nonzero(look: Look, name: str, _: nn.Module, inputs: object, output: object) -> None:
+    """A forward hook: keep, for each channel of the output (B, C, ...), how many of its values are not 0."""
+    if isinstance(output, Tensor):
+        rows = output.detach().movedim(1, -1).reshape(-1, output.shape[1])
+        look.keep_array(f"_nonzero/{name}", torch.count_nonzero(rows, dim=0)[None])
 
 
 def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp import untrusted
+from normexp import rundir, untrusted
 from normexp.config import ConfigError, nearest, show
 from normexp.report.files import read_config, read_status
 from normexp.untrusted import printable
@@ -38,7 +38,8 @@ class Run:
     state: str
     """A rundir.State."""
     config: Mapping[str, Any]
-    """Flat: {"norm": "bn", "norm.eps": 1e-5, "lr": 0.1, ...}; empty for a skipped run that has none."""
+    """Flat: {"norm": "bn", "norm.eps": 1e-5, "lr": 0.1, ...}; empty for a skipped run that has none. Its `numerics`
+    (normexp.NUMERICS) is among the keys, so that runs of versions whose numbers differ are never averaged."""
     metrics: Mapping[str, float | None]
     status: Mapping[str, Any]
 
@@ -201,7 +202,8 @@ def _check_folder(path: Path) -> None:
 
 
 def read_run(directory: Path, name: str) -> Run | str:
-    """The run of a directory, from its status.json and config.yaml; a sentence where they can't be read."""
+    """The run of a directory, from its status.json, config.yaml and environment.json; a sentence if the first two can't be
+    read."""
     status = read_status(directory)
     if isinstance(status, str):
         return status
@@ -210,6 +212,8 @@ def read_run(directory: Path, name: str) -> Run | str:
         if status["state"] != "skipped":
             return f"{config[:-1]} (state: {status['state']})."
         config = {}
+    if config:
+        config["numerics"] = rundir.numerics(directory)
     return Run(directory, name, status["state"], config, status["metrics"], status)
 
 

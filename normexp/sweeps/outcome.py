@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from normexp import disk, rundir
+from normexp import NUMERICS, disk, rundir
 from normexp.config import NOT_OF_THE_RESULT, Config, show
 from normexp.report.table import higher_is_better
 
@@ -35,7 +35,10 @@ def worth_keeping(directory: Path) -> bool:
 
 
 def changes(directory: Path, config: Config) -> list[str]:
-    """Where the config of the run there differs from the one that is asked for: 'epochs (3, now 5)'. Empty if nowhere."""
+    """Where the run there differs from the one that is asked for: 'epochs (3, now 5)'. Empty if nowhere.
+
+    Also if it was trained by a version of normexp whose numbers differ: 'numerics (1, now 2)'.
+    """
     try:
         # A fraction of the time of the loader in Python: a sweep reads the configs of all its finished runs.
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -43,7 +46,8 @@ def changes(directory: Path, config: Config) -> list[str]:
     except (OSError, yaml.YAMLError) as error:
         return [f"config.yaml ({type(error).__name__})"]
     old, new = flatten(stored if isinstance(stored, Mapping) else {}), flatten(dataclasses.asdict(config))
-    return [
+    version = rundir.numerics(directory)
+    return [f"numerics ({version}, now {NUMERICS})"] * (version != NUMERICS) + [
         f"{key} ({show(old[key])}, now {show(new[key])})"
         for key in new
         if key in old and key not in NOT_OF_THE_RESULT and old[key] != new[key]

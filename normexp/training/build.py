@@ -20,6 +20,7 @@ from normexp.data.sizes import Sizes, sizes
 from normexp.models import layers
 from normexp.models.layer import build_model, named_layers
 from normexp.probes.look import Probes
+from normexp.streams import stream_seed
 from normexp.training.arithmetic import Arithmetic, compiled, set_precision
 from normexp.training.optimizers import OPTIMIZERS
 
@@ -74,7 +75,7 @@ def build(config: Config) -> Parts:
         forward=forward,
         arithmetic=arithmetic,
         optimizer=optimizer,
-        probes=Probes(named_layers(model), config.probe),
+        probes=Probes(named_layers(model), config.probe, seed=config.seed),
         augment=Augment(
             crop="crop" in augment,
             flip="flip" in augment,
@@ -88,11 +89,10 @@ def build(config: Config) -> Parts:
         device=device,
         sizes=sizes(config),
     )
-    # The weights were drawn from streams of their own; from here on torch's own generator serves dropout and noise. The other two
-    # serve nothing but somebody's own norm.
-    torch.manual_seed(config.seed)
-    random.seed(config.seed)
-    np.random.seed(config.seed % 2**32)
+    # From here on torch's global generator serves dropout and noise. The other two serve nothing but a user's own norm.
+    torch.manual_seed(stream_seed(config.seed, "dropout and noise"))
+    random.seed(stream_seed(config.seed, "python"))
+    np.random.seed(stream_seed(config.seed, "numpy") % 2**32)
     return parts
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from normexp import __version__, disk
+from normexp import NUMERICS, __version__, disk
 from normexp.config import NOT_OF_THE_RESULT, Config, ConfigError, show
 from normexp.record import Sink
 from normexp.training.build import Parts
@@ -61,6 +61,7 @@ def save(
     """
     state: dict[str, Any] = {
         "format": FORMAT,
+        "numerics": NUMERICS,
         "step": course.step,
         "seconds": seconds,
         "started": started,
@@ -110,9 +111,12 @@ def load(path: Path) -> dict[str, Any]:
         raise CheckpointError("it holds more than tensors and plain values") from error
     except Exception as error:  # whatever else a damaged file raises: it is at fault
         raise CheckpointError(_first_line(error)) from error
-    if isinstance(state, dict) and isinstance(state.get("format"), int) and state["format"] != FORMAT:
-        raise ConfigError(f"{path} is of another version of normexp, which can go on with it; this one can't.")
-    if not isinstance(state, dict) or not state.keys() >= KEYS:
+    if not isinstance(state, dict):
+        raise CheckpointError("it is not what a run writes")
+    version = state.get("format"), state.get("numerics", 1)
+    if isinstance(version[0], int) and version != (FORMAT, NUMERICS):
+        raise ConfigError(f"{path} was written by an incompatible version of normexp; resume with that version.")
+    if not state.keys() >= KEYS:
         raise CheckpointError("it is not what a run writes")
     return state
 

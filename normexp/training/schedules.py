@@ -1,4 +1,4 @@
-"""The learning rate over a run: for each schedule, the share of `lr` at a point of the run, from 0 (start) to 1 (end).
+"""The learning rate over a run: for each schedule, the share of `lr` in each step.
 
 Plain formulas of the step: nothing to save for a resume, nothing that can get out of step with the optimizer.
 """
@@ -34,27 +34,31 @@ def _half_cosine(start: float, end: float, progress: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
-def _constant(config: ScheduleConfig, at: float) -> float:
+def _constant(config: ScheduleConfig, step: int, total: int, warm: int) -> float:
     return 1.0
 
 
-def _cosine(config: Cosine, at: float) -> float:
-    """Loshchilov and Hutter 2017, eq. 5, one period behind the warm-up."""
-    return _half_cosine(1.0, config.final, (at - config.warmup) / (1 - config.warmup))
+def _cosine(config: Cosine, step: int, total: int, warm: int) -> float:
+    """Loshchilov and Hutter 2017, eq. 5, one period after the warm-up; `final` is reached after the last step."""
+    return _half_cosine(1.0, config.final, (step - warm) / (total - warm))
 
 
-def _step(config: Step, at: float) -> float:
-    return config.gamma ** sum(at >= milestone for milestone in config.milestones)
+def _step(config: Step, step: int, total: int, warm: int) -> float:
+    return config.gamma ** sum(step / total >= milestone for milestone in config.milestones)
 
 
-def _onecycle(config: OneCycle, at: float) -> float:
-    """Smith and Topin 2018, in torch's form: half a cosine up from `start`, half a cosine down to `final`."""
-    if at < config.warmup:
-        return _half_cosine(config.start, 1.0, at / config.warmup)
-    return _half_cosine(1.0, config.final, (at - config.warmup) / (1 - config.warmup))
+def _onecycle(config: OneCycle, step: int, total: int, warm: int) -> float:
+    """Smith and Topin 2018, as torch's OneCycleLR has it: half a cosine up from `start`, half a cosine down to `final`.
+
+    The peak is at step warmup * total - 1, in general between two steps; the last step is at `final`.
+    """
+    peak = config.warmup * total - 1
+    if step < peak:
+        return _half_cosine(config.start, 1.0, step / peak)
+    return _half_cosine(1.0, config.final, (step - peak) / (total - 1 - peak))
 
 
-SCHEDULES: dict[str, tuple[type[ScheduleConfig], Callable[[Any, float], float]]] = {
+SCHEDULES: dict[str, tuple[type[ScheduleConfig], Callable[[Any, int, int, int], float]]] = {
     "constant": (ScheduleConfig, _constant),
     "cosine": (Cosine, _cosine),
     "step": (Step, _step),
@@ -63,12 +67,12 @@ SCHEDULES: dict[str, tuple[type[ScheduleConfig], Callable[[Any, float], float]]]
 
 
 def lr_factor(config: ScheduleConfig, step: int, total_steps: int) -> float:
-    """What `lr` is multiplied by in step `step` of 0 ... total_steps - 1.
+    """Factor of `lr` in step `step` of 0 ... total_steps - 1.
 
-    A linear warm-up of w steps runs through 1/w, 2/w, ... 1, so that no step is wasted at 0.
+    A linear warm-up of w steps takes 1/w, 2/w, ... 1, so that no step is wasted at 0. onecycle has its own.
     """
     warm = round(config.warmup * total_steps)
     if step < warm and config.name != "onecycle":
         return (step + 1) / warm
     _, formula = SCHEDULES[config.name]
-    return formula(config, step / total_steps)
+    return formula(config, step, total_steps, warm)

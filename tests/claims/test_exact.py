@@ -167,7 +167,7 @@ MISTAKES: list[tuple[str, Any, str, Any, set[str]]] = [
         scale_law,
         "TINY",
         1e-5,
-        {"output_change", "gradient_to_u_change", "gradient_to_weight_spread"},
+        {"output_change", "gradient_to_u_change", "gradient_to_weight_spread", "loss_change_bn"},
     ),
     (
         "detached-stats",
@@ -201,15 +201,18 @@ def test_a_fold_that_changes_the_outputs_saves_nothing(monkeypatch):
 
 
 def test_gradients_grow_as_the_theory_says():
-    """Yang et al. 2019: pi/(pi-1) with relu, whatever the scale of the weights, and (B-2)/(B-3) without."""
+    """Yang et al. 2019: pi/(pi-1) with relu, whatever the scale of the weights, and (B-2)/(B-3) without.
+
+    The bounds are four standard deviations between seeds, measured over 16 seeds.
+    """
     for seed in (201, 202, 203):
         numbers = worked("gradient-growth", seed).numbers
-        assert numbers["growth"] == pytest.approx(math.pi / (math.pi - 1), abs=0.06)
-        assert numbers["growth_scaled"] == pytest.approx(math.pi / (math.pi - 1), abs=0.06)
-        assert numbers["growth_linear"] == pytest.approx(6 / 5, abs=0.06)
-        assert numbers["growth_none"] == pytest.approx(1, abs=0.2)
-        assert numbers["growth_ln"] == pytest.approx(1, abs=0.2)
-        assert numbers["growth_none_scaled"] > 3
+        assert numbers["growth"] == pytest.approx(math.pi / (math.pi - 1), abs=0.03)
+        assert numbers["growth_scaled"] == pytest.approx(math.pi / (math.pi - 1), abs=0.03)
+        assert numbers["growth_linear"] == pytest.approx(6 / 5, abs=0.07)
+        assert numbers["growth_none"] == pytest.approx(1, abs=0.05)
+        assert numbers["growth_ln"] == pytest.approx(1, abs=0.1)
+        assert numbers["growth_none_scaled"] == pytest.approx(4, abs=0.2)
         assert numbers["growth_skips_far_from_input"] < 1.15
 
 

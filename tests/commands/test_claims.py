@@ -87,8 +87,8 @@ def test_a_claim_of_ones_own_is_run_judged_shown_and_kept(capsys):
     assert (stamps(runs()), verdict()) == (before, first)
 
     # with another rule it is judged anew, and what another claim asks for is there: no run is trained
-    write(MINE.replace("threshold: 0.0", "threshold: 0.9"))
-    write(MINE.replace('">="', '"<="').replace("threshold: 0.0", "threshold: 0.9"), "easy")
+    write(MINE.replace("threshold: 0.0", "threshold: 5.0"))
+    write(MINE.replace('">="', '"<="').replace("threshold: 0.0", "threshold: 5.0"), "easy")
     assert claims("show", "mine") == 0
     assert "An earlier rule or code" in capsys.readouterr().out
     assert claims("run", "mine", "easy") == 0

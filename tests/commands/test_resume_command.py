@@ -217,6 +217,6 @@ def test_a_run_that_was_half_trained_with_another_config_is_set_aside(tmp_path, 
     Path("own/norm/mine.yaml").write_text("defaults: [bn]\nmomentum: 0.3\n")
     capsys.readouterr()
     assert main(sweep) == 0
-    assert "its config has changed since: norm.momentum (0.2, now 0.3)" in capsys.readouterr().out
+    assert "changed since it was trained: norm.momentum (0.2, now 0.3)" in capsys.readouterr().out
     kept = [checkpoint.load(path / "checkpoint.pt")["step"] for path in Path("runs/x/.replaced").iterdir()]
     assert kept == [12, 12]

@@ -65,7 +65,7 @@ def test_a_run_whose_config_has_changed_is_not_taken_for_done(capsys):
     capsys.readouterr()
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert "its config has changed since: steps (4, now 5)" in printed
+    assert "changed since it was trained: steps (4, now 5)" in printed
     assert {read_status(folder / name)["step"] for name in states(folder)} == {5}
     assert {read_status(path.parent)["step"] for path in folder.glob(".replaced/*/status.json")} == {4}
     assert main(words) == 0

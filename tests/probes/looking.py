@@ -20,7 +20,7 @@ class Watcher:
 
     def __init__(self, model, config, *, lr=0.1, total=1000):
         self.model, self.lr, self.total = model.train(), lr, total
-        self.probes = Probes(named_layers(model), config.probe)
+        self.probes = Probes(named_layers(model), config.probe, seed=config.seed)
         self.step = 0
 
     def __call__(self, inputs, labels):

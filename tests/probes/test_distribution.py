@@ -97,34 +97,34 @@ def test_a_constant_stands_in_a_narrow_range_and_does_not_move_the_bins():
 
 def test_all_of_a_small_tensor_and_a_bounded_part_of_a_large_one():
     small = torch.arange(10.0).reshape(2, 5)
-    assert torch.equal(Sampler(10)(small), small)
-    state, sampler = torch.get_rng_state(), Sampler(4096)
+    assert torch.equal(Sampler(10, seed=0)(small), small)
+    state, sampler = torch.get_rng_state(), Sampler(4096, seed=0)
     for shape in ((64, 16, 28, 28), (500, 300), (4, 3, 5000), (2, 9000), (1, 100_000)):
         large = torch.randn(shape, generator=torch.Generator().manual_seed(1))
         sample = sampler(large)
-        assert 2048 <= sample.numel() <= 4096
-        assert torch.equal(sample, sampler(large))  # the same places
+        assert sample.shape == (4096, 1)
+        assert torch.equal(sample, sampler(large))  # the same places, within a step
         assert set(sample.flatten().tolist()) <= set(large.flatten().tolist())
     assert torch.equal(state, torch.get_rng_state())
 
 
-def test_a_sample_keeps_channels_apart():
+def test_a_sample_has_as_many_values_of_each_channel():
     values = torch.arange(16.0)[None, :, None, None].expand(64, 16, 28, 28)
     for layout in (torch.contiguous_format, torch.channels_last):
-        sample = Sampler(4096)(values.contiguous(memory_format=layout))
-        assert torch.equal(sample, torch.arange(16.0).expand(256, 16))
+        sample = Sampler(4096, seed=0)(values.contiguous(memory_format=layout))
+        assert sample.flatten().unique(return_counts=True)[1].tolist() == [256] * 16
 
 
 def test_a_sample_is_a_copy():
     values = torch.zeros(4, 4)
-    sample = Sampler(100)(values)
+    sample = Sampler(100, seed=0)(values)
     values += 1
     assert not sample.any()
 
 
 @needs_data
 @pytest.mark.parametrize(
-    ("choice", "bound"), [("default", 0.05), ("full", 0.02)], ids=["4,096 values", "32,768 values"]
+    ("choice", "bound"), [("default", 0.03), ("full", 0.015)], ids=["16,384 values", "65,536 values"]
 )
 def test_sampled_histograms_are_close_to_the_full_ones(choice, bound):
     """The greatest difference between the two cumulative distributions, on a real network and real images."""
@@ -138,7 +138,7 @@ def test_sampled_histograms_are_close_to_the_full_ones(choice, bound):
             layer.activation.register_forward_pre_hook(lambda _, args, name=name: full.update({name: args[0].detach()}))
     parts.model.train()(parts.data.train.batch(torch.arange(128))[0])
     for name, values in full.items():
-        sample = Sampler(config.probe.samples)(values)
+        sample = Sampler(config.probe.samples, seed=0)(values)
         assert sample.numel() <= config.probe.samples < values.numel(), name
         distance = stats.ks_2samp(sample.flatten().numpy(), values.flatten().numpy()).statistic
         assert distance < bound, name

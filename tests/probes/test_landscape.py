@@ -12,6 +12,7 @@ from normexp.probes.landscape import Surroundings, along_gradient
 from normexp.probes.look import Step
 from tests.conftest import compose
 from tests.probes.looking import Watcher, images
+from tests.training.short import fit_and_record
 
 LANDSCAPE = ["probe=landscape", "probe.landscape_every=1"]
 
@@ -120,3 +121,34 @@ def test_when_it_is_looked_at():
     watcher = Watcher(build_model(config), config, total=9)
     seen = [n for n in range(1, 10) if (f := watcher(*images(seed=n))) and "landscape/loss_min" in f.scalars]
     assert seen == [1, 4, 6, 8, 9]
+
+
+@pytest.mark.parametrize("net", ["activation=sigmoid model.depth=8 norm=none", "norm=bn", "norm=ln"])
+def test_half_precision_has_the_numbers_of_float32(net):
+    """fp16 has nothing between 0 and 6e-8: without the loss's scale, the gradients of a deep sigmoid network would be 0."""
+    options = ["model=mlp", *net.split(), *LANDSCAPE, "probe.every=1", "data.train_size=200", "steps=1"]
+    half, single = (fit_and_record(*options, *more)[0][0].scalars for more in (["amp=fp16"], []))
+    tags = [tag for tag in single if tag.startswith(("landscape/", "shift_"))]
+    assert len(tags) > 10
+    for tag in tags:
+        # Where a number is a small difference of large ones, 16 bits are as good as their rounding of the large ones.
+        kind, _, layer = tag.partition("/")
+        absolute = {"landscape": 2e-3 * ("loss" in layer), "shift_cosine": 1e-3}.get(kind)
+        absolute = 5e-3 * single[f"grad_weight/{layer}"] if absolute is None else absolute
+        assert half[tag] == pytest.approx(single[tag], rel=0.1, abs=absolute), tag
+
+
+def test_a_scale_that_overflows_is_lowered():
+    net = torch.nn.Linear(4, 3)
+    inputs, labels = torch.randn(8, 4), torch.randint(3, (8,))
+
+    def autocast():
+        return torch.autocast("cpu", torch.float16)
+
+    usual, too_large = (
+        Surroundings(Step(1, 1, net, inputs, labels, 0.1, autocast, scale))(dict(net.named_parameters()))
+        for scale in (2.0**10, torch.tensor(2.0**40))
+    )
+    assert too_large[0] == usual[0]
+    for name, gradient in usual[1].items():
+        torch.testing.assert_close(too_large[1][name], gradient, rtol=1e-2, atol=1e-5)

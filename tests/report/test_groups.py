@@ -1,9 +1,11 @@
 """Which keys tell runs apart, and which runs are one group."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from normexp import NUMERICS
 from normexp.config import ConfigError
 from normexp.report.groups import differing, group, word
 from normexp.report.read import read
@@ -118,3 +120,12 @@ def test_how_a_run_is_made_is_not_compared():
     from normexp.report.groups import NOT_COMPARED
 
     assert {"checkpoint_every", *NOT_OF_THE_RESULT} <= NOT_COMPARED
+
+
+def test_runs_of_versions_whose_numbers_differ_are_not_averaged(tmp_path):
+    for seed, version in ((0, NUMERICS), (1, NUMERICS), (2, 1)):
+        directory = make_run(tmp_path, norm="bn", seed=seed)
+        (directory / "environment.json").write_text(json.dumps({"numerics": version} if version > 1 else {}))
+    found = grouping(tmp_path)
+    assert found.keys == ["numerics"]
+    assert [(each.label, len(each.runs)) for each in found.groups] == [("numerics=1", 1), (f"numerics={NUMERICS}", 2)]

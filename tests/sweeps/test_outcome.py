@@ -1,13 +1,14 @@
 """Whether a run is done, whether it is still the one that is asked for, and what an optimizer is told."""
 
+import json
 import math
 
 import pytest
 
-from normexp import lock, process, rundir
+from normexp import NUMERICS, lock, process, rundir
 from normexp.sweeps.outcome import changes, ended, objective, set_aside, state
 from tests.conftest import compose
-from tests.training.short import train
+from tests.training.short import SMALL, train
 
 
 def status(directory, state, **metrics):
@@ -34,6 +35,17 @@ def test_a_run_that_was_trained_is_done_until_its_config_changes(tmp_path):
     assert changes(directory, other) == ["norm.groups (4, now 2)", "steps (12, now 13)"]
     (directory / "config.yaml").write_text("norm: [")
     assert "config.yaml" in changes(directory, same)[0]
+
+
+def test_a_run_of_another_version_whose_numbers_differ_is_not_the_one_that_is_asked_for(tmp_path):
+    directory = train(tmp_path).directory
+    path = directory / "environment.json"
+    made_with = json.loads(path.read_text())
+    assert made_with["numerics"] == NUMERICS
+    path.write_text(json.dumps({key: value for key, value in made_with.items() if key != "numerics"}))  # version 0.1
+    assert changes(directory, compose(*SMALL)) == [f"numerics (1, now {NUMERICS})"]
+    path.unlink()
+    assert changes(directory, compose(*SMALL)) == []
 
 
 @pytest.mark.parametrize(

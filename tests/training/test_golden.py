@@ -5,11 +5,12 @@ import json
 import golden
 import pytest
 
+from normexp import NUMERICS
 from tests.conftest import SHARED_DATA
 
 RENEW = (
-    "If this change is meant to alter the arithmetic, run `python scripts/golden.py`, look at the difference it makes to "
-    "tests/training/golden, and say in the commit what altered it. If it is not, it has a bug."
+    "If this change is meant to alter the arithmetic, raise NUMERICS in normexp/__init__.py, run `python scripts/golden.py`, "
+    "look at the difference it makes to tests/training/golden, and say in the commit what altered it. Otherwise it has a bug."
 )
 
 
@@ -18,6 +19,7 @@ def test_golden_trace(case):
     if {"data=mnist", "data=cifar10"} & set(golden.CASES[case]) and not (SHARED_DATA / "MNIST").is_dir():
         pytest.skip("needs MNIST and CIFAR-10")
     before = json.loads((golden.FOLDER / f"{case}.json").read_text(encoding="utf-8"))
+    assert before["numerics"] == NUMERICS, RENEW
     now = golden.trace(golden.config(case, str(SHARED_DATA)))
     steps = [entry["step"] for entry in before["entries"]]
     assert [entry["step"] for entry in now["entries"]] == steps, RENEW

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from same_runs import differences, same, summaries
 
+from normexp import NUMERICS
 from normexp.config import ConfigError
 from normexp.models import MODELS
 from normexp.norms import NORMS
@@ -314,9 +315,11 @@ def test_a_file_that_can_not_be_read_now_is_no_damaged_one(tmp_path, monkeypatch
             patch.setattr(torch, "load", lambda *args, error=error, **kwargs: (_ for _ in ()).throw(error))
             checkpoint.newest(directory, compose(*SMALL, EVERY))
     state = checkpoint.load(directory / "checkpoint.pt")
-    torch.save({**state, "format": checkpoint.FORMAT + 1}, directory / "checkpoint.pt")
-    with pytest.raises(ConfigError, match="another version of normexp"):
-        checkpoint.newest(directory, compose(*SMALL, EVERY))
+    before = {key: value for key, value in state.items() if key != "numerics"}  # as version 0.1 wrote it
+    for other in ({**state, "format": checkpoint.FORMAT + 1}, {**state, "numerics": NUMERICS - 1}, before):
+        torch.save(other, directory / "checkpoint.pt")
+        with pytest.raises(ConfigError, match="incompatible version of normexp; resume with that version"):
+            checkpoint.newest(directory, compose(*SMALL, EVERY))
 
 
 def test_what_can_not_be_used_gets_out_of_the_way(tmp_path, at_step):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from normexp.streams import stream_seed
+
 
 @dataclass(frozen=True)
 class Table:
@@ -41,8 +43,8 @@ class Exact:
 
 
 def seeded(work: Callable[[int], Worked]) -> Callable[[int], Worked]:
-    """With torch's generator at the seed and on one thread, for the same numbers on a machine at every call; both are as they
-    were behind it."""
+    """Run `work` with torch's generator at the start of the claim's stream and on one thread, so that every call gives the same
+    numbers on the same machine. Both are restored afterwards."""
 
     def compute(seed: int) -> Worked:
         import torch
@@ -51,7 +53,7 @@ def seeded(work: Callable[[int], Worked]) -> Callable[[int], Worked]:
         torch.set_num_threads(1)
         try:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+                torch.manual_seed(stream_seed(seed, "exact claim", work.__module__.rpartition(".")[2]))
                 return work(seed)
         finally:
             torch.set_num_threads(threads)

@@ -1,0 +1,130 @@
+"""What probes say of a sample against the same of all values, over 30 seeds: unbiased within chance, and as precise as the docs
+say.
+"""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from normexp.models.layer import build_model
+from normexp.probes.sampler import Sampler
+from normexp.training.build import build
+from tests.conftest import compose
+from tests.probes.looking import Watcher
+
+SEEDS = range(30)
+SIZE = 1024
+NETS = {
+    "cnn bn relu": ["norm=bn"],
+    "cnn none sigmoid": ["norm=none", "activation=sigmoid"],
+    "cnn ln gelu": ["norm=ln", "activation=gelu"],
+    "mlp bn": ["model=mlp"],
+}
+CHANCE = 4.5
+"""Of Student's t with 29 degrees of freedom: beyond that once in 10,000, and each test compares up to some hundred numbers."""
+
+
+@pytest.fixture(scope="module", params=NETS)
+def measured(request):
+    """For each seed, scalars of the third step: of a sample, and of all values. Other weights, images and places each."""
+    both = []
+    for seed in SEEDS:
+        config, whole = (
+            compose(
+                *NETS[request.param], "probe.every=1", f"probe.samples={n}", "probe.jumps=true", "probe.affine=false"
+            )
+            for n in (SIZE, 10**8)
+        )
+        parts = build(compose(*NETS[request.param], f"seed={seed}"))
+        batches = [parts.data.train.batch(next(parts.order)) for _ in range(3)]
+        found = []
+        for each in (config, whole):
+            model = build_model(compose(*NETS[request.param], f"seed={seed}"))
+            watcher = Watcher(model, each)
+            watcher.probes._sampler._seed = seed
+            found.append([watcher(*batch) for batch in batches][-1].scalars)
+        both.append(found)
+    return both
+
+
+def differences(measured, tag):
+    """Sampled minus whole, one a seed."""
+    return np.array([sampled[tag] - whole[tag] for sampled, whole in measured])
+
+
+def test_the_whole_batch_counts_where_a_sample_would_mislead(measured):
+    """Dead units and the units' own means: the same numbers, whatever the sample's size."""
+    tags = [tag for tag in measured[0][0] if tag.startswith(("dead/", "jump/"))]
+    assert len(tags) == 6
+    for tag in tags:
+        assert not differences(measured, tag).any(), tag
+
+
+def test_sampled_numbers_are_unbiased(measured):
+    kinds = ("mean", "std", "p1", "p15", "p50", "p85", "p99")
+    tags = [tag for tag in measured[0][0] if tag.startswith(("activation_", "norm_out")) and tag.endswith(kinds)]
+    tags += [tag for tag in measured[0][0] if tag.startswith(("saturated/", "derivative/"))]
+    assert len(tags) > 40
+    for tag in tags:
+        off = differences(measured, tag)
+        if off.any():
+            t = off.mean() / (off.std(ddof=1) / len(off) ** 0.5)
+            assert abs(t) < CHANCE, f"{tag}: {off.mean():+.3g} on average, t={t:.1f}"
+
+
+def test_errors_of_a_sample_are_no_larger_than_documented(measured):
+    """The mean of n values: at most std / sqrt(n), less where the strata are alike."""
+    for tag in (tag for tag in measured[0][0] if tag.startswith("activation_in/") and tag.endswith("/mean")):
+        stds = np.array([whole[tag.replace("/mean", "/std")] for _, whole in measured])
+        root_mean_square = np.sqrt((differences(measured, tag) ** 2 / stds**2).mean())
+        assert root_mean_square < 1.3 * SIZE**-0.5  # 1.3: of 30 seeds
+
+
+def test_drift_of_a_layer_that_does_not_move_is_the_samples_noise():
+    """About 1 / sqrt(n) interquartile ranges, as the docs say, of values that are independent."""
+    found = []
+    for seed in range(200):
+        sampler = Sampler(4096, seed=seed)
+        values = torch.randn(64, 16, 28, 28, generator=torch.Generator().manual_seed(seed))
+        medians = []
+        for step in (1, 2):
+            sampler.start(step)
+            medians.append(sampler(values).median())
+        found.append(abs(float(medians[1] - medians[0])) / 1.349)
+    assert np.mean(found) == pytest.approx(4096**-0.5, rel=0.2)
+
+
+def test_places_differ_by_step_and_seed_and_are_uniform():
+    """Every value has the same chance, whichever its place; places of different steps and seeds are unrelated."""
+    values = torch.arange(3200.0).reshape(8, 4, 10, 10)
+    counts, drawn = np.zeros(values.numel()), {}
+    for seed in range(100):
+        sampler = Sampler(500, seed=seed)
+        for step in (1, 2, 3, 4):
+            sampler.start(step)
+            drawn[seed, step] = sampler(values).flatten().long().numpy()
+            np.add.at(counts, drawn[seed, step], 1)
+    # Of 400 draws each takes 500 of the 3,200: a value's count is about binomial(400, 500 / 3200).
+    variance = 400 * (500 / 3200) * (1 - 500 / 3200)
+    assert stats.kstest((counts - counts.mean()) / variance**0.5, "norm").statistic < 0.1
+    assert counts.var() == pytest.approx(variance, rel=0.15)
+    for one, two in (((0, 1), (0, 2)), ((0, 1), (1, 1)), ((3, 2), (4, 1))):
+        # Within its stratum of 6.4 values a pair falls on the same one in 16 % of the cases.
+        assert (drawn[one] == drawn[two]).mean() == pytest.approx(1 / 6.4, abs=0.08)
+
+
+def test_inputs_and_outputs_of_an_activation_are_sampled_at_the_same_places():
+    sampler = Sampler(100, seed=0)
+    sampler.start(7)
+    values = torch.randn(16, 8, 5, 5)
+    assert torch.equal(sampler(values).relu(), sampler(values.relu()))
+
+
+def test_the_places_of_a_layer_do_not_depend_on_which_others_are_probed():
+    values, other = torch.randn(16, 8, 5, 5), torch.randn(16, 4, 9, 9)
+    alone, after = Sampler(100, seed=0), Sampler(100, seed=0)
+    for sampler in (alone, after):
+        sampler.start(7)
+    after(other)
+    assert torch.equal(alone(values), after(values))
