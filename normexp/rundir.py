@@ -172,10 +172,19 @@ def write_first_status(directory: Path, state: State, error: str | None = None) 
 
 def to_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
     """Strict JSON. Non-finite numbers are written as null, and `nonfinite` says for which keys, and what they were."""
+    return json.dumps(_strict(value), allow_nan=False, indent=indent, ensure_ascii=False)
+
+
+def json_line(value: Mapping[str, Any]) -> bytes:
+    """The same as a line of metrics.jsonl; by orjson, which takes a fifth of the time."""
+    import orjson
+
+    return orjson.dumps(_strict(value), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _strict(value: Mapping[str, Any]) -> Mapping[str, Any]:
     nonfinite = {k: str(v) for k, v in value.items() if isinstance(v, float) and not math.isfinite(v)}
-    if nonfinite:
-        value = {**value, **dict.fromkeys(nonfinite), "nonfinite": nonfinite}
-    return json.dumps(value, allow_nan=False, indent=indent, ensure_ascii=False)
+    return {**value, **dict.fromkeys(nonfinite), "nonfinite": nonfinite} if nonfinite else value
 
 
 def to_yaml(tree: Mapping[str, Any]) -> str:

@@ -24,8 +24,8 @@ PERCENTILES = (1, 15, 25, 50, 75, 85, 99)
 FEWEST_BINS = BINS // 4
 """Bins that the values span at least; where they shrink below, the bins become finer."""
 
-AT_ONCE = 1 << 18
-"""Values that are worked on together: few large operations are faster than many small ones, until they cost memory."""
+MAX_BATCH = 1 << 16
+"""Values described together: few large operations are faster than many small ones, as long as their arrays fit in a cache."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Distributions:
             groups.setdefault(sample.size, []).append(tag)
         found: dict[str, Distribution] = {}
         for size, tags in groups.items():
-            rows = max(1, AT_ONCE // max(1, size))
+            rows = max(1, MAX_BATCH // max(1, size))
             for start in range(0, len(tags), rows):
                 chunk = tags[start : start + rows]
                 found |= self._some(chunk, np.stack([samples[tag].ravel() for tag in chunk]))
@@ -95,7 +95,8 @@ class Distributions:
         edges = (grid[:, :1] + _GRID) * np.exp2(grid[:, 1:])
         places = np.array([row.searchsorted(edge) for row, edge in zip(ordered, edges, strict=True)])
         places[:, 0], places[:, -1] = 0, size  # the last bin includes its right edge
-        columns = edges, places[:, 1:] - places[:, :-1], _moments(ordered), _percentiles(ordered)
+        percentiles = _percentiles(ordered)  # first: the moments write over the values
+        columns = edges, places[:, 1:] - places[:, :-1], _moments(ordered), percentiles
         found = {}
         for tag, (minimum, maximum), edge, counts, (mean, std, skew, kurtosis), percentiles in zip(
             tags, ends, *(column.tolist() for column in columns), strict=True
@@ -146,15 +147,15 @@ def bins(minimum: float, maximum: float, before: tuple[int, int] | None) -> tupl
 
 
 def _moments(ordered: Floats) -> Floats:
-    """Of each row: mean, std, skew, kurtosis."""
+    """Mean, std, skew and kurtosis of each row. Works in place: fresh memory costs more than the arithmetic."""
     size = ordered.shape[1]
+    constant = ordered[:, 0] == ordered[:, -1]
     mean = ordered.mean(axis=1, keepdims=True)
-    centred = ordered - mean
-    squares = centred * centred
-    pairs = (centred, centred), (squares, centred), (squares, squares)
+    ordered -= mean
+    squares = ordered * ordered
+    pairs = (ordered, ordered), (squares, ordered), (squares, squares)
     m2, m3, m4 = (np.einsum("ij,ij->i", a, b) / size for a, b in pairs)
-    # Rounding of the mean leaves a constant with a variance of its own.
-    m2[ordered[:, 0] == ordered[:, -1]] = 0.0
+    m2[constant] = 0.0  # rounding of the mean leaves it a variance
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.stack([mean[:, 0], np.sqrt(m2), m3 / m2**1.5, m4 / m2**2 - 3], axis=1)
 

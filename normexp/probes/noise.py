@@ -15,6 +15,7 @@ from normexp.probes.look import Look
 class Noise(Probe):
     """noise_scale/LAYER, noise_scale/total: the simple noise scale tr(S)/|G|^2 in samples (equation 2.9): the batch size at
     which a batch's gradient has as much noise as signal. G is the gradient of the weight, S its covariance between samples.
+    Biases and the norms' gamma and beta are left out, also from the total.
 
     From the gradients g, h of two steps that follow one another, which see nearly the same weights and batches that have
     nothing in common: |g - h|^2 has the expectation 2 tr(S)/B, and g.h that of |G|^2. A single pair says little; look

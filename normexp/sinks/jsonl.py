@@ -10,7 +10,7 @@ from typing import Any
 
 from normexp.disk import writing
 from normexp.record import Record
-from normexp.rundir import to_json
+from normexp.rundir import json_line
 
 
 class JsonLines:
@@ -31,7 +31,7 @@ class JsonLines:
             return
         entry = {"step": record.step, "epoch": record.epoch, "seconds": round(record.seconds, 6), **record.scalars}
         with writing(self._path):
-            self._file.write(to_json(entry).encode() + b"\n")
+            self._file.write(json_line(entry))
             self._file.flush()
 
     def close(self, *, success: bool) -> None:
