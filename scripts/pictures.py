@@ -30,7 +30,7 @@ PAGES = {
 """By file: the page's address behind the server's, the window's size, and what of it is kept (left, top, right, bottom)."""
 
 
-REPORT = (1400, 4400), (190, 2530, 1210, 3420)
+REPORT = (1400, 4400), (190, 2530, 1210, 3382)
 """The window's size for the page of `experiment=lr-range`, and what of it is kept."""
 
 

@@ -1,6 +1,7 @@
 """What many tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,9 @@ from hypothesis import settings
 
 from normexp.commands.compose import compose as compose_fresh
 from normexp.config import Config
+
+# A background job (`make test &`, nohup, some CI) ignores Ctrl-C, and all that it starts inherits that: the tests send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch is imported: with several tests at once, threads of one wait for those of another, which can take a hundred
 # times as long. The processes that tests start inherit it.

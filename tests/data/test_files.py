@@ -95,7 +95,7 @@ def data_files(name, folder):
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name, what, says):
     """Without the check for missing ones before it, whose answer may be wrong by now."""
     monkeypatch.setattr(f"normexp.data.{'idx' if name == 'mnist' else name}.fetch", lambda *args, **kwargs: None)
-    path = data_files(name, tmp_path)
+    path, config = data_files(name, tmp_path), compose(f"data={name}").data  # before files can't be read
     match what:
         case "folder":
             path.mkdir()
@@ -115,9 +115,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name,
             def refuse(*args, **kwargs):
                 raise error
 
-            monkeypatch.setattr("normexp.untrusted.os.open" if what == "closed" else "builtins.open", refuse)
+            monkeypatch.setattr(f"normexp.untrusted.{'os.open' if what == 'closed' else 'open'}", refuse, raising=False)
     with pytest.raises(ConfigError) as raised:
-        DATA[name].load(compose(f"data={name}").data, tmp_path)
+        DATA[name].load(config, tmp_path)
     assert str(raised.value).startswith(f"{path} can't be read ({says}")
     assert "\n" not in str(raised.value)
 
