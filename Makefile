@@ -1,6 +1,6 @@
 # Everything that the project does, from a fresh clone: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help train test lint tensorboard bench torture clean
+.PHONY: help train test lint tensorboard bench gpu-check torture clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys, ensurepip, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
 
 train: $(INSTALLED)  ## install, and train a small network with batch norm on handwritten digits; ARGS='norm=ln lr=0.5' changes it
 	$(BIN)/normexp train $(ARGS)
@@ -33,6 +33,9 @@ bench: $(INSTALLED)  ## measure the speed: against bare loops, against Lightning
 		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]' && touch $(INSTALLED)-bench; } || \
 		echo "Lightning could not be installed; what is compared with it is left out." >&2
 	for what in loop evaluation start memory data job probes; do $(BIN)/python scripts/bench_$$what.py $(ARGS) || exit 1; done
+
+gpu-check: $(INSTALLED)  ## check normexp on a GPU and time it there, in 8 minutes; ARGS='--json FILE' keeps the numbers; a dry run without a GPU
+	$(BIN)/python scripts/gpu_check.py $(ARGS)
 
 torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; each write fails once; thousands of odd commands
 	$(BIN)/python scripts/torture.py $(ARGS)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import shlex
 import signal
 import sys
 
@@ -14,7 +16,9 @@ from normexp.disk import FAULTS, WriteError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run normexp with the words behind its name; returns the exit code."""
+    """Run normexp with the words behind its name (default: those of this process); returns the exit code."""
+    if argv is None:  # the processes that it starts, and theirs, import nothing from the current folder either
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
     words = sys.argv[1:] if argv is None else argv
     _open_streams()
     try:
@@ -62,7 +66,11 @@ def _lead_nowhere(number: int) -> None:
 
 
 def _open_streams() -> None:
-    """Where standard input, output or error are closed (`>&-`), let them lead nowhere: files would get their numbers."""
+    """Make the standard streams safe to use.
+
+    Where they are closed (`>&-`), let them lead nowhere: files would get their numbers. What the encoding of standard output
+    can't show (`±` in ASCII, a path that is not UTF-8) is printed as `?`.
+    """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             descriptor = os.open(os.devnull, os.O_RDWR)
@@ -70,6 +78,8 @@ def _open_streams() -> None:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):  # tests put others in its place
+        sys.stdout.reconfigure(errors="replace")  # standard error has backslashreplace
 
 
 def _dispatch(words: list[str]) -> int:
@@ -91,7 +101,7 @@ def _dispatch(words: list[str]) -> int:
             near = difflib.get_close_matches(word, COMMANDS, n=1)
             hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}."
             if "=" in word:
-                hint = "overrides stand behind a command: normexp train " + " ".join(words)
+                hint = "overrides stand behind a command: normexp train " + shlex.join(words)
             return _say(f"There is no command {word!r}: {hint}")
     return 0
 

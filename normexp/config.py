@@ -21,6 +21,10 @@ class ConfigError(ValueError):
     """What a user can mend: one sentence that says what is wrong and what would work."""
 
 
+class ForbiddenKeyError(ConfigError):
+    """A key that no config may set."""
+
+
 def number(
     *, above: float = -math.inf, least: float = -math.inf, below: float = math.inf, most: float = math.inf
 ) -> Any:
@@ -321,16 +325,22 @@ def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> An
     elif isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
         if hint is float:
             result = float(value)
-        elif hint is int and value == int(value) and abs(value) < 2**63:
+        elif hint is int and value == int(value) and abs(value) < LARGEST:
             result = int(value)
         if result is not _WRONG and bounds and not _inside(result, bounds):
             result = _WRONG
     if result is _WRONG:
+        items = value if isinstance(value, list | tuple) else [value]
+        if int in (hint, *args) and any(isinstance(item, int | float) and item >= LARGEST for item in items):
+            bounds = {**bounds, "below": LARGEST}
         raise ConfigError(f"{key}={show(value)}: {key} must be {_describe(hint, bounds)}.")
     return result
 
 
 _WRONG = object()
+
+LARGEST = 2**63
+"""Integers are below it, as torch's and NumPy's are."""
 
 
 def _finite(value: float) -> bool:
@@ -352,6 +362,10 @@ def _describe(hint: Any, bounds: Mapping[str, float]) -> str:
         return f"a list in brackets, each of it {_describe(item, inner)}" + (", or null" if "null" in bounds else "")
     nouns = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
     words = {"above": "above", "least": "of at least", "below": "below", "most": "of at most"}
-    limits = [f"{words[k]} {show(v)}" for k, v in bounds.items() if k in words and math.isfinite(v) and v < 2**62]
+    limits = [
+        f"{words[k]} {'2^63' if v == LARGEST else show(v)}"
+        for k, v in bounds.items()
+        if k in words and math.isfinite(v)
+    ]
     text = " ".join([nouns[hint], " and ".join(limits)]).strip()
     return text + (" or null" if "null" in bounds else "")

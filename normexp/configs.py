@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,14 @@ def folder() -> Path:
 
 def choices(group: str, *more: Path) -> list[str]:
     """The names of a group's files, in configs/ and in further folders of the same layout."""
-    return sorted({path.stem for root in (folder(), *more) for path in (root / group).glob("*.yaml")})
+    return sorted(
+        {path.stem for root in (folder(), *more) for path in (root / group).glob("*.yaml") if is_choice(path)}
+    )
+
+
+def is_choice(path: Path) -> bool:
+    """Whether a yaml file can be chosen. Hidden files, folders and links that lead nowhere can't: editors leave such behind."""
+    return not path.name.startswith(".") and path.is_file() and os.access(path, os.R_OK)
 
 
 @cache

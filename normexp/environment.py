@@ -6,11 +6,11 @@ import os
 import platform
 import subprocess
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from normexp import NUMERICS
+from normexp import NUMERICS, __version__
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "numpy", "scikit-learn", "rich")
 
@@ -23,13 +23,21 @@ def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, 
         "numerics": NUMERICS,
         "git": _git(),
         "python": platform.python_version(),
-        "packages": {"normexp": version("normexp"), **{name: version(name) for name in PACKAGES}},
+        "packages": {"normexp": __version__, **{name: _version(name) for name in PACKAGES}},
         "host": platform.node(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "device": device,
         "threads": threads,
     }
+
+
+def _version(package: str) -> str | None:
+    """None for a package that is not installed, as torchvision may be, which is only used to download data."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _git() -> dict[str, Any] | None:

@@ -28,7 +28,7 @@ def held(directory: Path, **more: Any) -> Iterator[bool]:
 
     The lock belongs to the open file, so that the system frees it when the process is gone. The file stays: taking it away would
     let two processes lock two files of the same name. What is in it tells who holds it, with `more`; on a file system without
-    locks, that must do. Raises WriteError.
+    locks, that must do. It is emptied at the end: this process may live on and do other things. Raises WriteError.
     """
     with writing(directory / NAME):
         descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
@@ -43,9 +43,29 @@ def held(directory: Path, **more: Any) -> Iterator[bool]:
         try:
             yield free
         finally:
-            if free and locks is None:
+            if free:
                 with writing(directory / NAME):
                     os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def waiting(directory: Path) -> Iterator[None]:
+    """Hold another lock on the directory, for a short change to a file in it. Waits while a block or process holds it.
+
+    It leaves no file. On a file system without locks, the block runs unprotected. Raises WriteError.
+    """
+    with writing(directory):
+        descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with writing(directory):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in UNABLE:
+                    raise
+        yield
     finally:
         os.close(descriptor)
 

@@ -11,12 +11,13 @@ import math
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from normexp import NUMERICS, disk, process, untrusted
+from normexp import disk, process, untrusted
 from normexp.config import ConfigError, show
 
 State = Literal["running", "completed", "diverged", "failed", "interrupted", "killed", "skipped"]
@@ -88,7 +89,8 @@ def fill(directory: Path, files: Mapping[str, str]) -> Path:
     """Write a run's first files, to the disk itself, so that no power cut leaves a run that does not know its config."""
     for name, text in files.items():
         with disk.replacing(directory / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            # Half a surrogate pair stands for a byte of a path that is not UTF-8; this is how JSON escapes it.
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
             disk.to_disk(temporary)
     disk.to_disk(directory)
     return directory
@@ -137,14 +139,14 @@ def _refusing(parent: Path, made: Path) -> Iterator[None]:
 
 
 def numerics(directory: Path) -> int:
-    """The version of the numbers in a run directory, see normexp.NUMERICS: 1 for runs from before versions were recorded, the
-    current one if environment.json cannot be read."""
+    """The version of the numbers in a run directory, see normexp.NUMERICS: 1 for runs from before versions were recorded, and if
+    environment.json cannot be read."""
     try:
         made_with = json.loads(untrusted.read(directory / "environment.json", most=MOST_STATUS))
     except (OSError, ValueError, RecursionError):
-        return NUMERICS
-    found = made_with.get("numerics", 1) if isinstance(made_with, dict) else NUMERICS
-    return found if isinstance(found, int) else 1
+        return 1
+    found = made_with.get("numerics", 1) if isinstance(made_with, dict) else 1
+    return found if type(found) is int else 1
 
 
 MEASURED = ("metrics.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfevents.*")
@@ -274,14 +276,41 @@ MOST_STATUS = 30_000_000
 def read_status(directory: Path) -> dict[str, Any]:
     """status.json of a run directory, but a run that says `running` and whose process is gone has the state `killed`.
 
-    Raises OSError where there is none, ValueError where it is not a status.
+    A value that is missing or of the wrong type is that of a run that has not begun; metrics are finite numbers or None. Raises
+    OSError where there is none, ValueError where it is not a status.
     """
-    status = json.loads(untrusted.read(directory / "status.json", most=MOST_STATUS))
+    try:
+        status = json.loads(untrusted.read(directory / "status.json", most=MOST_STATUS))
+    except RecursionError as error:
+        raise ValueError(f"{directory / 'status.json'} is nested too deeply.") from error
     if not isinstance(status, dict) or status.get("state") not in get_args(State):
         raise ValueError(f"{directory / 'status.json'} is not the status of a run.")
     if status["state"] == "running" and process.alive(status) is False:
         status |= {"state": "killed", "error": GONE}
-    return status
+    metrics, reason, started = (status.get(key) for key in ("metrics", "error", "started"))
+    return {
+        **status,
+        "step": _count(status.get("step")),
+        "total_steps": _count(status.get("total_steps")),
+        "seconds": finite(status.get("seconds")) or 0.0,
+        "metrics": {
+            tag: finite(value)
+            for tag, value in (metrics.items() if isinstance(metrics, dict) else ())
+            if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        },
+        "error": reason if isinstance(reason, str) else None,
+        "started": started if isinstance(started, str) else "",
+    }
+
+
+def finite(value: object) -> float | None:
+    """A finite number read from JSON, as a float; None for anything else."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return float(value) if number else None  # type: ignore[arg-type]
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else 0
 
 
 GONE = "its process is gone"

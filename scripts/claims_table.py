@@ -1,4 +1,4 @@
-"""The README's table of claims, from the verdicts in a folder: python scripts/claims_table.py runs/claims
+"""A table of claims in Markdown, from the verdicts in a folder: python scripts/claims_table.py runs/claims
 
 In Markdown on standard output: experiments first, then what is computed.
 """

@@ -19,7 +19,7 @@ from tests.conftest import compose
 
 STREAMS = st.tuples(st.integers(0, 2**63 - 1), st.text(max_size=12), st.text(max_size=12))
 CHANCE = 5.0
-"""Standard errors; beyond that once in 1.7 million."""
+"""Standard errors; exceeded by chance once in 1.7 million."""
 
 
 @given(STREAMS, STREAMS)

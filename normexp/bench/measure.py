@@ -22,7 +22,7 @@ from normexp.models.layer import build_model
 from normexp.norms.fold import fold, foldable
 from normexp.streams import stream_seed
 from normexp.training.arithmetic import Arithmetic, set_precision
-from normexp.training.build import choose_device, set_threads
+from normexp.training.build import choose_device, device_name, on_device, set_threads
 
 BLOCK = 0.01
 """Seconds that a timed block lasts at least: a hundred times what reading the clock and waking up cost."""
@@ -83,7 +83,7 @@ def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None
         model=case.model,
         data=case.data,
         batch_size=case.batch_size,
-        device=str(device) if device.type == "cpu" else torch.cuda.get_device_name(device),
+        device=device_name(device),
         threads=torch.get_num_threads(),
         steps_a_block=(trains, infers),
         costs={norm: subject.costs for norm, subject in subjects.items()},
@@ -154,7 +154,7 @@ def saved_bytes(network: nn.Module, batch: Batch) -> int:
 
 
 def _subject(model: nn.Module, batch: Batch, device: torch.device) -> Subject:
-    network = model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = on_device(model, device)
     costs = Costs(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         saved_bytes=saved_bytes(network, batch),

@@ -36,7 +36,7 @@ def interval(values: Floats, level: float) -> Interval:
     if len(values) < 2:
         return Interval(mean, -math.inf, math.inf, None)
     std = float(values.std(ddof=1))
-    if std <= 1e-12 * max(1.0, abs(mean)):  # the same number each time but for rounding
+    if std <= 1e-12 * float(np.abs(values).max()):  # all the same except for rounding
         return Interval(mean, mean, mean, None)
     half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * std / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half, mean / std)

@@ -110,7 +110,7 @@ def holds(condition: Condition, low: float, high: float) -> Verdict:
             top = condition.threshold + ROUNDING * abs(condition.threshold)
         case "within":
             assert condition.margin is not None
-            margin = condition.margin + ROUNDING * abs(condition.threshold)
+            margin = condition.margin + ROUNDING * max(abs(condition.threshold), condition.margin)
             bottom, top = condition.threshold - margin, condition.threshold + margin
     inside = bottom <= low and high <= top
     if condition.refuted_beyond is not None:

@@ -118,7 +118,7 @@ def _limits(
     if not inner:
         return 0.0, 1.0, False
     if ratio and min(inner) > 0:
-        logs = [math.log(max(end, 1e-9)) for end in around]
+        logs = [math.log(end) if end > 0 else -math.inf for end in around]
         low, high = _range([math.log(value) for value in inner], logs, least=math.log(3))
         if high - low > math.log(8):
             return math.exp(low), math.exp(high), True

@@ -134,7 +134,8 @@ def check(arguments: Arguments, *, sweeps: bool = False) -> list[str]:
     parser = OverridesParser.create()
     checked: list[str] = []
     chosen: set[str] = set()
-    for text in arguments.overrides:
+    for typed in arguments.overrides:
+        text = typed
         try:
             override = parser.parse_override(text)
         except (HydraException, ValueError) as error:  # ValueError: Python's own, for numbers of thousands of digits
@@ -144,18 +145,41 @@ def check(arguments: Arguments, *, sweeps: bool = False) -> list[str]:
         except RecursionError as error:
             raise ConfigError(f"{show(text)}: its brackets are nested too deeply.") from error
         key = override.key_or_group
+        if (quoted := _quoted_number(text, override)) is not None:
+            text, override = quoted, parser.parse_override(quoted)
         if key in GROUPS and key in chosen:
             raise ConfigError(f"{key} is chosen twice: leave one out, or sweep over both with -m {key}=...,...")
         chosen.add(key)
         if key.endswith("_target_"):
-            raise ConfigError(f"{show(text)}: a config names no code to run here.")
+            raise ConfigError(f"{show(text)}: _target_ is not allowed in configs: it names code to run.")
         if key == "hydra.launcher.n_jobs":
             raise ConfigError(f"{show(text)}: jobs=N says how many runs go at once.")
+        if text in DEFAULTS:
+            continue
         hydras = key.startswith(("hydra.", "hydra/"))
         checked.append(
             _check_hydras(text, override) if hydras else _check_own(text, override, arguments, sweeps=sweeps)
         )
     return checked
+
+
+DEFAULTS = tuple(f"{group}=null" for group in OVERLAYS)
+"""Overrides that are valid but change nothing; Hydra refuses null for a group."""
+
+STRINGS = ("checkpoint_every", "name", "runs_dir", "data_dir", *OVERLAYS)
+"""Keys that take a string, and groups whose choices may be users' own files."""
+
+
+def _quoted_number(text: str, override: Any) -> str | None:
+    """The override with its value in quotes, for a string that Hydra would read as a number and write differently: name=1e3
+    must not become 1000.0. None for others."""
+    if override.key_or_group not in STRINGS or override.is_sweep_override() or override.is_delete():
+        return None
+    head, _, typed = text.partition("=")
+    typed, value = typed.strip(), override.value()
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    changed = str(value) != typed or override.key_or_group in OVERLAYS
+    return f"{head}='{typed}'" if is_number and changed and "(" not in typed else None
 
 
 def reason(error: Exception) -> str:
@@ -229,14 +253,14 @@ def _by_title(group: str, word: str) -> str:
 
 
 def _check_config_dir(folder: Path) -> None:
+    if (folder / "hydra").exists():
+        raise ConfigError(f"{show(folder / 'hydra')}: launchers and sweepers are those that are installed; rename it.")
     for group in GROUPS:
-        for name in sorted({path.stem for path in (folder / group).glob("*.yaml")} & set(configs.choices(group))):
-            raise ConfigError(
-                f"{folder / group / name}.yaml has the name of a choice that normexp brings, and would not be used: rename it."
-            )
-    for path in sorted(folder.rglob("*.yaml")):
-        if "_target_" in path.read_text(encoding="utf-8", errors="replace"):
-            raise ConfigError(f"{path} has the key _target_: a config names no code to run here.")
+        for name in configs.choices(group):
+            if configs.is_choice(path := folder / group / f"{name}.yaml"):
+                raise ConfigError(
+                    f"{path} has the name of a choice that normexp brings, and would not be used: rename it."
+                )
 
 
 @functools.cache

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import io
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -62,10 +60,8 @@ def main(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv):
         print(HELP)
         return 0
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # signs in a terminal that has only ASCII
-    options = _parse(argv)
-    folder = _folder(options)
+    options = parse(argv)
+    folder = claims_folder(options)
     match options.verb:
         case None:
             return _list(options, folder)
@@ -76,7 +72,8 @@ def main(argv: list[str]) -> int:
     return _run(options, folder, argv)
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The words behind `claims`: verb, names, flags and overrides. Raises ConfigError for what is none of them."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("words", nargs="*")
     parser.add_argument("--quick", action="store_true")
@@ -107,7 +104,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _folder(options: argparse.Namespace) -> Path:
+def claims_folder(options: argparse.Namespace) -> Path:
     """Where verdicts and runs of all claims are."""
     from normexp.commands.arguments import Arguments, check
     from normexp.commands.compose import compose
@@ -159,6 +156,7 @@ def _show(options: argparse.Namespace, folder: Path) -> int:
 def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     from normexp.claims import table
     from normexp.claims.reading import read
+    from normexp.commands.arguments import Arguments, check
     from normexp.commands.claims_run import Asked, run
     from normexp.sinks.terminal import RunConsole
 
@@ -173,9 +171,8 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
             found = [name for name in found if (read(name, options.config_dir).kind == "exact") == (word == "exact")]
         names += [name for name in found if name not in names]
     console = RunConsole(highlight=False, emoji=False)
-    asked = Asked(
-        names, options.scale, options.quick, options.again, options.overrides, options.config_dir, ["claims", *argv]
-    )
+    overrides = check(Arguments([], options.overrides, None))
+    asked = Asked(names, options.scale, options.quick, options.again, overrides, options.config_dir, ["claims", *argv])
     outcome = run(asked, folder, console)
     console.print()
     if outcome.verdicts:

@@ -22,7 +22,7 @@ from normexp.claims.series import series
 from normexp.commands import launching
 from normexp.commands.arguments import Arguments, check
 from normexp.commands.compose import quoted
-from normexp.commands.grid import composed_as, with_data
+from normexp.commands.grid import Composer, with_data
 from normexp.commands.sweep import Plan, aim, composed, jobs_of, take_part, train_runs
 from normexp.config import ConfigError, listed, nearest
 from normexp.sweeps.outcome import ended, set_aside
@@ -177,7 +177,8 @@ class Trainer:
 
     def _train(self, left: Sequence[Planned]) -> None:
         with self.console.status(f"checking {len(left)} runs"):
-            grid = [composed_as(e.name, [*e.overrides, f"name={quoted(e.name)}"], self.cfg, self.loader) for e in left]
+            composer = Composer(self.cfg, self.loader)
+            grid = [composer.compose(e.name, [*e.overrides, f"name={quoted(e.name)}"]) for e in left]
             grid = with_data(grid, self.folder)
         for each in grid:
             if each.problem:

@@ -73,7 +73,7 @@ def _ways_on(result: Result, console: RunConsole) -> None:
         console.print(f"operations     {directory}/{TABLE}", soft_wrap=True, highlight=False, markup=False)
         trace = f"trace          {directory}/{TRACE}: open it in ui.perfetto.dev or chrome://tracing"
         console.print(trace, soft_wrap=True, highlight=False, markup=False)
-    if result.state in ("interrupted", "failed"):
+    if result.state in ("interrupted", "failed") and result.directory.exists():
         first = "when it can be written: " * unwritten
         again = f"go on          {first}normexp resume {shlex.quote(directory)}"
         console.print(again, soft_wrap=True, highlight=False, markup=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from normexp import configs
@@ -11,6 +13,7 @@ from normexp.commands.arguments import known_keys, reason
 from normexp.config import Config, ConfigError, show
 
 if TYPE_CHECKING:
+    from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
 
@@ -21,16 +24,41 @@ def compose(overrides: Sequence[str] = ()) -> Config:
     return validate(compose_tree(overrides))
 
 
-def compose_tree(overrides: Sequence[str] = ()) -> dict[str, Any]:
+def compose_tree(overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
     """The same as a plain mapping, not yet validated. Raises ConfigError for what Hydra refuses."""
-    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
-    try:
-        with hydra.initialize_config_dir(str(configs.folder()), version_base="1.3"):
-            tree = hydra.compose("train", list(overrides))
-    except composing_errors() as error:
-        raise ConfigError(explain(error)) from error
-    return resolved(tree)
+    with hydra_with(config_dir) as app:
+        try:
+            tree = app.compose_config("train", list(overrides), RunMode.RUN)
+            HydraConfig.instance().set_config(tree)  # for ${hydra:...}
+        except composing_errors() as error:
+            raise ConfigError(explain(error)) from error
+    return resolved(own_part(tree))
+
+
+@contextmanager
+def hydra_with(config_dir: Path | None) -> Iterator[Hydra]:
+    """Hydra with the shipped configs and those of a folder of the user's. It refuses configs that name code to run."""
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+
+    from normexp.commands.loader import Loader
+
+    with hydra.initialize_config_dir(str(configs.folder()), job_name="normexp", version_base="1.3"):
+        app = GlobalHydra.instance().hydra
+        assert app is not None
+        app.config_loader = Loader(app.config_loader.get_search_path(), config_dir)
+        yield app
+
+
+def own_part(tree: DictConfig) -> DictConfig:
+    """A composed config without Hydra's own keys."""
+    from omegaconf import OmegaConf
+
+    keys = [key for key in tree if key != "hydra"]
+    return OmegaConf.masked_copy(tree, cast(list[str], keys))  # a key may be a number, which validation refuses
 
 
 def resolved(tree: DictConfig) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from normexp.commands.arguments import reason
-from normexp.commands.compose import composing_errors, explain, resolved
-from normexp.config import GROUPS, Config, ConfigError, DataConfig, show
+from normexp.commands.compose import composing_errors, explain, own_part, resolved
+from normexp.config import GROUPS, Config, ConfigError, DataConfig, ForbiddenKeyError, show
 from normexp.sweeps.names import run_name
 from normexp.sweeps.outcome import ended
 
@@ -31,8 +32,8 @@ MOST = 10_000
 
 @dataclass(frozen=True)
 class Combination:
-    """tree: the composed config, None where that can't be. config: the same, typed, None where it is not valid. problem: why it
-    can't be trained; a valid one may lack its data."""
+    """config: the composed config, typed; None where it is not valid. tree: the same of one that is not, as a mapping; None where
+    composing fails. problem: why it can't be trained; a valid one may lack its data. There may be thousands: keep them small."""
 
     name: str
     overrides: Sequence[str]
@@ -75,11 +76,12 @@ def combinations(
             ) from error
         raise ConfigError(explain(error)) from error
     found: dict[str, Combination] = {}
+    composer = Composer(cfg, loader)
     with console.status(f"checking {len(grid)} combinations") if len(grid) >= MANY else nullcontext():
         for job in grid:
             name = run_name(job)
             if name not in found:
-                found[name] = composed_as(name, job, cfg, loader)
+                found[name] = composer.compose(name, job)
     return list(found.values())
 
 
@@ -127,19 +129,62 @@ def with_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
     return found
 
 
-def composed_as(name: str, overrides: Sequence[str], cfg: DictConfig, loader: ConfigLoaderImpl) -> Combination:
-    """A combination of a sweep's overrides, with its config or with what is wrong with it."""
-    from omegaconf import OmegaConf
+class Composer:
+    """Composes the combinations of a sweep. Hydra composes each distinct set of choices once, which takes a tenth of a second.
 
-    from normexp.validate import validate
+    Hydra itself composes the files of all choices first, and sets the values of the other overrides on the result. Its own
+    function sets them here on a copy, so that interpolations, lists and errors come out the same.
+    """
 
-    plain: dict[str, Any] | None = None
-    try:
-        tree = loader.load_sweep_config(cfg, list(overrides))
-        own = OmegaConf.masked_copy(tree, [str(key) for key in tree if key != "hydra"])
-        plain = resolved(own)
-        return Combination(name, overrides, plain, validate(plain), None)
-    except ConfigError as error:
-        return Combination(name, overrides, plain, None, str(error))
-    except composing_errors() as error:
-        return Combination(name, overrides, None, None, explain(error))
+    def __init__(self, cfg: DictConfig, loader: ConfigLoaderImpl) -> None:
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        self._cfg, self._loader = cfg, loader
+        self._parser = OverridesParser.create()
+        _, self._repository = loader._parse_overrides_and_create_caching_repo(
+            cfg.hydra.job.config_name, list(cfg.hydra.overrides.hydra)
+        )
+        self._parsed: dict[str, tuple[Override, bool]] = {}
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose(self, name: str, overrides: Sequence[str]) -> Combination:
+        """A combination of a sweep's overrides, with its config or with what is wrong with it."""
+        from normexp.validate import validate
+
+        plain: dict[str, Any] | None = None
+        try:
+            plain = self.tree(overrides)
+            return Combination(name, overrides, None, validate(plain), None)
+        except ForbiddenKeyError:
+            raise
+        except ConfigError as error:
+            return Combination(name, overrides, plain, None, str(error))
+        except composing_errors() as error:
+            return Combination(name, overrides, None, None, explain(error))
+
+    def tree(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The composed config as a plain mapping, without Hydra's own part. Raises what composing raises."""
+        parsed = [self._parse(text) for text in overrides]
+        choices = tuple(text for text, (_, sets_value) in zip(overrides, parsed, strict=True) if not sets_value)
+        tree = copy.deepcopy(self._base(choices))
+        self._loader._apply_overrides_to_config([override for override, sets_value in parsed if sets_value], tree)
+        return resolved(tree)
+
+    def _parse(self, text: str) -> tuple[Override, bool]:
+        """An override, and whether it sets a value; others choose a file or are Hydra's."""
+        if text not in self._parsed:
+            (override,) = self._parser.parse_overrides([text])
+            key, value = override.key_or_group, override.value()
+            chooses = self._repository.group_exists(key) and not isinstance(value, dict)
+            hydras = key == "hydra" or override.is_hydra_override()
+            self._parsed[text] = override, not (chooses or hydras or override.is_sweep_override())
+        return self._parsed[text]
+
+    def _base(self, choices: tuple[str, ...]) -> DictConfig:
+        from omegaconf import OmegaConf
+
+        if choices not in self._bases:
+            base = own_part(self._loader.load_sweep_config(self._cfg, list(choices)))
+            OmegaConf.set_struct(base, True)  # as the whole is: a key that isn't there is an error
+            self._bases[choices] = base
+        return self._bases[choices]

@@ -90,11 +90,12 @@ def tied(launcher: Any) -> Any:
 
 
 def _plugin(plan: Plan) -> Any:
-    from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
 
-    context = HydraContext(config_loader=plan.loader, callbacks=Callbacks(plan.cfg))
+    from normexp.sweeps.returns import callbacks
+
+    context = HydraContext(config_loader=plan.loader, callbacks=callbacks(plan.cfg))
     return Plugins.instance().instantiate_launcher(context, task, plan.cfg)
 
 
@@ -114,13 +115,16 @@ def _gone(directory: Path) -> bool:
 
 
 def mark_stopped(folder: Path) -> None:
-    """Write down of the runs of this process that it stopped at once that they were: they could not do so."""
+    """Mark the runs of this driver that it killed to stop at once as interrupted: they could not do so themselves.
+
+    A run that was killed earlier keeps the reason that stands in its status.
+    """
     me = process.identity()
     for path in folder.glob(f"*/{lock.NAME}"):
         with suppress(OSError, ValueError):
             mine = json.loads(path.read_text(encoding="utf-8")).get("driver") == me
             status = rundir.read_status(path.parent)
-            if mine and status["state"] == "killed":
+            if mine and status["error"] == rundir.GONE:
                 rundir.rewrite_status(path.parent, status, state="interrupted", error="stopped at once")
 
 

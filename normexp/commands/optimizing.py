@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from normexp import lock
 from normexp.commands.launching import tied
@@ -42,20 +43,18 @@ def optimize(plan: Plan) -> None:
 
 
 def _optimize(plan: Plan) -> None:
-    from hydra._internal.callbacks import Callbacks
     from hydra.core.plugins import Plugins
     from hydra.types import HydraContext
     from omegaconf import open_dict
 
+    from normexp.sweeps.returns import callbacks
+
     sweeper = plan.cfg.hydra.sweeper
     wanted, seed = plan.trials, sweeper.sampler.get("seed")
     breakdowns = 0
-    while True:
-        made = _tidy(plan)
-        if made >= wanted:
-            return
+    while (ended := _tidy(plan)) < wanted:
         with open_dict(sweeper):
-            sweeper.n_trials = wanted - made
+            sweeper.n_trials = wanted - ended
             sweeper.n_jobs = plan.jobs
             sweeper.direction = "maximize" if higher_is_better(plan.cfg.objective) else "minimize"
             sweeper.params = None  # they are among the overrides
@@ -63,8 +62,8 @@ def _optimize(plan: Plan) -> None:
             sweeper.storage = _storage(plan)
             sweeper.study_name = NAME
             if seed is not None:
-                sweeper.sampler.seed = stream_seed(seed, "optuna", made) % 2**32  # NumPy's limit
-        context = HydraContext(config_loader=plan.loader, callbacks=Callbacks(plan.cfg))
+                sweeper.sampler.seed = stream_seed(seed, "optuna", ended) % 2**32  # NumPy's limit
+        context = HydraContext(config_loader=plan.loader, callbacks=callbacks(plan.cfg))
         plugin: Any = Plugins.instance().instantiate_sweeper(config=plan.cfg, hydra_context=context, task_function=task)
         tied(plugin.sweeper.launcher)
         try:
@@ -73,10 +72,14 @@ def _optimize(plan: Plan) -> None:
             breakdowns += 1
             if breakdowns > wanted:
                 raise ConfigError(f"The workers of the sweep keep dying: {str(error).splitlines()[0]}") from error
+        else:
+            if made(plan) <= ended:
+                raise ConfigError(f"The sweep makes no progress: {plan.folder / FILE} has {ended} trials as before.")
 
 
 def _storage(plan: Plan) -> str:
-    return f"sqlite:///{plan.folder / FILE}"
+    """The URL of the study's file. SQLAlchemy ends a plain path at a question mark; SQLite decodes a percent-encoded one."""
+    return f"sqlite:///file:{quote(bytes(plan.folder / FILE))}?uri=true"
 
 
 def _tidy(plan: Plan) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import itertools
 import shlex
 import sys
@@ -65,8 +64,6 @@ def main(argv: list[str]) -> int:
         print(HELP)
         return 0
     options = _parse(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # ± in a terminal that has only ASCII, names that are no text
     collection, sides = _read(options)
     check_metric(options.metric, collection.runs)
     for key in options.by or []:

@@ -1,12 +1,17 @@
-"""`normexp resume DIR`: a run from its last checkpoint, or the command that made a sweep, once more."""
+"""`normexp resume DIR`: a run from its last checkpoint, or the command that made a sweep, once more.
+
+The command is in the sweep's folder, which somebody else may have written: it is run only if it writes nothing outside.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from pathlib import Path
 from typing import TypeGuard
 
-from normexp.commands.arguments import arrange, check
+from normexp.commands.arguments import HYDRAS, arrange, check
 from normexp.config import ConfigError, nearest, show
 from normexp.rundir import check_name
 from normexp.sweeps.session import MANIFEST, read_manifest
@@ -49,7 +54,59 @@ def main(argv: list[str]) -> int:
         )
     check_name(folder.name)
     os.chdir(cwd)  # what its paths are relative to
+    for words in commands:
+        _check_stored(words, folder)
     return max(_claims(words) if words[:1] == ["claims"] else _again(words, folder) for words in commands)
+
+
+WORD = re.compile(r"[\w.:@+-]+")
+"""A value without a path, a space or a line of its own."""
+
+
+def _check_stored(words: list[str], folder: Path) -> None:
+    """ConfigError for a stored command that may write outside of the sweep's folder or run other programs.
+
+    Safe are: keys of normexp's own, since `name` and `runs_dir` are replaced and data sets are only read, or downloaded under
+    names of their own; the files of --config-dir, which name no code; the launcher's and the sweeper's numbers and labels.
+    """
+    if words[:1] == ["claims"]:
+        refused = _refused_claims(words[1:], folder)
+    else:
+        refused = next(filter(_is_refused, check(arrange(words), sweeps=True)), None)
+    if refused is not None:
+        command = shlex.join(["normexp", *(words if words[:1] == ["claims"] else ["train", *words])])
+        raise ConfigError(
+            f"{show(folder / MANIFEST, most=200)} has {show(refused)}, which resume does not repeat: it may write elsewhere or "
+            f"run programs. If the command is yours, give it again: {show(command, most=1000)}."
+        )
+
+
+def _is_refused(text: str) -> bool:
+    """Whether an override of Hydra's is anything but a choice by name, a number or a label of Slurm's, such as a partition."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from normexp.commands.loader import LABELS
+
+    override = OverridesParser.create().parse_override(text)
+    key, value = override.key_or_group, override.value()
+    if not key.startswith(HYDRAS) or isinstance(value, int | float | None):
+        return False
+    plain = isinstance(value, str) and WORD.fullmatch(value) and override.package is None
+    return not (plain and ("/" in key or key in LABELS))
+
+
+def _refused_claims(words: list[str], folder: Path) -> str | None:
+    """The word of a command of claims that is refused. Its runs and verdicts must be where the sweep's folder is."""
+    from normexp.commands.claims import claims_folder, parse
+
+    options = parse(words)
+    if options.verb != "run":
+        return " ".join(["claims", *words[:1]])
+    if options.html or options.again:
+        return "--html" if options.html else "--again"
+    if claims_folder(options).resolve() != folder.resolve().parent:
+        return next((word for word in options.overrides if word.startswith("runs_dir=")), "runs_dir=runs")
+    return None
 
 
 def _hint(word: str, folder: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,7 @@ def _status(directory: Path) -> dict[str, Any]:
     if isinstance(status, str):
         state = "unknown" if (directory / "status.json").exists() else "killed"
         return {"state": state, "step": 0, "error": None, "metrics": {}}
-    step = status.get("step")
-    return {**status, "step": step if isinstance(step, int) else 0, "error": show(status.get("error"), most=300)}
+    return {**status, "error": show(status["error"], most=300)}
 
 
 def _say_done(directory: Path, status: Mapping[str, Any], *, extends: bool) -> None:
@@ -142,7 +142,8 @@ def _say_done(directory: Path, status: Mapping[str, Any], *, extends: bool) -> N
     accuracy = status["metrics"].get("test/accuracy")
     reached = "" if accuracy is None else f", test accuracy {accuracy:.2%}"
     print(
-        f"{directory} is completed: {status['step']} steps{reached}. normexp resume {directory} epochs=N goes on to N epochs."
+        f"{directory} is completed: {status['step']} steps{reached}. "
+        f"normexp resume {shlex.quote(str(directory))} epochs=N goes on to N epochs."
     )
 
 
@@ -184,7 +185,8 @@ def _train(
             rundir.fill(directory, files)
         else:
             rundir.refill(directory, files, step)
-        with disk.writing(directory / "train.log"), (directory / "train.log").open("a", encoding="utf-8") as log:
+        path = directory / "train.log"
+        with disk.writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as log:
             for line in (*lines, begins):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
                 log.write(f"{rundir.now()} {line}\n")

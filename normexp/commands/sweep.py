@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from rich.console import Console
 
-from normexp import configs, process, rundir
+from normexp import gpus, process, rundir
 from normexp.commands import launching, optimizing
 from normexp.commands.arguments import Arguments, check
-from normexp.commands.compose import composing_errors, explain, quoted
+from normexp.commands.compose import composing_errors, explain, hydra_with, quoted
 from normexp.commands.grid import Combination, combinations, of_choices, overrides_of, with_data
 from normexp.commands.sweep_closing import closing, opening
 from normexp.config import ConfigError, Objective, expanded, show, unknown_choice
@@ -85,22 +85,18 @@ def is_sweep(overrides: list[str], config_dir: Path | None) -> bool:
 @contextmanager
 def composed(overrides: list[str], config_dir: Path | None) -> Iterator[tuple[DictConfig, Any]]:
     """The config of the sweep as a whole, Hydra's own part included, and the loader for those of its runs."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.types import RunMode
 
-    more = [f"hydra.searchpath=[{quoted('file://' + str(config_dir.absolute()))}]"] if config_dir else []
-    with hydra.initialize_config_dir(str(configs.folder()), job_name="normexp", version_base="1.3"):
-        loader = GlobalHydra.instance().config_loader()
+    with hydra_with(config_dir) as app:
         try:
             general = [override for override in overrides if not of_choices(override)]
-            cfg = loader.load_configuration("train", [*more, *general], RunMode.MULTIRUN)
+            cfg = app.config_loader.load_configuration("train", general, RunMode.MULTIRUN)
         except composing_errors() as error:
             extras = [EXTRAS[override] for override in overrides if override in EXTRAS]
             if extras and "hydra/" in str(error):
                 raise ConfigError(f"That needs an extra: pip install 'normexp[{','.join(extras)}]'.") from error
             raise ConfigError(explain(error)) from error
-        yield cfg, loader
+        yield cfg, app.config_loader
 
 
 def _check_filed(cfg: DictConfig, config_dir: Path | None) -> None:
@@ -111,6 +107,8 @@ def _check_filed(cfg: DictConfig, config_dir: Path | None) -> None:
             raise ConfigError(
                 f"hydra.sweeper.params of the experiment: {key} needs its values as one text: '{key}: a,b'."
             )
+        if "hydra" in str(key):
+            raise ConfigError(f"hydra.sweeper.params of the experiment: {show(key)} is no key of a run.")
     filed = [f"{key}={value}" for key, value in params.items()]
     try:
         check(Arguments([], filed, config_dir), sweeps=True)
@@ -132,6 +130,7 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
     name = cfg.name if cfg.name is not None else sweep_name([*cfg.hydra.overrides.task, *of_choice], experiment)
     rundir.check_name(str(name))
     folder = (expanded("runs_dir", str(cfg.runs_dir)) / str(name)).absolute()
+    _check_shared(cfg)
     if (folder / "status.json").exists():
         raise ConfigError(f"name={show(name)}: {folder} is a run; give the sweep another name.")
     local = cfg.hydra.launcher._target_.startswith(LOCAL)
@@ -147,6 +146,16 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
             raise ConfigError(str(grid[0].problem))
     trials = int(cfg.hydra.sweeper.get("n_trials", 0))
     return Plan(folder, cfg, loader, overrides, grid, trials, jobs, local)
+
+
+def _check_shared(cfg: DictConfig) -> None:
+    """ConfigError for a name or a folder of the sweep that depends on other keys: it would get the values of the defaults."""
+    from omegaconf import OmegaConf
+
+    as_typed = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["name", "runs_dir"]))
+    for key, value in cast(dict[str, Any], as_typed).items():
+        if isinstance(value, str) and re.search(r"\$\{(?!oc\.env:)", value):
+            raise ConfigError(f"{key}={show(value)}: all runs of a sweep share {key}; write it without ${{...}}.")
 
 
 def aim(cfg: DictConfig, folder: Path, jobs: int) -> None:
@@ -173,16 +182,17 @@ def _refuse_wrong_values(grid: Sequence[Combination]) -> None:
 
 
 def jobs_of(cfg: DictConfig) -> int:
-    """How many runs at once: as many as cores; one where a GPU is to do the work, which runs would share."""
+    """Number of runs at once: one per GPU if they train on GPUs, else one per core."""
     from joblib import cpu_count
 
     if cfg.jobs is not None:
         if not isinstance(cfg.jobs, int) or isinstance(cfg.jobs, bool) or cfg.jobs < 1:
             raise ConfigError(f"jobs={show(cfg.jobs)}: jobs must be a whole number of at least 1 or null.")
         return cfg.jobs
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
-    gpu = cfg.device == "cuda" or (cfg.device == "auto" and Path("/dev/nvidia0").exists() and not hidden)
-    return 1 if gpu else max(1, cpu_count())
+    count = 0 if cfg.device == "cpu" else len(gpus.visible_gpus())
+    if cfg.device == "cuda":
+        return max(1, count)
+    return count or max(1, cpu_count())
 
 
 def _run(plan: Plan, session: Session, arguments: Sequence[str], console: Console) -> int:
@@ -236,8 +246,7 @@ def train_runs(plan: Plan, path: Path, console: Console) -> int | None:
     except KeyboardInterrupt:
         interrupted = True
     except ValueError:  # Optuna's, about trials that were stopped: they have no value
-        if watch.signal is None:
+        if path.exists():  # a signal deletes it, and it is gone with the sweep's folder
             raise
-        interrupted = True
     # The last runs may have taken the hint, so that nothing else was interrupted.
     return watch.signal or (signal.SIGINT if interrupted else None)

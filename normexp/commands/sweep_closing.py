@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections import defaultdict
 from contextlib import suppress
@@ -16,6 +17,7 @@ from normexp.config import ConfigError
 from normexp.report import read, terminal
 from normexp.sweeps import cluster
 from normexp.sweeps.outcome import changes, ended, state, worth_keeping
+from normexp.sweeps.session import MANIFEST
 from normexp.sweeps.task import skip
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
         if each.problem is not None:
             reasons[each.problem].append(each.name)
             if each.config is None or state(directory) is None:  # what lacks its data for now stays as it is
-                skip(directory, each.problem, each.tree)
+                skip(directory, each.problem, dataclasses.asdict(each.config) if each.config else each.tree)
             continue
         assert each.config is not None
         if each.name in queued:
@@ -74,6 +76,12 @@ def opening(plan: Plan, console: Console) -> list[Combination]:
 
 def closing(plan: Plan, console: Console) -> bool:
     """The table of all runs, where they are and what to do next; returns whether any of this sweep's has no result."""
+    if not (plan.folder / MANIFEST).exists():
+        with suppress(OSError):
+            plan.folder.rmdir()  # the launcher creates it again, empty
+        where = f"{plan.folder} is gone: it was moved or deleted while the sweep ran."
+        _say(console, f"{where} If it was moved: normexp resume, with its new path.")
+        return True
     names = (
         [each.name for each in plan.grid]
         if plan.grid is not None

@@ -18,6 +18,7 @@ import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,7 +123,7 @@ def _find(where: Sequence[Path], sources: Sequence[Path], kind: Kind) -> Arrays 
 
 def _load(place: Path, now: _Sources, kind: Kind) -> Arrays | None:
     """What a place has of a data set. Raises OSError, ValueError and RecursionError for nearly anything that is wrong."""
-    trust(place, now.paths[0])
+    trust(place, now.paths[0], files=(f"{kind.name}.json", f"{kind.name}.bin"))
     record = json.loads(untrusted.read(place / f"{kind.name}.json", most=MOST_RECORD))
     if not isinstance(record, dict) or any(record.get(key) != value for key, value in _what(now, kind).items()):
         return None
@@ -137,7 +138,7 @@ def _load(place: Path, now: _Sources, kind: Kind) -> Arrays | None:
         if renewed != record:
             with contextlib.suppress(OSError):
                 may_write(place)
-                disk.write_text(place / f"{kind.name}.json", json.dumps(renewed))
+                _write(place / f"{kind.name}.json", json.dumps(renewed).encode())
     return arrays
 
 
@@ -235,6 +236,7 @@ def _make(place: Path, sources: _Sources, checksums: list[int], arrays: Arrays, 
 def _write(path: Path, *parts: bytes | memoryview) -> None:
     with contextlib.suppress(OSError):
         path.rmdir()  # a folder that has its name
-    with disk.replacing(path) as temporary, temporary.open("xb") as file:
+    # 0o644: where the umask lets everyone write, `trust` would refuse the file.
+    with disk.replacing(path) as temporary, open(temporary, "xb", opener=partial(os.open, mode=0o644)) as file:
         for part in parts:
             file.write(part)

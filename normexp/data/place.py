@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 PATIENCE = 60.0
@@ -33,12 +33,14 @@ def may_write(place: Path) -> None:
         raise PermissionError(nearest)
 
 
-def trust(place: Path, source: Path) -> None:
-    """PermissionError where somebody may have written who could not have written the sources."""
-    of = place.lstat()
+def trust(place: Path, source: Path, *, files: Iterable[str] = ()) -> None:
+    """Raise PermissionError if the folder or one of these files in it may be the work of someone who could not have written the
+    sources: another user owns it, or everyone may write to it. Also for links, and FileNotFoundError for what is missing."""
     owners = (os.geteuid(), 0, source.stat().st_uid)
-    if not stat.S_ISDIR(of.st_mode) or of.st_mode & stat.S_IWOTH or of.st_uid not in owners:
-        raise PermissionError(place)
+    for path, is_kind in ((place, stat.S_ISDIR), *((place / name, stat.S_ISREG) for name in files)):
+        of = path.lstat()
+        if not is_kind(of.st_mode) or of.st_mode & stat.S_IWOTH or of.st_uid not in owners:
+            raise PermissionError(path)
 
 
 @contextlib.contextmanager

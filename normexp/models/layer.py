@@ -16,6 +16,7 @@ from normexp.models.init import initialise
 from normexp.models.noise import Noise, UnscaledDropout
 from normexp.models.plan import LayerPlan
 from normexp.norms import NORMS
+from normexp.streams import stream_seed
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -135,7 +136,9 @@ class GlobalAveragePool(nn.Module):
 
 def build_model(config: Config) -> nn.Module:
     """The config's network, from images (B, C, H, W) to logits (B, classes), with its weights drawn from the seed."""
-    built = {plan.name: Layer(plan, config) for plan in layers(config)}
+    with torch.random.fork_rng(devices=[]):  # for modules of a user's own; the weights below have streams of their own
+        torch.default_generator.manual_seed(stream_seed(config.seed, "modules"))
+        built = {plan.name: Layer(plan, config) for plan in layers(config)}
     initialise(built, config)
     return MODELS[config.model.name].wire(config.model, built)
 

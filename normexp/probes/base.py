@@ -39,12 +39,12 @@ def watched(layer: nn.Module) -> Watched:
 
 
 PIECE = 1 << 17
-"""Values that are worked on at once where the work takes a copy of them: as much as fits into a cache."""
+"""Values that are worked on at once where the work takes a copy of them: as much as fits into a CPU's cache."""
 
 
 def pieces(values: Tensor) -> Sequence[Tensor]:
-    """A large tensor (B, ...) as several smaller ones."""
-    if values.numel() <= PIECE:
+    """A large tensor (B, ...) as several smaller ones; on a GPU, where each piece would cost kernel launches, as it is."""
+    if values.is_cuda or values.numel() <= PIECE:
         return [values]
     found: Sequence[Tensor] = values.split(max(1, PIECE * len(values) // values.numel()))
     return found

@@ -43,9 +43,9 @@ class GradientNorms:
 
 class Gradients(Probe):
     """grad_flow/LAYER: the Euclidean norm of the gradient of the batch's mean loss with respect to the layer's output, after
-    its dropout. grad_weight/LAYER: with respect to its weight. grad_growth/flow, grad_growth/weight: by how much the logarithm of these
-    grows a layer on the way back, as the slope of a least-squares line: above 0 gradients explode, below 0 they vanish. The
-    line is through all layers, in the order in which they are used; a shortcut counts as one of them.
+    its dropout. grad_weight/LAYER: with respect to its weight. grad_growth/flow, grad_growth/weight: by how much the logarithm
+    of these grows a layer on the way back, as the slope of a least-squares line: above 0 gradients explode, below 0 they
+    vanish. The line is through all layers, in the order in which they are used; a shortcut counts as one of them.
     """
 
     titles: ClassVar = {

@@ -16,6 +16,9 @@ from normexp.probes.base import Findings, Probe, Watched
 from normexp.probes.batch_statistics import batch_moments
 from normexp.probes.look import Look
 
+ROUNDING = 1e-6
+"""A standard deviation below this part of the mean is rounding in float32: the channel is constant."""
+
 Moments = tuple[list[float], list[float]]
 """Mean and standard deviation of each unit."""
 
@@ -30,7 +33,7 @@ class Jumps(Probe):
     """
 
     titles: ClassVar = {
-        "jump": "movement of the units' means since the look before, in their standard deviations",
+        "jump": "movement of the units' means since the previous snapshot, in their standard deviations",
     }
 
     def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
@@ -74,11 +77,11 @@ def _keep_moments(look: Look, name: str, _: nn.Module, inputs: tuple[Tensor, ...
 
 
 def _moved(mean: NDArray[np.float64], was: list[float], std: list[float]) -> float | None:
-    width = np.array(std)
-    varied = width > 0
+    before, width = np.array(was), np.array(std)
+    varied = width > ROUNDING * np.abs(before)
     if len(was) != len(mean) or not varied.any():
         return None
-    return float((np.abs(mean - np.array(was))[varied] / width[varied]).mean())
+    return float((np.abs(mean - before)[varied] / width[varied]).mean())
 
 
 ENTRY = Jumps

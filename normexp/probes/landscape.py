@@ -93,10 +93,10 @@ class Surroundings:
         self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
 
     def __call__(self, weights: Weights) -> tuple[Tensor, Weights]:
-        """Loss, and its gradient with regard to the trained parameters; each time with the step's own dropout and noise.
+        """Loss, and its gradient with respect to the trained parameters; each time with the step's own dropout and noise.
 
-        With amp=fp16 the loss is scaled on the way back, as in training: otherwise small gradients become 0. Where the step's
-        scale is too large for these weights, so that gradients overflow, a smaller one is taken.
+        With amp=fp16 the loss is scaled on the way back, as in training: otherwise small gradients would underflow to 0. If the
+        step's scale is too large for these weights, so that gradients overflow, a smaller one is used.
         """
         scale = self._step.loss_scale
         while True:

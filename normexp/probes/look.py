@@ -133,8 +133,10 @@ class Look:
         found, start = {}, 0
         for tag, parts in self._arrays.items():
             end = start + sum(part.numel() for part in parts)
-            alike = len({part.shape[1:] for part in parts}) == 1  # else all of a small batch, and some of a large one
-            found[tag] = fetched[start:end].reshape(-1, *(parts[0].shape[1:] if alike else (1,)))
+            if len({part.shape[1:] for part in parts}) == 1:
+                found[tag] = fetched[start:end].reshape(-1, *parts[0].shape[1:])
+            elif not tag.startswith("_"):  # a layer used on batches of different shapes: as one set of values
+                found[tag] = fetched[start:end].reshape(-1, 1)
             start = end
         return found
 

@@ -47,4 +47,5 @@ class Sampler:
         within = torch.rand(self.size, generator=generator, dtype=torch.float64)
         flat = ((torch.arange(self.size) + within) * (shape.numel() / self.size)).long().clamp_max(shape.numel() - 1)
         # By NumPy: torch's own unravel_index imports sympy when it is first called, which takes half a second.
-        return tuple(torch.from_numpy(index).to(device) for index in np.unravel_index(flat.numpy(), shape))
+        indices = np.stack(np.unravel_index(flat.numpy(), shape))
+        return torch.from_numpy(indices).to(device).unbind()  # together: each transfer waits for the GPU

@@ -44,12 +44,15 @@ class Saturation(Probe):
         scalars: dict[str, float | None] = {}
         for name, layer in self.layers.items():
             before, after = (look.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
-            if layer.activation is None or before is None or after is None or not fits(layer.activation, before):
+            if layer.activation is None or before is None or after is None:
                 continue
             finite = np.isfinite(before) & np.isfinite(after)
             some = bool(finite.any())
-            nonzero = look.arrays[f"_nonzero/{name}"].sum(axis=0)  # over the activation's uses
-            scalars[f"dead/{name}"] = share(nonzero == 0) if some else None
+            nonzero = look.arrays.get(f"_nonzero/{name}")
+            if nonzero is not None:
+                scalars[f"dead/{name}"] = share(nonzero.sum(axis=0) == 0) if some else None  # over its uses in the pass
+            if not fits(layer.activation, before):
+                continue
             if not finite.all():
                 before, after = before[finite][:, None], after[finite][:, None]
             slope, saturated = flatness(layer.activation, before, after) if some else (None, None)
@@ -90,7 +93,8 @@ def derivative(activation: nn.Module, values: Floats) -> Floats:
     """Of an activation that works on each value by itself, at each of the values."""
     parameter = next(activation.parameters(), torch.empty(0))
     at = torch.from_numpy(values).to(parameter).requires_grad_()
-    with torch.random.fork_rng():  # for one that draws numbers
+    # For one that draws numbers. By default this would start CUDA on every GPU of the machine.
+    with torch.random.fork_rng([at.device] if at.is_cuda else []):
         # A copy, for one that works in place.
         (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)
     found: Floats = slope.float().numpy(force=True)

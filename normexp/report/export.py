@@ -43,9 +43,13 @@ def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
     return csv_text(heads, cells)
 
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters that can make a spreadsheet run a cell; East Asian versions read the full-width forms like the plain ones."""
+
+
 def csv_text(heads: Sequence[str], cells: Iterable[Sequence[Any]]) -> str:
-    """A table as CSV. A text that a spreadsheet would take for a formula, and run, has an apostrophe in front: it may be from a
-    file of somebody else's. Numbers stay numbers."""
+    """A table as CSV. Strings that a spreadsheet would run as a formula are prefixed with an apostrophe, because they may come
+    from someone else's file. Numbers stay numbers."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in (heads, *cells):
@@ -57,7 +61,7 @@ def _no_formula(text: str) -> str:
     try:
         float(text)
     except ValueError:
-        return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+        return f"'{text}" if text.startswith(FORMULA_STARTS) else text
     return text
 
 

@@ -178,7 +178,8 @@ def percentiles(study: Study) -> Drawn | None:
 
 
 def _band(axes: Axes, low: Average, high: Average, look: Look) -> None:
-    steps = np.intersect1d(low.steps, high.steps)
+    steps = np.union1d(low.steps, high.steps)
+    steps = steps[(steps >= max(low.steps[0], high.steps[0])) & (steps <= min(low.steps[-1], high.steps[-1]))]
     lower, upper = np.interp(steps, low.steps, low.mean), np.interp(steps, high.steps, high.mean)
     axes.fill_between(steps, lower, upper, color=look.colour, alpha=0.22, linewidth=0)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,20 +23,14 @@ KEY = re.compile(r"^(?=\w)", re.MULTILINE)
 
 
 def read_status(directory: Path) -> dict[str, Any] | str:
-    """The status of a run directory, with its metrics as finite numbers or None; or a sentence on why it can't be read."""
+    """The status of a run directory as it can be shown; or a sentence on why it can't be read."""
     shown = printable(directory)
     try:
         status: dict[str, Any] = plain(rundir.read_status(directory), lines=True)
     except OSError as error:
         return f"{shown}: its status.json can't be opened ({error.strerror})."
-    except (ValueError, OverflowError, RecursionError):  # no JSON, no status, or numbers beyond all processes
+    except (ValueError, OverflowError):  # no JSON, no status, or numbers beyond all processes
         return f"{shown}: its status.json is damaged."
-    metrics = status.get("metrics")
-    status["metrics"] = {
-        tag: _finite(value)
-        for tag, value in (metrics.items() if isinstance(metrics, dict) else ())
-        if value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    }
     return status
 
 
@@ -139,7 +132,3 @@ def _load(text: str) -> Any:
         if depth > DEPTH or (long and event.anchor is not None):  # type: ignore[attr-defined]
             raise ValueError
     return yaml.load(text, Loader=loader)
-
-
-def _finite(value: float | None) -> float | None:
-    return float(value) if value is not None and abs(value) <= sys.float_info.max else None

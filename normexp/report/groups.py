@@ -40,7 +40,7 @@ class Grouping:
 
 
 def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
-    """Group runs by the keys in `by`, or else by those in which they differ.
+    """Group runs by the keys in `by`, or else by those in which they differ; always by `numerics` if that differs.
 
     Raises ConfigError for a key that no run has.
     """
@@ -49,6 +49,8 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
     keys = differing(counted) if by is None else list(dict.fromkeys(by))
     for key in keys:
         check_key(key, runs)
+    if "numerics" not in keys and "numerics" in differing(counted):  # never averaged, whatever is asked for
+        keys.append("numerics")
     members: dict[tuple[Any, ...], list[Run]] = {}
     for run in counted:
         members.setdefault(tuple(comparable(run.config.get(key)) for key in keys), []).append(run)

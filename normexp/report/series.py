@@ -63,27 +63,44 @@ def _begins(tag: str, *, starts: Starts) -> bool:
 
 
 def thin(curve: Curve, *, span: int, most: int = POINTS) -> Curve:
-    """At most about so many points, always the same ones for curves that were logged at the same steps of `span`.
+    """At most `most` points of the curve: its ends, and the minimum and maximum of each of most/2 - 1 equal parts of `span`.
 
-    They are points of the curve, no means of neighbours: a spike is as high as it was. The last point is always there.
+    No spike is lost, however short, and runs of different lengths are thinned over the same parts.
     """
-    import numpy as np
-
-    if len(curve.steps) <= most:
-        return curve
-    places = np.searchsorted(curve.steps, np.linspace(0, span, most), side="right") - 1
-    places = np.unique(np.append(places, len(curve.steps) - 1).clip(0))
-    return Curve(curve.steps[places], curve.values[places])
+    kept = _extremes(curve.steps, [curve.values], span=span, most=most)
+    return Curve(curve.steps[kept], curve.values[kept])
 
 
 def average(curves: Sequence[Curve], *, span: int) -> Average:
-    """Mean, smallest and largest over curves, each as far as it reaches; between its points, it is taken as straight."""
+    """Mean, smallest and largest over curves, each as far as it reaches, with linear interpolation between its points. Thinned
+    like a curve, with the extremes of all three."""
     import numpy as np
 
-    thinned = [thin(curve, span=span) for curve in curves]
-    steps = np.unique(np.concatenate([curve.steps for curve in thinned]))
-    table = np.array([np.interp(steps, c.steps, c.values, left=np.nan, right=np.nan) for c in thinned])
-    return Average(steps, np.nanmean(table, axis=0), np.nanmin(table, axis=0), np.nanmax(table, axis=0))
+    steps = np.unique(np.concatenate([curve.steps for curve in curves]))
+    table = np.array([np.interp(steps, c.steps, c.values, left=np.nan, right=np.nan) for c in curves])
+    mean, low, high = np.nanmean(table, axis=0), np.nanmin(table, axis=0), np.nanmax(table, axis=0)
+    kept = _extremes(steps, [mean] if len(curves) == 1 else [mean, low, high], span=span, most=POINTS)
+    return Average(steps[kept], mean[kept], low[kept], high[kept])
+
+
+def _extremes(
+    steps: NDArray[np.int64], rows: Sequence[NDArray[np.float64]], *, span: int, most: int
+) -> NDArray[np.int64]:
+    """Indices of the first and the last step, and of each row's minimum and maximum within each of most/2 - 1 equal parts of
+    `span`; of all steps if there are no more than `most`."""
+    import numpy as np
+
+    if len(steps) <= most:
+        return np.arange(len(steps))
+    part = np.searchsorted(np.linspace(0, span, most // 2)[1:-1], steps, side="right")
+    starts = np.flatnonzero(np.diff(part, prepend=-1))
+    lengths = np.diff(starts, append=len(steps))
+    kept = [np.array([0, len(steps) - 1])]
+    for values in rows:
+        for extreme in (np.minimum, np.maximum):
+            hits = np.flatnonzero(values == np.repeat(extreme.reduceat(values, starts), lengths))
+            kept.append(hits[np.unique(part[hits], return_index=True)[1]])  # the first of equal ones
+    return np.unique(np.concatenate(kept))
 
 
 def layers(tags: Iterable[Iterable[str]], start: str, end: str = "") -> list[str]:

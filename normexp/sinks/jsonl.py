@@ -26,6 +26,17 @@ class JsonLines:
             os.truncate(path, saved["size"] if saved else 0)
             self._file = path.open("ab")
 
+    @staticmethod
+    def extends(path: Path, saved: Mapping[str, Any]) -> bool:
+        """Whether the file still begins with the lines it had at the saved state: as long, and cut after a whole line. False for
+        a file that somebody has reformatted."""
+        if not path.is_file():
+            return False
+        content = path.read_bytes()[: saved["size"]]
+        last = content[:-1].rpartition(b"\n")[2]
+        whole = not content or (last.startswith(b"{") and content.endswith(b"}\n"))
+        return len(content) == saved["size"] and whole
+
     def log(self, record: Record) -> None:
         if not record.scalars:  # histograms alone have no place here
             return

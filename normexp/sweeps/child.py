@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import faulthandler
+import io
 import logging
 import os
 import signal
@@ -37,9 +38,14 @@ def train(job: Job) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.chdir(job.cwd)
+    if job.gpu is not None:  # in time: CUDA reads it when it is first used, which is in this process
+        os.environ["CUDA_VISIBLE_DEVICES"] = job.gpu
     log = (job.directory / "train.log").open("a", encoding="utf-8")
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
+    for stream in (sys.stdout, sys.stderr):
+        assert isinstance(stream, io.TextIOWrapper)
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # the log's, not the terminal's
     faulthandler.enable(log)
     threading.Thread(target=_end_with, args=(job.parent,), daemon=True).start()
     try:

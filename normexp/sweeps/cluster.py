@@ -12,7 +12,7 @@ from pathlib import Path
 
 from normexp import rundir
 from normexp.disk import WriteError
-from normexp.sweeps.session import add_to_manifest, read_manifest
+from normexp.sweeps.session import changing_manifest, read_manifest
 
 JOBS = "slurm"
 """The key of sweep.json under which a job's id has the name of its run."""
@@ -40,7 +40,8 @@ def noting(folder: Path, names: Sequence[str], say: Callable[[str], None]) -> It
             new = [job for job in submitted(folder) if job not in before]
             if len(new) == len(names):
                 try:
-                    add_to_manifest(folder, **{JOBS: {**jobs(folder), **dict(zip(new, names, strict=True))}})
+                    with changing_manifest(folder) as manifest:
+                        manifest[JOBS] = {**jobs(folder), **dict(zip(new, names, strict=True))}
                 except WriteError as error:
                     say(f"{error} The same command will not find these jobs again.")
                 say(
@@ -60,7 +61,9 @@ def noting(folder: Path, names: Sequence[str], say: Callable[[str], None]) -> It
 def jobs(folder: Path) -> Mapping[str, str]:
     """The name of the run of each job that was submitted."""
     known = (read_manifest(folder) or {}).get(JOBS)
-    return known if isinstance(known, dict) else {}
+    names = {job: str(name) for job, name in known.items()} if isinstance(known, dict) else {}
+    # The file may be somebody else's, with names that lead out of the folder.
+    return {job: name for job, name in names.items() if Path(name).name == name not in ("", "..")}
 
 
 def ids(jobs: Iterable[str]) -> str:

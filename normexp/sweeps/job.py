@@ -28,7 +28,8 @@ BUSY = 75
 @dataclass(frozen=True)
 class Job:
     """What to train, and where. tree: the composed config. threads: where it leaves them open. cwd: for relative paths. driver,
-    parent: the processes that launched the sweep, and that started this run's."""
+    parent: the processes that launched the sweep, and that started this run's. gpu: the only one that the run may see, as a
+    value of CUDA_VISIBLE_DEVICES; None leaves that variable as it is."""
 
     directory: Path
     tree: Mapping[str, Any]
@@ -37,6 +38,7 @@ class Job:
     cwd: str
     driver: Mapping[str, Any]
     parent: Mapping[str, Any]
+    gpu: str | None = None
 
 
 def attempt(job: Job, *, stopping: Callable[[], bool]) -> None:
@@ -93,7 +95,7 @@ def _how(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
 
 def _record(job: Job, pid: int, state: rundir.State, error: str) -> bool:
     """Write down how a process ended, unless it did so itself, or another is at work there; returns whether that was done."""
-    with lock.held(job.directory, driver=job.driver) as free:
+    with lock.held(job.directory) as free:  # without the driver, which marks locks of runs that train
         if not free:
             return False
         try:
@@ -101,9 +103,9 @@ def _record(job: Job, pid: int, state: rundir.State, error: str) -> bool:
         except (OSError, ValueError):
             rundir.write_first_status(job.directory, "running")
             status = {**rundir.read_status(job.directory), "pid": None}
-        if status["pid"] == pid and status["state"] != "killed":
+        if status.get("pid") == pid and status["state"] != "killed":
             return False
-        with (job.directory / "train.log").open("a", encoding="utf-8") as log:
+        with (job.directory / "train.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"{rundir.now()} {error}\n")
         rundir.rewrite_status(job.directory, status, state=state, error=error)
         return True

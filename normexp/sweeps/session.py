@@ -7,13 +7,13 @@ runs): its workers read it, wherever they run, and take on no more runs once it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from normexp import disk, process, rundir
+from normexp import disk, lock, process, rundir
 from normexp.config import ConfigError, show
 
 MANIFEST = "sweep.json"
@@ -62,29 +62,36 @@ def read_session(path: Path) -> Session | None:
 
 def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session: Session) -> None:
     """Keep what `normexp resume` needs: all the commands that made runs here. The first start stays."""
-    manifest = read_manifest(folder) or {}
-    before = [words for words in manifest.get("arguments", []) if words != list(arguments)]
-    content = {
-        **manifest,
-        "format": FORMAT,
-        "name": name,
-        "command": list(session.command),
-        "arguments": [*before, list(arguments)],
-        "cwd": session.cwd,
-        "started": manifest.get("started", rundir.now()),
-        "driver": dict(session.driver),
-    }
-    disk.write_text(folder / MANIFEST, json.dumps(content, indent=2) + "\n")
+    with changing_manifest(folder) as manifest:
+        before = [words for words in manifest.get("arguments", []) if words != list(arguments)]
+        manifest |= {
+            "format": FORMAT,
+            "name": name,
+            "command": list(session.command),
+            "arguments": [*before, list(arguments)],
+            "cwd": session.cwd,
+            "started": manifest.get("started", rundir.now()),
+            "driver": dict(session.driver),
+        }
 
 
 def add_runs(folder: Path, names: Iterable[str]) -> None:
     """Keep the names of the runs that there are to be, so that readers can tell which have not begun."""
-    known = (read_manifest(folder) or {}).get("runs", [])
-    add_to_manifest(folder, runs=list(dict.fromkeys([*known, *names])))
+    with changing_manifest(folder) as manifest:
+        manifest["runs"] = list(dict.fromkeys([*manifest.get("runs", []), *names]))
 
 
-def add_to_manifest(folder: Path, **more: Any) -> None:
-    disk.write_text(folder / MANIFEST, json.dumps({**(read_manifest(folder) or {}), **more}, indent=2) + "\n")
+@contextmanager
+def changing_manifest(folder: Path) -> Iterator[dict[str, Any]]:
+    """The content of sweep.json, written back at the end of the block.
+
+    Other commands that change it wait, so no change is lost. Raises ConfigError if the file can't be read, WriteError if it can't
+    be written.
+    """
+    with lock.waiting(folder):
+        manifest = read_manifest(folder) or {}
+        yield manifest
+        disk.write_text(folder / MANIFEST, json.dumps(manifest, indent=2) + "\n")
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -95,6 +102,8 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{show(folder / MANIFEST)} can't be read ({error}).") from error
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key, []), list) for key in ("arguments", "runs")
+    ):
         raise ConfigError(f"{show(folder / MANIFEST)} is not what a sweep writes.")
     return content

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from normexp import disk, lock, process, rundir
+from normexp import disk, gpus, lock, process, rundir
 from normexp.config import ConfigError
 from normexp.sweeps.job import Job, attempt
 from normexp.sweeps.names import run_name
@@ -59,18 +61,24 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session, *, stopping
                 set_aside(directory)
     with disk.writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    attempt(
-        Job(
-            directory,
-            dict(tree),
-            list(session.command),
-            session.threads,
-            session.cwd,
-            session.driver,
-            process.identity(),
-        ),
-        stopping=stopping,
-    )
+    if not (directory / "config.yaml").exists():  # so that a run that fails before it trains has one
+        disk.write_text(directory / "config.yaml", rundir.to_yaml(dataclasses.asdict(config)))
+    # On a cluster the scheduler assigns the GPUs.
+    reserves = session.local and config.device != "cpu"
+    with gpus.reserved_gpu(directory.parent) if reserves else nullcontext() as gpu:
+        attempt(
+            Job(
+                directory,
+                dict(tree),
+                list(session.command),
+                session.threads,
+                session.cwd,
+                session.driver,
+                process.identity(),
+                gpu,
+            ),
+            stopping=stopping,
+        )
 
 
 def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:

@@ -41,7 +41,7 @@ class View:
         self._stamps: dict[str, int] = {}
         self._statuses: dict[str, dict[str, Any]] = {}
         self._ended = 0
-        self.pause = 0.25 if console.is_terminal else 0.5
+        self.pause = 0.25 if console.is_terminal else 0.5  # seconds between two ticks
         for _ in self._news():
             pass  # what had ended before is not told
 
@@ -77,7 +77,9 @@ class View:
                 if self._stamps.get(name) != stamp:
                     status = rundir.read_status(path.parent)
                     known = self._statuses.get(name, {}).get("state")
-                    self._stamps[name], self._statuses[name] = stamp, status
+                    # Of a run that has ended, the state is enough: a sweep may have thousands.
+                    kept = status if status["state"] == "running" else {"state": status["state"]}
+                    self._stamps[name], self._statuses[name] = stamp, kept
                     if status["state"] != known or status["state"] != "running":
                         yield name, status
 
@@ -141,14 +143,14 @@ class View:
 
 
 def last_entry(path: Path, most: int = 65_536) -> dict[str, Any]:
-    """The last whole entry of a metrics.jsonl that may be written to meanwhile; empty where there is none yet."""
+    """The numbers in the last whole entry of a metrics.jsonl that may be written to meanwhile; empty where there is none yet."""
     with suppress(OSError), path.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - most))
         for line in reversed(file.read().splitlines()):
-            with suppress(ValueError):
+            with suppress(ValueError, RecursionError):
                 entry = json.loads(line)
                 if isinstance(entry, dict) and "train/loss" in entry:
-                    return entry
+                    return {tag: value for tag, value in entry.items() if rundir.finite(value) is not None}
     return {}
 
 

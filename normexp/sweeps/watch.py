@@ -23,9 +23,13 @@ SIGNALS = {signal.SIGINT, signal.SIGTERM}
 PATIENCE = 15.0
 """Seconds that runs have, after Ctrl-C, to finish their step and write their files."""
 
+POLL = 0.25
+"""Seconds between two checks for signals."""
+
 
 class Watch:
-    """A thread beside the launcher. signal: the one that asked for the end, if any.
+    """Two threads beside the launcher: one acts on signals, one shows progress. Whatever becomes of the display, an error or a
+    terminal that takes no more output, signals stop the sweep. signal: the one that asked for the end, if any.
 
     The first signal takes the session's file away, so that no further run starts, and asks those at work to stop after their
     step; when they have, or at a second signal, the launcher is interrupted. The main thread blocks the signals, and so does
@@ -46,14 +50,19 @@ class Watch:
     def beside(self, *, local: bool) -> Iterator[None]:
         """Watch while the block runs. local: whether the runs are this process's own, and end with it."""
         mine = local and threading.current_thread() is threading.main_thread()
-        with self._signals_taken() if mine else nullcontext():
-            thread = threading.Thread(target=self._run, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                self._over.set()
-                thread.join()
+        display = threading.Thread(target=self._show, daemon=True)
+        signals = threading.Thread(target=self._act_on_signals, daemon=True)
+        try:
+            with self._signals_taken() if mine else nullcontext():
+                for thread in (display, signals):
+                    thread.start()
+                try:
+                    yield
+                finally:
+                    self._over.set()
+                    signals.join()
+        finally:  # here Ctrl-C works as ever, in case the display hangs
+            display.join()
 
     @contextmanager
     def _signals_taken(self) -> Iterator[None]:
@@ -73,14 +82,21 @@ class Watch:
             raise KeyboardInterrupt
         self._heard.append(number)
 
-    def _run(self) -> None:
+    def _show(self) -> None:
+        said = over = False
         with self._view.shown():
-            while not self._over.wait(self._view.pause):
-                self._heed_signals()
+            while not over:
+                over = self._over.wait(self._view.pause)
+                if self.signal is not None and not said:
+                    self._view.say("stopping after the step of the runs at work; Ctrl-C again: at once")
+                    said = True
                 self._view.tick()
-            self._view.tick()
 
-    def _heed_signals(self) -> None:
+    def _act_on_signals(self) -> None:
+        while not self._over.wait(POLL):
+            self._take_signals()
+
+    def _take_signals(self) -> None:
         pending = SIGNALS & signal.sigpending()
         self._heard += [signal.sigwait({number}) for number in pending]
         while self._heard:
@@ -89,7 +105,6 @@ class Watch:
                 self.signal, self._asked = number, time.monotonic()
                 with suppress(OSError):  # the runs are asked to stop all the same
                     self._session.unlink(missing_ok=True)
-                self._view.say("stopping after the step of the runs at work; Ctrl-C again: at once")
             else:
                 self._asked = -PATIENCE
         if self.signal is not None:
@@ -110,5 +125,7 @@ class Watch:
     def _pids(self) -> list[int]:
         """The processes that train for this driver."""
         me = process.identity()
-        found = [lock.holder(path.parent) for path in self._folder.glob(f"*/{lock.NAME}")]
-        return [who["pid"] for who in found if who and who.get("driver") == me and process.alive(who)]
+        with suppress(FileNotFoundError):  # the folder may be deleted at this moment
+            found = [lock.holder(path.parent) for path in self._folder.glob(f"*/{lock.NAME}")]
+            return [who["pid"] for who in found if who and who.get("driver") == me and process.alive(who)]
+        return []

@@ -10,9 +10,11 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
+import torch.utils.deterministic
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -75,7 +77,11 @@ def set_precision(config: Config, device: torch.device) -> None:
     torch.set_float32_matmul_precision(config.matmul_precision)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        # Before torch.compile is first used: it would benchmark kernels that add up in different orders and take the fastest.
+        os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
         torch.use_deterministic_algorithms(True)
+        # A debugging aid that launches one kernel for each tensor that is allocated: 74 a step for the default cnn.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = config.matmul_precision != "highest"
 
@@ -86,11 +92,7 @@ def compiled(model: nn.Module, example: Tensor, arithmetic: Arithmetic) -> Calla
     On CUDA it is replayed as a graph, whose outputs are copied, since its next replay writes over them. Raises ConfigError where
     there is no compiler to compile with.
     """
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")  # the one that torch takes
-    if not example.is_cuda and shutil.which(compiler) is None:
-        raise ConfigError(
-            f"compile=true: torch.compile needs a C++ compiler, and there is no {show(compiler)} here; $CXX can name another."
-        )
+    check_compiler(example.device)
     torch.compiler.reset()  # else it would give up on the ninth network of a process
     mode = "reduce-overhead" if example.is_cuda else None
     replayed = cast(Callable[[Tensor], Tensor], torch.compile(model, mode=mode, dynamic=False))
@@ -105,8 +107,27 @@ def compiled(model: nn.Module, example: Tensor, arithmetic: Arithmetic) -> Calla
         with arithmetic.autocast():
             logits = forward(example)
         logits.float().sum().backward()
-    for parameter in model.parameters():
-        parameter.grad = None
+        for parameter in model.parameters():
+            # Inside the loop: gradients are memory of the graph, to which its next replay can't add (pytorch issue 169545).
+            parameter.grad = None
     for name, buffer in model.named_buffers():
         buffer.copy_(before[name])
     return forward
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise ConfigError if a program is missing that torch.compile calls: a C++ compiler, or for a GPU triton, which calls a C
+    compiler."""
+    if device.type == "cuda" and find_spec("triton") is None:
+        raise ConfigError("compile=true: on a GPU torch.compile needs the package triton (pip install triton).")
+    if device.type == "cuda":
+        variable, kind = "CC", "C"
+        compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+    else:
+        variable, kind = "CXX", "C++"
+        compilers = [os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")]
+    if not any(map(shutil.which, compilers)):
+        raise ConfigError(
+            f"compile=true: torch.compile needs a {kind} compiler, and there is no {show(compilers[0])} here; "
+            f"${variable} can name another."
+        )

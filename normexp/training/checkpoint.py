@@ -25,7 +25,8 @@ import torch
 from normexp import NUMERICS, __version__, disk
 from normexp.config import NOT_OF_THE_RESULT, Config, ConfigError, show
 from normexp.record import Sink
-from normexp.training.build import Parts
+from normexp.sinks.jsonl import JsonLines
+from normexp.training.build import Parts, device_name
 from normexp.training.course import Course
 
 FORMAT = 2
@@ -70,6 +71,7 @@ def save(
         "versions": versions(),
         "threads": torch.get_num_threads(),
         "device": parts.device.type,
+        "device_name": device_name(parts.device),
         "data": parts.data.fingerprint,
         "model": parts.model.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
@@ -133,7 +135,7 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
                 continue
             state = {**load(directory / name), "file": name}
             if gap := _has_gap(directory, state):
-                raise CheckpointError("metrics.jsonl is gone, or shorter than it was then")
+                raise CheckpointError("metrics.jsonl is gone, shorter than it was then, or reformatted")
             differing = differing_keys(state, config)
         except CheckpointError as reason:
             lines.append(f"{directory / name} can't be used: {reason}.")
@@ -149,8 +151,8 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
         return state, lines
     if gap:  # not a reason to give up what was trained
         raise ConfigError(
-            f"{directory / 'metrics.jsonl'} is gone, or shorter than it was at the checkpoint, so that there would be a gap: "
-            "put it back, or take the checkpoints away to have the run trained from its beginning."
+            f"{directory / 'metrics.jsonl'} is gone, shorter than it was at the checkpoint, or reformatted: there would be a "
+            "gap. Put it back as it was, or take the checkpoints away to have the run trained from its beginning."
         )
     return None, lines
 
@@ -167,9 +169,8 @@ def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
 
 
 def _has_gap(directory: Path, state: Mapping[str, Any]) -> bool:
-    """Whether the record lacks something that had been written before the checkpoint."""
-    path = directory / "metrics.jsonl"
-    return bool(not path.is_file() or path.stat().st_size < state["sinks"]["metrics"]["size"])
+    """Whether the record lacks something that had been written before the checkpoint, or was reformatted since."""
+    return not JsonLines.extends(directory / "metrics.jsonl", state["sinks"]["metrics"])
 
 
 def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
@@ -204,8 +205,14 @@ def restore(state: Mapping[str, Any], parts: Parts, course: Course, config: Conf
         raise
     except Exception as error:  # of a file that somebody else made
         raise ConfigError(f"The checkpoint does not fit the config of its run: {_first_line(error)}.") from error
-    found = {**versions(), "device": parts.device.type, "threads": torch.get_num_threads()}
-    before = {**state["versions"], "device": state["device"], "threads": state["threads"]}
+    named = "device_name" in state  # else written before there were names
+    device = device_name(parts.device) if named else parts.device.type
+    found = {**versions(), "device": device, "threads": torch.get_num_threads()}
+    before = {
+        **state["versions"],
+        "device": state["device_name" if named else "device"],
+        "threads": state["threads"],
+    }
     return [f"{name} was {before[name]} and is {found[name]}" for name in before if before[name] != found[name]]
 
 

@@ -28,7 +28,7 @@ class Log(logging.FileHandler):
 def logging_to(path: Path) -> Iterator[None]:
     """Everything that this run's process logs or warns of goes to the file. Raises WriteError where it can't be opened."""
     with disk.writing(path):
-        handler = Log(path, encoding="utf-8")
+        handler = Log(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.setLevel(logging.INFO)
     loggers = [logger, logging.getLogger("py.warnings")]

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 from torch.autograd import DeviceType
 from torch.autograd.profiler import record_function
@@ -65,7 +64,8 @@ def profiling(model: nn.Module, directory: Path) -> Iterator[Profiled]:
     regions as a table, are in the directory as soon as the steps are over. Raises WriteError.
     """
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it prints lines of its own
-    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if torch.cuda.is_available() else [])]
+    on_gpu = any(parameter.is_cuda for parameter in model.parameters())
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     plan = schedule(wait=WAIT - 1, warmup=1, active=ACTIVE, repeat=1)
     hooks = [hook for name, layer in named_layers(model).items() for hook in _named(name, layer)]
     try:

@@ -28,7 +28,7 @@ from normexp.sinks.tensorboard import TensorBoard
 from normexp.sinks.terminal import Terminal
 from normexp.training import checkpoint
 from normexp.training.anomaly import watching
-from normexp.training.build import Parts, build
+from normexp.training.build import Parts, build, device_name
 from normexp.training.choices import hyperparameters
 from normexp.training.course import Course, Stopwatch
 from normexp.training.interrupt import Interrupt
@@ -242,8 +242,7 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first_files(config: Config, diff: Mapping[str, Any], command: list[str], device: torch.device) -> dict[str, str]:
     """The files that say what the run is."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    made_with = environment(command, device=name, threads=torch.get_num_threads())
+    made_with = environment(command, device=device_name(device), threads=torch.get_num_threads())
     return {
         "config.yaml": rundir.to_yaml(dataclasses.asdict(config)),
         "config_diff.yaml": rundir.to_yaml(diff),

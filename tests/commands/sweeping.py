@@ -41,11 +41,8 @@ def begin(*words, **options):
 
     return subprocess.Popen(
         [sys.executable, "-m", "normexp", "train", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, **options},
         preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it sets a signal, nothing else
-        **options,
     )
 
 

@@ -68,7 +68,7 @@ BAD = [
     (["--config-dir", "nowhere"], "no such folder"),
     (["experiment=mine"], "--config-dir"),
     (["experiment=[[]]"], "experiment is one of"),
-    (["hydra.launcher._target_=os.system"], "names no code"),
+    (["hydra.launcher._target_=os.system"], "_target_ is not allowed in configs"),
     (["hydra.nothing=1"], "hydra.nothing"),
     (["hydra/launcher=nothing"], "hydra/launcher"),
     (["steps=5", "epochs=5"], "leave one out"),
@@ -94,6 +94,9 @@ BAD = [
     (["lr=${oc.env:NOT_THERE}"], "Environment variable 'NOT_THERE' not found"),
     (["-m", "lr=${oc.env:NOT_THERE}"], "Environment variable 'NOT_THERE' not found"),
     (["-m", "seed=0,1", "name=${missing}"], "'missing' not found"),
+    (["-m", "norm=ln,gn", "name=${norm.name}z"], "name=${norm.name}z: all runs of a sweep share name"),
+    (["-m", "norm=ln,gn", "runs_dir=runs/${lr}"], "all runs of a sweep share runs_dir"),
+    (["seed=99999999999999999999"], "seed must be a whole number of at least 0 and below 2^63."),
     (["-m", "objective=null"], "objective=null: objective is one of"),
     (["-m", "seed=range(0,10,0)"], "must not be zero"),
     (["-m", "seed=range(3,0)"], "no value at all"),
@@ -151,7 +154,7 @@ def test_config_dirs_that_would_mislead_or_run_code(capsys):
         "# @package _global_\nhydra:\n  callbacks:\n    x:\n      _target_: os.system\n"
     )
     assert main(["train", "--config-dir", "own", "norm=evil"]) == 2
-    assert "names no code" in capsys.readouterr().err
+    assert "hydra.callbacks.x._target_ is not allowed in configs" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,35 @@ def test_optuna_makes_as_many_trials_as_asked_for_and_goes_on(capsys):
     assert {name: stamp for name, stamp in stamps("runs/s").items() if name in first} == first
 
 
+def test_optuna_keeps_its_study_in_a_folder_of_any_name(capsys, monkeypatch):
+    folder = Path("what? #1 100%41 {x}")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    words = [word.replace("n_trials=4", "n_trials=2") for word in OPTUNA]
+    assert main(words) == 0
+    first = stamps("runs/s")
+    assert len(first) == 2
+    assert Path("runs/s/study.db").is_file()
+    assert [path.name for path in Path("..").iterdir()] == [folder.name]
+    assert main(words) == 0
+    assert stamps("runs/s") == first
+
+
+def test_an_optimizer_that_makes_no_trials_is_not_asked_for_ever(capsys, monkeypatch):
+    from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
+
+    asked = []
+
+    def sweep(self, arguments):
+        asked.append(arguments)
+        assert len(asked) < 5
+
+    monkeypatch.setattr(OptunaSweeper, "sweep", sweep)
+    assert main(OPTUNA) == 2
+    assert len(asked) == 1
+    assert "The sweep makes no progress" in capsys.readouterr().err
+
+
 def test_optuna_tries_the_trials_of_a_killed_command_again_and_loses_none(capsys):
     import optuna
 

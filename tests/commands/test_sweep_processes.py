@@ -19,7 +19,7 @@ GRID = ["-m", *SHORT, "norm=none,bn", "seed=0,1", "steps=400", "jobs=2", "name=s
 LONG = ["-m", *SHORT, "seed=0,1", "steps=1000000", "name=s"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
     """What the runs of the grid measure, and the table, when they are left alone."""
     folder = tmp_path_factory.mktemp("undisturbed")

@@ -248,6 +248,33 @@ def test_a_cache_of_somebody_else_is_left_alone(data, tmp_path):
     assert [data.load(), data.load()] == [0, 0]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(
+            lambda path: os.chown(path, 12345, 12345),
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="gives files away"),
+        ),
+        lambda path: path.chmod(0o666),
+        lambda path: path.symlink_to(path.rename(path.parent / "elsewhere")),
+    ],
+    ids=["owner", "open to all", "link"],
+)
+@pytest.mark.parametrize("name", ["tiny.json", "tiny.bin"])
+def test_a_file_that_somebody_else_may_have_written_is_not_believed(data, name, change):
+    data.load()
+    change(data.folder / ".normexp" / name)
+    assert [data.load(), data.load()] == [1, 0]
+
+
+def test_a_cache_made_under_a_umask_of_zero_is_believed(data):
+    before = os.umask(0)
+    try:
+        assert [data.load(), data.load()] == [1, 0]
+    finally:
+        os.umask(before)
+
+
 def test_without_any_place_to_write_to_all_goes_on(data, tmp_path, monkeypatch):
     data.folder.chmod(0o555)
     (tmp_path / "caches").mkdir(0o555)

@@ -8,9 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from normexp.probes.base import pieces
 from normexp.probes.distribution import BINS, FEWEST_BINS, PERCENTILES, Distributions, bins
 from normexp.probes.sampler import Sampler
+from normexp.probes.saturation import derivative
 from tests.conftest import SHARED_DATA, compose, needs_data
 
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -113,6 +116,23 @@ def test_a_sample_has_as_many_values_of_each_channel():
     for layout in (torch.contiguous_format, torch.channels_last):
         sample = Sampler(4096, seed=0)(values.contiguous(memory_format=layout))
         assert sample.flatten().unique(return_counts=True)[1].tolist() == [256] * 16
+
+
+def test_on_a_gpu_values_are_one_piece():
+    with FakeTensorMode():
+        large = torch.empty(64, 16, 28, 28)
+        assert len(pieces(large)) > 1
+        on_gpu = torch.empty(64, 16, 28, 28, device="cuda")
+        assert [piece is on_gpu for piece in pieces(on_gpu)] == [True]
+
+
+def test_a_derivative_starts_cuda_on_no_gpu(monkeypatch):
+    forked, real = [], torch.random.fork_rng
+    monkeypatch.setattr(torch.random, "fork_rng", lambda devices: forked.append(devices) or real(devices))
+    state = torch.get_rng_state()
+    derivative(torch.nn.RReLU(), np.linspace(-1, 1, 5, dtype=np.float32)[:, None])
+    assert forked == [[]]
+    assert torch.equal(state, torch.get_rng_state())
 
 
 def test_a_sample_is_a_copy():

@@ -105,6 +105,7 @@ def test_an_activation_with_a_parameter_a_channel_and_one_that_draws_numbers():
     found = Watcher(model, config)(*images()).scalars
     assert torch.equal(state, torch.get_rng_state())
     assert "derivative/fc1" not in found  # the sample lacks channels
+    assert found["dead/fc1"] == 0
     assert 0.5 < found["derivative/fc2"] < 1
     assert found["derivative/fc3"] > 0
 
@@ -133,3 +134,38 @@ def test_dead_units_are_those_that_are_never_on():
         watcher.model.conv2.weight.bias[:8] = -1e3
     found = watcher(*images()).scalars
     assert (found["dead/conv1"], found["dead/conv2"]) == (0, 8 / 32)
+
+
+def test_constant_channels_do_not_jump():
+    """Their standard deviation is rounding alone: dividing by it would make jumps of 100,000."""
+    config = compose("model=mlp", "norm=none", "probe.jumps=true", "probe.every=1")
+    watcher = Watcher(build_model(config), config, lr=0)
+    inputs = torch.zeros(64, 1, 8, 8), torch.zeros(64, dtype=torch.long)
+    watcher(*inputs)
+    with torch.no_grad():
+        for parameter in watcher.model.parameters():
+            parameter.mul_(1.01)
+    assert watcher(*inputs).scalars["jump/fc1"] is None
+
+
+class Twice(nn.Module):
+    """Uses one activation on batches of different widths."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers, self.activation = layers, layers.fc1.activation
+
+    def forward(self, x):
+        x = self.layers(x)
+        self.activation(x)
+        return x
+
+
+def test_an_activation_used_on_two_widths_has_no_numbers_by_channel():
+    config = compose("model=mlp", "norm=none", "probe.jumps=true", "probe.every=1")
+    watcher = Watcher(Twice(build_model(config)), config)
+    for seed in range(2):
+        found = watcher(*images(seed=seed)).scalars
+    assert "jump/layers.fc1" not in found and "jump/fc1" not in found
+    assert not any(tag.startswith("dead/") and tag.endswith("fc1") for tag in found)
+    assert any(tag.startswith("saturated/") and tag.endswith("fc1") for tag in found)

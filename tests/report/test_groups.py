@@ -129,3 +129,4 @@ def test_runs_of_versions_whose_numbers_differ_are_not_averaged(tmp_path):
     found = grouping(tmp_path)
     assert found.keys == ["numerics"]
     assert [(each.label, len(each.runs)) for each in found.groups] == [("numerics=1", 1), (f"numerics={NUMERICS}", 2)]
+    assert grouping(tmp_path, by=["norm"]).keys == ["norm", "numerics"]

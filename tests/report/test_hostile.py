@@ -1,6 +1,7 @@
 """Run directories of somebody else's: nothing in them is executed, commands terminal or browser, or ends in a traceback."""
 
 import csv
+import io
 import os
 import re
 import subprocess
@@ -10,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from normexp.cli import main
+from normexp.report.export import csv_text
 from normexp.report.files import plain
 from normexp.report.read import read
 from tests.report.hostile import YAMLS, damaging, hostile
@@ -81,10 +83,16 @@ def test_no_cell_of_a_table_is_a_formula():
     main(["report", "runs", "--csv", "rows.csv", "--figures", "figures"])
     for path in [Path("rows.csv"), *Path("figures").glob("*.csv")]:
         for cell in [cell for row in csv.reader(path.read_text().splitlines()) for cell in row]:
-            if cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
+            if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20"):
                 float(cell)
     (row,) = (row for row in csv.DictReader(Path("rows.csv").read_text().splitlines()) if row["run"] == "'-1+1")
     assert (row["lr"], row["test/accuracy"], row["error"]) == ("-0.5", "-0.25", "'@SUM(1)")
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
+def test_no_sign_that_begins_a_formula_begins_a_cell(sign):
+    ((head,), (cell,)) = csv.reader(io.StringIO(csv_text([f"{sign}a"], [[f"{sign}1+1"]]), newline=""))
+    assert (head, cell) == (f"'{sign}a", f"'{sign}1+1")
 
 
 @pytest.mark.parametrize("name", YAMLS)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from normexp.report.figures_colours import NORMS, looks
 from normexp.report.figures_panels import layout, panels
@@ -17,11 +18,38 @@ def test_a_thinned_curve_keeps_its_ends_and_takes_the_same_steps_in_runs_of_othe
     whole = Curve(np.arange(0, 10_000, 10), np.random.default_rng(0).normal(size=1000))
     short = Curve(whole.steps[:300], whole.values[:300])
     some, fewer = thin(whole, span=10_000), thin(short, span=10_000)
-    assert len(some.steps) <= 201
+    assert len(some.steps) <= 200
     assert (some.steps[0], some.steps[-1]) == (0, 9990)
     assert fewer.steps[-1] == 2990
-    assert set(fewer.steps[:-1]) <= set(some.steps)
+    last_part = fewer.steps[-1] - 10_000 / 99
+    assert {step for step in fewer.steps if step < last_part} <= set(some.steps)
     assert all(whole.values[whole.steps == step] == value for step, value in zip(some.steps, some.values, strict=True))
+
+
+def test_no_spike_is_thinned_out():
+    steps = np.arange(1, 5001)
+    runs = [Curve(steps, np.sin(steps / 500 + phase)) for phase in (0.0, 0.1, 0.2)]
+    for at in (1, 13, 777, 2500, 2501, 4999):
+        up, down = runs[0].values.copy(), runs[0].values.copy()
+        up[at], down[at] = 50.0, -50.0
+        assert thin(Curve(steps, up), span=5000).values.max() == 50
+        assert thin(Curve(steps, down), span=5000).values.min() == -50
+        band = average([Curve(steps, up), *runs[1:]], span=5000)
+        assert band.high.max() == 50
+        assert band.mean.max() == pytest.approx((50 + runs[1].values[at] + runs[2].values[at]) / 3)
+        band = average([Curve(steps, down), *runs[1:]], span=5000)
+        assert band.low.min() == -50
+        assert len(band.steps) <= 600
+
+
+def test_the_average_of_thinned_curves_is_that_of_all_points():
+    steps = np.arange(0, 20_000, 10)
+    runs = [Curve(steps, np.random.default_rng(seed).normal(size=2000)) for seed in range(4)]
+    band = average(runs, span=20_000)
+    table = np.array([run.values for run in runs])[:, band.steps // 10]
+    assert band.mean == pytest.approx(table.mean(0))
+    assert band.low.tolist() == table.min(0).tolist()
+    assert band.high.tolist() == table.max(0).tolist()
 
 
 def test_the_average_over_seeds_goes_as_far_as_each_seed_does():

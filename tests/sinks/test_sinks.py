@@ -146,6 +146,28 @@ def test_json_lines_are_strict(tmp_path):
     sink.close(success=True)
 
 
+def test_a_file_extends_a_saved_state_only_if_that_ends_after_a_line(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    sink = JsonLines(path)
+    assert JsonLines.extends(path, sink.state_dict())
+    sink.log(record(1, {"a": 0.1}))
+    sink.log(record(2, {"a": 0.2}))
+    saved = sink.state_dict()
+    sink.log(record(3, {"a": 0.3}))
+    sink.close(success=True)
+    whole = path.read_text()
+    assert JsonLines.extends(path, saved)
+    spaced = whole.replace(":", ": ").replace(",", ", ")
+    pretty = "".join(json.dumps(json.loads(line), indent=1) + "\n" for line in whole.splitlines())
+    for text in (spaced, whole[: saved["size"] - 1], "", whole.replace("\n", "\r\n"), whole.replace("0.1", "0.12")):
+        path.write_text(text)
+        assert not JsonLines.extends(path, saved)
+    path.write_text(pretty)
+    assert not any(JsonLines.extends(path, {"size": size}) for size in range(1, len(pretty)))
+    path.unlink()
+    assert not JsonLines.extends(path, saved)
+
+
 def test_plain_lines_where_the_output_is_no_terminal():
     out = io.StringIO()
     sink = Terminal(Console(file=out, width=80), 100)

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 VAL_SHARE = 0.1
-DEPTH, WIDTH = 3, 100
+WIDTH = 100
 CHANNELS, KERNEL = (16, 32, 64), 3
 MOMENTUM = 0.9
 LOG_EVERY = 10
@@ -39,13 +39,16 @@ def split(seed, test):
     return [(torch.tensor((a - mean) / std, dtype=torch.float32).view(-1, 1, 8, 8), torch.tensor(b)) for a, b in sets]
 
 
-def network(model, norm):
-    """Layers of `linear or conv, norm, relu`, then a linear head. What has batch norm right behind it has no bias."""
+def network(model, norm, depth=3, kaiming=False):
+    """Layers of `linear or conv, norm, relu`, then a linear head. What has batch norm right after it has no bias.
+
+    depth: of the mlp. kaiming: weights from N(0, 2 / fan in), biases 0 (He et al. 2015); else torch's own.
+    """
     bias = {"none": True, "bn": False}[norm]
     layers, fan_in = [], {"mlp": 64, "cnn": 1}[model]
     if model == "mlp":
         layers.append(nn.Flatten())
-        for _ in range(DEPTH):
+        for _ in range(depth):
             layers += [nn.Linear(fan_in, WIDTH, bias=bias), *([] if bias else [nn.BatchNorm1d(WIDTH)]), nn.ReLU()]
             fan_in = WIDTH
     else:
@@ -54,7 +57,12 @@ def network(model, norm):
             layers += [conv, *([] if bias else [nn.BatchNorm2d(width)]), nn.ReLU()]
             fan_in = width
         layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-    return nn.Sequential(*layers, nn.Linear(fan_in, 10))
+    net = nn.Sequential(*layers, nn.Linear(fan_in, 10))
+    for module in net if kaiming else ():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=math.sqrt(2 / module.in_features))
+            nn.init.zeros_(module.bias)
+    return net
 
 
 @torch.no_grad()
@@ -87,13 +95,13 @@ def descend(net, x, y, batches, lr):
         optimizer.step()
 
 
-def train(model, norm, seed, *, test, steps=60, lr=0.1, batch_size=64):
+def train(model, norm, seed, *, test, steps=60, lr=0.1, batch_size=64, depth=3, kaiming=False):
     """Train `model` (mlp or cnn) with `norm` (none or bn), and return its accuracies, gradient norms and losses."""
     of_weights, of_split, of_order = (int(s.generate_state(1)[0]) for s in np.random.SeedSequence(seed).spawn(3))
     (x, y), validation, held_out = split(of_split, test)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(of_weights)
-        net = network(model, norm)
+        net = network(model, norm, depth, kaiming)
     batches = shuffled(len(x), batch_size, steps, torch.Generator().manual_seed(of_order))
     losses, loss_at, grad_norm_at = [], {}, {}
     for step, (loss, grad_norm) in enumerate(descend(net, x, y, batches, lr), start=1):

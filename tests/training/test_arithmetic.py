@@ -1,5 +1,7 @@
 """Mixed precision, compiled networks, precision of products: norms stay exact, runs stay repeatable."""
 
+import dataclasses
+import os
 import shutil
 
 import pytest
@@ -9,12 +11,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from normexp.config import ConfigError
-from normexp.models.layer import in_float32
+from normexp.models.layer import build_model, in_float32
 from normexp.rundir import read_metrics
 from normexp.streams import stream_seed
-from normexp.training.build import build
+from normexp.training import arithmetic
+from normexp.training.arithmetic import Arithmetic, check_compiler, set_precision
+from normexp.training.build import build, memory_format
 from tests.conftest import compose
 from tests.norms.test_norms import expected
+from tests.training import short
 from tests.training.short import SMALL, fit_and_record, go_on, terminate, train
 
 NORMS = ["norm=bn", "norm=bn norm.affine=false", "norm=ln", "norm=in", "norm=in norm.affine=false", "norm=gn"]
@@ -137,6 +142,105 @@ def test_without_a_compiler_compiling_is_refused(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler"):
         build(compose(*SMALL, "compile=true"))
+
+
+def test_on_a_gpu_compiling_needs_triton_and_a_c_compiler(monkeypatch):
+    gpu = torch.device("cuda")
+    there = {"gcc"}
+    monkeypatch.setattr(arithmetic, "find_spec", lambda name: name if name in there else None)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(ConfigError, match="needs the package triton"):
+        check_compiler(gpu)
+    there.add("triton")
+    check_compiler(gpu)
+    there ^= {"gcc", "clang"}
+    check_compiler(gpu)
+    there.remove("clang")
+    with pytest.raises(
+        ConfigError, match="needs a C compiler, and there is no gcc here; \\$CC can name another"
+    ) as raised:
+        check_compiler(gpu)
+    assert "\n" not in str(raised.value)
+    monkeypatch.setenv("CC", "icx")
+    with pytest.raises(ConfigError, match="there is no icx here"):
+        check_compiler(gpu)
+
+
+def test_while_warming_up_each_graph_starts_without_gradients(monkeypatch):
+    """A CUDA graph's gradients are its own memory, to which its next replay can't add."""
+    model, seen = nn.Linear(3, 2), []
+
+    def compile_model(model, **_):
+        def forward(inputs):
+            seen.append([parameter.grad for parameter in model.parameters()])
+            return model(inputs)
+
+        return forward
+
+    class OnGPU(torch.Tensor):
+        is_cuda = True
+
+    monkeypatch.setattr(torch, "compile", compile_model)
+    monkeypatch.setattr(arithmetic, "check_compiler", lambda device: None)
+    arithmetic.compiled(model, torch.randn(4, 3).as_subclass(OnGPU), Arithmetic(compose(), torch.device("cpu")))
+    assert seen == [[None, None]] * 3
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_training_step_starts_without_the_gradients_of_the_last(monkeypatch):
+    seen = []
+    real = short.build
+
+    def build(config):
+        parts = real(config)
+
+        def forward(inputs):
+            seen.extend(parameter.grad for parameter in parts.model.parameters())
+            return parts.model(inputs)
+
+        return dataclasses.replace(parts, forward=forward)
+
+    monkeypatch.setattr(short, "build", build)
+    short.fit_and_record("probe=off")
+    assert seen
+    assert set(seen) == {None}
+
+
+@pytest.fixture
+def torchs_own_settings():
+    """Put back what `set_precision` sets for a GPU, for the whole process."""
+    names = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_DETERMINISTIC")
+    before = {name: os.environ.pop(name, None) for name in names}
+    tf32 = torch.backends.cudnn.allow_tf32
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.set_float32_matmul_precision("highest")
+    for name, value in before.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+
+
+@pytest.mark.usefixtures("torchs_own_settings")
+def test_a_gpu_computes_deterministically_without_filling_memory():
+    for precision, tf32 in (("highest", False), ("high", True)):
+        set_precision(compose(f"matmul_precision={precision}"), torch.device("cuda"))
+        assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory
+        assert torch.backends.cudnn.allow_tf32 is tf32
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        assert os.environ["TORCHINDUCTOR_DETERMINISTIC"] == "1"
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_model_has_the_memory_format_that_suits_its_norm(norm):
+    model = build_model(compose(*norm.split()))
+    on_gpu = torch.channels_last if norm.startswith("norm=bn") else torch.contiguous_format
+    assert memory_format(model, torch.device("cpu")) == torch.channels_last
+    assert memory_format(model, torch.device("cuda")) == on_gpu
 
 
 def test_the_precision_of_products_is_that_of_the_config():

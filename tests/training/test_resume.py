@@ -18,6 +18,8 @@ from normexp.models import MODELS
 from normexp.norms import NORMS
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint, trainer
+from normexp.training.build import build
+from normexp.training.course import Course, Stopwatch
 from tests.conftest import compose
 from tests.training.short import SMALL, go_on, terminate, train
 
@@ -251,13 +253,28 @@ def test_a_record_that_was_cut_short_is_not_gone_on_with(tmp_path, at_step):
     metrics.write_text("".join(lines[:-1]))
     saved, (line,) = checkpoint.newest(directory, config)
     assert saved["step"] == 5
-    assert "gone, or shorter" in line
+    assert "gone, shorter" in line
     metrics.write_text(lines[0])
     with pytest.raises(ConfigError, match="there would be a gap"):
         checkpoint.newest(directory, config)
     metrics.unlink()
     with pytest.raises(ConfigError, match="there would be a gap"):
         checkpoint.newest(directory, config)
+
+
+def test_a_record_that_was_reformatted_is_not_cut_within_a_line(tmp_path, at_step):
+    at_step(9, terminate)
+    directory = train(tmp_path, EVERY).directory
+    config = compose(*SMALL, EVERY)
+    metrics = directory / "metrics.jsonl"
+    entries = [json.loads(line) for line in metrics.read_text().splitlines()]
+    pretty = "".join(json.dumps(entry, indent=2) + "\n" for entry in entries)
+    spaced = "".join(json.dumps(entry, separators=(" , ", " : ")) + "\n" for entry in entries)
+    for text in (pretty, spaced):
+        metrics.write_text(text)
+        with pytest.raises(ConfigError, match="reformatted: there would be a gap"):
+            checkpoint.newest(directory, config)
+        assert metrics.read_text() == text
 
 
 def test_events_that_are_gone_do_not_stop_a_run(tmp_path, at_step):
@@ -298,6 +315,25 @@ def test_what_a_run_went_on_with_is_written_down(tmp_path, at_step):
     assert resumed["packages"] == begun["packages"]
     assert read_status(directory)["started"] == started
     assert not list(directory.glob(".*.tmp"))
+
+
+def test_another_gpu_is_noted(tmp_path, monkeypatch):
+    """And so is the CPU in the place of a GPU; a checkpoint from before there were names tells the kind alone."""
+    directory, config = train(tmp_path, EVERY).directory, compose(*SMALL, EVERY)
+    state = checkpoint.load(directory / "checkpoint.pt")
+    assert state["device_name"] == "cpu"
+
+    def notes(name, **more):
+        monkeypatch.setattr(checkpoint, "device_name", lambda device: name)
+        parts = build(config)
+        return checkpoint.restore({**state, **more}, parts, Course(12, Stopwatch(parts.device)), config)
+
+    assert notes("cpu") == []
+    assert notes("NVIDIA B", device_name="NVIDIA A") == ["device was NVIDIA A and is NVIDIA B"]
+    assert notes("cpu", device_name="NVIDIA A", device="cuda") == ["device was NVIDIA A and is cpu"]
+    del state["device_name"]
+    assert notes("cpu") == []
+    assert notes("cpu", device="cuda") == ["device was cuda and is cpu"]
 
 
 def test_leftovers_of_kills_go(tmp_path, at_step):

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from normexp import rundir
+from normexp import __version__, rundir
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint
 from normexp.training.build import build
@@ -80,6 +80,14 @@ def test_the_run_directory_is_whole(tmp_path):
 
     stored = yaml.safe_load((result.directory / "config.yaml").read_text())
     assert read(stored, CHOICES) == compose(*SMALL, "norm=gn")
+
+
+def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
+    from normexp import environment
+
+    monkeypatch.setattr(environment, "PACKAGES", ("torch", "no-such-package"))
+    packages = environment.environment([], device="cpu", threads=1)["packages"]
+    assert packages == {"normexp": __version__, "torch": torch.__version__, "no-such-package": None}
 
 
 def test_a_checkpoint_holds_the_whole_state(tmp_path):

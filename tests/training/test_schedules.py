@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
+from normexp.config import ScheduleConfig
 from normexp.training.schedules import Cosine, OneCycle, Step, lr_factor
 
 LENGTHS = st.integers(1, 60)
@@ -68,11 +69,21 @@ def test_onecycle(total, warmup, start, final):
     assert found[-1] == pytest.approx(final, abs=1e-12)
 
 
-@given(LENGTHS, st.sampled_from([[0.5, 0.75], [0.1], [0.3, 0.6, 0.9]]), st.floats(0.1, 1))
-def test_step(total, milestones, gamma):
+@given(LENGTHS, SHARES, st.sampled_from([[0.5, 0.75], [0.1], [0.3, 0.6, 0.9]]), st.floats(0.1, 1))
+def test_step(total, warmup, milestones, gamma):
+    """Milestones are shares of the whole run, the warm-up's steps are 1/w, 2/w, ... 1."""
+    warm = round(warmup * total)
     steps = [math.ceil(round(share * total, 9)) for share in milestones]
-    found = ours(Step(name="step", warmup=0, milestones=tuple(milestones), gamma=gamma), total)
-    assert found == pytest.approx(theirs(total, lambda o: lr_scheduler.MultiStepLR(o, steps, gamma)))
+    found = ours(Step(name="step", warmup=warmup, milestones=tuple(milestones), gamma=gamma), total)
+    plain = theirs(total, lambda o: lr_scheduler.MultiStepLR(o, steps, gamma))
+    assert found == pytest.approx([*((step + 1) / warm for step in range(warm)), *plain[warm:]])
+
+
+@given(LENGTHS, SHARES)
+def test_constant(total, warmup):
+    warm = round(warmup * total)
+    found = ours(ScheduleConfig(name="constant", warmup=warmup), total)
+    assert found == pytest.approx([*((step + 1) / warm for step in range(warm)), *[1.0] * (total - warm)])
 
 
 def test_a_warm_up_meets_the_schedule_in_the_step_after_it():

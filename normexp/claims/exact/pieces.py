@@ -49,8 +49,7 @@ def _norm_config(name: str, keys: Mapping[str, Any]) -> Any:
 def network(chosen: Config, *, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, dict[str, Layer]]:
     """The program's own network, with weights that come of torch's generator as it stands, and its layers by name."""
     seed = int(torch.randint(2**62, ()))
-    with torch.random.fork_rng(devices=[]):  # torch's modules draw weights when they are made, before ours replace them
-        model = build_model(replace(chosen, seed=seed)).to(dtype)
+    model = build_model(replace(chosen, seed=seed)).to(dtype)
     return model, named_layers(model)
 
 

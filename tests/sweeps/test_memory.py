@@ -1,0 +1,43 @@
+"""What a sweep's driver keeps for each run that has ended: little, since a sweep may have thousands."""
+
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from normexp import rundir
+from normexp.commands import launching
+from normexp.commands.sweep import composed
+from normexp.sweeps.view import View
+
+BYTES = 4_000
+"""Of a run's result: 5,000 runs then take 20 MB at most. With its configs it has a hundred thousand."""
+
+
+def value(tree):
+    return 0.5
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_launcher_returns_no_configs(launcher, monkeypatch):
+    monkeypatch.setattr(launching, "task", value)
+    with composed([f"hydra/launcher={launcher}"], None) as (cfg, loader):
+        made = launching._plugin(SimpleNamespace(cfg=cfg, loader=loader))
+        if launcher == "joblib":
+            made.joblib["n_jobs"] = 1
+        results = made.launch([["seed=0"], ["seed=1"]], initial_job_idx=0)
+    assert [result.return_value for result in results] == [0.5, 0.5]
+    assert all(len(pickle.dumps(result)) < BYTES for result in results)
+
+
+def test_the_view_keeps_nothing_but_the_state_of_a_run_that_has_ended():
+    view = View(Console(quiet=True), Path("s"), names=["a", "b"], total=2)
+    status = {"state": "completed", "error": None, "step": 1, "total_steps": 1, "seconds": 1.0, "started": rundir.now()}
+    metrics = {f"metric/{number}": float(number) for number in range(1_000)}
+    for name in ("a", "b"):
+        Path("s", name).mkdir(parents=True)
+        rundir.write_status(Path("s", name), **status, metrics=metrics)
+    view.tick()
+    assert len(pickle.dumps(view._statuses)) < BYTES
