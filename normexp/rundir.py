@@ -35,7 +35,7 @@ def slug(overrides: Iterable[str]) -> str:
     texts = [override.strip() for override in overrides]
     plain = [re.sub(r"[\[\]'\"]", "", text) for text in texts]
     shown = "_".join(re.sub(r"[^A-Za-z0-9=.,+-]+", "-", text).strip("-") for text in plain)
-    if len(shown) <= MAX_NAME - 20 and not any(re.search(r"[^A-Za-z0-9=.,+_-]|^-|-$", text) for text in plain):
+    if len(shown) <= MAX_NAME - 20 and not any(re.search(r"[^A-Za-z0-9=.,+_-]|^-|-$|=.*_", text) for text in plain):
         return shown
     return f"{shown[: MAX_NAME - 30]}~{hashlib.sha256('_'.join(texts).encode()).hexdigest()[:8]}"
 

@@ -27,7 +27,10 @@ CHANCE = 4.5
 """Of Student's t with 29 degrees of freedom: exceeded by chance once in 10,000; each test compares some hundred numbers."""
 
 
-@pytest.fixture(scope="session", params=[pytest.param(net, marks=pytest.mark.xdist_group(net)) for net in NETS])
+pytestmark = pytest.mark.xdist_group("sampling")  # so that each fixture is made once
+
+
+@pytest.fixture(scope="session", params=NETS)
 def measured(request):
     """For each seed, scalars of the third step: of a sample, and of all values. Other weights, images and places each."""
     both = []

@@ -2,7 +2,7 @@
 
 import re
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from normexp.sweeps.names import labels, run_name, sweep_name
@@ -33,6 +33,8 @@ def test_the_order_of_the_command_line_does_not_matter(values, random):
 
 
 @given(overrides, overrides)
+@example({"norm": "'"}, {"norm": "_"})
+@example({"data": "a_b"}, {"data": "a-b"})
 def test_different_runs_have_different_names_that_every_file_system_takes(one, other):
     first, second = run_name(joined(one)), run_name(joined(other))
     one, other = ({k: v.strip() for k, v in each.items()} for each in (one, other))
