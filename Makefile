@@ -1,6 +1,6 @@
 # Everything that the project does, from a fresh clone: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help train test lint tensorboard bench gpu-check torture clean
+.PHONY: help train test test-all lint tensorboard bench gpu-check torture clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -19,6 +19,9 @@ train: $(INSTALLED)  ## install, and train a small network with batch norm on ha
 
 test: $(INSTALLED)  ## install, and run the tests
 	$(BIN)/python -m pytest $(ARGS)
+
+test-all: test  ## the same, and the tests that take longer; a minute or two more
+	$(BIN)/python -m pytest -m 'long and not slow' $(ARGS)
 
 lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .

@@ -103,6 +103,7 @@ def test_bench_commands_measure(monkeypatch):
     assert Path("costs.png").exists()
 
 
+@pytest.mark.long
 def test_claims_are_run_as_shown(monkeypatch, capsys):
     """In the order of the page, with the claims' own rules, but with three tiny runs on digits for each of their arms."""
     from normexp.claims import reading

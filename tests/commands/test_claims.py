@@ -58,6 +58,7 @@ def runs():
     return folder
 
 
+@pytest.mark.long
 def test_a_claim_of_ones_own_is_run_judged_shown_and_kept(capsys):
     write()
     assert claims() == 0

@@ -54,6 +54,7 @@ def assert_finishes(folder, undisturbed):
         pytest.param({"number": errno.EROFS, "lasting": True}, id="read-only from then on", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.long
 def test_wherever_the_driver_of_a_sweep_can_not_write_it_says_so(tmp_path, capsys, how):
     at = 1
     while True:

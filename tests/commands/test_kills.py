@@ -37,6 +37,7 @@ def content(directory):
     return {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path(directory).iterdir()}
 
 
+@pytest.mark.long
 def test_a_killed_run_is_listed_and_goes_on_to_the_same_end():
     words = [*RUN, "steps=400"]
     done = start("train", *words, "runs_dir=whole")

@@ -90,6 +90,7 @@ def test_a_second_signal_stops_at_once_and_is_no_lack_of_memory():
     assert "0 of 2 completed, 2 interrupted" in printed
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_is_tried_once_more_and_the_others_go_on(undisturbed):
     process = begin(*GRID)
     (victim, *_) = wait_for(lambda: at_work("runs/s"))
@@ -138,6 +139,7 @@ def workers(process):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("last", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_takes_no_run_with_it(last, undisturbed):
     grid = [word.replace("none,bn", "bn").replace("0,1", "0") for word in GRID] if last else GRID
@@ -159,6 +161,7 @@ def test_workers_end_with_a_driver_that_is_killed_as_they_start():
     assert not at_work("runs/s")
 
 
+@pytest.mark.long
 def test_two_commands_share_a_sweep(undisturbed):
     first, second = begin(*GRID), begin(*GRID)
     outputs = [each.communicate(timeout=120)[0] for each in (first, second)]

@@ -144,7 +144,7 @@ def test_a_sample_is_a_copy():
 
 @needs_data
 @pytest.mark.parametrize(
-    ("choice", "bound"), [("default", 0.03), ("full", 0.015)], ids=["16,384 values", "65,536 values"]
+    ("choice", "bound"), [("default", 0.03), ("full", 0.02)], ids=["16,384 values", "32,768 values"]
 )
 def test_sampled_histograms_are_close_to_the_full_ones(choice, bound):
     """The greatest difference between the two cumulative distributions, on a real network and real images."""

@@ -56,6 +56,7 @@ def bench(name, *words):
 
 
 @needs_data
+@pytest.mark.long
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in ROWS])
 def test_a_benchmark_has_its_rows(name, tmp_path):
     if name == "bench_job" and importlib.util.find_spec("lightning") is None:

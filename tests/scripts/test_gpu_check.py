@@ -31,6 +31,7 @@ def test_runs_that_the_dry_run_leaves_out_have_valid_configs(case):
 
 
 @needs_no_gpu
+@pytest.mark.long
 def test_the_dry_run_runs_every_part_and_writes_one_file(tmp_path):
     words = [sys.executable, ROOT / "scripts" / "gpu_check.py", "--parts", *PARTS, "--json", tmp_path / "gpu.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
