@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from normexp import lock
+from normexp import NUMERICS, lock
 from normexp.commands.launching import tied
 from normexp.config import ConfigError, show
 from normexp.report.table import higher_is_better
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 FILE = "study.db"
 """The study's file (SQLite) in the sweep's directory."""
 
-NAME = "normexp"
-"""Of the study in it: the sweep's directory may be given another name."""
+NAME = f"normexp-{NUMERICS}"
+"""The study in it; the sweep's directory may be given another name. Trials of versions whose numbers differ are another study."""
 
 CLOSED = "closed"
 """Marks trials of killed commands: they are not counted."""
@@ -122,4 +122,8 @@ def _study(plan: Plan) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.load_study(study_name=NAME, storage=_storage(plan)) if (plan.folder / FILE).exists() else None
+    if not (plan.folder / FILE).exists():
+        return None
+    if NAME not in [each.study_name for each in optuna.get_all_study_summaries(_storage(plan))]:
+        return None
+    return optuna.load_study(study_name=NAME, storage=_storage(plan))

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from normexp.claims import verdict as files
 from normexp.claims.claim import Condition, Measure
 from normexp.claims.effects import effects
 from normexp.claims.judge import cells, judge
@@ -192,3 +193,11 @@ def test_between_the_line_that_confirms_and_the_one_that_refutes_nothing_is_deci
             return (2.0 if "noisy" in arm else 1.0) if measure.tag.startswith("jump") else level.get(arm, 0.9)
 
         assert judge(claim, measured).verdict == verdict
+
+
+def test_verdicts_of_a_version_whose_numbers_differ_are_stale(monkeypatch):
+    claim, now = read("higher-lr"), files.code()
+    content = {"rule": claim.mark, "code": now, "judging": files.judging()}
+    assert files.is_fresh(content, claim, now)
+    monkeypatch.setattr(files, "NUMERICS", files.NUMERICS + 1)
+    assert not files.is_fresh(content, claim, files.code())
