@@ -32,6 +32,7 @@ def real_sweep(tmp_path_factory):
     return folder / "runs/s"
 
 
+@pytest.mark.xdist_group("real sweep")  # so that it is trained once
 def test_a_real_sweep(real_sweep, capsys):
     code, out, err = said(capsys, str(real_sweep), "--csv", "rows.csv", "--json", "all.json")
     assert (code, err) == (0, "")
@@ -187,6 +188,7 @@ def test_help_names_every_flag(capsys):
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
+@pytest.mark.xdist_group("real sweep")
 def test_a_terminal_of_ascii_alone(real_sweep):
     done = start("report", str(real_sweep), env={"PYTHONIOENCODING": "ascii", "PATH": ""})
     assert (done.returncode, done.stderr) == (0, "")

@@ -63,11 +63,12 @@ def theirs(model, norm, seed, **more):
 
 
 @pytest.mark.parametrize("norm", ["none", "bn"])
-@pytest.mark.parametrize("model", ["mlp", "cnn"])
+@pytest.mark.parametrize("model", ["mlp", pytest.param("cnn", marks=pytest.mark.long)])
 def test_runs_are_distributed_as_those_of_plain_torch(model, norm):
     compare([ours(model, norm, seed) for seed in SEEDS], [theirs(model, norm, seed) for seed in SEEDS])
 
 
+@pytest.mark.long
 def test_deep_networks_without_a_norm_are_distributed_as_those_of_plain_torch():
     """20 relu layers: the most sensitive to how the layers' first weights relate to each other."""
     deep = ["model.depth=20", "init=kaiming", "lr=0.02"]
