@@ -21,6 +21,10 @@ class ConfigError(ValueError):
     """What a user can mend: one sentence that says what is wrong and what would work."""
 
 
+class InvalidValueError(ConfigError):
+    """A value that its key can never have, whatever the rest of the config is: of a wrong type, or out of range."""
+
+
 class ForbiddenKeyError(ConfigError):
     """A key that no config may set."""
 
@@ -166,7 +170,7 @@ class Config:
                 return Cadence(seconds=float(found[1]) * UNITS[found[2]])
             if "." not in text:
                 return Cadence(steps=int(text))
-        raise ConfigError(
+        raise InvalidValueError(
             f"checkpoint_every={show(text)}: checkpoint_every must be a number of steps, such as 500, or a time, such as 60s or "
             "5min, or null."
         )
@@ -292,10 +296,10 @@ def unknown_choice(group: str, name: str, known: Iterable[str]) -> str:
 
 def _read_group(group: str, tree: Any, choices: Choices) -> Any:
     if not isinstance(tree, Mapping) or not isinstance(tree.get("name"), str):
-        raise ConfigError(f"{group}={show(tree)}: {group} is one of {', '.join(choices[group])}.")
+        raise InvalidValueError(f"{group}={show(tree)}: {group} is one of {', '.join(choices[group])}.")
     name = tree["name"]
     if name not in choices[group]:
-        raise ConfigError(unknown_choice(group, name, choices[group]))
+        raise InvalidValueError(unknown_choice(group, name, choices[group]))
     return _read_fields(choices[group][name], tree, prefix=f"{group}.", choices=choices)
 
 
@@ -317,7 +321,7 @@ def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> An
         if value in args and isinstance(value, str):
             return value
         known = [*args, "null"] if "null" in bounds else args
-        raise ConfigError(f"{key}={show(value)}: {key} is one of {', '.join(known)}.{nearest(str(value), known)}")
+        raise InvalidValueError(f"{key}={show(value)}: {key} is one of {', '.join(known)}.{nearest(str(value), known)}")
     elif hint is bool:
         result = value if isinstance(value, bool) else _WRONG
     elif hint is str:
@@ -333,7 +337,7 @@ def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> An
         items = value if isinstance(value, list | tuple) else [value]
         if int in (hint, *args) and any(isinstance(item, int | float) and item >= LARGEST for item in items):
             bounds = {**bounds, "below": LARGEST}
-        raise ConfigError(f"{key}={show(value)}: {key} must be {_describe(hint, bounds)}.")
+        raise InvalidValueError(f"{key}={show(value)}: {key} must be {_describe(hint, bounds)}.")
     return result
 
 

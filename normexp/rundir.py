@@ -276,8 +276,9 @@ MOST_STATUS = 30_000_000
 def read_status(directory: Path) -> dict[str, Any]:
     """status.json of a run directory, but a run that says `running` and whose process is gone has the state `killed`.
 
-    A value that is missing or of the wrong type is that of a run that has not begun; metrics are finite numbers or None. Raises
-    OSError where there is none, ValueError where it is not a status.
+    `process_gone` in the result says whether nobody has handled that yet. A value that is missing or of the wrong type is that
+    of a run that has not begun; metrics are finite numbers or None. Raises OSError where there is none, ValueError where it is
+    not a status.
     """
     try:
         status = json.loads(untrusted.read(directory / "status.json", most=MOST_STATUS))
@@ -285,11 +286,13 @@ def read_status(directory: Path) -> dict[str, Any]:
         raise ValueError(f"{directory / 'status.json'} is nested too deeply.") from error
     if not isinstance(status, dict) or status.get("state") not in get_args(State):
         raise ValueError(f"{directory / 'status.json'} is not the status of a run.")
-    if status["state"] == "running" and process.alive(status) is False:
-        status |= {"state": "killed", "error": GONE}
+    gone = status["state"] == "running" and process.alive(status) is False
+    if gone:
+        status |= {"state": "killed", "error": "its process is gone"}
     metrics, reason, started = (status.get(key) for key in ("metrics", "error", "started"))
     return {
         **status,
+        "process_gone": gone,
         "step": _count(status.get("step")),
         "total_steps": _count(status.get("total_steps")),
         "seconds": finite(status.get("seconds")) or 0.0,
@@ -311,10 +314,6 @@ def finite(value: object) -> float | None:
 
 def _count(value: object) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else 0
-
-
-GONE = "its process is gone"
-"""The error of a killed run that nobody has looked after yet."""
 
 
 def rewrite_status(directory: Path, status: Mapping[str, Any], *, state: State, error: str) -> None:

@@ -114,7 +114,7 @@ def _check_file(flag: str, file: str) -> None:
 def _measure(there: Sequence[Case], skipped: list[Skipped], repeats: int) -> list[Measured]:
     """What was measured. Adds to `skipped` what there is not enough memory for; ConfigError where that is all."""
     from normexp.bench.measure import blocks, measure
-    from normexp.training.status import OUT_OF_MEMORY, sentence
+    from normexp.training.status import cause_of, sentence
 
     measured: list[Measured] = []
     with _progress(sum(blocks(case, repeats) for case in there)) as tick:
@@ -123,9 +123,9 @@ def _measure(there: Sequence[Case], skipped: list[Skipped], repeats: int) -> lis
             try:
                 measured.append(measure(case, repeats=repeats, tick=partial(tick, case)))
             except (MemoryError, RuntimeError) as error:
-                reason = sentence(error, config)
-                if not reason.startswith(OUT_OF_MEMORY):
+                if cause_of(error) != "memory":
                     raise
+                reason = sentence(error, config)
                 skipped += [Skipped(case.model, norm, case.batch_size, f"{reason}.") for norm in case.norms]
     if not measured:
         raise ConfigError(f"model={there[0].model}: {skipped[-1].reason} Smaller batches or a smaller model may work.")

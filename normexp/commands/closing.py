@@ -11,7 +11,6 @@ from normexp.sinks.terminal import RunConsole
 from normexp.training.convergence import LEVELS
 from normexp.training.profile import TABLE, TRACE, WAIT, shares
 from normexp.training.run import Result
-from normexp.training.status import OUT_OF_MEMORY
 
 HEADLINES = {
     "completed": "[green]completed[/]",
@@ -60,7 +59,7 @@ def _results(result: Result, console: RunConsole) -> None:
 def _ways_on(result: Result, console: RunConsole) -> None:
     """Where things are, and what to do next."""
     directory, runs = str(result.directory), str(result.directory.parent)
-    unwritten = "could not be written (" in (result.error or "")
+    unwritten = result.cause == "write"
     if result.state == "failed" and not unwritten and (result.directory / "train.log").exists():
         console.print(f"traceback      {directory}/train.log", soft_wrap=True, highlight=False, markup=False)
     console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
@@ -77,7 +76,7 @@ def _ways_on(result: Result, console: RunConsole) -> None:
         first = "when it can be written: " * unwritten
         again = f"go on          {first}normexp resume {shlex.quote(directory)}"
         console.print(again, soft_wrap=True, highlight=False, markup=False)
-    if (result.error or "").startswith(OUT_OF_MEMORY):
+    if result.cause == "memory":
         console.print("less memory    the same command with a smaller batch_size or network", highlight=False)
     if result.state == "diverged":
         console.print("see it happen  the same command with probe.every=1 log_every=1", highlight=False, soft_wrap=True)

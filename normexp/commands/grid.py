@@ -14,7 +14,7 @@ from rich.console import Console
 
 from normexp.commands.arguments import reason
 from normexp.commands.compose import composing_errors, explain, own_part, resolved
-from normexp.config import GROUPS, Config, ConfigError, DataConfig, ForbiddenKeyError, show
+from normexp.config import GROUPS, Config, ConfigError, DataConfig, ForbiddenKeyError, InvalidValueError, show
 from normexp.sweeps.names import run_name
 from normexp.sweeps.outcome import ended
 
@@ -33,13 +33,15 @@ MOST = 10_000
 @dataclass(frozen=True)
 class Combination:
     """config: the composed config, typed; None where it is not valid. tree: the same of one that is not, as a mapping; None where
-    composing fails. problem: why it can't be trained; a valid one may lack its data. There may be thousands: keep them small."""
+    composing fails. problem: why it can't be trained; a valid one may lack its data. invalid_value: whether that is a value that
+    no run can have, such as lr=abc. There may be thousands: keep them small."""
 
     name: str
     overrides: Sequence[str]
     tree: Mapping[str, Any] | None
     config: Config | None
     problem: str | None
+    invalid_value: bool = False
 
 
 def of_choices(override: str) -> bool:
@@ -158,7 +160,7 @@ class Composer:
         except ForbiddenKeyError:
             raise
         except ConfigError as error:
-            return Combination(name, overrides, plain, None, str(error))
+            return Combination(name, overrides, plain, None, str(error), isinstance(error, InvalidValueError))
         except composing_errors() as error:
             return Combination(name, overrides, None, None, explain(error))
 

@@ -109,8 +109,7 @@ def _wait_for_orphans(folder: Path) -> None:
 def _gone(directory: Path) -> bool:
     """Whether a run was killed, and the process that would have written that down too."""
     with suppress(OSError, ValueError):
-        status = rundir.read_status(directory)
-        return bool(status["state"] == "killed" and status["error"] == rundir.GONE)
+        return bool(rundir.read_status(directory)["process_gone"])
     return False
 
 
@@ -124,7 +123,7 @@ def mark_stopped(folder: Path) -> None:
         with suppress(OSError, ValueError):
             mine = json.loads(path.read_text(encoding="utf-8")).get("driver") == me
             status = rundir.read_status(path.parent)
-            if mine and status["error"] == rundir.GONE:
+            if mine and status["process_gone"]:
                 rundir.rewrite_status(path.parent, status, state="interrupted", error="stopped at once")
 
 

@@ -141,7 +141,7 @@ def _plan(cfg: DictConfig, loader: Any, of_choice: list[str], console: Console) 
         grid = combinations(cfg, loader, overrides, console)
         if local:
             grid = with_data(grid, folder)
-        _refuse_wrong_values(grid)
+        _refuse_invalid_values(grid)
         if all(combination.problem for combination in grid):
             raise ConfigError(str(grid[0].problem))
     trials = int(cfg.hydra.sweeper.get("n_trials", 0))
@@ -173,11 +173,10 @@ def aim(cfg: DictConfig, folder: Path, jobs: int) -> None:
             cfg.hydra.launcher.batch_size = "1"
 
 
-def _refuse_wrong_values(grid: Sequence[Combination]) -> None:
-    """ConfigError for a value that no run can have, such as lr=abc: a slip of the pen, and not a combination that can't work."""
+def _refuse_invalid_values(grid: Sequence[Combination]) -> None:
+    """ConfigError for a value that no run can have: a slip of the pen, and not a combination that can't work."""
     for each in grid:
-        key, equals, _ = (each.problem or "").partition("=")
-        if equals and any(says in str(each.problem) for says in (f": {key} must be ", f": {key} is one of ")):
+        if each.invalid_value:
             raise ConfigError(str(each.problem))
 
 

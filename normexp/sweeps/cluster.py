@@ -80,7 +80,7 @@ def tidy(folder: Path) -> None:
     for name in set(known.values()) - there:
         with suppress(OSError, ValueError):
             status = rundir.read_status(folder / name)
-            if status["state"] == "running" or status["error"] == rundir.GONE:
+            if status["state"] == "running" or status["process_gone"]:
                 rundir.rewrite_status(folder / name, status, state="killed", error="its Slurm job ended before it did")
 
 

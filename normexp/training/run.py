@@ -34,7 +34,7 @@ from normexp.training.course import Course, Stopwatch
 from normexp.training.interrupt import Interrupt
 from normexp.training.log import logging_to
 from normexp.training.profile import Unprofiled, profiling
-from normexp.training.status import Status, sentence
+from normexp.training.status import Cause, Status, cause_of, sentence
 from normexp.training.trainer import fit
 
 logger = logging.getLogger("normexp")
@@ -45,7 +45,7 @@ atexit.register(gc.freeze)
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run. signal: the one that interrupted it. debug: the config's."""
+    """What became of a run. signal: the one that interrupted it. debug: the config's. cause: of a failure, where it is known."""
 
     directory: Path
     state: rundir.State
@@ -53,6 +53,7 @@ class Result:
     metrics: Mapping[str, float | None]
     signal: int | None = None
     debug: str | None = None
+    cause: Cause | None = None
 
 
 def run(  # noqa: PLR0915 - from beginning to end, whatever happens
@@ -85,6 +86,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
     place = disk.Place(directory)
     state: rundir.State = "failed"
     error: str | None = None
+    cause: Cause | None = None
     stop = Interrupt()
     with stop.handling(), ExitStack() as log_file:
         sinks: dict[str, Sink] = {}
@@ -118,7 +120,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
         except KeyboardInterrupt:
             state = "interrupted"
         except BaseException as exception:
-            error = sentence(exception, config)
+            error, cause = sentence(exception, config), cause_of(exception)
             logger.error("failed\n%s", traceback.format_exc())
             if not isinstance(exception, Exception):
                 raise
@@ -133,11 +135,13 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
                     with suppress(disk.WriteError):  # against power cuts alone
                         disk.to_disk(directory / "status.json")
                 except disk.WriteError as failure:  # now it says `running`, and will be that of a killed run
-                    state, error = "failed", error or str(failure)
+                    state = "failed"
+                    if error is None:
+                        error, cause = str(failure), cause_of(failure)
             reason = f": {error}" if error else ""
             logger.info("%s after %d of %d steps%s", state, course.step, course.total_steps, reason)
     signal = stop.signal if state == "interrupted" else None
-    return Result(directory, state, error, dict(course.scalars), signal, config.debug)
+    return Result(directory, state, error, dict(course.scalars), signal, config.debug, cause)
 
 
 def open_sinks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -38,16 +39,27 @@ class Status:
         )
 
 
-OUT_OF_MEMORY = "out of memory"
+Cause = Literal["memory", "write"]
+"""Failures for which other advice than a traceback helps: too little memory, a file that could not be written."""
 
 SAY_SO = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "STATUS_ALLOC_FAILED")
 """What is in torch's errors, beside those of a kind of their own: of the CPU's allocator, C++, CUDA, cuBLAS and cuDNN."""
 
 
+def cause_of(error: BaseException) -> Cause | None:
+    """The kind of a failure. Returns None for any other kind."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "memory"
+    if isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_SO):
+        return "memory"
+    return "write" if isinstance(error, disk.WriteError) else None
+
+
 def sentence(error: BaseException, config: Config) -> str:
     """What went wrong, for a status."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_SO)
-    ):
-        return f"{OUT_OF_MEMORY} at batch_size={config.batch_size}"
-    return str(error) if isinstance(error, disk.WriteError) else f"{type(error).__name__}: {error}"
+    match cause_of(error):
+        case "memory":
+            return f"out of memory at batch_size={config.batch_size}"
+        case "write":
+            return str(error)
+    return f"{type(error).__name__}: {error}"

@@ -1,6 +1,8 @@
 """Every rule that is shipped, fed with made-up results: each must be able to give each verdict."""
 
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,3 +203,22 @@ def test_verdicts_of_a_version_whose_numbers_differ_are_stale(monkeypatch):
     assert files.is_fresh(content, claim, now)
     monkeypatch.setattr(files, "NUMERICS", files.NUMERICS + 1)
     assert not files.is_fresh(content, claim, files.code())
+
+
+def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path, monkeypatch):
+    package = tmp_path / "normexp"
+    shutil.copytree(Path(files.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(files, "__file__", str(package / "claims" / "verdict.py"))
+    before = files.code(), files.judging()
+
+    norm = package / "norms" / "gn.py"
+    norm.write_text(norm.read_text().replace('"""', '"""In other words: ', 1) + "# a comment\n")
+    norm.rename(norm.with_name("group_norm.py"))
+    assert (files.code(), files.judging()) == before
+
+    order = package / "data" / "order.py"
+    order.write_text(order.read_text() + "x = 1\n")
+    assert files.code() != before[0]
+    judge = package / "claims" / "judge.py"
+    judge.write_text(judge.read_text() + "x = 1\n")
+    assert files.judging() != before[1]
