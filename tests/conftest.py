@@ -23,8 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # times as long. The processes that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# On a busy machine an example may take any time.
-settings.register_profile("normexp", deadline=None)
+# On a busy machine an example may take any time, and a checkout may be read-only.
+settings.register_profile("normexp", deadline=None, database=None)
 settings.load_profile("normexp")
 
 ROOT = Path(__file__).parents[1]
