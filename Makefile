@@ -35,7 +35,7 @@ bench: $(INSTALLED)  ## measure the speed: against bare loops, against Lightning
 	test $(INSTALLED)-bench -nt $(INSTALLED) || \
 		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]' && touch $(INSTALLED)-bench; } || \
 		echo "Lightning could not be installed; what is compared with it is left out." >&2
-	for what in loop evaluation start memory data job probes; do $(BIN)/python scripts/bench_$$what.py $(ARGS) || exit 1; done
+	for what in loop evaluation start memory data job probes; do $(BIN)/python scripts/bench/$$what.py $(ARGS) || exit 1; done
 
 gpu-check: $(INSTALLED)  ## check normexp on a GPU and time it there, in 8 minutes; ARGS='--json FILE' keeps the numbers; a dry run without a GPU
 	$(BIN)/python scripts/gpu_check.py $(ARGS)

@@ -12,7 +12,7 @@ import sys
 from normexp import __version__
 from normexp.commands import COMMANDS
 from normexp.config import ConfigError
-from normexp.disk import FAULTS, WriteError
+from normexp.rundir.atomic import FAULTS, WriteError
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,35 +1,37 @@
-"""How a folder of components becomes a plain dictionary: one file a component, no list of them to keep."""
+"""Collects the components of a package: one file each, with no list of them to keep."""
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def collect(
-    package: str, path: Iterable[str], kind: type[T], *, helpers: Iterable[str] = (), order: Iterable[str] = ()
-) -> dict[str, T]:
-    """{entry.name: entry} for the module-level `ENTRY` of every module of a package, its helpers left out.
+def collect(package: str, path: Iterable[str], kind: type[T], *, order: Iterable[str] = ()) -> dict[str, T]:
+    """Return {entry.name: entry} for each component of a package.
 
     The names in `order` come first, the others by name. Only the package's own folder is read: nothing that a config
     names is ever imported.
     """
-    found: dict[str, T] = {}
-    for module in names(path, helpers=helpers):
+    entries: dict[str, T] = {}
+    for module in names(path):
         entry = importlib.import_module(f"{package}.{module}").ENTRY
         assert isinstance(entry, kind), f"{package}.{module}.ENTRY must be a {kind.__name__}"
-        found[entry.name] = entry  # type: ignore[attr-defined]
-    return {name: found[name] for name in _arranged(found, order)}
+        entries[entry.name] = entry  # type: ignore[attr-defined]
+    return {name: entries[name] for name in _ordered(entries, order)}
 
 
-def names(path: Iterable[str], *, helpers: Iterable[str] = (), order: Iterable[str] = ()) -> list[str]:
-    """The modules of a package, its helpers left out, without importing them."""
-    return _arranged([module.name for module in pkgutil.iter_modules(path) if module.name not in helpers], order)
+def names(path: Iterable[str], *, order: Iterable[str] = ()) -> list[str]:
+    """The modules of a package that define an ENTRY, which makes them components. They are not imported."""
+    files = [Path(folder, f"{module.name}.py") for folder in path for module in pkgutil.iter_modules([folder])]
+    components = [file.stem for file in files if re.search(r"^ENTRY\b", file.read_text(encoding="utf-8"), re.MULTILINE)]
+    return _ordered(components, order)
 
 
-def _arranged(found: Iterable[str], order: Iterable[str]) -> list[str]:
-    found = set(found)
-    first = [name for name in order if name in found]
-    return [*first, *sorted(found - set(first))]
+def _ordered(names: Iterable[str], order: Iterable[str]) -> list[str]:
+    names = set(names)
+    first = [name for name in order if name in names]
+    return [*first, *sorted(names - set(first))]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from normexp.claims import verdict
-from normexp.claims.reading import names, read
+from normexp.claims.load import names, read
 from normexp.claims.wording import amount, asked, cell_name, counted, headline, unit
 
 HEAD = "| claim | what is said | verdict | effect [interval]; the rule | seeds |\n| --- | --- | --- | --- | --- |"

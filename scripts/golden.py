@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 
 from normexp import NUMERICS, rundir
-from normexp.commands.compose import compose
+from normexp.compose.compose import compose
 from normexp.config import Config
 from normexp.training import checkpoint
 from normexp.training.run import run

@@ -39,9 +39,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import measuring
 from rich.console import Console
 from rich.table import Table
+
+sys.path.append(str(Path(__file__).with_name("bench")))
+import measuring
 
 ROOT = Path(__file__).parents[1]
 

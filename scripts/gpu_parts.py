@@ -24,25 +24,27 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import bench_loop
 import torch
 from rich.console import Console
 from same_runs import differences, numbers, same
 from torch.nn import functional as F
 
 from normexp import rundir
-from normexp.commands.compose import compose
+from normexp.compose.compose import compose
 from normexp.config import Config, ConfigError, ScheduleConfig
 from normexp.models import MODELS
 from normexp.models.layer import build_model
 from normexp.norms import NORMS
-from normexp.record import Record
+from normexp.optim.optimizers import OPTIMIZERS
+from normexp.records import Record
 from normexp.training import checkpoint, trainer
-from normexp.training.arithmetic import Arithmetic, compiled, set_precision
 from normexp.training.build import build, choose_device, memory_format
-from normexp.training.course import Course, Stopwatch
-from normexp.training.optimizers import OPTIMIZERS
+from normexp.training.precision import Arithmetic, compiled, set_precision
 from normexp.training.run import Result, run
+from normexp.training.state import Course, Stopwatch
+
+sys.path.append(str(Path(__file__).with_name("bench")))
+import loop
 
 Device = Literal["cpu", "cuda"]
 Amp = Literal["bf16", "fp16"] | None
@@ -402,8 +404,8 @@ def _same_results(one: Path, two: Path) -> bool:
 
 
 def measure_loop(part: Part) -> None:
-    """A training step with all sinks and probes over that of a bare loop (bench_loop.py), on digits."""
-    bench_loop.quick_build()
+    """A training step with all sinks and probes over that of a bare loop (scripts/bench/loop.py), on digits."""
+    loop.quick_build()
     cases = {
         "mlp 100x3, batch 64": ["model=mlp"],
         "cnn, batch 64": [],
@@ -415,8 +417,8 @@ def measure_loop(part: Part) -> None:
 
 
 def _measure_loop(part: Part, what: str, overrides: list[str]) -> None:
-    case = bench_loop.Case(overrides, block=50, repeats=5)
-    row = bench_loop.measure(what, case, data_dir="data", device=part.device, repeats=None, quick=part.quick)
+    case = loop.Case(overrides, block=50, repeats=5)
+    row = loop.measure(what, case, data_dir="data", device=part.device, repeats=None, quick=part.quick)
     detail = ", ".join(f"{name} {value:.4g}" for name, value in row.more.items() if not isinstance(value, str))
     part.tell(what, "measured", detail, value=statistics.median(row.values), unit="of a bare loop")
 

@@ -35,8 +35,8 @@ from torture_victim import Blow, strike
 
 from normexp import rundir
 from normexp.commands.resume_run import read_tree
+from normexp.compose.validate import validate
 from normexp.training import checkpoint
-from normexp.validate import validate
 
 KINDS = [
     kind

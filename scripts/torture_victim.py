@@ -22,9 +22,6 @@ from typing import Any
 import hydra.core.override_parser.overrides_parser  # noqa: F401
 import sklearn.datasets  # noqa: F401
 
-import normexp.commands.closing
-import normexp.commands.resume
-import normexp.commands.resume_run
 import normexp.commands.train  # noqa: F401
 from normexp.cli import main
 from normexp.training import checkpoint

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from normexp.commands.grid import Composer
-from normexp.commands.sweep import composed
 from normexp.config import Config, ConfigError
+from normexp.sweeps.grid import Composer
+from normexp.sweeps.plan import composed
 
 # A background job (`make test &`, nohup, some CI) ignores Ctrl-C, and all that it starts inherits that: the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -106,10 +106,10 @@ def test_bench_commands_measure(monkeypatch):
 @pytest.mark.long
 def test_claims_are_run_as_shown(monkeypatch, capsys):
     """In the order of the page, with the claims' own rules, but with three tiny runs on digits for each of their arms."""
-    from normexp.claims import reading
-    from normexp.commands import claims_run
+    from normexp.claims import load
+    from normexp.commands import runner
 
-    read = reading.read
+    read = load.read
     asked = []
 
     def shorter(name, *args, **options):
@@ -123,9 +123,9 @@ def test_claims_are_run_as_shown(monkeypatch, capsys):
         few = {axis: dict.fromkeys(values, ()) for axis, values in claim.sweep.axes.items()}
         return replace(claim, sweep=replace(claim.sweep, base=tiny, arms=arms, axes=few), rule=rule, requires=())
 
-    everything = [name for name in reading.names() if name in ("axes", "higher-lr", "smoother", "small-batch")]
-    monkeypatch.setattr(reading, "names", lambda folder=None: everything + ["warmup"] * (folder is not None))
-    monkeypatch.setattr(claims_run, "read", shorter)
+    everything = [name for name in load.names() if name in ("axes", "higher-lr", "smoother", "small-batch")]
+    monkeypatch.setattr(load, "names", lambda folder=None: everything + ["warmup"] * (folder is not None))
+    monkeypatch.setattr(runner, "read", shorter)
     Path("mine/claim").mkdir(parents=True)
     Path("mine/claim/warmup.yaml").write_text(next(block for block in YAML if "statement:" in block))
     for line in CLAIMS:
@@ -182,16 +182,15 @@ def test_every_shown_command_is_run_by_a_test_here():
 
 
 def test_every_key_and_choice_of_the_readme_exists_and_none_is_missing():
-    from normexp import configs
-    from normexp.commands.arguments import known_keys
-    from normexp.config import GROUPS
+    from normexp.compose.overrides import known_keys
+    from normexp.config import GROUPS, yaml_files
 
     table = README.split("| their keys |")[1].split("\n\n")[0]
     rows = {cells[1].strip(" `"): cells[2:4] for line in table.splitlines() if len(cells := line.split("|")) > 3}
     for group in GROUPS:
         choices, keys = (re.findall(r"`(\w+)`", cell) for cell in rows[group])
-        assert sorted(choices) == configs.choices(group)
-        assert choices[0] == configs.default_choice(group)
+        assert sorted(choices) == yaml_files.choices(group)
+        assert choices[0] == yaml_files.default_choice(group)
         assert set(keys) == {key.split(".")[1] for key in known_keys() if key.startswith(f"{group}.")}
     for key in known_keys():
         assert f"`{key.rpartition('.')[2]}`" in README

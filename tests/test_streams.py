@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from normexp.data.memory import split_indices
+from normexp.data.splits import split_indices
 from normexp.models.layer import build_model, named_layers
 from normexp.models.noise import Noise
 from normexp.streams import stream_seed

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
-from normexp.commands.arguments import known_keys
-from normexp.commands.compose import compose_tree, quoted
+from normexp.compose.choices import CHOICES
+from normexp.compose.compose import compose_tree, quoted
+from normexp.compose.overrides import known_keys
+from normexp.compose.validate import validate
 from normexp.config import Config, ConfigError, read, show
 from normexp.models import MODELS
 from normexp.norms import NORMS
-from normexp.training.choices import CHOICES
-from normexp.validate import validate
 
 REFERENCE = "none"
 

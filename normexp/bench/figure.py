@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from normexp import disk
 from normexp.bench.cases import REFERENCE
 from normexp.bench.results import Measured, Spread
 from normexp.norms import NORMS
-from normexp.report import figures_colours as colours
-from normexp.report.figures_colours import INK, Look, lighter
-from normexp.report.figures_panels import Panel
-from normexp.report.figures_style import Canvas, canvas, style
+from normexp.plotting import colours
+from normexp.plotting.colours import INK, Look, lighter
+from normexp.plotting.style import Canvas, canvas, style
+from normexp.report.figures.panels import Panel
+from normexp.rundir import atomic
 
 ROWS = {"forward": "forward pass", "backward": "backward pass", "inference": "inference", "memory": "memory"}
 """What a row of panels shows. Folded batch norm is a line of its own among those of inference."""
@@ -33,7 +33,7 @@ def write(path: Path, measured: Sequence[Measured]) -> None:
     metadata: dict[str, Any] = undated[suffix]
     with style():
         draw(measured).figure.savefig(buffer, format=suffix, dpi=300, metadata=metadata)
-    disk.write_bytes(path, buffer.getvalue())
+    atomic.write_bytes(path, buffer.getvalue())
 
 
 def draw(measured: Sequence[Measured]) -> Canvas:

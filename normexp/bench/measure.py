@@ -21,8 +21,8 @@ from normexp.data import DATA
 from normexp.models.layer import build_model
 from normexp.norms.fold import fold, foldable
 from normexp.streams import stream_seed
-from normexp.training.arithmetic import Arithmetic, set_precision
 from normexp.training.build import choose_device, device_name, on_device, set_threads
+from normexp.training.precision import Arithmetic, set_precision
 
 BLOCK = 0.01
 """Seconds that a timed block lasts at least: a hundred times what reading the clock and waking up cost."""

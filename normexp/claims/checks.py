@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from normexp.claims.claim import Condition, Sweep, Value
+from normexp.claims.schema import Condition, Sweep, Value
 from normexp.config import ConfigError, nearest, show
 
 ARMS = {"difference": (2, 2), "ratio": (2, 2), "value": (1, 1), "correlation": (3, 99)}

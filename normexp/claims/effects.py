@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from normexp.claims.claim import Claim, Condition, Measure, Point, Value, point_text
 from normexp.claims.intervals import ranks
-from normexp.claims.takes import best, take
+from normexp.claims.reduce import best, take
+from normexp.claims.schema import Claim, Condition, Measure, Point, Value, point_text
 
 Floats = NDArray[np.float64]
 

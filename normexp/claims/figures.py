@@ -9,8 +9,8 @@ from normexp.claims.page_forest import Forest, add_forest, forest
 from normexp.claims.page_series import Grid, add_series, series_grid
 from normexp.claims.sound import sound
 from normexp.claims.wording import Json, finite, text, verdict_of
-from normexp.report.figures_colours import NORMS, OTHERS, Look, lighter, scale
-from normexp.report.figures_style import WIDE, Canvas, Drawn, add_legend, handle, legend_lines, stem
+from normexp.plotting.colours import NORMS, OTHERS, Look, lighter, scale
+from normexp.plotting.style import WIDE, Canvas, Drawn, add_legend, handle, legend_lines, stem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -20,9 +20,9 @@ from typing import Literal
 
 import numpy as np
 
-from normexp.claims.claim import Claim, Condition, Point, Value
 from normexp.claims.effects import Effects, Measured, effects
 from normexp.claims.intervals import corrected, interval
+from normexp.claims.schema import Claim, Condition, Point, Value
 
 Verdict = Literal["confirmed", "refuted", "inconclusive", "not comparable"]
 

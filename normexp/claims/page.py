@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from normexp import disk
 from normexp.claims.page_cards import badge, card, nice
 from normexp.claims.sound import sound
 from normexp.claims.wording import (
@@ -22,10 +21,11 @@ from normexp.claims.wording import (
     verdict_of,
     when,
 )
-from normexp.report.figures_style import stem, style
-from normexp.report.figures_svg import esc
+from normexp.plotting.style import stem, style
+from normexp.plotting.svg import esc
 from normexp.report.page import document
 from normexp.report.page_html import Cell, pairs, table
+from normexp.rundir import atomic
 
 TITLE = "Claims about normalization"
 
@@ -60,7 +60,7 @@ def write(path: Path, verdicts: Sequence[Json], pending: Sequence[str], *, title
         parts.append(("pending", "Not judged yet", f'{lead}<ul class="pending">{items}</ul>'))
     parts.append(("reading", "How to read it", _reading()))
     css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    disk.write_text(path, document(title, _top(verdicts, pending, title), parts, colours=colours, css=css))
+    atomic.write_text(path, document(title, _top(verdicts, pending, title), parts, colours=colours, css=css))
 
 
 def _anchors(verdicts: Sequence[Json]) -> list[str]:

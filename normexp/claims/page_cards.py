@@ -32,10 +32,10 @@ from normexp.claims.wording import (
     versions,
     when,
 )
-from normexp.report.figures_svg import esc, inline
+from normexp.plotting.svg import esc, inline
 from normexp.report.groups import word
 from normexp.report.page_html import Cell, link, pairs, table
-from normexp.untrusted import printable
+from normexp.rundir.safe_read import printable
 
 MINUS = re.compile(r"(?<![\w.])-(?=\d)|(?<=\de)-(?=\d)")
 

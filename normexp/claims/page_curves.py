@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from normexp.claims.wording import Json, finite, measured, text
+from normexp.report.aggregate import is_share
 from normexp.report.groups import word
-from normexp.report.table import is_share
 
 Point = tuple[float, list[float | None]]
 """A place across, and a value a seed."""

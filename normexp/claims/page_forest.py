@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from normexp.claims.wording import Json, amount, cell_name, compared, factor, finite, text, unit, verdict_of
-from normexp.report.figures_colours import FAINT, INK
-from normexp.report.figures_style import WIDE, Canvas, clean, log_axis, short
+from normexp.plotting.colours import FAINT, INK
+from normexp.plotting.style import WIDE, Canvas, clean, log_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

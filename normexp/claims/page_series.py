@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from normexp.claims.page_curves import Curves, Point, curves
 from normexp.claims.wording import Json
-from normexp.report.figures_colours import INK, Look
-from normexp.report.figures_panels import spread
-from normexp.report.figures_style import BOTTOM, GAP, LEFT, RIGHT, TITLE, WIDE, Canvas, clean, log_axis, short, sign
+from normexp.plotting.colours import INK, Look
+from normexp.plotting.style import BOTTOM, GAP, LEFT, RIGHT, TITLE, WIDE, Canvas, clean, log_axis, short, sign
+from normexp.report.figures.panels import spread
 from normexp.report.groups import word
 
 if TYPE_CHECKING:

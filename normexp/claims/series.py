@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from normexp.claims.claim import Claim, Condition, Measure, Value, point_text
 from normexp.claims.effects import Measured
+from normexp.claims.schema import Claim, Condition, Measure, Value, point_text
 
 MOST = 9
 """Panels of a claim's figure."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from normexp import untrusted
-from normexp.claims.claim import Value
+from normexp.claims.schema import Value
 from normexp.config import ConfigError, nearest, show
+from normexp.rundir import safe_read
 
 
 def known(tree: Mapping[str, Any], keys: Iterable[str], prefix: str = "") -> None:
@@ -44,7 +44,7 @@ def text(tree: Mapping[str, Any], key: str) -> str:
     value = present(tree, key)
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{key}={show(value)}: {key} must be a text.")
-    return " ".join(untrusted.printable(line) for line in value.split("\n")).strip()
+    return " ".join(safe_read.printable(line) for line in value.split("\n")).strip()
 
 
 def number(tree: Mapping[str, Any], key: str) -> float:

@@ -14,18 +14,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from normexp import NUMERICS, configs, disk, rundir, untrusted
-from normexp.claims.claim import Claim
+from normexp import NUMERICS, rundir
 from normexp.claims.exact.base import Worked
 from normexp.claims.judge import Cell, Judged, Judgement
+from normexp.claims.schema import Claim
 from normexp.claims.wording import amount, asked, cell_name, counted, factor, headline, unit
+from normexp.config import yaml_files
+from normexp.rundir import atomic, safe_read
 
 FORMAT = 1
 
 MOST = 2**26
 """Bytes of a verdict's file."""
 
-SOURCES = ("norms", "models", "data", "probes", "training", "claims/exact")
+SOURCES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training", "claims/exact")
 """The parts of the package that a run's numbers come from."""
 
 
@@ -33,11 +35,10 @@ def code(config_dir: Path | None = None) -> str:
     """A mark of all that a run's numbers depend on beside its config: these parts of the package, the choices in configs/, those
     in a folder of the user's own, and torch's version."""
     package = Path(__file__).parents[1]
-    files = [package / name for name in ("config.py", "streams.py", "validate.py")]
-    files.append(configs.folder() / "train.yaml")
+    files = [package / "streams.py", yaml_files.folder() / "train.yaml"]
     for part in SOURCES:
         files += sorted((package / part).glob("*.py"))
-    for root in (configs.folder(), *([config_dir] if config_dir else [])):
+    for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
         files += sorted(
             path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")
         )
@@ -54,7 +55,7 @@ def _mark(files: Iterable[Path], more: str) -> str:
     contents = []
     for path in files:
         with suppress(OSError):  # what lies in a folder of the user's own may be no file
-            content = untrusted.read(path, most=MOST)
+            content = safe_read.read(path, most=MOST)
             contents.append(_statements(content.decode()).encode() if path.suffix == ".py" else content)
     return hashlib.sha256(b"\0".join([more.encode(), *sorted(contents)])).hexdigest()[:8]
 
@@ -132,13 +133,13 @@ def verdict(
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Numbers that are not finite become null."""
-    disk.write_text(path, json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    atomic.write_text(path, json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read(path: Path) -> dict[str, Any] | None:
     """None where there is none, or none that can be read."""
     with suppress(OSError, ValueError, RecursionError):
-        content = json.loads(untrusted.read(path, most=MOST))
+        content = json.loads(safe_read.read(path, most=MOST))
         if (
             isinstance(content, dict)
             and content.get("format") == FORMAT

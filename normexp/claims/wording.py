@@ -9,11 +9,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from normexp.report.figures_panels import is_number
-from normexp.report.figures_style import short
+from normexp.plotting.style import short
+from normexp.report.aggregate import is_share, title
+from normexp.report.figures.panels import is_number
 from normexp.report.groups import word
-from normexp.report.table import is_share, title
-from normexp.untrusted import printable
+from normexp.rundir.safe_read import printable
 
 Json = Mapping[str, Any]
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from normexp import disk
 from normexp.bench.cases import Case, Skipped, cases
-from normexp.commands.arguments import arrange, check
+from normexp.compose.overrides import arrange, check
 from normexp.config import ConfigError, nearest, show
+from normexp.rundir import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,7 +165,7 @@ def _report(
     from normexp.bench.measure import BLOCK
     from normexp.bench.results import to_json
     from normexp.bench.table import show as show_tables
-    from normexp.environment import environment
+    from normexp.rundir.environment import environment
 
     quiet = options.json == "-"
     console = Console(highlight=False, emoji=False, quiet=quiet)
@@ -188,7 +188,7 @@ def _report(
         if quiet:
             sys.stdout.write(text)
         else:
-            disk.write_text(Path(options.json), text)
+            atomic.write_text(Path(options.json), text)
             _line(console, "numbers", options.json)
     if options.figure is not None:
         from normexp.bench.figure import write

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
-from normexp.claims.reading import RESERVED as SETS
+from normexp.claims.load import RESERVED as SETS
 from normexp.config import NOT_OF_THE_RESULT, ConfigError, nearest, show
-from normexp.untrusted import printable
+from normexp.rundir.safe_read import printable
 
 if TYPE_CHECKING:
-    from normexp.claims.claim import Scale
+    from normexp.claims.schema import Scale
 
 HELP = """\
 usage: normexp claims
@@ -106,8 +106,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def claims_folder(options: argparse.Namespace) -> Path:
     """Where verdicts and runs of all claims are."""
-    from normexp.commands.arguments import Arguments, check
-    from normexp.commands.compose import compose
+    from normexp.compose.compose import compose
+    from normexp.compose.overrides import Arguments, check
     from normexp.config import expanded
 
     config = compose(check(Arguments([], options.overrides, None)))
@@ -115,50 +115,50 @@ def claims_folder(options: argparse.Namespace) -> Path:
 
 
 def _names(config_dir: Path | None) -> list[str]:
-    from normexp.claims.reading import names
+    from normexp.claims.load import names
 
     return names(config_dir)
 
 
 def _list(options: argparse.Namespace, folder: Path) -> int:
-    from normexp.claims import table
+    from normexp.claims import terminal
 
     console = _console()
-    table.show(console, _rows(options, folder))
+    terminal.show(console, _rows(options, folder))
     _line(console, "run one", "normexp claims run NAME" + _own(options))
     _line(console, "run all", "normexp claims run all --quick" + _own(options))
     return 0
 
 
 def _show(options: argparse.Namespace, folder: Path) -> int:
-    from normexp.claims import table, verdict
-    from normexp.claims.reading import read
+    from normexp.claims import terminal, verdict
+    from normexp.claims.load import read
 
     if len(options.names) != 1:
         raise ConfigError("normexp claims show takes the name of one claim; normexp claims lists them.")
     claim = read(options.names[0], options.config_dir, scale=options.scale, quick=options.quick)
     console = _console()
     if claim.kind == "exact":
-        from normexp.commands.claims_run import Asked, computed
+        from normexp.claims.runner import Asked, computed
 
         asked = Asked([claim.name], claim.scale, claim.quick, False, [], options.config_dir, [])
-        table.evidence(console, computed(claim, verdict.code(options.config_dir), asked))
+        terminal.evidence(console, computed(claim, verdict.code(options.config_dir), asked))
     else:
         known = _verdict(folder, claim.name, options)
         if known is not None:
-            table.evidence(console, known)
+            terminal.evidence(console, known)
         else:
-            table.rule(console, claim)
+            terminal.rule(console, claim)
             _line(console, "run it", f"normexp claims run {claim.name}{_own(options)}")
     return 0
 
 
 def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
-    from normexp.claims import table
-    from normexp.claims.reading import read
-    from normexp.commands.arguments import Arguments, check
-    from normexp.commands.claims_run import Asked, run
-    from normexp.sinks.terminal import RunConsole
+    from normexp.claims import terminal
+    from normexp.claims.load import read
+    from normexp.claims.runner import Asked, run
+    from normexp.compose.overrides import Arguments, check
+    from normexp.sinks.progress_bar import RunConsole
 
     if not options.names:
         raise ConfigError(
@@ -176,7 +176,7 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     outcome = run(asked, folder, console)
     console.print()
     if outcome.verdicts:
-        table.summary(console, outcome.verdicts)
+        terminal.summary(console, outcome.verdicts)
         console.print()
         _line(console, "verdicts", folder)
         _line(console, "more", f"normexp claims show {outcome.verdicts[0]['claim']}{_own(options)}")
@@ -189,7 +189,7 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
 
 
 def _report(options: argparse.Namespace, folder: Path) -> int:
-    from normexp.claims import page, table
+    from normexp.claims import page, terminal
     from normexp.commands.report import check_file, writing
 
     if options.names:
@@ -207,14 +207,14 @@ def _report(options: argparse.Namespace, folder: Path) -> int:
     console = _console()
     with writing(path):
         page.write(path, verdicts, [name for name, verdict in found.items() if verdict is None])
-    table.summary(console, verdicts)
+    terminal.summary(console, verdicts)
     console.print()
     _line(console, "page", path)
     return 0
 
 
 def _rows(options: argparse.Namespace, folder: Path) -> list[tuple[Any, Mapping[str, Any] | None]]:
-    from normexp.claims.reading import read
+    from normexp.claims.load import read
 
     claims = [read(name, options.config_dir) for name in _names(options.config_dir)]
     claims.sort(key=lambda claim: claim.kind != "exact")
@@ -227,7 +227,7 @@ def _verdict(folder: Path, name: str, options: argparse.Namespace) -> dict[str, 
     One that another rule or other code has led to says so.
     """
     from normexp.claims import verdict
-    from normexp.claims.reading import read
+    from normexp.claims.load import read
 
     scales: tuple[Scale, ...] = ("full", "small")
     for scale in scales:

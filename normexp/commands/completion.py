@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from normexp import configs
 from normexp.bench.cases import takes
 from normexp.commands import COMMANDS
-from normexp.commands.arguments import FLAGS, known_keys
-from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, nearest, show
+from normexp.compose.overrides import FLAGS, known_keys
+from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, nearest, show, yaml_files
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -104,7 +103,7 @@ def _train(word: str, before: list[str]) -> list[str]:
     if equals:
         done, comma, _ = value.rpartition(",")  # a sweep over several values
         return _starting(word, [f"{key}={done}{comma}{known}" for known in _values(key)])
-    chosen = {**{g: configs.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
+    chosen = {**{g: yaml_files.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
     inside = {group: set((name or "").split(",")) for group, name in chosen.items() if group in GROUPS}
     keys = [k for k, choices in known_keys().items() if "." in k and inside[k.split(".")[0]] & set(choices)]
     top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]  # debug is one of the keys
@@ -131,7 +130,7 @@ def _claims(word: str, before: list[str]) -> list[str]:
         return _starting(word, claims.FLAGS)
     if not before:
         return _starting(word, claims.VERBS)
-    names = configs.choices("claim") if before[0] in ("show", "run") else []
+    names = yaml_files.choices("claim") if before[0] in ("show", "run") else []
     sets = [*claims.SETS, *(f"{key}=" for key in claims.KEYS)] if before[0] == "run" else []
     return _starting(word, [*sets, *names])
 
@@ -139,13 +138,13 @@ def _claims(word: str, before: list[str]) -> list[str]:
 def _values(key: str) -> list[str]:
     """The values that a key can have, where they can be listed."""
     if key in (*GROUPS, *OVERLAYS):
-        return configs.choices(key)
+        return yaml_files.choices(key)
     group, _, name = key.rpartition(".")
     if not group:
         return _listed(get_type_hints(Config).get(name))
     if group not in GROUPS:
         return []
-    from normexp.training.choices import CHOICES
+    from normexp.compose.choices import CHOICES
 
     hints = [get_type_hints(cls)[name] for cls in CHOICES[group].values() if name in get_type_hints(cls)]
     return _listed(hints[0]) if hints else []

@@ -7,13 +7,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from normexp import configs
-from normexp.commands.arguments import arrange, check
-from normexp.commands.compose import compose_tree
-from normexp.config import Config, ConfigError
-from normexp.describe import COLUMNS, Row, cells, describe, warnings
+from normexp.compose.compose import compose_tree
+from normexp.compose.overrides import arrange, check
+from normexp.compose.validate import validate
+from normexp.config import Config, ConfigError, yaml_files
+from normexp.models.describe import COLUMNS, Row, cells, describe, warnings
 from normexp.norms import NORMS
-from normexp.validate import validate
 
 HELP = """\
 usage: normexp describe [key=value ...]
@@ -31,7 +30,7 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"describe takes overrides alone, not {arguments.flags[0]}.")
     tree = compose_tree(check(arguments))
     config = validate(tree)
-    _print(config, describe(config), warnings(config, configs.differences(tree)))
+    _print(config, describe(config), warnings(config, yaml_files.differences(tree)))
     return 0
 
 

@@ -10,12 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from normexp import __version__, configs
+from normexp import __version__
 from normexp.commands import COMMANDS
-from normexp.config import GROUPS
+from normexp.config import GROUPS, yaml_files
 
 if TYPE_CHECKING:
-    from normexp.commands.arguments import Arguments
+    from normexp.compose.overrides import Arguments
 
 LINE = re.compile(r"^(?P<key>[a-z_]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
 
@@ -49,12 +49,12 @@ def train_help(arguments: Arguments) -> None:
     _table(console, "Choices (group=choice; the first is the default)", _groups(*([folder] if folder else [])))
     chosen = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
     for group in GROUPS:
-        name = chosen.get(group, configs.default_choice(group))
-        path = configs.folder() / group / f"{name}.yaml"
+        name = chosen.get(group, yaml_files.default_choice(group))
+        path = yaml_files.folder() / group / f"{name}.yaml"
         rows = [(f"{group}.{key}={value}", comment) for key, (value, comment) in _keys(path).items() if key != "name"]
         if rows:
             _table(console, f"Keys of {group}={name}", rows)
-    root = _keys(configs.folder() / "train.yaml")
+    root = _keys(yaml_files.folder() / "train.yaml")
     rows = [(f"{key}={value}", comment) for key, (value, comment) in root.items()]
     _table(console, "Keys of every run", rows)
     flags = [
@@ -86,8 +86,8 @@ def train_help(arguments: Arguments) -> None:
 def _groups(*more: Path) -> list[tuple[str, str]]:
     rows = []
     for group in GROUPS:
-        default = configs.default_choice(group) or ""
-        names = [default, *(name for name in configs.choices(group, *more) if name != default)]
+        default = yaml_files.default_choice(group) or ""
+        names = [default, *(name for name in yaml_files.choices(group, *more) if name != default)]
         rows.append((group, ", ".join(names)))
     return rows
 
@@ -95,8 +95,8 @@ def _groups(*more: Path) -> list[tuple[str, str]]:
 def _overlays(group: str) -> list[tuple[str, str]]:
     """Name and first comment of each experiment, or of each choice of a group like it."""
     found = []
-    for name in configs.choices(group):
-        lines = (configs.folder() / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    for name in yaml_files.choices(group):
+        lines = (yaml_files.folder() / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
         found.append((name, comments[0] if comments else ""))
     return found

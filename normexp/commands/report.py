@@ -13,14 +13,14 @@ from typing import NoReturn
 
 from rich.console import Console
 
-from normexp import disk
 from normexp.config import ConfigError, nearest, show
 from normexp.report import compare, export, terminal
+from normexp.report.aggregate import DEFAULT_METRIC, check_metric
 from normexp.report.groups import check_key
 from normexp.report.read import Collection, read
 from normexp.report.select import select
-from normexp.report.table import DEFAULT_METRIC, check_metric
-from normexp.untrusted import printable
+from normexp.rundir import atomic
+from normexp.rundir.safe_read import printable
 
 HELP = """\
 usage: normexp report DIR... [flags]
@@ -92,11 +92,11 @@ def main(argv: list[str]) -> int:
             _line(console, "note", note)
         _line(console, "page", options.html)
     if options.figures is not None:
-        from normexp.report import figures
+        from normexp.report.figures import draw
 
         with writing(options.figures):
             options.figures.mkdir(exist_ok=True)
-            written = figures.write(options.figures, collection, **shared)
+            written = draw.write(options.figures, collection, **shared)
         _line(console, "figures", f"{options.figures} ({len(written)} files)")
     _say_what_next(console, options)
     return 0
@@ -185,7 +185,7 @@ def _write(file: str, text: str, what: str, console: Console) -> None:
         sys.stdout.write(text)
         return
     with writing(Path(file)):
-        disk.write_bytes(Path(file), text.encode("utf-8", "replace"))
+        atomic.write_bytes(Path(file), text.encode("utf-8", "replace"))
     _line(console, what, file)
 
 

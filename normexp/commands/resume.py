@@ -11,10 +11,10 @@ import shlex
 from pathlib import Path
 from typing import TypeGuard
 
-from normexp.commands.arguments import HYDRAS, arrange, check
+from normexp.compose.overrides import HYDRAS, arrange, check
 from normexp.config import ConfigError, nearest, show
 from normexp.rundir import check_name
-from normexp.sweeps.session import MANIFEST, read_manifest
+from normexp.sweeps.manifest import MANIFEST, read_manifest
 
 HELP = """\
 usage: normexp resume RUN [epochs=N | steps=N]
@@ -85,7 +85,7 @@ def _is_refused(text: str) -> bool:
     """Whether an override of Hydra's is anything but a choice by name, a number or a label of Slurm's, such as a partition."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from normexp.commands.loader import LABELS
+    from normexp.compose.loader import LABELS
 
     override = OverridesParser.create().parse_override(text)
     key, value = override.key_or_group, override.value()
@@ -121,8 +121,8 @@ def _hint(word: str, folder: Path) -> str:
 
 def _again(words: list[str], folder: Path) -> int:
     """Give one of the sweep's commands again, for the place where its folder is now."""
-    from normexp.commands.compose import quoted
-    from normexp.commands.sweep import sweep
+    from normexp.compose.compose import quoted
+    from normexp.sweeps.plan import sweep
 
     arguments = arrange(word for word in words if not word.startswith(("name=", "runs_dir=")))
     here = [f"name={quoted(folder.name)}", f"runs_dir={quoted(str(folder.parent))}"]

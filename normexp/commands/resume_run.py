@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from normexp import configs, disk, lock, rundir
-from normexp.commands.arguments import arrange, check
+from normexp import rundir
 from normexp.commands.train import exit_code
-from normexp.config import Config, ConfigError, show
+from normexp.compose.overrides import arrange, check
+from normexp.compose.validate import validate
+from normexp.config import Config, ConfigError, show, yaml_files
 from normexp.data.sizes import sizes
-from normexp.describe import describe, markdown
+from normexp.models.describe import describe, markdown
 from normexp.report.files import load_yaml, read_json, read_status, read_yaml
-from normexp.sweeps.session import MANIFEST
-from normexp.validate import validate
+from normexp.rundir import atomic, lock
+from normexp.sweeps.manifest import MANIFEST
 
 LENGTH = ("epochs", "steps")
 
@@ -150,8 +151,8 @@ def _say_done(directory: Path, status: Mapping[str, Any], *, extends: bool) -> N
 def _train(
     directory: Path, config: Config, tree: Mapping[str, Any], status: Mapping[str, Any], changed: Mapping[str, Any]
 ) -> int:
-    from normexp.commands.closing import closing
-    from normexp.sinks.terminal import RunConsole
+    from normexp.commands.run_summary import closing
+    from normexp.sinks.progress_bar import RunConsole
     from normexp.training import checkpoint
     from normexp.training.run import run
 
@@ -186,7 +187,7 @@ def _train(
         else:
             rundir.refill(directory, files, step)
         path = directory / "train.log"
-        with disk.writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        with atomic.writing(path), path.open("a", encoding="utf-8", errors="backslashreplace") as log:
             for line in (*lines, begins):
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
                 log.write(f"{rundir.now()} {line}\n")
@@ -210,4 +211,4 @@ def _diff(directory: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return read_yaml(directory / "config_diff.yaml")
     except (OSError, ValueError):  # it is empty where nothing did
-        return {} if (directory / "config_diff.yaml").exists() else configs.differences(tree)
+        return {} if (directory / "config_diff.yaml").exists() else yaml_files.differences(tree)

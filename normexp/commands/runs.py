@@ -13,8 +13,8 @@ from rich.text import Text
 
 from normexp.config import ConfigError, nearest, show
 from normexp.report.listing import KEYS, Line, age, list_folder
-from normexp.sweeps.session import MANIFEST
-from normexp.untrusted import printable
+from normexp.rundir.safe_read import printable
+from normexp.sweeps.manifest import MANIFEST
 
 HELP = """\
 usage: normexp runs [DIR]

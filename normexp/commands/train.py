@@ -7,12 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp import __version__, configs, lock, rundir
-from normexp.commands.arguments import Arguments, arrange, check
-from normexp.commands.compose import compose_tree, composing_errors, explain, hydra_with
-from normexp.config import Config, ConfigError
-from normexp.describe import describe, markdown, warnings
-from normexp.validate import validate
+from normexp import __version__, rundir
+from normexp.compose.compose import compose_tree, composing_errors, explain, hydra_with
+from normexp.compose.overrides import Arguments, arrange, check
+from normexp.compose.validate import validate
+from normexp.config import Config, ConfigError, yaml_files
+from normexp.models.describe import describe, markdown, warnings
+from normexp.rundir import lock
 
 if TYPE_CHECKING:
     from normexp.training.run import Result
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     sweeps = arguments.multirun or _is_sweeping_experiment(arguments)
     overrides = check(arguments, sweeps=sweeps)
     if sweeps and not arguments.prints:
-        from normexp.commands.sweep import sweep
+        from normexp.sweeps.plan import sweep
 
         return sweep(overrides, config_dir=arguments.config_dir, arguments=argv)
     if arguments.prints:
@@ -54,7 +55,7 @@ def _is_sweeping_experiment(arguments: Arguments) -> bool:
         folder and not folder.is_dir()
     ):
         return False
-    from normexp.commands.sweep import is_sweep
+    from normexp.sweeps.plan import is_sweep
 
     return is_sweep(arguments.overrides, arguments.config_dir)
 
@@ -82,11 +83,11 @@ def _print(arguments: Arguments, overrides: list[str]) -> None:
 
 
 def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[str]) -> Result:
-    from normexp.commands.closing import closing
-    from normexp.sinks.terminal import RunConsole
+    from normexp.commands.run_summary import closing
+    from normexp.sinks.progress_bar import RunConsole
     from normexp.training.run import run
 
-    diff, console = configs.differences(plain), RunConsole()
+    diff, console = yaml_files.differences(plain), RunConsole()
     for note in warnings(config, diff):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     with ExitStack() as held:

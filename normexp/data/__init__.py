@@ -7,21 +7,6 @@ DATA: dict[str, DataSet] = collect(
     __name__,
     __path__,
     DataSet,
-    helpers=(
-        "augment",
-        "base",
-        "cache",
-        "download",
-        "files",
-        "idx",
-        "memory",
-        "order",
-        "pickled",
-        "place",
-        "sizes",
-        "split",
-        "whiten",
-    ),
     order=("digits", "mnist", "fashion_mnist", "cifar10"),
 )
 

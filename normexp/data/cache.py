@@ -22,10 +22,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp import disk, untrusted
 from normexp.data.base import Arrays, value_counts
 from normexp.data.files import Reader, checksum, checksum_of_file
 from normexp.data.place import alone_in, may_write, places, trust
+from normexp.rundir import atomic, safe_read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def _find(where: Sequence[Path], sources: Sequence[Path], kind: Kind) -> Arrays 
 def _load(place: Path, now: _Sources, kind: Kind) -> Arrays | None:
     """What a place has of a data set. Raises OSError, ValueError and RecursionError for nearly anything that is wrong."""
     trust(place, now.paths[0], files=(f"{kind.name}.json", f"{kind.name}.bin"))
-    record = json.loads(untrusted.read(place / f"{kind.name}.json", most=MOST_RECORD))
+    record = json.loads(safe_read.read(place / f"{kind.name}.json", most=MOST_RECORD))
     if not isinstance(record, dict) or any(record.get(key) != value for key, value in _what(now, kind).items()):
         return None
     if kind.verified and record.get("verified") is not True:
@@ -237,6 +237,6 @@ def _write(path: Path, *parts: bytes | memoryview) -> None:
     with contextlib.suppress(OSError):
         path.rmdir()  # a folder that has its name
     # 0o644: where the umask lets everyone write, `trust` would refuse the file.
-    with disk.replacing(path) as temporary, open(temporary, "xb", opener=partial(os.open, mode=0o644)) as file:
+    with atomic.replacing(path) as temporary, open(temporary, "xb", opener=partial(os.open, mode=0o644)) as file:
         for part in parts:
             file.write(part)

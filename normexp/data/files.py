@@ -6,8 +6,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp import untrusted
 from normexp.config import ConfigError
+from normexp.rundir import safe_read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class Reader:
 
     def __call__(self, path: Path, *, most: int) -> bytearray:
         try:
-            content = untrusted.read(path, most=most)
+            content = safe_read.read(path, most=most)
         except OSError as error:
             raise ConfigError(f"{path} can't be read ({error.strerror}).") from error
         self.checksums[path] = checksum(content)
@@ -46,4 +46,4 @@ def checksum(content: bytearray | NDArray[Any], before: int = 0) -> int:
 
 def checksum_of_file(path: Path, *, most: int) -> int:
     """The same of a file. Raises OSError as untrusted.read does."""
-    return checksum(untrusted.read(path, most=most))
+    return checksum(safe_read.read(path, most=most))

@@ -5,9 +5,7 @@ from normexp.data import DATA
 from normexp.models.plan import LayerPlan, Model, Planner
 from normexp.registry import collect
 
-MODELS: dict[str, Model] = collect(
-    __name__, __path__, Model, helpers=("init", "layer", "noise", "plan"), order=("mlp", "cnn", "resnet")
-)
+MODELS: dict[str, Model] = collect(__name__, __path__, Model, order=("mlp", "cnn", "resnet"))
 
 
 def layers(config: Config) -> list[LayerPlan]:

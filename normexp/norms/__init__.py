@@ -3,8 +3,6 @@
 from normexp.norms.base import Norm, Site
 from normexp.registry import collect
 
-NORMS: dict[str, Norm] = collect(
-    __name__, __path__, Norm, helpers=("base", "fold"), order=("none", "bn", "ln", "in", "gn")
-)
+NORMS: dict[str, Norm] = collect(__name__, __path__, Norm, order=("none", "bn", "ln", "in", "gn"))
 
 __all__ = ["NORMS", "Norm", "Site"]

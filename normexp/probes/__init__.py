@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PROBES = names(
     __path__,
-    helpers=("base", "distribution", "look", "sampler"),
     order=(
         "activations",
         "saturation",

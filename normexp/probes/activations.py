@@ -6,8 +6,8 @@ Ioffe and Szegedy 2015, figure 1b and c, shows the 15th, 50th and 85th percentil
 from __future__ import annotations
 
 from normexp.probes.base import Findings, Probe
-from normexp.probes.look import Look
-from normexp.record import Chart
+from normexp.probes.recorder import Look
+from normexp.records import Chart
 
 PAGES = {
     "activation_in": "What enters the activations: median, 15th to 85th percentile",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from normexp.probes.base import Findings, Probe
-from normexp.probes.look import Look
-from normexp.record import Chart
+from normexp.probes.recorder import Look
+from normexp.records import Chart
 
 
 class Affine(Probe):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor, nn
 
 from normexp.config import ProbeConfig
-from normexp.record import Chart, Histogram
+from normexp.records import Chart, Histogram
 
 if TYPE_CHECKING:
-    from normexp.probes.look import Look
+    from normexp.probes.recorder import Look
 
 
 @dataclass(frozen=True)

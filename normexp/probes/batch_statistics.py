@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normexp.probes.base import Findings, Probe, pieces
-from normexp.probes.look import Look
+from normexp.probes.recorder import Look
 
 
 class BatchStatistics(Probe):

@@ -13,7 +13,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from normexp.record import Histogram
+from normexp.records import Histogram
 
 Floats = NDArray[np.floating]
 

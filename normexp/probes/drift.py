@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched
-from normexp.probes.look import Look
+from normexp.probes.recorder import Look
 
 Middle = tuple[float, float]
 """Median and interquartile range."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from normexp.probes.base import Findings, Probe, pieces, weights_of
-from normexp.probes.look import Look
+from normexp.probes.recorder import Look
 
 
 class GradientNorms:

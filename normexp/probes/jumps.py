@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched
 from normexp.probes.batch_statistics import batch_moments
-from normexp.probes.look import Look
+from normexp.probes.recorder import Look
 
 ROUNDING = 1e-6
 """A standard deviation below this part of the mean is rounding in float32: the channel is constant."""

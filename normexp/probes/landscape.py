@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched, due
-from normexp.probes.look import Look, Step
-from normexp.record import Chart
+from normexp.probes.recorder import Look, Step
+from normexp.records import Chart
 
 STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 """How far to go along the gradient, in learning rates: the paper's range, [1/2, 4]. The learning rate is the config's, that of

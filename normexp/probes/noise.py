@@ -9,7 +9,7 @@ from torch import Tensor
 
 from normexp.config import ProbeConfig
 from normexp.probes.base import Findings, Probe, Watched, weights_of
-from normexp.probes.look import Look
+from normexp.probes.recorder import Look
 
 
 class Noise(Probe):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from normexp.probes.base import Findings, Probe
 from normexp.probes.distribution import Floats
-from normexp.probes.look import Look
+from normexp.probes.recorder import Look
 
 FLAT = 0.05
 """The part of a bounded activation's range, at either end, in which it counts as saturated; and the derivative below which

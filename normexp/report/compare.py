@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from normexp.report.aggregate import Row, is_share, mean_and_std, outcome, rows, spread, title
 from normexp.report.groups import check_key, comparable, differing, group, values_of, word
 from normexp.report.read import Collection, Run
-from normexp.report.table import Row, is_share, mean_and_std, outcome, rows, spread, title
 
 Method = Literal["paired", "Welch", "none"]
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from normexp.config import show
+from normexp.report.aggregate import rows
 from normexp.report.compare import CONFIDENCE, Comparison
 from normexp.report.groups import differing, group
 from normexp.report.read import Collection, Run
-from normexp.report.table import rows
-from normexp.untrusted import printable
+from normexp.rundir.safe_read import printable
 
 
 def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:

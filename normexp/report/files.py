@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from normexp import rundir, untrusted
-from normexp.untrusted import printable
+from normexp import rundir
+from normexp.rundir import safe_read
+from normexp.rundir.safe_read import printable
 
 MOST, MOST_CONFIG = 30_000_000, 100_000
 """Bytes of a file of JSON, and of a config.yaml: some twenty times those of the largest runs."""
@@ -64,7 +65,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """The same with its texts as they are."""
-    content = untrusted.read(path, most=MOST_CONFIG)
+    content = safe_read.read(path, most=MOST_CONFIG)
     try:
         tree = _parse(content.decode())
         plain(tree)  # raises what is wrong with it
@@ -78,7 +79,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a file of JSON; empty where there is none that can be read."""
     try:
-        found = plain(json.loads(untrusted.read(path, most=MOST)))
+        found = plain(json.loads(safe_read.read(path, most=MOST)))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

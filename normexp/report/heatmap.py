@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from normexp.report.aggregate import Row, higher_is_better, is_share, title
 from normexp.report.groups import rank, word
-from normexp.report.table import Row, higher_is_better, is_share, title
 
 VIRIDIS = "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725".split()  # noqa: SIM905
 """The colour map at ten even places: perceptually uniform, and readable for the colour-blind."""

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from normexp import process
 from normexp.config import show
+from normexp.report.aggregate import ENDS
 from normexp.report.files import read_config, read_json, read_status
 from normexp.report.groups import rank, word
 from normexp.report.read import leads_on, natural, run_directories
-from normexp.report.table import ENDS
+from normexp.rundir import process
 
 KEYS = ("norm", "model", "data")
 

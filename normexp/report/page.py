@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from normexp import disk
-from normexp.report.figures import draw
-from normexp.report.figures_colours import INK, lighter, looks
-from normexp.report.figures_study import Study, study
-from normexp.report.figures_style import Drawn, style
-from normexp.report.figures_svg import esc, inline
+from normexp.plotting.colours import INK, lighter, looks
+from normexp.plotting.style import Drawn, style
+from normexp.plotting.svg import esc, inline
+from normexp.report.figures.draw import draw
+from normexp.report.figures.study import Study, study
 from normexp.report.page_html import listed
 from normexp.report.page_made import made
 from normexp.report.page_sheets import sheets
 from normexp.report.page_tables import group_table, headline, run_table
 from normexp.report.read import Collection
+from normexp.rundir import atomic
 
 PARTS = {
     "curves": ("Convergence", "What training does, step by step."),
@@ -72,7 +72,7 @@ def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] 
     )
     lines = [(look.name, _variable(look.colour)) for look in swatches] if of.plan.colours else []
     colours |= {look.colour for look in swatches} - {INK}
-    disk.write_text(path, document(title, top, parts, colours=colours, lines=lines))
+    atomic.write_text(path, document(title, top, parts, colours=colours, lines=lines))
     return notes
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from normexp.report.figures_panels import is_number
-from normexp.report.figures_svg import esc
+from normexp.plotting.svg import esc
+from normexp.report.figures.panels import is_number
 from normexp.report.groups import word
 
 

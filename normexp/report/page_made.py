@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from normexp.config import show
-from normexp.report.figures_svg import esc
+from normexp.plotting.svg import esc
 from normexp.report.files import read_json
 from normexp.report.groups import comparable, values_of, word
 from normexp.report.page_html import pairs

@@ -5,12 +5,12 @@ from __future__ import annotations
 from base64 import b64encode
 from pathlib import Path
 
-from normexp import untrusted
-from normexp.report.figures_study import Study
-from normexp.report.figures_svg import esc
+from normexp.plotting.svg import esc
+from normexp.report.figures.study import Study
 from normexp.report.groups import Group
 from normexp.report.page_html import link
 from normexp.report.read import Run
+from normexp.rundir import safe_read
 
 MOST_SHEETS, MOST_BYTES = 12, 3_000_000
 """Of the sheets in the page itself; a byte is four thirds of a character there. Others are linked."""
@@ -45,7 +45,7 @@ def sheets(study: Study, page: Path) -> tuple[str, list[str]]:
 def _read(path: Path, *, most: int) -> bytes | bytearray:
     """The content of a file; empty where it can't be read, or is longer than that."""
     try:
-        return untrusted.read(path, most=most)
+        return safe_read.read(path, most=most)
     except OSError:
         return b""
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from normexp.report.figures_panels import is_number
-from normexp.report.figures_study import Study
-from normexp.report.figures_style import heading
-from normexp.report.figures_svg import esc
+from normexp.plotting.style import heading
+from normexp.plotting.svg import esc
+from normexp.report.aggregate import Row, counts, is_share, mean_and_std, number, outcome, title
+from normexp.report.figures.panels import is_number
+from normexp.report.figures.study import Study
 from normexp.report.groups import values_of, word
 from normexp.report.page_html import Cell, link, table, value_cell
 from normexp.report.read import Run
-from normexp.report.table import Row, counts, is_share, mean_and_std, number, outcome, title
 
 
 def headline(study: Study, runs: Sequence[Run], *, name: str) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp import rundir, untrusted
+from normexp import rundir
 from normexp.config import ConfigError, nearest, show
 from normexp.report.files import read_config, read_status
-from normexp.untrusted import printable
+from normexp.rundir import safe_read
+from normexp.rundir.safe_read import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -155,7 +156,7 @@ def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
     import orjson
 
     try:
-        lines = untrusted.read(run.directory / "metrics.jsonl", most=MOST_LOGGED).split(b"\n")
+        lines = safe_read.read(run.directory / "metrics.jsonl", most=MOST_LOGGED).split(b"\n")
     except FileNotFoundError:
         return Curves({}, 0)
     except OSError:

@@ -8,10 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from normexp.report.groups import Grouping, differing, group, word
-from normexp.report.heatmap import show_heatmap
-from normexp.report.read import Collection, Run
-from normexp.report.table import (
+from normexp.report.aggregate import (
     DEFAULT_METRIC,
     Row,
     check_metric,
@@ -25,7 +22,10 @@ from normexp.report.table import (
     spread,
     title,
 )
-from normexp.untrusted import printable
+from normexp.report.groups import Grouping, differing, group, word
+from normexp.report.heatmap import show_heatmap
+from normexp.report.read import Collection, Run
+from normexp.rundir.safe_read import printable
 
 PLAIN_KEYS = ["norm", "model", "data"]
 """Shown where all runs have one config."""

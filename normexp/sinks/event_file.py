@@ -11,7 +11,7 @@ from pathlib import Path
 import google_crc32c
 from tensorboard.compat.proto.event_pb2 import Event
 
-from normexp.disk import replacing, to_disk, writing
+from normexp.rundir.atomic import replacing, to_disk, writing
 
 PATTERN = "events.out.tfevents.*"
 """The names that TensorBoard looks for."""

@@ -12,7 +12,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
 from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-from normexp.record import Hyperparameter
+from normexp.records import Hyperparameter
 
 HEADLINES = {"activation", "batch_size", "lr", "model", "norm"}
 """The page shows five columns until it is asked for more, and takes those first that are said to differ between runs."""

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from normexp.disk import writing
-from normexp.record import Record
+from normexp.records import Record
 from normexp.rundir import json_line
+from normexp.rundir.atomic import writing
 
 
 class JsonLines:

@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from torch.utils.tensorboard.summary import custom_scalars, text
 
-from normexp.record import About, Chart, Histogram, Picture, Record
+from normexp.records import About, Chart, Histogram, Picture, Record
 from normexp.sinks import hparams
 from normexp.sinks.event_file import EventFile
 

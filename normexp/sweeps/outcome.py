@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from normexp import NUMERICS, disk, rundir
+from normexp import NUMERICS, rundir
 from normexp.config import NOT_OF_THE_RESULT, Config, show
-from normexp.report.table import higher_is_better
+from normexp.report.aggregate import higher_is_better
+from normexp.rundir import atomic
 
 
 def state(directory: Path) -> rundir.State | None:
@@ -68,11 +69,11 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
 def set_aside(directory: Path) -> Path:
     """Move a run out of the way of one with another config, into a folder that nothing reads; returns where it is."""
     aside = directory.parent / ".replaced"
-    with disk.writing(aside):
+    with atomic.writing(aside):
         aside.mkdir(exist_ok=True)
     taken = {path.name for path in aside.iterdir()}
     place = next(aside / name for n in range(1, 100_000) if (name := f"{directory.name}-{n}") not in taken)
-    with disk.writing(place):
+    with atomic.writing(place):
         return directory.rename(place)
 
 

@@ -14,15 +14,15 @@ from torch.optim import Optimizer
 from normexp.config import Config, ConfigError
 from normexp.data import DATA
 from normexp.data.augment import Augment
-from normexp.data.memory import Splits, load
-from normexp.data.order import Order
+from normexp.data.batch_sampler import Order
 from normexp.data.sizes import Sizes, sizes
+from normexp.data.splits import Splits, load
 from normexp.models import layers
 from normexp.models.layer import build_model, named_layers
-from normexp.probes.look import Probes
+from normexp.optim.optimizers import OPTIMIZERS
+from normexp.probes.recorder import Probes
 from normexp.streams import stream_seed
-from normexp.training.arithmetic import Arithmetic, compiled, set_precision
-from normexp.training.optimizers import OPTIMIZERS
+from normexp.training.precision import Arithmetic, compiled, set_precision
 
 ALL_THREADS = torch.get_num_threads()
 """What torch takes by itself: the cores that this process may use, or OMP_NUM_THREADS."""

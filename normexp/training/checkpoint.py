@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from normexp import NUMERICS, __version__, disk
+from normexp import NUMERICS, __version__
 from normexp.config import NOT_OF_THE_RESULT, Config, ConfigError, show
-from normexp.record import Sink
+from normexp.records import Sink
+from normexp.rundir import atomic
 from normexp.sinks.jsonl import JsonLines
 from normexp.training.build import Parts, device_name
-from normexp.training.course import Course
+from normexp.training.state import Course
 
 FORMAT = 2
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.prev.pt"
@@ -85,14 +86,14 @@ def save(
     content = io.BytesIO()  # torch's own writer aborts the process where a disk is full
     torch.save(state, content)
     path = directory / NAME
-    with disk.replacing(path) as temporary:
+    with atomic.replacing(path) as temporary:
         with temporary.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
             path.replace(directory / PREVIOUS)
-    disk.to_disk(directory)
+    atomic.to_disk(directory)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -164,7 +165,7 @@ def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
     for name in unusable:
         path = directory / name
         if path.exists():
-            with disk.writing(path):
+            with atomic.writing(path):
                 path.replace(directory / f"{name}.damaged")
 
 

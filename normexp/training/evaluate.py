@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from normexp.data.memory import Split
+from normexp.data.splits import Split
 
 BATCH = 500
 """Samples an evaluation takes at once; the result does not depend on it."""

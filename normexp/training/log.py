@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from normexp import disk
+from normexp.rundir import atomic
 
 logger = logging.getLogger("normexp")
 logger.addHandler(logging.NullHandler())  # without a file, what is logged is not to be printed either
@@ -27,7 +27,7 @@ class Log(logging.FileHandler):
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Everything that this run's process logs or warns of goes to the file. Raises WriteError where it can't be opened."""
-    with disk.writing(path):
+    with atomic.writing(path):
         handler = Log(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.setLevel(logging.INFO)

@@ -16,8 +16,8 @@ from torch.autograd import DeviceType
 from torch.autograd.profiler import record_function
 from torch.profiler import ProfilerActivity, profile, schedule
 
-from normexp import disk
 from normexp.models.layer import named_layers
+from normexp.rundir import atomic
 
 TRACE, TABLE = "profile.pt.trace.json.gz", "profile.txt"
 
@@ -106,11 +106,11 @@ def _write(directory: Path, profiler: profile) -> None:
     lines = [f"{steps} steps, {total / steps:.2f} ms of CPU time each, in regions of the training loop:"]
     lines += [f"{region:10}{times.get(region, 0.0) / total:6.1%}" for region in REGIONS]
     table = averages.table(sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=40)
-    disk.write_text(directory / TABLE, "\n".join(lines) + "\n\n" + table)
+    atomic.write_text(directory / TABLE, "\n".join(lines) + "\n\n" + table)
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))
-        disk.write_bytes(directory / TRACE, gzip.compress(trace.read_bytes(), compresslevel=6))
+        atomic.write_bytes(directory / TRACE, gzip.compress(trace.read_bytes(), compresslevel=6))
 
 
 def shares(directory: Path) -> str | None:

@@ -17,23 +17,24 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from normexp import disk, rundir
+from normexp import rundir
+from normexp.compose.choices import hyperparameters
 from normexp.config import Config, ConfigError, show
 from normexp.data.sizes import sizes
-from normexp.environment import environment
-from normexp.record import About, Chart, Record, Sink
+from normexp.records import About, Chart, Record, Sink
+from normexp.rundir import atomic
+from normexp.rundir.environment import environment
+from normexp.sinks.histogram_sheet import Sheet
 from normexp.sinks.jsonl import JsonLines
-from normexp.sinks.sheet import Sheet
+from normexp.sinks.progress_bar import Terminal
 from normexp.sinks.tensorboard import TensorBoard
-from normexp.sinks.terminal import Terminal
 from normexp.training import checkpoint
 from normexp.training.anomaly import watching
 from normexp.training.build import Parts, build, device_name
-from normexp.training.choices import hyperparameters
-from normexp.training.course import Course, Stopwatch
-from normexp.training.interrupt import Interrupt
 from normexp.training.log import logging_to
 from normexp.training.profile import Unprofiled, profiling
+from normexp.training.signals import Interrupt
+from normexp.training.state import Course, Stopwatch
 from normexp.training.status import Cause, Status, cause_of, sentence
 from normexp.training.trainer import fit
 
@@ -83,7 +84,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
     status = Status(course, seconds=saved["seconds"], started=saved["started"]) if saved else Status(course)
     files = _first_files(config, diff, command, device)
     directory = make_directory({**files, "status.json": status.text("running")})
-    place = disk.Place(directory)
+    place = atomic.Place(directory)
     state: rundir.State = "failed"
     error: str | None = None
     cause: Cause | None = None
@@ -94,7 +95,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
             log_file.enter_context(logging_to(directory / "train.log"))
             if isinstance(parts, Exception):
                 raise parts
-            disk.remove_temporaries(directory)
+            atomic.remove_temporaries(directory)
             _log_beginning(parts, diff, course.step, notes)
             told = about(parts, config, diff, texts or {})
             sinks = open_sinks(directory, told, console, course.total_steps, saved["sinks"] if saved else {})
@@ -132,9 +133,9 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
                 try:
                     place.check()
                     status.write(directory, state, error)
-                    with suppress(disk.WriteError):  # against power cuts alone
-                        disk.to_disk(directory / "status.json")
-                except disk.WriteError as failure:  # now it says `running`, and will be that of a killed run
+                    with suppress(atomic.WriteError):  # against power cuts alone
+                        atomic.to_disk(directory / "status.json")
+                except atomic.WriteError as failure:  # now it says `running`, and will be that of a killed run
                     state = "failed"
                     if error is None:
                         error, cause = str(failure), cause_of(failure)
@@ -152,8 +153,8 @@ def open_sinks(
     tensorboard = TensorBoard(directory, about, saved.get("tensorboard"))
     try:
         metrics = JsonLines(directory / "metrics.jsonl", saved.get("metrics"))
-    except disk.WriteError:
-        with suppress(disk.WriteError):
+    except atomic.WriteError:
+        with suppress(atomic.WriteError):
             tensorboard.close(success=False)
         raise
     return {
@@ -164,7 +165,7 @@ def open_sinks(
     }
 
 
-def _close(sinks: Mapping[str, Sink], place: disk.Place, *, success: bool) -> None:
+def _close(sinks: Mapping[str, Sink], place: atomic.Place, *, success: bool) -> None:
     there = place.there()
     for name, sink in sinks.items():
         with suppress(OSError):

@@ -8,9 +8,10 @@ from typing import Literal
 
 import torch
 
-from normexp import disk, rundir
+from normexp import rundir
 from normexp.config import Config
-from normexp.training.course import Course
+from normexp.rundir import atomic
+from normexp.training.state import Course
 
 
 class Status:
@@ -52,7 +53,7 @@ def cause_of(error: BaseException) -> Cause | None:
         return "memory"
     if isinstance(error, RuntimeError) and any(words in str(error) for words in SAY_SO):
         return "memory"
-    return "write" if isinstance(error, disk.WriteError) else None
+    return "write" if isinstance(error, atomic.WriteError) else None
 
 
 def sentence(error: BaseException, config: Config) -> str:

@@ -16,18 +16,18 @@ from torch.nn import functional as F
 from normexp.config import Cadence, Config
 from normexp.models.layer import named_layers
 from normexp.norms import NORMS
+from normexp.optim.schedules import lr_factor
 from normexp.probes.base import Findings
 from normexp.probes.gradients import GradientNorms
-from normexp.probes.look import Step
-from normexp.record import Record
+from normexp.probes.recorder import Step
+from normexp.records import Record
 from normexp.training.anomaly import AnomalyError
+from normexp.training.bn_statistics import for_evaluation
 from normexp.training.build import Parts
 from normexp.training.convergence import Point, convergence
-from normexp.training.course import Course, Entry
 from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics
 from normexp.training.profile import Unprofiled
-from normexp.training.schedules import lr_factor
-from normexp.training.statistics import for_evaluation
+from normexp.training.state import Course, Entry
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from normexp.claims import page, page_forest, table, wording
+from normexp.claims import page, page_forest, terminal, wording
 from normexp.claims.figures import arm_looks, draw, figure
-from normexp.report.figures_colours import INK, NORMS
-from normexp.report.figures_style import style
+from normexp.plotting.colours import INK, NORMS
+from normexp.plotting.style import style
 from tests.report.test_page import EVIL, Page
 
 
@@ -310,8 +310,8 @@ def test_what_has_another_shape_is_left_out(data):
     _, seen = written([verdict])
     assert sum(tag == "article" for tag, _ in seen.elements) == 1
     console = Console(file=io.StringIO(), width=80)
-    table.summary(console, [verdict])
-    table.evidence(console, verdict)
+    terminal.summary(console, [verdict])
+    terminal.evidence(console, verdict)
 
 
 def _places(of):

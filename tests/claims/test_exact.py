@@ -12,7 +12,6 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from normexp import configs
 from normexp.claims.exact import (
     EXACT,
     Worked,
@@ -24,6 +23,7 @@ from normexp.claims.exact import (
     pieces,
     scale_law,
 )
+from normexp.config import yaml_files
 from normexp.norms import fold
 
 FAILING: dict[str, set[str]] = {
@@ -47,7 +47,7 @@ FAILING: dict[str, set[str]] = {
 
 @cache
 def claim(name: str) -> Any:
-    return OmegaConf.load(configs.folder() / "claim" / f"{name}.yaml")
+    return OmegaConf.load(yaml_files.folder() / "claim" / f"{name}.yaml")
 
 
 @cache
@@ -72,7 +72,7 @@ def failing(name: str, numbers: dict[str, float]) -> set[str]:
 
 def test_every_exact_claim_has_its_file():
     assert list(EXACT) == list(FAILING)
-    assert {name for name in configs.choices("claim") if claim(name).kind == "exact"} == set(EXACT)
+    assert {name for name in yaml_files.choices("claim") if claim(name).kind == "exact"} == set(EXACT)
 
 
 @pytest.mark.parametrize("name", EXACT)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from normexp.claims.claim import Condition, Measure
 from normexp.claims.intervals import ERROR, corrected, interval, ranks
 from normexp.claims.judge import holds
 from normexp.claims.page_forest import _limits
+from normexp.claims.schema import Condition, Measure
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 20])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from normexp.claims import verdict as files
-from normexp.claims.claim import Condition, Measure
 from normexp.claims.effects import effects
 from normexp.claims.judge import cells, judge
-from normexp.claims.reading import names, read
+from normexp.claims.load import names, read
+from normexp.claims.schema import Condition, Measure
 
 VERDICTS = {"confirmed", "refuted", "inconclusive", "not comparable"}
 
@@ -153,7 +153,7 @@ def test_a_best_value_at_the_end_of_what_was_tried_is_told():
 
 
 def test_matched_loss_is_a_window_of_steps():
-    from normexp.claims.runs import _number
+    from normexp.claims.measure import _number
     from normexp.report.read import Curve
 
     steps = np.arange(6) * 10
@@ -216,7 +216,7 @@ def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path
     norm.rename(norm.with_name("group_norm.py"))
     assert (files.code(), files.judging()) == before
 
-    order = package / "data" / "order.py"
+    order = package / "data" / "batch_sampler.py"
     order.write_text(order.read_text() + "x = 1\n")
     assert files.code() != before[0]
     judge = package / "claims" / "judge.py"

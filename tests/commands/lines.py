@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
-from normexp import configs
-from normexp.commands.arguments import FLAGS
-from normexp.config import GROUPS
-from normexp.training.choices import CHOICES
-from tests.commands.overrides import KEYS, SYNTAX, TEXT, fitting, quoted, unfitting
+from normexp.compose.choices import CHOICES
+from normexp.compose.overrides import FLAGS
+from normexp.config import GROUPS, yaml_files
+from tests.compose.overrides import KEYS, SYNTAX, TEXT, fitting, quoted, unfitting
 
 GROUP_NAMES = {group: list(classes) for group, classes in CHOICES.items()}
 
@@ -32,7 +31,7 @@ def fitting_lines(draw: st.DrawFn, *, small: bool) -> Line:
             words.setdefault(name, draw(st.sampled_from(GROUP_NAMES[name])))
             continue
         key, group = KEYS[name], name.split(".")[0]
-        if key.choices and configs.default_choice(group) not in key.choices:
+        if key.choices and yaml_files.default_choice(group) not in key.choices:
             words.setdefault(group, draw(st.sampled_from(key.choices)))
         words[name] = draw(fitting(key, small=small))
     return Line([f"{name}={value}" for name, value in words.items()])

@@ -181,7 +181,7 @@ def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
     assert done.stderr.count("\n") == 1
     done = start("train", "lr=fast", env={**os.environ, "HYDRA_FULL_ERROR": "1"})
     assert "Traceback" in done.stderr
-    assert "ConfigError" in done.stderr
+    assert "InvalidValueError" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from normexp.claims import reading
-from normexp.claims.runs import planned
+from normexp.claims import load
+from normexp.claims.measure import planned
+from normexp.claims.runner import check_overrides
 from normexp.cli import main
-from normexp.commands.claims_run import check_overrides
-from tests.commands.sweeping import stamps, wait_for
 from tests.conftest import compose
+from tests.sweeps.sweeping import stamps, wait_for
 
 MINE = """\
 kind: experiment
@@ -63,7 +63,7 @@ def test_a_claim_of_ones_own_is_run_judged_shown_and_kept(capsys):
     write()
     assert claims() == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in reading.names())
+    assert all(name in listed for name in load.names())
     assert re.search(r"mine +not judged", listed)
     assert not Path("runs").exists()
 
@@ -263,10 +263,10 @@ def test_a_name_that_is_taken_is_refused(capsys):
 
 
 @pytest.mark.parametrize("scale", ["small", pytest.param("full", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [n for n in reading.names() if reading.read(n).kind == "experiment"])
+@pytest.mark.parametrize("name", [n for n in load.names() if load.read(n).kind == "experiment"])
 def test_the_runs_of_every_shipped_claim_can_be_trained(name, scale):
     """Each arm, and each value of each axis, at least once: composing takes a tenth of a second each."""
-    claim = reading.read(name, scale=scale)
+    claim = load.read(name, scale=scale)
     check_overrides(claim, None)
     arms, axes, runs = list(claim.sweep.arms), claim.sweep.axes, planned(claim)
     for i in range(max(len(arms), *map(len, axes.values())) if axes else len(arms)):
@@ -275,7 +275,7 @@ def test_the_runs_of_every_shipped_claim_can_be_trained(name, scale):
 
 
 def test_every_experiment_names_its_own_full_set_up():
-    for name in reading.names():
-        if reading.read(name).kind == "experiment":
-            small, full = (planned(reading.read(name, scale=scale)) for scale in ("small", "full"))
+    for name in load.names():
+        if load.read(name).kind == "experiment":
+            small, full = (planned(load.read(name, scale=scale)) for scale in ("small", "full"))
             assert {run.name for run in small.values()} != {run.name for run in full.values()}

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from normexp import lock
 from normexp.cli import main
-from normexp.rundir import read_metrics, read_status
+from normexp.rundir import lock, read_metrics, read_status
 from normexp.training import trainer
 from tests.commands.shell import start
-from tests.commands.sweeping import results, states
 from tests.faults import failing
 from tests.small_disk import free, leave, remount, small_disk
+from tests.sweeps.sweeping import results, states
 
 TINY = ["model=mlp", "model.width=4", "model.depth=2", "data.train_size=40", "batch_size=20", "steps=2", "probe=off"]
 SWEEP = ["train", "-m", *TINY, "norm=bn,in", "jobs=1", "name=s"]  # the second can't be trained

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from normexp import rundir
-from normexp.commands import sweep, train
+from normexp.commands import train
 from normexp.config import ConfigError
+from normexp.sweeps import plan
 from tests.commands.lines import Line, lines
 from tests.commands.shell import NORMEXP
 
@@ -81,8 +82,8 @@ def planning(monkeypatch):
         raise Planned
 
     monkeypatch.setattr("normexp.training.run.run", planned)
-    monkeypatch.setattr(sweep, "_run", planned)
-    monkeypatch.setattr(sweep, "with_data", lambda grid, folder: grid)
+    monkeypatch.setattr(plan, "_run", planned)
+    monkeypatch.setattr(plan, "with_data", lambda grid, folder: grid)
     # Hydra composes a run's config twice, the first time for its mode, which is known here. The command line does both.
     monkeypatch.setattr(Hydra, "get_mode", lambda self, **options: RunMode.RUN)
 

@@ -10,7 +10,7 @@ import pytest
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint
 from tests.commands.shell import start
-from tests.commands.sweeping import at_work, begin, results, wait_for
+from tests.sweeps.sweeping import at_work, begin, results, wait_for
 
 RUN = [
     "data.train_size=200",

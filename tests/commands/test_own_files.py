@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands.shell import NORMEXP
-from tests.commands.sweeping import SHORT, states
+from tests.sweeps.sweeping import SHORT, states
 
 NAMES = (
     "copy",

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from normexp import lock
 from normexp.cli import main
-from normexp.rundir import read_metrics, read_status, write_status
+from normexp.rundir import lock, read_metrics, read_status, write_status
 from normexp.training import checkpoint
-from tests.commands.sweeping import SHORT, results, stamps
+from tests.sweeps.sweeping import SHORT, results, stamps
 
 RUN = ["train", "steps=12", "data.train_size=200", "eval_every=6", "log_every=4", "checkpoint_every=5"]
 

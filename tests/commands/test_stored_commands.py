@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from normexp.cli import main
-from normexp.sweeps import cluster
+from normexp.sweeps import slurm
 
 
 def store(*words, folder="runs/s", **more):
@@ -24,7 +24,7 @@ def given(monkeypatch):
         found.append(words)
         return 0
 
-    monkeypatch.setattr("normexp.commands.sweep.sweep", remember)
+    monkeypatch.setattr("normexp.sweeps.plan.sweep", remember)
     monkeypatch.setattr("normexp.commands.claims.main", remember)
     return found
 
@@ -96,4 +96,4 @@ def test_claims_are_run_again_where_they_are(words, given):
 
 def test_slurm_jobs_of_a_stored_sweep_are_of_runs_inside_it():
     store("-m", "seed=0,1", slurm={"1": "seed=0", "2": "../victim", "3": "/victim", "4": "a/b", "5": "", "6": ".."})
-    assert cluster.jobs(Path("runs/s")) == {"1": "seed=0"}
+    assert slurm.jobs(Path("runs/s")) == {"1": "seed=0"}

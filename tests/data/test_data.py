@@ -9,12 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normexp.data import DATA, idx, memory
+from normexp.data import DATA, idx, splits
 from normexp.data.augment import Augment
 from normexp.data.base import value_counts
-from normexp.data.memory import Split, load, moments, split_indices, take
 from normexp.data.sizes import sizes
 from normexp.data.split import stratified
+from normexp.data.splits import Split, load, moments, split_indices, take
 from tests.conftest import SHARED_DATA, compose, needs_data
 
 CPU = torch.device("cpu")
@@ -111,7 +111,7 @@ def test_values_are_counted_in_pieces_of_any_size(shape):
 
 @pytest.mark.parametrize("size", [0, 1, 2999, 3000])
 def test_images_are_taken_in_pieces(size, monkeypatch):
-    monkeypatch.setattr(memory, "PIECE", 10_000)
+    monkeypatch.setattr(splits, "PIECE", 10_000)
     images = np.random.default_rng(0).integers(0, 256, (3000, 3, 4, 4), dtype=np.uint8)
     index = np.random.default_rng(1).permutation(3000)[:size]
     assert np.array_equal(take(images, index), images[index])
@@ -125,16 +125,16 @@ def test_the_parts_are_the_same_from_the_cache(tmp_path, monkeypatch, overrides)
     decoded = DATA["mnist"].load(config.data, SHARED_DATA)
     monkeypatch.setattr(idx, "_decode", None)
     kept = load(config, CPU)
-    plain = memory.split(replace(decoded, counts=None), config, CPU)
+    plain = splits.split(replace(decoded, counts=None), config, CPU)
     train, _ = split_indices(decoded.train_labels, config)
     images = decoded.train_images[train]
     counts = np.bincount(images.ravel(), minlength=256)
-    for splits in (kept, plain):
-        assert splits.fingerprint == kept.fingerprint
-        assert np.array_equal(splits.train.images, images)
-        assert np.array_equal(splits.test.images, decoded.test_images)
+    for each in (kept, plain):
+        assert each.fingerprint == kept.fingerprint
+        assert np.array_equal(each.train.images, images)
+        assert np.array_equal(each.test.images, decoded.test_images)
         mean, std = moments(counts[None])
-        assert (splits.train.mean.item(), splits.train.std.item()) == (np.float32(mean[0]), np.float32(std[0]))
+        assert (each.train.mean.item(), each.train.std.item()) == (np.float32(mean[0]), np.float32(std[0]))
 
 
 def test_standardised_inputs_have_mean_0_and_variance_1_on_the_training_data_alone():

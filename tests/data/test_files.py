@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from normexp.config import ConfigError
-from normexp.data import DATA, memory, mnist
+from normexp.data import DATA, mnist, splits
 from normexp.data.base import Arrays
 from tests.conftest import SHARED_DATA, compose, needs_data
 from tests.data.hostile import PICKLES, Calls
@@ -115,7 +115,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name,
             def refuse(*args, **kwargs):
                 raise error
 
-            monkeypatch.setattr(f"normexp.untrusted.{'os.open' if what == 'closed' else 'open'}", refuse, raising=False)
+            monkeypatch.setattr(
+                f"normexp.rundir.safe_read.{'os.open' if what == 'closed' else 'open'}", refuse, raising=False
+            )
     with pytest.raises(ConfigError) as raised:
         DATA[name].load(config, tmp_path)
     assert str(raised.value).startswith(f"{path} can't be read ({says}")
@@ -132,7 +134,7 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path, monkeypatch):
         os.truncate(path, 1000)
         return size
 
-    monkeypatch.setattr("normexp.untrusted.os.fstat", cut)
+    monkeypatch.setattr("normexp.rundir.safe_read.os.fstat", cut)
     with pytest.raises(ConfigError, match="has 1,000 bytes where the published file has 47,040,016"):
         DATA["fashion_mnist"].load(compose("data=fashion_mnist").data, folder)
 
@@ -180,7 +182,7 @@ def fingerprint_of(*overrides, change=None):
     }
     if change:
         kept[change].flat[8] ^= 1
-    return memory.split(Arrays(**kept, scale=16), compose(*overrides), CPU).fingerprint
+    return splits.split(Arrays(**kept, scale=16), compose(*overrides), CPU).fingerprint
 
 
 def test_the_fingerprint_is_that_of_the_data_and_of_how_it_is_split():

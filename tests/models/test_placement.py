@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from normexp.bench.cases import cases
 from normexp.bench.measure import measure
 from normexp.config import ConfigError
-from normexp.describe import describe, warnings
 from normexp.models import layers
+from normexp.models.describe import describe, warnings
 from normexp.models.layer import build_model, named_layers
 from normexp.models.noise import UnscaledDropout
 from normexp.norms.fold import fold

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from normexp.models.layer import named_layers
-from normexp.probes.look import Probes, Step
+from normexp.probes.recorder import Probes, Step
 
 ALL = [
     "probe.landscape=true",

@@ -12,8 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from normexp.probes.base import pieces
 from normexp.probes.distribution import BINS, FEWEST_BINS, PERCENTILES, Distributions, bins
-from normexp.probes.sampler import Sampler
 from normexp.probes.saturation import derivative
+from normexp.probes.subsample import Sampler
 from tests.conftest import SHARED_DATA, compose, needs_data
 
 FLOATS = st.floats(width=32, allow_nan=True, allow_infinity=True)

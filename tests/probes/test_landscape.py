@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from normexp.models.layer import build_model, named_layers
 from normexp.probes.landscape import Surroundings, along_gradient
-from normexp.probes.look import Step
+from normexp.probes.recorder import Step
 from tests.conftest import compose
 from tests.probes.looking import Watcher, images
 from tests.training.short import fit_and_record

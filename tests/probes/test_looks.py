@@ -7,7 +7,7 @@ import torch
 
 from normexp.models.layer import build_model, named_layers
 from normexp.probes import PROBES
-from normexp.probes.look import Probes, Step
+from normexp.probes.recorder import Probes, Step
 from tests.conftest import compose
 from tests.probes.looking import ALL, Watcher, images
 

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from normexp.models.layer import build_model
-from normexp.probes.sampler import Sampler
+from normexp.probes.subsample import Sampler
 from normexp.training.build import build
 from tests.conftest import compose
 from tests.probes.looking import Watcher

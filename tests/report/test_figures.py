@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from normexp.report import figures
-from normexp.report.figures_study import study
-from normexp.report.figures_style import style
-from normexp.report.figures_svg import inline
+from normexp.plotting.style import style
+from normexp.plotting.svg import inline
+from normexp.report.figures import draw
+from normexp.report.figures.study import study
 from normexp.report.read import read
 from tests.report.runs import make_run, make_sweep, write_metrics
 
@@ -20,7 +20,7 @@ from tests.report.runs import make_run, make_sweep, write_metrics
 def drawn(metric="test/accuracy", by=None):
     """Each figure by its name, with its element for the page."""
     with style():
-        found = figures.draw(study(read([Path("runs")]), metric=metric, by=by))
+        found = draw.draw(study(read([Path("runs")]), metric=metric, by=by))
         return {each.name: (each, inline(each)[0]) for part in found.values() for each in part}
 
 
@@ -162,7 +162,7 @@ def test_files_for_a_paper():
     folder = Path("figures")
     folder.mkdir()
     collection = read([Path("runs")])
-    written = figures.write(folder, collection, metric="test/accuracy", by=None)
+    written = draw.write(folder, collection, metric="test/accuracy", by=None)
     assert sorted(path.suffix for path in written) == [".csv", ".png", ".svg"]
     assert sorted(folder.iterdir()) == sorted(written)
     with Image.open(folder / "curve-train-loss.png") as image:
@@ -173,7 +173,7 @@ def test_files_for_a_paper():
     assert len(rows) == 2000
     assert float(rows[999]["train/loss"]) == 1 / 1000
     first = (folder / "curve-train-loss.svg").read_bytes()
-    figures.write(folder, collection, metric="test/accuracy", by=None)
+    draw.write(folder, collection, metric="test/accuracy", by=None)
     assert (folder / "curve-train-loss.svg").read_bytes() == first
 
 
@@ -193,13 +193,14 @@ def test_matplotlib_is_left_as_it_was_and_pyplot_and_torch_stay_away():
     program = (
         "import sys, matplotlib\n"
         "from pathlib import Path\n"
-        "from normexp.report import figures, page\n"
+        "from normexp.report import page\n"
+        "from normexp.report.figures import draw\n"
         "from normexp.report.read import read\n"
         "assert 'matplotlib.figure' not in sys.modules\n"
         "before = matplotlib.rcParams.copy()\n"
         "options = dict(metric='test/accuracy', by=None)\n"
         "page.write(Path('page.html'), read([Path('runs')]), title='runs', **options)\n"
-        "figures.write(Path(), read([Path('runs')]), **options)\n"
+        "draw.write(Path(), read([Path('runs')]), **options)\n"
         "assert matplotlib.rcParams.copy() == before\n"
         "assert not {'torch', 'matplotlib.pyplot', 'hydra'} & set(sys.modules)\n"
     )

@@ -66,7 +66,7 @@ def test_a_sweep_lists_its_runs_and_a_run_itself(capsys):
 
 
 def test_running_ones_say_how_far_and_where(capsys):
-    from normexp import process
+    from normexp.rundir import process
 
     make_run(Path("runs"), name="here", state="running", status={**process.identity(), "step": 15, "total_steps": 60})
     make_run(Path("runs"), name="there", state="running", status={"host": "node7", "step": 30, "total_steps": 60})

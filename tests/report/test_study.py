@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from normexp.report.figures_colours import NORMS, looks
-from normexp.report.figures_panels import layout, panels
-from normexp.report.figures_study import study
+from normexp.plotting.colours import NORMS, looks
+from normexp.report.curves import average, layers, thin
+from normexp.report.figures.panels import layout, panels
+from normexp.report.figures.study import study
 from normexp.report.groups import group
 from normexp.report.read import Curve, read
-from normexp.report.series import average, layers, thin
 from tests.report.runs import make_run
 
 

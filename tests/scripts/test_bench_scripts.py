@@ -14,14 +14,14 @@ from measuring import Row
 from tests.conftest import ROOT, SHARED_DATA, needs_data
 
 ROWS = {
-    "bench_loop": ["mlp 784-100x3, MNIST", "cnn, digits", "cnn, MNIST", "resnet 20, CIFAR-10 augmented"],
-    "bench_evaluation": [
+    "loop": ["mlp 784-100x3, MNIST", "cnn, digits", "cnn, MNIST", "resnet 20, CIFAR-10 augmented"],
+    "evaluation": [
         "evaluation over a bare pass: mlp",
         "evaluation over a bare pass: cnn",
         "evaluation over a bare pass: resnet",
         "share of evaluations: normexp train",
     ],
-    "bench_start": [
+    "start": [
         "first step, digits",
         "first step, MNIST mlp",
         "normexp --help",
@@ -30,8 +30,8 @@ ROWS = {
         "completion of a key",
         "completion of a value",
     ],
-    "bench_memory": ["mlp, MNIST"],
-    "bench_job": [
+    "memory": ["mlp, MNIST"],
+    "job": [
         "times faster than Lightning",
         "the same, if Lightning left out its test",
         "normexp",
@@ -41,12 +41,12 @@ ROWS = {
 }
 
 
-SLOW = ("bench_loop", "bench_evaluation")
+SLOW = ("loop", "evaluation")
 
 
 def bench(name, *words):
     return subprocess.run(
-        [sys.executable, ROOT / "scripts" / f"{name}.py", "--quick", f"--data-dir={SHARED_DATA}", *words],
+        [sys.executable, ROOT / "scripts" / "bench" / f"{name}.py", "--quick", f"--data-dir={SHARED_DATA}", *words],
         capture_output=True,
         text=True,
         timeout=300,
@@ -59,7 +59,7 @@ def bench(name, *words):
 @pytest.mark.long
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in ROWS])
 def test_a_benchmark_has_its_rows(name, tmp_path):
-    if name == "bench_job" and importlib.util.find_spec("lightning") is None:
+    if name == "job" and importlib.util.find_spec("lightning") is None:
         pytest.skip("needs the extra `bench`")
     done = bench(name, f"--json={tmp_path / 'numbers'}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -78,7 +78,7 @@ def test_a_benchmark_has_its_rows(name, tmp_path):
 
 def test_without_lightning_the_job_is_left_out(tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['lightning'] = None\n")
-    words = [sys.executable, ROOT / "scripts" / "bench_job.py", "--json", tmp_path / "job.json"]
+    words = [sys.executable, ROOT / "scripts" / "bench" / "job.py", "--json", tmp_path / "job.json"]
     done = subprocess.run(
         words, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)}
     )
@@ -88,7 +88,7 @@ def test_without_lightning_the_job_is_left_out(tmp_path):
 
 
 def test_a_folder_that_is_missing_is_refused_before_anything_is_measured(tmp_path):
-    done = bench("bench_memory", f"--json={tmp_path / 'missing' / 'memory.json'}")
+    done = bench("memory", f"--json={tmp_path / 'missing' / 'memory.json'}")
     assert done.returncode == 2
     assert "does not exist" in done.stderr.splitlines()[-1]
 

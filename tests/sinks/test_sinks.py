@@ -7,10 +7,10 @@ import os
 import pytest
 from rich.console import Console
 
-from normexp.record import About, Chart, Histogram, Hyperparameter, Picture, Record
+from normexp.records import About, Chart, Histogram, Hyperparameter, Picture, Record
 from normexp.sinks.jsonl import JsonLines
+from normexp.sinks.progress_bar import Terminal
 from normexp.sinks.tensorboard import TensorBoard
-from normexp.sinks.terminal import Terminal
 
 HISTOGRAM = Histogram([0.0, *range(1, 65)], [2] * 64, 0.5, 63.5, 4096.0, 300_000.0, 1)
 
@@ -199,7 +199,7 @@ def test_a_closed_pipe_ends_the_display_and_not_the_run():
     read, write = os.pipe()
     os.close(read)
     code = (
-        "from normexp.sinks.terminal import RunConsole\n"
+        "from normexp.sinks.progress_bar import RunConsole\n"
         "console = RunConsole()\n"
         "console.print('into the closed pipe')\n"
         "console.print('once more')\n"

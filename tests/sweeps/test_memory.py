@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from normexp import rundir
-from normexp.commands import launching
-from normexp.commands.sweep import composed
-from normexp.sweeps.view import View
+from normexp.sweeps import launch
+from normexp.sweeps.plan import composed
+from normexp.sweeps.progress import View
 
 BYTES = 4_000
 """Of a run's result: 5,000 runs then take 20 MB at most. With its configs it has a hundred thousand."""
@@ -22,9 +22,9 @@ def value(tree):
 
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_launcher_returns_no_configs(launcher, monkeypatch):
-    monkeypatch.setattr(launching, "task", value)
+    monkeypatch.setattr(launch, "task", value)
     with composed([f"hydra/launcher={launcher}"], None) as (cfg, loader):
-        made = launching._plugin(SimpleNamespace(cfg=cfg, loader=loader))
+        made = launch._plugin(SimpleNamespace(cfg=cfg, loader=loader))
         if launcher == "joblib":
             made.joblib["n_jobs"] = 1
         results = made.launch([["seed=0"], ["seed=1"]], initial_job_idx=0)

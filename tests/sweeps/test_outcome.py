@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from normexp import NUMERICS, lock, process, rundir
+from normexp import NUMERICS, rundir
+from normexp.rundir import lock, process
 from normexp.sweeps.outcome import changes, ended, objective, set_aside, state
 from tests.conftest import compose
 from tests.training.short import SMALL, train

@@ -7,8 +7,8 @@ from rich.console import Console
 from normexp import rundir
 from normexp.training import checkpoint
 from normexp.training.build import build
-from normexp.training.course import Course, Stopwatch
 from normexp.training.run import run
+from normexp.training.state import Course, Stopwatch
 from normexp.training.trainer import fit
 from tests.conftest import compose
 

@@ -15,7 +15,7 @@ from scipy import stats
 
 from normexp.data import digits
 from normexp.training.build import build
-from normexp.training.course import Course, Stopwatch
+from normexp.training.state import Course, Stopwatch
 from normexp.training.trainer import fit
 from tests.conftest import compose
 from tests.training import bare

@@ -10,12 +10,13 @@ import torch
 from same_runs import numbers
 from torch import Tensor, nn
 
-from normexp import configs, rundir
-from normexp.commands.closing import closing
+from normexp import rundir
+from normexp.commands.run_summary import closing
+from normexp.config import yaml_files
 from normexp.models import MODELS
 from normexp.probes import PROBES, switched_on
 from normexp.rundir import read_metrics
-from normexp.sinks.terminal import RunConsole
+from normexp.sinks.progress_bar import RunConsole
 from normexp.training import anomaly
 from normexp.training.profile import REGIONS, TABLE, TRACE
 from normexp.training.run import run
@@ -115,8 +116,8 @@ def _step(error):
     return error and re.search(r"step \d+", error)[0]
 
 
-@pytest.mark.parametrize("experiment", configs.choices("experiment"))
-@pytest.mark.parametrize("mode", configs.choices("debug"))
+@pytest.mark.parametrize("experiment", yaml_files.choices("experiment"))
+@pytest.mark.parametrize("mode", yaml_files.choices("debug"))
 def test_every_experiment_can_be_debugged(experiment, mode):
     assert compose(f"experiment={experiment}", f"debug={mode}", "data.train_size=200").debug == mode
 

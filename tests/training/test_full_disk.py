@@ -12,8 +12,8 @@ import torch
 
 from normexp import rundir
 from normexp.config import ConfigError
-from normexp.disk import WriteError
 from normexp.rundir import read_metrics, read_status
+from normexp.rundir.atomic import WriteError
 from normexp.training import build, checkpoint, trainer
 from normexp.training import run as run_module
 from tests.faults import FULL, failing

@@ -13,7 +13,7 @@ from normexp.cli import main
 from normexp.rundir import read_status
 from normexp.training import run as run_module
 from normexp.training import trainer
-from tests.commands.sweeping import SHORT
+from tests.sweeps.sweeping import SHORT
 from tests.training.short import train
 
 SENTENCE = "out of memory at batch_size=64"

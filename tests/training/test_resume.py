@@ -19,7 +19,7 @@ from normexp.norms import NORMS
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint, trainer
 from normexp.training.build import build
-from normexp.training.course import Course, Stopwatch
+from normexp.training.state import Course, Stopwatch
 from tests.conftest import compose
 from tests.training.short import SMALL, go_on, terminate, train
 
@@ -390,7 +390,7 @@ def test_a_completed_run_that_can_not_be_extended_stays_completed(tmp_path, monk
 
 def test_seconds_are_those_of_training(tmp_path, monkeypatch):
     """Neither what is done before the first step nor an evaluation that was broken off counts."""
-    from normexp.training.course import Stopwatch
+    from normexp.training.state import Stopwatch
 
     watch = Stopwatch(torch.device("cpu"))
     watch.load_state_dict({"seconds": 100.0, "lap": 10.0})

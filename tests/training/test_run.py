@@ -52,7 +52,7 @@ def test_the_run_directory_is_whole(tmp_path):
         "status.json",
         "train.log",
     }
-    status = read_status(result.directory)
+    status = json.loads((result.directory / "status.json").read_text())
     assert list(status) == [
         "state",
         "step",
@@ -75,15 +75,15 @@ def test_the_run_directory_is_whole(tmp_path):
     assert environment["device"] == "cpu"
     import yaml
 
+    from normexp.compose.choices import CHOICES
     from normexp.config import read
-    from normexp.training.choices import CHOICES
 
     stored = yaml.safe_load((result.directory / "config.yaml").read_text())
     assert read(stored, CHOICES) == compose(*SMALL, "norm=gn")
 
 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
-    from normexp import environment
+    from normexp.rundir import environment
 
     monkeypatch.setattr(environment, "PACKAGES", ("torch", "no-such-package"))
     packages = environment.environment([], device="cpu", threads=1)["packages"]

@@ -8,7 +8,6 @@ EXACT: dict[str, Exact] = collect(
     __name__,
     __path__,
     Exact,
-    helpers=("base", "pieces"),
     order=(
         "formula",
         "unit-moments",

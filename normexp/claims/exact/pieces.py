@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from normexp import configs
-from normexp.config import GROUPS, Config
+from normexp.compose.validate import validate
+from normexp.config import GROUPS, Config, yaml_files
 from normexp.models.layer import Layer, build_model, named_layers
 from normexp.norms import NORMS, Site
-from normexp.validate import validate
 
 
 @cache
@@ -24,9 +23,9 @@ def config(**chosen: str) -> Config:
     """The default config with these choices of groups, on images of 1x8x8; read without Hydra, which may be at work already."""
     from omegaconf import OmegaConf
 
-    top = OmegaConf.create({key: value for key, value in configs.root().items() if key not in ("defaults", "hydra")})
-    names = {group: configs.default_choice(group) for group in GROUPS} | {"data": "digits"} | chosen
-    groups = {group: configs.choice(group, str(name)) for group, name in names.items()}
+    top = OmegaConf.create({key: value for key, value in yaml_files.root().items() if key not in ("defaults", "hydra")})
+    names = {group: yaml_files.default_choice(group) for group in GROUPS} | {"data": "digits"} | chosen
+    groups = {group: yaml_files.choice(group, str(name)) for group, name in names.items()}
     return validate({**cast(dict[str, Any], OmegaConf.to_container(top, resolve=True)), **groups})
 
 

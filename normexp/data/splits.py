@@ -1,0 +1,167 @@
+"""A data set as tensors on the device, and batches as indices into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normexp.config import Config
+from normexp.data import DATA
+from normexp.data.augment import Augment
+from normexp.data.base import Arrays, value_counts
+from normexp.data.cache import release
+from normexp.data.split import stratified
+from normexp.data.zca import whitened, zca
+from normexp.streams import stream_seed
+
+PIECE, MOST_KEPT = 2**20, 2**26
+"""Bytes."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and what turns them into a network's inputs.
+
+    Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel, or W (image - mean) with mean (1, C, H, W)
+    and W = whitening (C H W, C H W). Bytes are kept, not floats: they take a quarter of the memory, and the arithmetic on a
+    batch is two short passes. again: whether all of it is gone through again and again, so that its inputs are kept as well
+    where they are few.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+    again: bool = False
+    whitening: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, index: Tensor, augment: Augment | None = None) -> tuple[Tensor, Tensor]:
+        """Inputs float32 (B, C, H, W) and labels (B,) of the samples at `index`."""
+        images = self.images.index_select(0, index)
+        if augment is not None:
+            images = augment(images)
+        return self._inputs(images), self.labels.index_select(0, index)
+
+    def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All samples in order, the last batch as large as what is left."""
+        if self.again and 4 * self.images.numel() <= MOST_KEPT:
+            yield from zip(self._kept.split(batch_size), self.labels.split(batch_size), strict=True)
+            return
+        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
+            yield self._inputs(images), labels
+
+    @cached_property
+    def _kept(self) -> Tensor:
+        with torch.inference_mode(False):  # for whoever asks for them later
+            return self._inputs(self.images)
+
+    def _inputs(self, images: Tensor) -> Tensor:
+        centred = torch.sub(images, self.mean)
+        return centred.div_(self.std) if self.whitening is None else whitened(centred, self.whitening)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The parts, and a checksum of their images and labels, in order: the same for the same data, split in the same way."""
+
+    train: Split
+    val: Split
+    test: Split
+    fingerprint: str
+
+
+def load(config: Config, device: torch.device) -> Splits:
+    """The config's data, split and on the device. Raises ConfigError where its files are missing or damaged."""
+    data = DATA[config.data.name]
+    return split(data.load(config.data, Path(config.data_dir).expanduser()), config, device)
+
+
+def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
+    """Training, validation and test data; the validation samples are taken from the training data, by the seed.
+
+    Mean, standard deviation and covariance are those of the training samples alone.
+    """
+    train, val = split_indices(arrays.train_labels, config)
+    test = np.arange(len(arrays.test_labels))
+    if config.data.test_size is not None:
+        test, _ = stratified(arrays.test_labels, config.data.test_size, np.random.default_rng(0))
+    images, val_images = take(arrays.train_images, train), take(arrays.train_images, val)
+    offset, scale, whitening = np.zeros(1), np.full(1, float(arrays.scale)), None
+    if config.data.inputs == "standardize":
+        offset, scale = moments(_counts(arrays, images, val_images))
+    elif config.data.inputs == "zca":
+        offset, matrix = zca(images, arrays.scale, eps=config.data.zca_eps)
+        whitening = torch.from_numpy(matrix).float().to(device)
+    mean, std = (
+        torch.from_numpy(m).float().reshape(1, len(m), *(m.shape[1:] or (1, 1))).to(device) for m in (offset, scale)
+    )
+
+    parts = [
+        (images, arrays.train_labels[train]),
+        (val_images, arrays.train_labels[val]),
+        (take(arrays.test_images, test), arrays.test_labels[test]),
+    ]
+    train_split, val_split, test_split = (
+        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, again, whitening)
+        for (images, labels), again in zip(parts, (False, True, False), strict=True)
+    )
+    mark = fingerprint(array for part in parts for array in part)
+    return Splits(train=train_split, val=val_split, test=test_split, fingerprint=mark)
+
+
+def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
+    """The CRC-32C of each array's values, in hex, one behind the other: 8 digits an array."""
+    return "".join(f"{google_crc32c.value(np.ascontiguousarray(array)):08x}" for array in arrays)
+
+
+def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Indices of the training and of the validation samples: stratified, disjoint, the same for the same seed."""
+    rng = np.random.default_rng(stream_seed(config.seed, "split"))
+    val, train = stratified(labels, round(config.data.val_size * len(labels)), rng)
+    if config.data.train_size is not None:
+        part, _ = stratified(labels[train], config.data.train_size, rng)
+        train = train[part]
+    return train, val
+
+
+def take(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """images[index], read in pieces in the order in which the images lie: of a map, a piece at a time is in memory."""
+    taken = np.empty((len(index), *images.shape[1:]), dtype=images.dtype)
+    order = np.argsort(index)
+    samples = max(1, PIECE // images[0].nbytes)
+    edges = np.searchsorted(index, np.arange(samples, len(images), samples), sorter=order)
+    for part in np.split(order, edges):
+        taken[part] = images[index[part]]
+        release(images)
+    return taken
+
+
+def _counts(arrays: Arrays, images: NDArray[np.uint8], val_images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The value counts of the training samples, which are all that are not for validation, or a part of these."""
+    if arrays.counts is not None and len(images) + len(val_images) == len(arrays.train_images):
+        return arrays.counts - value_counts(val_images, arrays.scale)
+    return value_counts(images, arrays.scale)
+
+
+def moments(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each channel, (C,) each, in units of a pixel, from its value counts (C, scale + 1).
+
+    A channel without variance keeps its values (std 1).
+    """
+    values = np.arange(counts.shape[1])
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ values
+    variance = (shares * (values - mean[:, None]) ** 2).sum(axis=1)
+    return mean, np.sqrt(np.where(variance > 0, variance, 1.0))

@@ -1,0 +1,74 @@
+"""The GPUs that CUDA would use, counted without importing torch, and one of them for each run of a sweep."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+from normexp.rundir import atomic, lock
+
+DEV, PROC = Path("/dev"), Path("/proc/driver/nvidia/gpus")
+WSL = Path("/usr/lib/wsl/lib/libcuda.so.1")
+"""Linux on Windows has no device file for each GPU; CUDA is there if this library is."""
+
+SLOTS = ".gpus"
+"""Folder of a sweep with the locks of its slots."""
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that a run can use, each as a value of CUDA_VISIBLE_DEVICES: an index, or the UUID that the variable has.
+
+    Empty if there is no GPU, if the variable hides all of them, or if torch was built without CUDA.
+    """
+    present = _count_gpus() if _torch_has_cuda() else 0
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None or not present:
+        return [str(index) for index in range(present)]
+    found: list[str] = []
+    for entry in (each.strip() for each in chosen.split(",")):
+        # CUDA ignores an invalid entry and all after it.
+        if not (entry.startswith(("GPU-", "MIG-")) or (entry.isdecimal() and int(entry) < present)):
+            break
+        found.append(entry)
+    return found
+
+
+def _count_gpus() -> int:
+    """In a container one of the two may be missing, or list fewer than there are."""
+    files = [path for path in DEV.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
+    listed = list(PROC.iterdir()) if PROC.is_dir() else []
+    return len(files) or len(listed) or int(WSL.exists())
+
+
+def _torch_has_cuda() -> bool:
+    """Whether torch was built with CUDA, as its version.py tells."""
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return False
+    return re.search(r"^cuda\b.*= None$", Path(spec.origin).with_name("version.py").read_text(), re.MULTILINE) is None
+
+
+@contextmanager
+def reserved_gpu(folder: Path) -> Iterator[str | None]:
+    """Reserve a GPU for a run of the sweep in a folder; yields its value for CUDA_VISIBLE_DEVICES, None without GPUs.
+
+    A run takes the first free slot, a lock that ends with its process. Slot i uses GPU i modulo the number of GPUs, so runs
+    spread evenly even if there are more of them than GPUs.
+    """
+    gpus = visible_gpus()
+    if not gpus:
+        yield None
+        return
+    with ExitStack() as locks:
+        for slot in count():
+            directory = folder / SLOTS / str(slot)
+            with atomic.writing(directory):
+                directory.mkdir(parents=True, exist_ok=True)
+            if locks.enter_context(lock.held(directory)):
+                break
+        yield gpus[slot % len(gpus)]

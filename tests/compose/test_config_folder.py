@@ -1,0 +1,277 @@
+"""A config folder of the user's (`--config-dir`): nothing in it is imported or executed, and it may look as editors leave it."""
+
+from pathlib import Path
+
+import pytest
+
+from normexp.cli import main
+from normexp.sweeps.manifest import MANIFEST, Session, write_manifest
+from tests.sweeps.sweeping import SHORT
+
+GLOBAL = "# @package _global_\n"
+CALL = "{_target_: os.mkdir, path: marker}"
+ESCAPED = '{"\\x5ftarget_": os.mkdir, path: marker}'
+OPTUNA = f"{GLOBAL}defaults: [override /hydra/sweeper: optuna]\n"
+HANDLER = "{version: 1, root: {handlers: [h]}, handlers: {h: {class: logging.FileHandler, filename: marker}}}"
+FACTORY = "{version: 1, root: {handlers: [h]}, handlers: {h: {(): logging.FileHandler, filename: marker}}}"
+EXTERNAL = (
+    "{version: 1, root: {handlers: [h]}, handlers: {h: {class: logging.StreamHandler, stream: 'ext://this.module'}}}"
+)
+
+
+def write(name, content):
+    path = Path("own", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+
+
+def refused(capsys, *words):
+    """The sentence with which a command is refused; nothing is executed, trained or printed otherwise."""
+    assert main(list(words)) == 2
+    captured = capsys.readouterr()
+    sentence, *more = captured.err.splitlines()
+    assert sentence.startswith("normexp: ")
+    assert more == []
+    assert captured.out == ""
+    assert not Path("marker").exists()
+    assert not Path("runs").exists()
+    return sentence
+
+
+CODE = {
+    "callback": f"{GLOBAL}hydra: {{callbacks: {{x: {CALL}}}}}\n",
+    "escaped key": f"{GLOBAL}hydra: {{callbacks: {{x: {ESCAPED}}}}}\n",
+    "launcher": f"{GLOBAL}hydra: {{launcher: {ESCAPED}}}\n",
+    "inside launcher": f"{GLOBAL}hydra: {{launcher: {{temp_folder: null, more: {ESCAPED}}}}}\n",
+    "sweeper": f"{GLOBAL}hydra: {{sweeper: {ESCAPED}}}\n",
+    "sampler": f"{OPTUNA}hydra: {{sweeper: {{sampler: {ESCAPED}}}}}\n",
+    "search space": f"{OPTUNA}hydra: {{sweeper: {{custom_search_space: os.mkdir}}}}\n",
+    "of a run": f"{GLOBAL}model: {ESCAPED}\n",
+    "reference": f"{GLOBAL}mine: {ESCAPED}\nhydra: {{callbacks: {{x: '${{mine}}'}}}}\n",
+    "reference from launcher": f"{GLOBAL}mine: {ESCAPED}\nhydra: {{launcher: {{more: '${{mine}}'}}}}\n",
+    "resolver": f"{GLOBAL}hydra: {{callbacks: {{x: '${{oc.create:{CALL}}}'}}}}\n",
+    "resolver in launcher": f"{GLOBAL}hydra: {{launcher: {{more: '${{oc.create:{CALL}}}'}}}}\n",
+    "shipped code elsewhere": f"{GLOBAL}defaults: [/hydra/sweeper/sampler@hydra.callbacks.x: tpe]\n",
+    "path out of the folder": f"{GLOBAL}defaults: [/hydra/sweeper/sampler@hydra.callbacks.x: ../../../../outside]\n",
+    "sampler out of the folder": f"{OPTUNA[:-2]}, override /hydra/sweeper/sampler: ../../../../outside]\n",
+    "choices that lie": f"{GLOBAL}hydra: {{runtime: {{choices: {{hydra/sweeper: ../../x}}}}, callbacks: {{x: {ESCAPED}}}}}\n",
+    "handler": f"{GLOBAL}hydra: {{job_logging: {HANDLER}}}\n",
+    "hydra's handler": f"{GLOBAL}hydra: {{hydra_logging: {HANDLER}}}\n",
+    "factory": f"{GLOBAL}hydra: {{job_logging: {FACTORY}}}\n",
+    "module": f"{GLOBAL}hydra: {{hydra_logging: {EXTERNAL}}}\n",
+    "environment": f"{GLOBAL}hydra: {{job: {{env_set: {{PYTHONSTARTUP: marker.py}}}}}}\n",
+    "search path": f"{GLOBAL}hydra: {{searchpath: ['pkg://this']}}\n",
+    "tag": f"{GLOBAL}lr: !!python/object/apply:os.mkdir [marker]\n",
+    "params": f"{GLOBAL}hydra: {{mode: MULTIRUN, sweeper: {{params: {{hydra.launcher.temp_folder: marker, seed: '0,1'}}}}}}\n",
+}
+
+
+@pytest.mark.parametrize("content", CODE.values(), ids=CODE)
+def test_no_key_of_a_file_is_executed(content, capsys):
+    write("experiment/evil.yaml", content)
+    Path("outside.yaml").write_text(f"# @package hydra.callbacks\nx: {CALL}\n")
+    words = ["--config-dir", "own", "experiment=evil", *SHORT, "steps=1", "jobs=1"]
+    refused(capsys, "train", *words, "-m")
+    if "MULTIRUN" not in content:
+        refused(capsys, "train", *words)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "setup: [mkdir marker]",
+        'partition: "a\\nmkdir marker #"',
+        "additional_parameters: {wrap: mkdir marker}",
+        "account: '${oc.create:{_target_: os.mkdir}}'",
+    ],
+)
+def test_commands_for_a_cluster_are_typed_not_filed(keys, capsys):
+    write("experiment/evil.yaml", f"{GLOBAL}hydra: {{launcher: {{{keys}}}}}\n")
+    words = ["train", "--config-dir", "own", "experiment=evil", "hydra/launcher=slurm", "steps=1"]
+    for flags in ([], ["-m"]):
+        assert f"hydra.launcher.{keys.split(':')[0]}" in refused(capsys, *words, *flags)
+    typed = "hydra.launcher.setup=[module load cuda]"
+    assert main(["train", "hydra/launcher=slurm", typed, "--cfg", "hydra"]) == 0
+    assert "module load cuda" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg", "hydra"], ["--info"], ["--info", "plugins"]])
+def test_what_prints_a_config_refuses_it_too(flags, capsys):
+    write("experiment/evil.yaml", CODE["escaped key"])
+    refused(capsys, "train", "--config-dir", "own", "experiment=evil", *flags)
+
+
+@pytest.mark.parametrize("flags", [[], ["-m"], ["--hydra-help"], ["--cfg", "hydra"]])
+@pytest.mark.parametrize("name", ["evil", "joblib"])
+def test_launchers_of_ones_own_are_refused(name, flags, capsys):
+    write(f"hydra/launcher/{name}.yaml", f"# @package hydra\nhydra_logging: {HANDLER}\n")
+    words = ["train", "--config-dir", "own", f"hydra/launcher={name}", *flags]
+    assert "launchers and sweepers are those that are installed" in refused(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "+hydra.launcher.x={_target_:os.mkdir,path:marker}",
+        "+hydra.launcher.x='${oc.create:{_target_:os.mkdir,path:marker}}'",
+        "+hydra/launcher@hydra.callbacks.x=joblib",
+        "hydra/launcher='../../../outside'",
+        "hydra.sweeper.custom_search_space=os.mkdir",
+    ],
+)
+def test_overrides_name_no_code_either(word, capsys):
+    optuna = ["hydra/sweeper=optuna"] if "search_space" in word else []
+    Path("outside.yaml").write_text(f"# @package hydra.callbacks\nx: {CALL}\n")
+    for flags in ([], ["-m"]):
+        refused(capsys, "train", *optuna, word, *SHORT, "steps=1", "jobs=1", *flags)
+
+
+@pytest.mark.parametrize("behind", ["own", "own/norm"])
+def test_links_hide_nothing(behind, capsys):
+    write("norm/evil.yaml", CODE["callback"] + "norm: {momentum: 0.5}\n")
+    Path(behind).rename("elsewhere")
+    Path(behind).symlink_to(Path("elsewhere").absolute())
+    words = ["train", "--config-dir", "own", *SHORT, "steps=1", "jobs=1"]
+    assert "hydra.callbacks.x._target_" in refused(capsys, *words, "norm=evil")
+    # Where only one of the runs chooses it.
+    assert "hydra.callbacks.x._target_" in refused(capsys, *words, "norm=bn,evil", "-m")
+
+
+def test_trials_of_an_optimizer_execute_nothing(capsys):
+    pytest.importorskip("optuna")
+    write("norm/evil.yaml", f"{GLOBAL}hydra: {{job_logging: {HANDLER}}}\nnorm: {{name: bn}}\n")
+    words = [
+        "train",
+        "--config-dir",
+        "own",
+        "-m",
+        "hydra/sweeper=optuna",
+        "hydra.sweeper.n_trials=1",
+        *SHORT,
+        "steps=1",
+    ]
+    assert main([*words, "hydra/launcher=basic", "name=x", "norm=choice(evil)"]) == 2
+    assert "normexp: hydra.job_logging.root.handlers.0 can't be set" in capsys.readouterr().err
+    assert not Path("marker").exists()
+    assert not list(Path("runs").glob("x/*/status.json"))
+
+
+def test_sweeps_that_are_resumed_refuse_it(capsys):
+    write("norm/evil.yaml", CODE["escaped key"])
+    folder = Path("sweep")
+    folder.mkdir()
+    words = ["--config-dir", "own", "-m", "norm=evil", *SHORT, "steps=1"]
+    session = Session(["normexp", "train", *words], str(Path.cwd()), None, {}, local=True)
+    write_manifest(folder, name="sweep", arguments=words, session=session)
+    assert (folder / MANIFEST).exists()
+    assert "hydra.callbacks.x._target_" in refused(capsys, "resume", "sweep")
+
+
+def test_runs_of_claims_refuse_it(capsys):
+    write("norm/evil.yaml", CODE["escaped key"])
+    write(
+        "claim/mine.yaml",
+        "kind: experiment\nstatement: x\nsource: x\nseeds: [1]\n"
+        "sweep: {base: [steps=2, data.train_size=200], arms: {a: [norm=evil], b: [norm=none]}}\n"
+        "rule: [{what: x, measure: test/accuracy, as: difference, compare: [a, b], is: '>=', threshold: 0.0}]\n",
+    )
+    assert main(["claims", "run", "mine", "--config-dir", "own"]) == 2
+    error = capsys.readouterr().err
+    assert "hydra.callbacks.x._target_" in error
+    assert error.count("\n") == 1
+    assert not Path("marker").exists()
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("command", ["bench", "describe"])
+def test_commands_without_config_folders_refuse_it(command, capsys):
+    refused(capsys, command, "--config-dir", "own")
+    refused(capsys, command, "+hydra.launcher.x={_target_:os.mkdir,path:marker}")
+    refused(capsys, command, "hydra/launcher='../../../outside'")
+
+
+def test_experiments_may_set_what_a_sweep_needs(capsys):
+    write(
+        "experiment/cluster.yaml",
+        f"{GLOBAL}hydra: {{mode: MULTIRUN, launcher: {{partition: gpu, timeout_min: 9}}, sweeper: {{params: {{seed: 0}}}}}}\n",
+    )
+    assert main(["train", "--config-dir", "own", "experiment=cluster", "hydra/launcher=slurm", "--cfg", "hydra"]) == 0
+    printed = capsys.readouterr().out
+    assert "partition: gpu" in printed
+    assert "timeout_min: 9" in printed
+
+
+@pytest.mark.parametrize(
+    "keys", ["run: {dir: x}", "sweep: {dir: x}", "sweep: {subdir: x}", "job: {chdir: true}", "output_subdir: x"]
+)
+@pytest.mark.parametrize("flags", [[], ["-m"], ["--cfg", "job"]])
+def test_run_directories_are_named_with_runs_dir_and_name(keys, flags, capsys):
+    write("experiment/mine.yaml", f"{GLOBAL}hydra: {{{keys}}}\n")
+    says = refused(capsys, "train", "--config-dir", "own", "experiment=mine", "steps=1", *flags)
+    assert f"hydra.{keys.split(':')[0]}" in says
+    assert "runs_dir and name say where runs go" in says
+    assert not Path("x").exists()
+
+
+def test_what_editors_leave_behind_is_ignored(capsys):
+    write("norm/mine.yaml", "defaults: [bn]\nmomentum: 0.5\n")
+    Path("own/norm/.#mine.yaml").symlink_to("someone@somewhere.1234")
+    Path("own/norm/.hidden.yaml").write_text("momentum: [\n")
+    Path("own/norm/bn.yaml").symlink_to("nowhere")
+    Path("own/norm/ln.yaml").mkdir()
+    Path("own/norm/folder.yaml").mkdir()
+    Path("own/claim/mine.yaml").mkdir(parents=True)
+    words = ["train", "--config-dir", "own"]
+    assert main([*words, "norm=mine", "--cfg", "job"]) == 0
+    assert "momentum: 0.5" in capsys.readouterr().out
+    assert main([*words, "--help"]) == 0
+    assert "bn, gn, in, ln, mine, none" in capsys.readouterr().out
+    assert "norm is one of bn, gn, in, ln, mine, none." in refused(capsys, *words, "norm=.hidden")
+    assert "no value at all" in refused(capsys, *words, "-m", "norm=glob(.h*)")
+    assert main(["claims", "--config-dir", "own"]) == 0
+    assert "mine" not in capsys.readouterr().out
+
+
+def test_files_in_another_encoding_are_named(capsys):
+    write("norm/mine.yaml", "defaults: [bn]\n")
+    Path("own/norm/mine.yaml").write_bytes("defaults: [bn]  # größer\n".encode("latin-1"))
+    for flags in ([], ["-m"], ["--cfg", "job"], ["--info"]):
+        says = refused(capsys, "train", "--config-dir", "own", "norm=mine", *flags)
+        assert "own/norm/mine.yaml must be encoded in UTF-8." in says
+
+
+def test_a_byte_order_mark_is_accepted(capsys):
+    (Path("own") / "experiment").mkdir(parents=True)
+    Path("own/experiment/mine.yaml").write_text(f"{GLOBAL}lr: 0.25\n", encoding="utf-8-sig")
+    assert main(["train", "--config-dir", "own", "experiment=mine", "--cfg", "job"]) == 0
+    assert "\nlr: 0.25\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- lr\n- 0.1\n",
+        "just text\n",
+        "# @package\nlr: 1\n",
+        "defaults: norm\n",
+        "defaults: [{norm: 1}]\n",
+        "defaults: [{1: x}]\n",
+        "defaults: [{a: x, b: y}]\n",
+        "defaults: [1]\n",
+        "lr: \0\n",
+        "hydra: null\n",
+        "hydra: '${lr}'\n",
+        "hydra: {launcher: null}\n",
+        "hydra: {sweeper: 1}\n",
+        "hydra: {runtime: null}\n",
+        "hydra: {overrides: {hydra: null}}\n",
+        "hydra: {job: null}\n",
+        "null: 2\n",
+        "1: 2\n",
+        "lr: &a [*a]\n",
+    ],
+)
+def test_files_that_make_no_sense_get_one_sentence(content, capsys):
+    write("experiment/mine.yaml", content if content.startswith("# @") else GLOBAL + content)
+    refused(capsys, "train", "--config-dir", "own", "experiment=mine", "steps=1")
+    refused(capsys, "train", "--config-dir", "own", "experiment=mine", "steps=1", "-m")

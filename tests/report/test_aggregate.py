@@ -1,0 +1,169 @@
+"""Means over seeds, their order, and how they look on a terminal."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from normexp.config import ConfigError
+from normexp.report.aggregate import higher_is_better, mean_and_std, number, outcome, rows
+from normexp.report.groups import group
+from normexp.report.read import read
+from normexp.report.terminal import show
+from tests.report.runs import make_run, make_sweep
+
+
+def table(metric="test/accuracy", **options):
+    return rows(group(read([Path("runs")]).runs), metric, **options)
+
+
+def shown(width=80, *, colour=False, **options):
+    console = Console(
+        width=width, record=True, force_terminal=colour, color_system="truecolor" if colour else None, quiet=False
+    )
+    with console.capture() as capture:
+        show(console, read([Path("runs")]), **options)
+    return capture.get()
+
+
+def test_mean_and_sample_standard_deviation_best_first():
+    values = {("bn", 0.1): [0.97, 0.98, 0.96], ("none", 0.1): [0.5], ("ln", 0.1): [0.99, 0.99]}
+    make_sweep(Path("runs"), values)
+    found = table()
+    assert [row.group.values["norm"] for row in found] == ["ln", "bn", "none"]
+    assert (found[1].mean, found[1].std, found[1].n) == (
+        pytest.approx(0.97),
+        pytest.approx(statistics.stdev([0.97, 0.98, 0.96])),
+        3,
+    )
+    assert (found[2].std, mean_and_std(found[2], "test/accuracy")) == (None, "50.00 %")
+    assert mean_and_std(found[1], "test/accuracy") == "97.00 % ± 1.00"
+
+
+def test_diverged_runs_are_counted_not_averaged():
+    make_sweep(Path("runs"), {("bn", 0.1): [0.9, None, None], ("none", 0.1): [None]})
+    make_run(Path("runs"), norm="ln", state="failed")
+    make_run(Path("runs"), norm="ln", seed=1)
+    make_run(Path("runs"), norm="gn", metrics={"train/loss": 1.0})
+    ends = {row.group.label: (row.mean, outcome(row, "test/accuracy")) for row in table()}
+    assert ends == {
+        "norm=bn": (0.9, "2 of 3 diverged"),
+        "norm=ln": (0.9, "1 of 2 failed"),
+        "norm=none": (None, "diverged"),
+        "norm=gn": (None, "1 of 1 without test accuracy"),
+    }
+
+
+def test_a_diverged_run_does_not_enter_even_with_a_value():
+    make_run(Path("runs"), state="diverged", accuracy=0.1)
+    make_run(Path("runs"), seed=1, accuracy=0.9)
+    assert table()[0].values == [0.9]
+
+
+def test_what_has_not_ended_is_shown_as_such():
+    make_run(Path("runs"), norm="bn", state="interrupted", accuracy=0.6, status={"step": 30})
+    make_run(Path("runs"), norm="ln", state="interrupted", accuracy=0.5)
+    make_run(Path("runs"), norm="ln", seed=1, accuracy=0.7)
+    ln, bn = table("val/accuracy")
+    make_run(Path("other"), state="interrupted")
+    console = Console(width=100)
+    with console.capture() as capture:
+        show(console, read([Path("other")]))
+    assert "No run has a test accuracy yet: --metric val/accuracy shows how far they are." in capture.get()
+    assert (ln.values, ln.so_far, outcome(ln, "val/accuracy")) == ([0.7], False, "1 of 2 interrupted")
+    assert (bn.values, bn.so_far, outcome(bn, "val/accuracy")) == ([0.6], True, "interrupted, value of step 30")
+
+
+def test_losses_are_better_when_lower_and_rows_can_be_sorted_otherwise():
+    for norm, lr, loss in [("bn", 10.0, 0.5), ("ln", 2.0, 0.1), ("none", 0.5, 0.3)]:
+        make_run(Path("runs"), norm=norm, lr=lr, metrics={"train/loss": loss})
+    order = {
+        sort: [row.group.values["norm"] for row in table("train/loss", sort=sort)]
+        for sort in ("metric", "lr", "norm", "name")
+    }
+    assert order == {
+        "metric": ["ln", "none", "bn"],
+        "lr": ["none", "ln", "bn"],
+        "norm": ["none", "bn", "ln"],
+        "name": ["bn", "ln", "none"],
+    }
+    with pytest.raises(
+        ConfigError, match=r"--sort nrm: the rows can be sorted by metric, name, norm, lr\. Did you mean norm\?"
+    ):
+        table(sort="nrm")
+    tags = [
+        "test/accuracy",
+        "convergence/area_under_curve",
+        "speed/samples_per_second",
+        "convergence/seconds_to_90",
+        "val/loss",
+    ]
+    assert [higher_is_better(tag) for tag in tags] == [True, True, True, False, False]
+    assert [number(value, "val/loss") for value in (0.123456, None, 3e-7)] == ["0.1235", "-", "3e-07"]
+
+
+def test_huge_values_do_not_overflow():
+    for seed, loss in enumerate([1.7e308, 1.6e308]):
+        make_run(Path("runs"), seed=seed, metrics={"train/loss": loss})
+    (row,) = table("train/loss")
+    assert row.mean == pytest.approx(1.65e308)
+
+
+def test_the_terminal_shows_table_heat_map_and_reasons():
+    make_sweep(
+        Path("runs"),
+        {("bn", 0.1): [0.97, 0.98], ("bn", 10.0): [0.9, None], ("none", 0.1): [0.5, 0.6], ("none", 10.0): [None]},
+    )
+    make_run(Path("runs"), norm="ln", state="failed", error="RuntimeError: no memory\nand so on")
+    for model in ("mlp", "wide"):
+        make_run(Path("runs"), name=f"skipped-{model}", norm="in", state="skipped", error="norm=in can't be: a reason")
+    text = shown()
+    assert all(len(line) <= 80 for line in text.splitlines() if "train.log" not in line)
+    assert "10 runs: 5 completed, 2 diverged, 1 failed, 2 skipped" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["norm", "lr", "test", "accuracy", "n"] in lines
+    assert ["bn", "0.1", "97.50", "%", "±", "0.71", "2"] in lines
+    assert ["bn", "10", "90.00", "%", "1", "1", "of", "2", "diverged"] in lines
+    assert ["none", "10", "-", "0", "diverged"] in lines
+    assert ["0.1", "10"] in lines
+    assert ["none", "55.0", "div"] in lines
+    assert ["bn", "97.5", "90.0*"] in lines
+    assert ["ln", "fail", "-"] in lines
+    assert "     1  RuntimeError: no memory (runs/norm=ln_lr=0.1_seed=0/train.log)" in text
+    assert "     2  norm=in can't be: a reason" in text
+    assert "\x1b" not in text
+
+
+def test_colours_only_where_the_terminal_has_them():
+    make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
+    assert "\x1b[" in shown(colour=True)
+    assert "brighter" in shown(colour=True)
+    assert "brighter" not in shown()
+
+
+def test_a_heat_map_that_is_too_wide_gets_narrower_and_then_says_so():
+    make_sweep(Path("runs"), {(norm, float(lr)): [0.912] for norm in ("bn", "none") for lr in range(10, 24)})
+    assert ["bn", *["91.2"] * 14] in [line.split() for line in shown(100).splitlines()]
+    assert ["bn", *["91"] * 14] in [line.split() for line in shown(60).splitlines()]
+    assert "It has 14 columns" in shown(45)
+
+
+def test_notes_say_what_a_row_takes_together():
+    make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
+    make_run(Path("runs"), norm="bn", lr=0.5, seed=1, name="again")
+    text = shown(200, by=["norm"])
+    assert "Each row takes runs together that differ in lr." in text
+    assert "1 of the runs have config and seed of another one" in shown(200)
+    assert "The lower the train loss, the better." in shown(metric="train/loss")
+
+
+def test_an_unknown_metric_gets_the_nearest():
+    make_run(Path("runs"))
+    with pytest.raises(
+        ConfigError, match=r"--metric val/acuracy: no run has a metric of that name\. Did you mean val/accuracy\?"
+    ):
+        shown(metric="val/acuracy")
+    make_run(Path("none"), metrics={})
+    with pytest.raises(ConfigError, match="no run has logged anything yet"):
+        show(Console(quiet=True), read([Path("none")]), metric="val/loss")

@@ -1,0 +1,39 @@
+"""sweep.json, which several commands and threads change at the same time."""
+
+import threading
+
+from normexp.rundir import process
+from normexp.sweeps.manifest import Session, add_runs, changing_manifest, read_manifest, write_manifest
+from normexp.sweeps.slurm import JOBS
+
+WRITERS = range(8)
+
+
+def test_writers_at_the_same_time_lose_no_entry(tmp_path):
+    session = Session(["normexp", "train"], str(tmp_path), None, process.identity(), True)
+    start = threading.Barrier(len(WRITERS))
+    errors = []
+
+    def write(writer):
+        start.wait()
+        try:
+            for number in range(5):
+                name = f"{writer}-{number}"
+                write_manifest(tmp_path, name="s", arguments=["-m", name], session=session)
+                add_runs(tmp_path, [name])
+                with changing_manifest(tmp_path) as manifest:
+                    manifest[JOBS] = {**manifest.get(JOBS, {}), name: name}
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in WRITERS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    names = sorted(f"{writer}-{number}" for writer in WRITERS for number in range(5))
+    manifest = read_manifest(tmp_path)
+    assert errors == []
+    assert sorted(word for _, word in manifest["arguments"]) == names
+    assert sorted(manifest["runs"]) == names
+    assert sorted(manifest[JOBS]) == names

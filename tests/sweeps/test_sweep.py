@@ -1,0 +1,278 @@
+"""Sweeps: what is trained, what is not, and what is said; one run at a time, in this process's own children."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from normexp.cli import main
+from normexp.rundir import read_status
+from tests.conftest import ROOT, SHARED_DATA, needs_data
+from tests.sweeps.sweeping import SHORT, results, stamps, states
+
+
+def sweep(*words):
+    return main(["train", "-m", *SHORT, "jobs=1", *words])
+
+
+def test_a_sweep_ends_with_its_table_and_the_way_on(capsys):
+    assert sweep("norm=none,bn", "lr=0.1,1e30", "seed=0,1", "steps=10", "name=s") == 0
+    printed = capsys.readouterr().out
+    assert "8 runs: 4 completed, 4 diverged" in printed
+    assert "2 of 2 diverged" in printed
+    assert "±" in printed
+    assert "norm down, lr across" in printed
+    assert f"normexp report {Path('runs/s').absolute()} --html" in printed
+    assert "diverged: the loss became" in printed
+    names = set(states("runs/s"))
+    assert len(names) == 8
+    assert all(name.startswith("norm=") and name[-7:] in ("_seed=0", "_seed=1") for name in names)
+    environment = json.loads((Path("runs/s") / sorted(names)[0] / "environment.json").read_text())
+    assert environment["command"][:3] == ["normexp", "train", "-m"]
+
+
+def test_the_same_command_again_trains_what_is_left_or_new_and_nothing_else(capsys):
+    command = ["norm=none,bn", "seed=0", "steps=6", "name=s"]
+    assert sweep(*command) == 0
+    before = stamps("runs/s")
+    assert sweep(*reversed(command)) == 0
+    assert stamps("runs/s") == before
+    assert "2 runs, 2 done already" in capsys.readouterr().out
+
+    interrupted = Path("runs/s") / min(before)
+    status = json.loads((interrupted / "status.json").read_text())
+    (interrupted / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
+    assert main(["resume", "runs/s"]) == 0
+    assert {name for name, stamp in stamps("runs/s").items() if stamp != before[name]} == {interrupted.name}
+
+    before = stamps("runs/s")
+    assert sweep("norm=none,bn,ln", "seed=0", "steps=6", "name=s") == 0
+    assert {name for name, stamp in stamps("runs/s").items() if stamp != before.get(name)} == {
+        name.replace("norm=bn", "norm=ln") for name in before if "norm=bn" in name
+    }
+
+
+def test_a_run_whose_config_has_changed_is_not_taken_for_done(capsys):
+    own = Path("own/experiment")
+    own.mkdir(parents=True)
+    text = "# @package _global_\nsteps: {}\nhydra: {{mode: MULTIRUN, sweeper: {{params: {{seed: '0,1'}}}}}}\n"
+    (own / "mine.yaml").write_text(text.format(4))
+    words = ["train", "--config-dir", "own", "experiment=mine", "jobs=1", *SHORT]
+    assert main(words) == 0
+    (folder,) = Path("runs").iterdir()
+    assert folder.name.startswith("mine_")
+    (own / "mine.yaml").write_text(text.format(5))
+    capsys.readouterr()
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "changed since it was trained: steps (4, now 5)" in printed
+    assert {read_status(folder / name)["step"] for name in states(folder)} == {5}
+    assert {read_status(path.parent)["step"] for path in folder.glob(".replaced/*/status.json")} == {4}
+    assert main(words) == 0
+    assert "2 done already" in capsys.readouterr().out
+
+
+def test_what_can_not_be_trained_is_recorded_before_anything_trains_and_stops_nothing(capsys):
+    assert sweep("model=mlp,cnn", "norm=in,gn", "norm.groups=2", "steps=2", "name=s") == 0
+    printed = capsys.readouterr().out
+    found = states("runs/s")
+    assert sorted(found.values()) == ["completed", "completed", "skipped", "skipped"]
+    assert all(("norm=in" in name) == (state == "skipped") for name, state in found.items())
+    assert printed.index("norm.groups is a key of norm=gn only") < printed.index("1/2")
+    skipped = next(name for name, state in found.items() if state == "skipped")
+    assert "norm.groups" in read_status(Path("runs/s") / skipped)["error"]
+
+
+def test_what_can_not_be_trained_any_more_is_set_aside(capsys):
+    own = Path("own/experiment")
+    own.mkdir(parents=True)
+    sweeps = "hydra: {mode: MULTIRUN, sweeper: {params: {norm: 'in,gn'}}}\n"
+    (own / "mine.yaml").write_text("# @package _global_\n" + sweeps)
+    words = ["train", "--config-dir", "own", "experiment=mine", "jobs=1", *SHORT, "steps=2", "name=s"]
+    assert main(words) == 0
+    (own / "mine.yaml").write_text("# @package _global_\ndefaults: [override /model: mlp]\n" + sweeps)
+    assert main(words) == 0
+    assert sorted(states("runs/s").values()) == ["completed", "skipped"]
+    assert sorted(states("runs/s/.replaced").values()) == ["completed", "completed"]
+
+
+def test_what_goes_wrong_around_a_run_is_told_too(capsys):
+    assert sweep("seed=0,1", "steps=2", "name=s") == 0
+    name = min(states("runs/s"))
+    for path in Path("runs/s", name).iterdir():
+        path.unlink()
+    Path("runs/s", name).rmdir()
+    Path("runs/s", name).touch()
+    capsys.readouterr()
+    assert sweep("seed=0,1", "steps=2", "name=s") == 1
+    path = Path("runs/s", name).absolute()
+    assert f"{name}  failed: {path} could not be written (File exists)." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("folder", ["back\\slash", "it's", "two words, and more", "ends\\"])
+def test_folders_with_odd_names(folder, monkeypatch):
+    Path(folder).mkdir()
+    monkeypatch.chdir(folder)
+    assert sweep("seed=0,1", "steps=1", "name=s") == 0
+    before = stamps("runs/s")
+    assert main(["resume", "runs/s"]) == 0
+    assert stamps("runs/s") == before
+    assert len(before) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("hydra: {mode: MULTIRUN, sweeper: {params: {norm: '[none,bn]'}}}", "params of the experiment: norm=[none,bn]"),
+        ("hydra: {mode: MULTIRUN, sweeper: {params: {lrr: '0,1'}}}", "Did you mean lr?"),
+        ("hydra: {mode: MULTIRUN, sweeper: {params: {norm: [none, bn]}}}", "norm needs its values as one text"),
+        ("defaults: [/experiment/mine, _self_]", "leads back to the file itself"),
+    ],
+)
+def test_mistakes_in_a_sweep_of_ones_own(content, says, capsys):
+    Path("own/experiment").mkdir(parents=True)
+    Path("own/experiment/mine.yaml").write_text(f"# @package _global_\n{content}\n")
+    assert main(["train", "--config-dir", "own", "experiment=mine"]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("other", ["lr-range", "/experiment/lr-range"])
+def test_a_sweep_of_ones_own_may_take_over_a_shipped_one(other, capsys):
+    Path("own/experiment").mkdir(parents=True)
+    Path("own/experiment/mine.yaml").write_text(
+        f"# @package _global_\ndefaults: [{other}, _self_, override /data: digits]\nsteps: 2\n"
+    )
+    words = ["norm=none", "lr=0.1,1", "seed=0", *SHORT, "jobs=1", "name=s"]
+    assert main(["train", "--config-dir", "own", "experiment=mine", *words]) == 0
+    assert len(states("runs/s")) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["data_dir=a,b"], "data_dir has one value"),
+        (["lr=abc,1"], "lr=abc: lr must be a number"),
+        (["hydra.launcher.n_jobs=2", "seed=0,1"], "jobs=N says"),
+        (["lr=interval(0,1)"], "hydra/sweeper=optuna"),
+        (["objective=val/acc", "seed=0,1"], "Did you mean val/accuracy?"),
+        (["experiment=lr-range,depth"], "experiment has one value"),
+    ],
+)
+def test_mistakes_about_sweeps(words, says, capsys):
+    assert sweep(*words) == 2
+    assert says in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+def test_all_choices_of_a_group(capsys):
+    assert sweep("norm=glob(*)", "steps=1", "name=s") == 0
+    assert len(states("runs/s")) == 5
+
+
+def test_resume_gives_every_command_again_that_made_runs(capsys):
+    assert sweep("seed=0,1", "steps=2", "name=s") == 0
+    assert sweep("seed=5", "steps=2", "name=s") == 0
+    before = stamps("runs/s")
+    for path in Path("runs/s").glob("*/status.json"):
+        path.unlink()
+    assert main(["resume", "runs/s"]) == 0
+    assert set(stamps("runs/s")) == set(before)
+    assert len(before) == 3
+
+
+def test_a_failure_is_shown_with_its_log_and_stops_nothing(capsys):
+    """Memory that can't be had: 8x8 images with five million channels, 185 GB for the validation samples."""
+    assert sweep("model.kernel=1", "model.channels=[5000000],[8]", "steps=2", "name=s") == 1
+    printed = capsys.readouterr().out
+    assert sorted(states("runs/s").values()) == ["completed", "failed"]
+    (failed,) = (name for name, state in states("runs/s").items() if state == "failed")
+    (line,) = (line for line in printed.splitlines() if "1/2" in line)
+    assert "memory" in line
+    log = Path("runs/s").absolute() / failed / "train.log"
+    assert f"see {log}" in line
+    assert "Traceback" in log.read_text()
+
+
+def test_where_nothing_can_be_trained_nothing_is_written(capsys):
+    for words in (["lr=-1,0"], ["model=mlp", "norm=in", "seed=0,1"], ["norm=bn,ln", "jobs=0"], ["name=a,b"]):
+        assert main(["train", "-m", *words]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not Path("runs").exists()
+
+
+def test_missing_data_is_told_once_and_before_anything_trains(capsys, monkeypatch):
+    import urllib.request
+
+    def refuse(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    assert sweep("data=mnist", "model=mlp", "seed=0,1,2", "data_dir=nowhere") == 2
+    assert capsys.readouterr().err.count("does not exist") == 1
+    assert not Path("runs").exists()
+    assert not Path("nowhere").exists()
+
+
+def test_a_sweep_and_a_run_do_not_share_a_name(capsys):
+    assert main(["train", *SHORT, "steps=1", "name=s"]) == 0
+    assert sweep("seed=0,1", "steps=1", "name=s") == 2
+    assert "is a run; give the sweep another name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("prepare", "says"),
+    [
+        (lambda: None, "no such folder"),
+        (lambda: Path("x").mkdir(), "not the folder of a run or a sweep"),
+        (lambda: (Path("x").mkdir(), Path("x/sweep.json").write_text("{")), "can't be read"),
+        (lambda: (Path("x").mkdir(), Path("x/sweep.json").write_text("{}")), "doesn't say"),
+    ],
+)
+def test_what_can_not_be_resumed(prepare, says, capsys):
+    prepare()
+    capsys.readouterr()
+    assert main(["resume", "x"]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_sweep_that_was_moved_goes_on_where_it_is(tmp_path):
+    assert sweep("seed=0,1", "steps=3", "name=s") == 0
+    before = stamps("runs/s")
+    (tmp_path / "else where").mkdir()
+    Path("runs/s").rename("else where/it's")
+    assert main(["resume", "else where/it's"]) == 2  # an apostrophe is not in a name
+    Path("else where/it's").rename("else where/s 2")
+    assert main(["resume", "else where/s 2"]) == 0
+    assert stamps("else where/s 2") == before
+    assert not list(Path("runs").iterdir())
+
+
+def test_one_after_another_or_alone_a_run_is_the_same():
+    assert sweep("norm=none,bn", "seed=3", "steps=8", "name=s") == 0
+    assert main(["train", *SHORT, "norm=bn", "seed=3", "steps=8", "name=bn", "runs_dir=alone"]) == 0
+    (alone,) = results("alone").values()
+    assert next(values for name, values in results("runs/s").items() if "norm=bn" in name) == alone
+
+
+@needs_data
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml")))
+def test_shipped_experiments_train(name, capsys):
+    """Each for a step, with the values at the ends of its ranges and one seed."""
+    words = ["data.val_size=0.01", "seed=0", f"data_dir={SHARED_DATA}", "probe=off", "eval_every=1000", "jobs=1"]
+    ends = {
+        "lr-range": ["norm=none,gn", "lr=0.003,30"],
+        "init-range": ["norm=bn", "init.std=0.001,10"],
+        "batch-size": ["norm=bn,ln", "batch_size=2,128"],
+        "position": ["norm=ln", "norm.position=post", "activation=relu,sigmoid"],
+        "dropout": ["norm=bn", "dropout=0,0.5"],
+        "depth": ["norm=none", "activation=tanh", "model.depth=3,10"],
+    }.get(name, [])
+    assert main(["train", f"experiment={name}", *words, *ends, "epochs=null", "steps=1"]) == 0
+    (folder,) = Path("runs").iterdir()
+    assert folder.name.startswith(f"{name}_")
+    assert len(states(folder)) in (2, 4)
+    assert set(states(folder).values()) <= {"completed", "diverged"}
+    assert "±" not in capsys.readouterr().out
