@@ -39,9 +39,9 @@ from normexp.optim.optimizers import OPTIMIZERS
 from normexp.records import Record
 from normexp.training import checkpoint, trainer
 from normexp.training.build import build, choose_device, memory_format
-from normexp.training.precision import Arithmetic, compiled, set_precision
+from normexp.training.precision import Precision, compiled, set_precision
 from normexp.training.run import Result, run
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 
 sys.path.append(str(Path(__file__).with_name("bench")))
 import loop
@@ -324,7 +324,7 @@ def _landmarks(records: Sequence[Record]) -> dict[str, float]:
 def _records(config: Config) -> list[Record]:
     """What a run logs, without its files."""
     parts, records = build(config), list[Record]()
-    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
     outcome = trainer.fit(parts, config, course, log=records.append, interrupted=lambda: False)
     assert outcome.state == "completed", f"the run {outcome.state}: {outcome.error}"
     return records
@@ -468,7 +468,7 @@ def _measure_rate(part: Part, what: str, config: Config, layout: torch.memory_fo
     """layout: None for the one that normexp takes."""
     device = choose_device(config.device)
     set_precision(config, device)
-    model, arithmetic = build_model(config).to(device), Arithmetic(config, device)
+    model, arithmetic = build_model(config).to(device), Precision(config, device)
     own = memory_format(model, device)
     model = model.to(memory_format=layout or own)  # type: ignore[call-overload]
     images = torch.randn(config.batch_size, 3, 32, 32, device=device)

@@ -22,7 +22,7 @@ from normexp.models.layer import build_model
 from normexp.norms.fold import fold, foldable
 from normexp.streams import stream_seed
 from normexp.training.build import choose_device, device_name, on_device, set_threads
-from normexp.training.precision import Arithmetic, set_precision
+from normexp.training.precision import Precision, set_precision
 
 BLOCK = 0.01
 """Seconds that a timed block lasts at least: a hundred times what reading the clock and waking up cost."""
@@ -100,7 +100,7 @@ def random_batch(case: Case, device: torch.device) -> Batch:
     generator = torch.Generator().manual_seed(stream_seed(seed, "bench data"))
     inputs = torch.randn(case.batch_size, *data.shape, generator=generator)
     labels = torch.randint(data.classes, (case.batch_size,), generator=generator)
-    autocast = Arithmetic(case.norms[REFERENCE], device).autocast
+    autocast = Precision(case.norms[REFERENCE], device).autocast
     return Batch(inputs.to(device), labels.to(device), autocast)
 
 

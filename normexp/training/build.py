@@ -22,7 +22,7 @@ from normexp.models.layer import build_model, named_layers
 from normexp.optim.optimizers import OPTIMIZERS
 from normexp.probes.recorder import Probes
 from normexp.streams import stream_seed
-from normexp.training.precision import Arithmetic, compiled, set_precision
+from normexp.training.precision import Precision, compiled, set_precision
 
 ALL_THREADS = torch.get_num_threads()
 """What torch takes by itself: the cores that this process may use, or OMP_NUM_THREADS."""
@@ -39,7 +39,7 @@ class Parts:
     data: Splits
     model: nn.Module
     forward: Callable[[Tensor], Tensor]
-    arithmetic: Arithmetic
+    arithmetic: Precision
     optimizer: Optimizer
     probes: Probes
     augment: Augment | None
@@ -61,7 +61,7 @@ def build(config: Config) -> Parts:
     model = on_device(build_model(config), device)
     _, make = OPTIMIZERS[config.optim.name]
     augment = config.data.augment
-    arithmetic = Arithmetic(config, device)
+    arithmetic = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
     if config.compile and config.debug != "anomaly":  # whose hooks a compiled network does not call
         example, _ = data.train.batch(torch.arange(config.batch_size, device=device))

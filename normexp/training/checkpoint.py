@@ -28,7 +28,7 @@ from normexp.records import Sink
 from normexp.rundir import atomic
 from normexp.sinks.jsonl import JsonLines
 from normexp.training.build import Parts, device_name
-from normexp.training.state import Course
+from normexp.training.state import TrainState
 
 FORMAT = 2
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.prev.pt"
@@ -50,7 +50,7 @@ class CheckpointError(Exception):
 def save(
     directory: Path,
     parts: Parts,
-    course: Course,
+    course: TrainState,
     config: Config,
     sinks: Mapping[str, Sink],
     *,
@@ -182,7 +182,7 @@ def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
     return [key for key in now if key in then and then[key] != now[key]]
 
 
-def restore(state: Mapping[str, Any], parts: Parts, course: Course, config: Config) -> list[str]:
+def restore(state: Mapping[str, Any], parts: Parts, course: TrainState, config: Config) -> list[str]:
     """Put parts and course into the state of a checkpoint; returns what may keep the results from being the same to the bit.
 
     Raises ConfigError where the data is not what the run was trained on, or the state not that of such a network.

@@ -23,7 +23,7 @@ from normexp.config import Config, ConfigError, show
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Arithmetic:
+class Precision:
     """Mixed precision (Micikevicius et al. 2018): linear layers and convolutions in 16 bits, weights, norms and loss in 32.
 
     fp16 scales the loss, so that small gradients do not become 0, and leaves out an update whose gradients are not finite.
@@ -86,7 +86,7 @@ def set_precision(config: Config, device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = config.matmul_precision != "highest"
 
 
-def compiled(model: nn.Module, example: Tensor, arithmetic: Arithmetic) -> Callable[[Tensor], Tensor]:
+def compiled(model: nn.Module, example: Tensor, arithmetic: Precision) -> Callable[[Tensor], Tensor]:
     """The model's forward pass by torch.compile, with the model's own parameters; compiled here, for inputs like the example.
 
     On CUDA it is replayed as a graph, whose outputs are copied, since its next replay writes over them. Raises ConfigError where

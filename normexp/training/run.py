@@ -34,7 +34,7 @@ from normexp.training.build import Parts, build, device_name
 from normexp.training.log import logging_to
 from normexp.training.profile import Unprofiled, profiling
 from normexp.training.signals import Interrupt
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 from normexp.training.status import Cause, Status, cause_of, sentence
 from normexp.training.trainer import fit
 
@@ -79,7 +79,7 @@ def run(  # noqa: PLR0915 - from beginning to end, whatever happens
     _say_how(config, console)
     parts = _build(config)
     device = torch.device("cpu") if isinstance(parts, Exception) else parts.device
-    course = Course(sizes(config).total_steps, Stopwatch(device))
+    course = TrainState(sizes(config).total_steps, Stopwatch(device))
     notes = [] if saved is None else _restore(saved, parts, course, config)
     status = Status(course, seconds=saved["seconds"], started=saved["started"]) if saved else Status(course)
     files = _first_files(config, diff, command, device)
@@ -189,7 +189,7 @@ def about(parts: Parts, config: Config, diff: Mapping[str, Any], texts: Mapping[
     return About(hyperparameters(config), HPARAM_METRICS, texts, charts)
 
 
-def _restore(saved: Mapping[str, Any], parts: Parts | Exception, course: Course, config: Config) -> list[str]:
+def _restore(saved: Mapping[str, Any], parts: Parts | Exception, course: TrainState, config: Config) -> list[str]:
     """As `checkpoint.restore`. A run that can't be taken up stays what it is, perhaps completed: that is no failure of it."""
     try:
         if isinstance(parts, Exception):

@@ -114,7 +114,7 @@ class Entry:
 
 
 @dataclass
-class Course:
+class TrainState:
     """step: updates made so far. scalars: the newest value of each; what a status file needs at any moment. points: the
     evaluations. unfinished: of the step, where it has been made but not reported. error: what made the run diverge, if it did.
     """

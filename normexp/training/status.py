@@ -11,13 +11,13 @@ import torch
 from normexp import rundir
 from normexp.config import Config
 from normexp.rundir import atomic
-from normexp.training.state import Course
+from normexp.training.state import TrainState
 
 
 class Status:
     """seconds, started: of the run before this process took it up, where another one began it."""
 
-    def __init__(self, course: Course, *, seconds: float = 0.0, started: str | None = None) -> None:
+    def __init__(self, course: TrainState, *, seconds: float = 0.0, started: str | None = None) -> None:
         self._course, self._began = course, time.monotonic() - seconds
         self.started = started or rundir.now()
 

@@ -27,7 +27,7 @@ from normexp.training.build import Parts
 from normexp.training.convergence import Point, convergence
 from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics
 from normexp.training.profile import Unprofiled
-from normexp.training.state import Course, Entry
+from normexp.training.state import Entry, TrainState
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Outcome:
 def fit(
     parts: Parts,
     config: Config,
-    course: Course,
+    course: TrainState,
     *,
     log: Callable[[Record], None],
     interrupted: Callable[[], bool],

@@ -21,7 +21,7 @@ from normexp.records import Record
 from normexp.training import checkpoint
 from normexp.training.build import build
 from normexp.training.run import about, open_sinks
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 from normexp.training.trainer import fit
 
 CASES = {
@@ -39,7 +39,7 @@ def measure(overrides: list[str], repeats: int) -> tuple[list[float], float, flo
     """Seconds of each checkpoint, its size in MB, and the seconds that the config has between two."""
     config = compose([*overrides, "batch_size=8", "steps=2", "probe.every=1", "log_every=1", "threads=1"])
     parts = build(config)
-    course = Course(2, Stopwatch(parts.device))
+    course = TrainState(2, Stopwatch(parts.device))
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
         sinks = open_sinks(directory, about(parts, config, {}, {}), Console(quiet=True), 2)

@@ -29,7 +29,7 @@ from normexp.training import trainer
 from normexp.training.build import build
 from normexp.training.evaluate import BATCH, evaluate
 from normexp.training.run import about, open_sinks
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 
 GOAL, GOAL_SHARE = 1.10, 0.05
 
@@ -98,7 +98,7 @@ def _share_of_run(overrides: list[str]) -> tuple[float, float]:
     """Seconds of a run's evaluations, and of its training with them, with all sinks."""
     config = compose(overrides)
     parts = build(config)
-    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
     spent = 0.0
 
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,7 +4,8 @@
 
 MNIST, a 784-64-128-64-10 MLP with batch norm, Adam, batches of 128, one epoch: `normexp train` with its defaults against
 scripts/bench/peer_lightning.py, with the data loaded in the process itself and in two workers, by turns. The ratio is to the
-faster of the two. Both sides train on 54,000 images, validate on 6,000 and test on 10,000, log to TensorBoard and save a checkpoint.
+faster of the two. Both sides train on 54,000 images, validate on 6,000 and test on 10,000, log to TensorBoard and save a
+checkpoint.
 """
 
 import importlib.util

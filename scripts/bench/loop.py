@@ -29,7 +29,7 @@ from normexp.records import Record
 from normexp.sinks import progress_bar
 from normexp.training.build import build
 from normexp.training.run import about, open_sinks
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 from normexp.training.trainer import fit
 
 GOAL = 1.05
@@ -87,7 +87,7 @@ def take_turns(config: Config, *, block: int, cycle: int, repeats: int) -> list[
     fit asks before each step whether it is to stop: where a block of its steps is done, the bare loop has its turn there.
     """
     parts, bare = build(config), bare_loop(config, block)
-    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
     turns: list[tuple[float, float]] = []
     bare_seconds = began = 0.0
 

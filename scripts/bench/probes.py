@@ -38,7 +38,7 @@ from normexp.records import Record
 from normexp.sinks.histogram_sheet import History, Sheet, draw_sheet
 from normexp.training.build import Parts, build
 from normexp.training.run import about, open_sinks
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 from normexp.training.trainer import fit
 
 NETS = {
@@ -70,7 +70,7 @@ def train(config: Config, folder: Path) -> float:
             for sink in sinks.values():
                 sink.log(record)
 
-        course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+        course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
         start = time.perf_counter()
         fit(parts, config, course, log=log, interrupted=lambda: False)
         seconds = time.perf_counter() - start

@@ -8,7 +8,7 @@ from normexp import rundir
 from normexp.training import checkpoint
 from normexp.training.build import build
 from normexp.training.run import run
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 from normexp.training.trainer import fit
 from tests.conftest import compose
 
@@ -48,7 +48,7 @@ def fit_and_record(*overrides, stop_after=None):
     """A run's records, parts and outcome, without files."""
     config = compose(*SMALL, *overrides)
     parts, records = build(config), []
-    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
     outcome = fit(
         parts,
         config,

@@ -15,7 +15,7 @@ from scipy import stats
 
 from normexp.data import digits
 from normexp.training.build import build
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 from normexp.training.trainer import fit
 from tests.conftest import compose
 from tests.training import bare
@@ -40,7 +40,7 @@ def ours(model, norm, seed, *more):
         *(f"steps={STEPS}", f"eval_every={STEPS}", "log_every=10", "probe='off'", "threads=1"),
     )
     parts, records = build(config), []
-    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
     outcome = fit(parts, config, course, log=records.append, interrupted=lambda: False)
     assert outcome.state == "completed"
     scalars = {record.step: record.scalars for record in records if record.step}
@@ -119,7 +119,7 @@ def test_each_step_and_evaluation_is_that_of_plain_torch(model, norm):
     batches = [next(twin) for _ in range(steps)]
     plain = list(bare.descend(net, *sets["train"], batches, lr=0.1))
 
-    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
     assert fit(parts, config, course, log=records.append, interrupted=lambda: False).state == "completed"
     start, *logged = (record.scalars for record in records)
     assert (start["val/loss"], start["val/accuracy"]) == pytest.approx(before, rel=1e-5)
@@ -153,6 +153,6 @@ def test_arms_of_a_comparison_see_the_same_batches(arm):
 def test_lr_in_proportion_to_the_batch():
     """Goyal et al. 2017: lr is meant for batches of lr_batch."""
     parts, records = build(config := compose("lr=0.2", "lr_batch=256", "batch_size=32", "steps=1", "model=mlp")), []
-    course = Course(parts.sizes.total_steps, Stopwatch(parts.device))
+    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
     fit(parts, config, course, log=records.append, interrupted=lambda: False)
     assert records[-1].scalars["lr"] == pytest.approx(0.2 * 32 / 256)

@@ -16,7 +16,7 @@ from normexp.rundir import read_metrics
 from normexp.streams import stream_seed
 from normexp.training import precision
 from normexp.training.build import build, memory_format
-from normexp.training.precision import Arithmetic, check_compiler, set_precision
+from normexp.training.precision import Precision, check_compiler, set_precision
 from tests.conftest import compose
 from tests.norms.test_norms import expected
 from tests.training import short
@@ -183,7 +183,7 @@ def test_while_warming_up_each_graph_starts_without_gradients(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", compile_model)
     monkeypatch.setattr(precision, "check_compiler", lambda device: None)
-    precision.compiled(model, torch.randn(4, 3).as_subclass(OnGPU), Arithmetic(compose(), torch.device("cpu")))
+    precision.compiled(model, torch.randn(4, 3).as_subclass(OnGPU), Precision(compose(), torch.device("cpu")))
     assert seen == [[None, None]] * 3
     assert all(parameter.grad is None for parameter in model.parameters())
 

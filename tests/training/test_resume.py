@@ -19,7 +19,7 @@ from normexp.norms import NORMS
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint, trainer
 from normexp.training.build import build
-from normexp.training.state import Course, Stopwatch
+from normexp.training.state import Stopwatch, TrainState
 from tests.conftest import compose
 from tests.training.short import SMALL, go_on, terminate, train
 
@@ -326,7 +326,7 @@ def test_another_gpu_is_noted(tmp_path, monkeypatch):
     def notes(name, **more):
         monkeypatch.setattr(checkpoint, "device_name", lambda device: name)
         parts = build(config)
-        return checkpoint.restore({**state, **more}, parts, Course(12, Stopwatch(parts.device)), config)
+        return checkpoint.restore({**state, **more}, parts, TrainState(12, Stopwatch(parts.device)), config)
 
     assert notes("cpu") == []
     assert notes("NVIDIA B", device_name="NVIDIA A") == ["device was NVIDIA A and is NVIDIA B"]
