@@ -1,4 +1,4 @@
-"""The front door: looks at the first word and opens the room that it names. Imports nothing heavy."""
+"""Entry point: dispatch to the named command. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import sys
 from normexp import __version__
 from normexp.commands import COMMANDS
 from normexp.config import ConfigError
-from normexp.rundir.atomic import FAULTS, WriteError
+from normexp.rundir.atomic import UNWRITABLE_ERRNOS, WriteError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run normexp with the words behind its name (default: those of this process); returns the exit code."""
-    if argv is None:  # the processes that it starts, and theirs, import nothing from the current folder either
+    """Run normexp with the given arguments (default: sys.argv); returns the exit code."""
+    if argv is None:  # child processes must not import modules from the current folder either
         os.environ.setdefault("PYTHONSAFEPATH", "1")
     words = sys.argv[1:] if argv is None else argv
     _open_streams()
@@ -26,50 +26,50 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        code = _say(str(error))
+        code = _fail(str(error))
     except BrokenPipeError:
         code = 128 + signal.SIGPIPE
     except OSError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        code = _say(_sentence(error), code=1)
+        code = _fail(_sentence(error), code=1)
     except KeyboardInterrupt:
-        code = _say("interrupted", code=130)
+        code = _fail("interrupted", code=130)
     return _flush() or code
 
 
 def _flush() -> int:
-    """Print what is left; returns an exit code, 0 where that worked. Python would do it later, with a traceback."""
+    """Flush standard output; returns an exit code. At interpreter exit a failure would print a traceback."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _lead_nowhere(1)
+        _redirect_to_devnull(1)
         return 128 + signal.SIGPIPE
     except OSError as error:
-        _lead_nowhere(1)
-        return _say(_sentence(error), code=1)
+        _redirect_to_devnull(1)
+        return _fail(_sentence(error), code=1)
     return 0
 
 
 def _sentence(error: OSError) -> str:
-    """What went wrong. What normexp writes itself has a name in its errors, but for standard output."""
+    """A sentence for an OSError. Errors of files that normexp writes have a file name; those of standard output don't."""
     if isinstance(error, WriteError):
         return str(error)
-    if error.filename is None and error.errno in FAULTS:
+    if error.filename is None and error.errno in UNWRITABLE_ERRNOS:
         return f"Standard output could not be written ({error.strerror})."
     return f"{error.filename}: {error.strerror}." if error.filename is not None else f"{error.strerror or error}."
 
 
-def _lead_nowhere(number: int) -> None:
-    """What is left in the buffer of a stream that can't be written to would raise again."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+def _redirect_to_devnull(descriptor: int) -> None:
+    """Discard what is left in the buffer of a broken stream, which would raise again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def _open_streams() -> None:
     """Make the standard streams safe to use.
 
-    Where they are closed (`>&-`), let them lead nowhere: files would get their numbers. What the encoding of standard output
-    can't show (`±` in ASCII, a path that is not UTF-8) is printed as `?`.
+    Closed streams (`>&-`) are replaced by /dev/null, since files would get their descriptors. Characters that the encoding of
+    standard output lacks (`±` in ASCII, a path that is not UTF-8) are printed as `?`.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -78,12 +78,13 @@ def _open_streams() -> None:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w"))
-    if isinstance(sys.stdout, io.TextIOWrapper):  # tests put others in its place
+    if isinstance(sys.stdout, io.TextIOWrapper):  # tests replace it
         sys.stdout.reconfigure(errors="replace")  # standard error has backslashreplace
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] not in (["train"], ["resume"]) or {"--help", "-h", "--cfg", "-c", "--info", "-i"} & set(words):
+    wants_help = bool({"-h", "--help"} & set(words[1:]))
+    if words[:1] not in (["train"], ["resume"]) or wants_help or {"--cfg", "-c", "--info", "-i"} & set(words):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `normexp --help | head` ends like any other filter
     match words:
         case [] | ["-h" | "--help" | "help", *_]:
@@ -93,22 +94,27 @@ def _dispatch(words: list[str]) -> int:
         case ["--version", *_]:
             print(f"normexp {__version__}")
         case [word, *rest] if word in COMMANDS:
-            code: int = importlib.import_module(f"normexp.commands.{word}").main(rest)
+            command = importlib.import_module(f"normexp.commands.{word}")
+            if wants_help and word != "train":  # whose help depends on the other words
+                print(command.HELP)
+                return 0
+            code: int = command.main(rest)
             return code
         case [word, *_]:
             import difflib  # late, for a quick --help
 
-            near = difflib.get_close_matches(word, COMMANDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"the commands are {', '.join(COMMANDS)}."
+            close = difflib.get_close_matches(word, COMMANDS, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}."
             if "=" in word:
                 hint = "overrides stand behind a command: normexp train " + shlex.join(words)
-            return _say(f"There is no command {word!r}: {hint}")
+            return _fail(f"There is no command {word!r}: {hint}")
     return 0
 
 
-def _say(sentence: str, *, code: int = 2) -> int:
+def _fail(sentence: str, *, code: int = 2) -> int:
+    """Print an error; returns the exit code."""
     try:
         print(f"normexp: {sentence}", file=sys.stderr)
     except OSError:
-        _lead_nowhere(2)
+        _redirect_to_devnull(2)
     return code

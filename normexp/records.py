@@ -1,4 +1,4 @@
-"""What training measures and sinks write: plain data that both sides share."""
+"""Plain data that training and probes produce and sinks write."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Histogram:
-    """counts[i] of the values lie in [edges[i], edges[i + 1]); the last bin includes its right edge.
+    """counts[i] values lie in [edges[i], edges[i + 1]); the last bin includes its right edge.
 
-    minimum, maximum, total and total_squares are of the finite values; `nonfinite` others are in no bin.
+    minimum, maximum, total and total_squares describe the finite values; `nonfinite` further values are in no bin.
     """
 
     edges: list[float]
@@ -34,9 +34,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Record:
-    """All that was measured at one step: scalars and histograms by their tags.
+    """Everything measured at one step: scalars and histograms by tag.
 
-    step: updates made so far. epoch: passes over the training data. seconds: spent in training, evaluations left out.
+    step: number of updates so far. epoch: passes over the training data. seconds: of training, without evaluations.
     """
 
     step: int
@@ -48,8 +48,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Chart:
-    """How scalars are shown together: a line for each tag that one of the patterns (regular expressions) matches, or a line
-    within a band: the tags of its value, lower and upper edge."""
+    """A chart of several scalars: either a line for each tag that matches one of the patterns `lines` (regular expressions), or
+    a line inside a `band` (tags of the value and of the lower and upper edge)."""
 
     page: str
     title: str
@@ -59,15 +59,15 @@ class Chart:
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """kind: what values of it are in any run. value: this run's; None where it does not apply or is null."""
+    """kind: the type of its values in every run. value: this run's; None if it is null or does not apply."""
 
     kind: type[bool] | type[float] | type[str]
     value: bool | float | str | None
 
 
 @dataclass(frozen=True)
-class About:
-    """What is known of a run before it begins. metrics: the tags of its results. texts: Markdown by title."""
+class RunInfo:
+    """What is known about a run before it starts. metrics: tags of its results. texts: Markdown by title."""
 
     hyperparameters: Mapping[str, Hyperparameter]
     metrics: Sequence[str]
@@ -76,12 +76,12 @@ class About:
 
 
 class Sink(Protocol):
-    """Where records go."""
+    """A destination of records."""
 
     def log(self, record: Record) -> None: ...
 
     def close(self, *, success: bool) -> None:
-        """success: whether the run was completed."""
+        """success: whether the run completed."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a sink of the same kind needs to go on from here, as a checkpoint keeps it; all that was logged is on disk."""
+        """State for a checkpoint, from which a sink of the same kind continues. Everything logged so far is on disk."""

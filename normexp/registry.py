@@ -1,4 +1,4 @@
-"""Collects the components of a package: one file each, with no list of them to keep."""
+"""Collect the components of a package: one file each, without a list to maintain."""
 
 import importlib
 import pkgutil
@@ -11,10 +11,9 @@ T = TypeVar("T")
 
 
 def collect(package: str, path: Iterable[str], kind: type[T], *, order: Iterable[str] = ()) -> dict[str, T]:
-    """Return {entry.name: entry} for each component of a package.
+    """The ENTRY of each component of a package, by entry.name: those in `order` first, then the others by name.
 
-    The names in `order` come first, the others by name. Only the package's own folder is read: nothing that a config
-    names is ever imported.
+    Reads only the package's own folder: nothing is imported because a config names it.
     """
     entries: dict[str, T] = {}
     for module in names(path):
@@ -25,7 +24,7 @@ def collect(package: str, path: Iterable[str], kind: type[T], *, order: Iterable
 
 
 def names(path: Iterable[str], *, order: Iterable[str] = ()) -> list[str]:
-    """The modules of a package that define an ENTRY, which makes them components. They are not imported."""
+    """Names of the components of a package, the modules that define an ENTRY. Does not import them."""
     files = [Path(folder, f"{module.name}.py") for folder in path for module in pkgutil.iter_modules([folder])]
     components = [file.stem for file in files if re.search(r"^ENTRY\b", file.read_text(encoding="utf-8"), re.MULTILINE)]
     return _ordered(components, order)

@@ -1,43 +1,41 @@
-"""A table of claims in Markdown, from the verdicts in a folder: python scripts/claims_table.py runs/claims
+"""Print a Markdown table of the verdicts in a folder: python scripts/claims_table.py runs/claims
 
-In Markdown on standard output: experiments first, then what is computed.
+Experiments come first, then exact claims.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from normexp.claims import verdict
-from normexp.claims.load import names, read
-from normexp.claims.wording import amount, asked, cell_name, counted, headline, unit
+from normexp.claims.load import claim_names, read_claim
+from normexp.claims.verdict import Verdict, path_of, read
+from normexp.claims.wording import cell_label, format_effect, format_rule, headline, headline_label, unit
 
-HEAD = "| claim | what is said | verdict | effect [interval]; the rule | seeds |\n| --- | --- | --- | --- | --- |"
+HEADER = "| claim | what is said | verdict | effect [interval]; the rule | seeds |\n| --- | --- | --- | --- | --- |"
 
 
-def row(found: Mapping[str, Any]) -> str:
-    """One claim's."""
-    decided = headline(found)
-    assert decided is not None
-    condition, cell = decided
-    verdicts = [each["verdict"] for c in found["conditions"] if c["decides"] for each in c["cells"]]
-    more = [cell_name(cell) or condition["what"]] if counted(found) else []
-    more += [f"{verdicts.count('confirmed')} of {len(verdicts)} confirmed"] if len(verdicts) > 1 else []
-    effect = "not defined" if cell["effect"] is None else amount(condition, cell)
-    line = f"{effect}; {asked(condition)}{unit(condition)}" + (f" ({'; '.join(more)})" if more else "")
-    parts = (f"`{found['claim']}`", found["statement"], found["verdict"], line, str(len(found["seeds"])))
+def row(verdict: Verdict) -> str:
+    """The row of one claim."""
+    head = headline(verdict)
+    assert head is not None
+    condition, cell = head
+    outcomes = [c.outcome for of, c in verdict.cells if of.decides]
+    more = [cell_label(cell) or condition.what] if headline_label(verdict) else []
+    more += [f"{outcomes.count('confirmed')} of {len(outcomes)} confirmed"] if len(outcomes) > 1 else []
+    effect = "not defined" if cell.effect is None else format_effect(condition, cell)
+    line = f"{effect}; {format_rule(condition)}{unit(condition)}" + (f" ({'; '.join(more)})" if more else "")
+    parts = (f"`{verdict.claim}`", verdict.statement, verdict.outcome, line, str(len(verdict.seeds)))
     return f"| {' | '.join(part.replace('|', '/') for part in parts)} |"
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    claims = [read(name) for name in names()]
-    print(HEAD)
+    claims = [read_claim(name) for name in claim_names()]
+    print(HEADER)
     for claim in sorted(claims, key=lambda claim: claim.kind == "exact"):
-        found = verdict.read(verdict.path_of(folder, claim.name, scale="small", quick=False))
-        print(row(found) if found else f"| `{claim.name}` | not judged | | | |")
+        verdict = read(path_of(folder, claim.name, scale="small", quick=False))
+        print(row(verdict) if verdict else f"| `{claim.name}` | not judged | | | |")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The golden traces: what short runs of fixed seeds came to, bit for bit, which a change must leave as they are.
+"""Record the golden traces: bitwise results of short runs with fixed seeds, which tests/training/test_golden.py guards.
 
     python scripts/golden.py
 
-Trains each case and writes tests/training/golden/CASE.json again. Do it only after a change that is meant to alter the
-arithmetic, raise normexp.NUMERICS, and say in the commit what altered it; tests/training/test_golden.py compares with them.
+Trains each case and overwrites tests/training/golden/CASE.json. Run it only after a change that is meant to alter the
+arithmetic: raise normexp.NUMERICS first, and name the cause in the commit message.
 """
 
 import hashlib
@@ -38,10 +38,10 @@ CASES: dict[str, list[str]] = {
         *("model=resnet", "model.depth=8", "model.width=4", "steps=6", "log_every=2"),
     ],
 }
-"""With one thread, whatever the machine has. Those on MNIST and CIFAR-10 take them from $NORMEXP_DATA_DIR."""
+"""Overrides by case. All use one thread. MNIST and CIFAR-10 are read from $NORMEXP_DATA_DIR."""
 
-SHOWN = ("train/loss", "grad_norm/total", "val/loss", "val/accuracy", "test/loss", "test/accuracy")
-"""What a trace shows of each entry, beside a digest of everything."""
+VISIBLE_TAGS = ("train/loss", "grad_norm/total", "val/loss", "val/accuracy", "test/loss", "test/accuracy")
+"""Tags that a trace contains in clear, in addition to a digest of the whole entry."""
 
 
 def config(case: str, data_dir: str) -> Config:
@@ -49,14 +49,14 @@ def config(case: str, data_dir: str) -> Config:
 
 
 def machine() -> dict[str, str]:
-    """What decides the last bits: other versions and processors round otherwise, and are not compared bit for bit."""
+    """What determines the last bits. Traces of other versions or processors are not compared bit for bit."""
     processor = ""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-        about = dict(line.split(":", 1) for line in lines if ":" in line)
-        found = {key.strip(): value.strip() for key, value in about.items()}
-        processor = " ".join(found.get(key, "") for key in ("vendor_id", "cpu family", "model", "stepping"))
+        pairs = (line.split(":", 1) for line in lines if ":" in line)
+        info = {key.strip(): value.strip() for key, value in pairs}
+        processor = " ".join(info.get(key, "") for key in ("vendor_id", "cpu family", "model", "stepping"))
     return {
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
@@ -66,11 +66,11 @@ def machine() -> dict[str, str]:
 
 
 def trace(config: Config) -> dict[str, Any]:
-    """What a run of the config comes to, but for what depends on the clock."""
+    """Train the config and return its log entries, without times, and a digest of the weights."""
     with tempfile.TemporaryDirectory() as folder:
         result = run(
             config,
-            make_directory=lambda files: rundir.create(Path(folder), "run", files),
+            make_directory=lambda files: rundir.create_run_directory(Path(folder), "run", files),
             diff={},
             command=["golden"],
             console=Console(quiet=True),
@@ -84,7 +84,7 @@ def trace(config: Config) -> dict[str, Any]:
     lines = [
         {
             "step": entry["step"],
-            **{tag: entry[tag] for tag in SHOWN if tag in entry},
+            **{tag: entry[tag] for tag in VISIBLE_TAGS if tag in entry},
             "all": _digest(json.dumps(entry, sort_keys=True).encode()),
         }
         for entry in entries

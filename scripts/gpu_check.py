@@ -1,28 +1,27 @@
-"""Check normexp on a GPU, and time it there: in at most 8 minutes, without a network.
+"""Check and time normexp on a GPU, in at most 8 minutes and without network access.
 
     PYTHONPATH=. python scripts/gpu_check.py [--json FILE] [--parts NAME ...] [--quick]
 
-On a machine without a GPU it says so, and runs every part once on the CPU, as small as can be: no measurement, only a test of
-this script. --quick does as little on a GPU.
+On a machine without a GPU it does a dry run: every part runs once on the CPU, as small as possible, which tests this script and
+measures nothing. --quick does as little on a GPU.
 
-Checks: the same run twice and a resumed run are the same to the last bit; every model, norm, amp and compile come close to
-the CPU, and so do the probes; a sweep of 8 runs on one GPU. Timings: a step over that of a bare loop, images a second by batch
-size, precision, compile and memory format, beside what the device can do. It trains on scikit-learn's digits and on random
-images. Each part (scripts/gpu_parts.py) is a process with a time limit of its own, so a failure or a hang in one doesn't lose
-the others. The exit code is 1 if a check failed or a part ended early.
+Checks: repeated and resumed runs are equal bit for bit; every model, norm, amp and compile agrees with the CPU, and so do the
+probes; a sweep of 8 runs on one GPU. Timings: a step over that of a bare loop, and images per second by batch size, precision,
+compile and memory format, next to the limits of the device. Trains on scikit-learn's digits and on random images. Each part
+(scripts/gpu/) is a process with its own time limit, so a failure or a hang in one does not affect the others. The exit code is
+1 if a check failed or a part ended early.
 
-It needs torch with CUDA, the checkout (nothing has to be installed from it), and the packages that normexp depends on but for
-torchvision. For a GPU machine without a network, bring them along as wheels, made on a machine with a network and the same
-Python version and platform:
+Requires torch with CUDA, the checkout (without installing it), and normexp's dependencies except torchvision. For a GPU machine
+without network access, build wheels on a machine with the same Python version and platform:
 
     PACKAGES="google-crc32c hydra-core hydra-joblib-launcher joblib matplotlib numpy omegaconf orjson pillow protobuf pyyaml
         rich scikit-learn scipy tensorboard"
     pip wheel --wheel-dir wheels --constraint constraints.txt $PACKAGES
     pip install --no-index --find-links wheels $PACKAGES        # on the GPU machine
 
-pip adds what they need in turn: absl-py, antlr4-python3-runtime (without a wheel on PyPI, so pip builds it), cloudpickle,
-grpcio, Markdown, markdown-it-py, packaging, Pygments, setuptools, tensorboard-data-server, threadpoolctl, Werkzeug and so on.
-Compiled parts also need triton, which torch's CUDA wheels bring, and a C compiler.
+pip adds their dependencies: absl-py, antlr4-python3-runtime (which has no wheel on PyPI, so pip builds it), cloudpickle, grpcio,
+Markdown, markdown-it-py, packaging, Pygments, setuptools, tensorboard-data-server, threadpoolctl, Werkzeug and so on.
+The compiled parts also need triton, which torch's CUDA wheels include, and a C compiler.
 """
 
 import argparse
@@ -47,8 +46,8 @@ import measuring
 
 ROOT = Path(__file__).parents[1]
 
-BUDGET = 475
-"""Seconds for all parts on a GPU."""
+BUDGET_SECONDS = 475
+"""For all parts on a GPU, so that the check takes less than 8 minutes."""
 
 LIMITS: dict[str, float | None] = {
     "device": 30,
@@ -63,36 +62,38 @@ LIMITS: dict[str, float | None] = {
     "compiled combinations": None,
     "compiled throughput": None,
 }
-"""Seconds after which a part is killed; None shares what the others left of the budget. Those come last: a compilation may take
-half a minute."""
+"""Seconds after which a part is killed.
 
-GRACE = 5
-"""Seconds before its limit at which a part starts nothing new."""
+Parts with None come last and share the rest of the budget, because a compilation may take half a minute.
+"""
 
-DRY_LIMIT = 120
-"""Seconds for a part of a dry run, which takes a few unless the machine is busy."""
+GRACE_SECONDS = 5
+"""Time before its limit at which a part starts nothing new."""
 
-LAST_LINES = 12
-"""Lines of a part's output to keep if it fails."""
+DRY_RUN_LIMIT = 120
+"""Seconds for a part of a dry run, which takes a few seconds on an idle machine."""
+
+MAX_OUTPUT_LINES = 12
+"""Lines of a part's output to keep if it fails: the end of its traceback."""
 
 
 def has_gpu() -> bool:
-    """Whether torch sees a GPU; asked in another process, since CUDA may hang."""
+    """Whether torch sees a GPU. Asks in another process, because CUDA may hang."""
     code = "import torch; print(torch.cuda.is_available())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     return done.stdout.strip() == "True"
 
 
 def run_part(name: str, device: str, *, limit: float, quick: bool) -> dict[str, Any]:
-    """Run a part in a process, which is killed with all that it started once its limit is over.
+    """Run a part in a process. After the limit (in seconds) it is killed with all its children.
 
-    Returns its state (ok, failed: a check failed; died: it ended with an error; timed out), its rows, and if it is not ok the
-    last lines of its output.
+    Returns its state, its rows, and the last lines of its output if it is not ok. State: ok, failed (a check failed), died (it
+    ended with an error), or timed out.
     """
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as temporary:
         results, output = Path(temporary) / "results.jsonl", Path(temporary) / "output"
-        words = [sys.executable, str(ROOT / "scripts" / "gpu_parts.py"), name, f"--device={device}"]
-        words += [f"--seconds={max(1.0, limit - GRACE)}", f"--results={results}", *["--quick"] * quick]
+        words = [sys.executable, str(ROOT / "scripts" / "gpu" / "run_part.py"), name, f"--device={device}"]
+        words += [f"--seconds={max(1.0, limit - GRACE_SECONDS)}", f"--results={results}", *["--quick"] * quick]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         start = time.monotonic()
         with output.open("wb") as file:
@@ -117,7 +118,7 @@ def run_part(name: str, device: str, *, limit: float, quick: bool) -> dict[str, 
         rows = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
         failed = any(row["state"] == "failed" for row in rows)
         state = "timed out" if code is None else "died" if code else "failed" if failed else "ok"
-        lines = output.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST_LINES:]
+        lines = output.read_text(encoding="utf-8", errors="replace").splitlines()[-MAX_OUTPUT_LINES:]
     print(f"{name}: {state}, {seconds:.0f} s", file=sys.stderr, flush=True)
     return {
         "part": name,
@@ -129,8 +130,8 @@ def run_part(name: str, device: str, *, limit: float, quick: bool) -> dict[str, 
 
 
 def run_on_gpu(names: Sequence[str], *, quick: bool) -> list[dict[str, Any]]:
-    """One part after another, within the budget."""
-    end = time.monotonic() + BUDGET
+    """Run the parts one after another, within the budget."""
+    end = time.monotonic() + BUDGET_SECONDS
     done = []
     for position, name in enumerate(names):
         left = max(1.0, end - time.monotonic())
@@ -141,14 +142,14 @@ def run_on_gpu(names: Sequence[str], *, quick: bool) -> list[dict[str, Any]]:
 
 
 def dry_run(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Every part on the CPU, two at a time, beginning with the last, which take longest: nothing is measured."""
+    """Run the parts on the CPU, two at a time, starting with the last, which take longest."""
     with ThreadPoolExecutor(2) as pool:
-        done = list(pool.map(partial(run_part, device="cpu", limit=DRY_LIMIT, quick=True), reversed(names)))
+        done = list(pool.map(partial(run_part, device="cpu", limit=DRY_RUN_LIMIT, quick=True), reversed(names)))
     return done[::-1]
 
 
 def show(parts: Sequence[dict[str, Any]], title: str) -> None:
-    """Print a table of the parts: what was measured, and of the checks those that failed."""
+    """Print a table of the parts with all measurements and failed checks."""
     table = Table("part", "what", box=None, pad_edge=False, title=title, title_justify="left")
     table.add_column("result", justify="right")
     table.add_column("detail")
@@ -168,7 +169,7 @@ def show(parts: Sequence[dict[str, Any]], title: str) -> None:
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> str:
-    """How many checks passed, and how close the worst of those with a bound came to it."""
+    """Format how many checks passed, and how close the worst of them came to its bound."""
     checks = [row for row in rows if row["state"] in ("ok", "failed")]
     shares = [row["value"] for row in checks if row["unit"] == "of the bound"]
     text = f"{sum(row['state'] == 'ok' for row in checks)} of {len(checks)} checks ok" if checks else ""

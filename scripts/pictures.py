@@ -1,9 +1,9 @@
-"""Make the README's pictures again: two networks of sigmoids, without a norm and with batch norm, and the report of a sweep.
+"""Regenerate the README's pictures: two sigmoid networks, without a norm and with batch norm, and the report of a sweep.
 
     python scripts/pictures.py [--data-dir DIR] [--out docs]
 
-Trains them as the README says (the sweep takes minutes), keeps the sheets of their histograms, and photographs TensorBoard's
-pages and of the report's with Chromium (or Chrome), where there is one on the path.
+Trains as the README describes (the sweep takes minutes) and copies the histogram sheets. If Chromium or Chrome is on the path,
+takes screenshots of TensorBoard's pages and the report.
 """
 
 import argparse
@@ -27,11 +27,10 @@ PAGES = {
     "tensorboard.png": ("?tagFilter=activation_in%2Ffc6%24#timeseries", (1400, 560), None),
     "charts.png": ("?x#custom_scalars", (1400, 4000), (360, 2620, 1110, 3610)),
 }
-"""By file: the page's address behind the server's, the window's size, and what of it is kept (left, top, right, bottom)."""
-
+"""By file: the page's address relative to the server, the window size, and the crop box (left, top, right, bottom)."""
 
 REPORT = (1400, 4400), (190, 2530, 1210, 3382)
-"""The window's size for the page of `experiment=lr-range`, and what of it is kept."""
+"""The window size for the report of `experiment=lr-range`, and the crop box."""
 
 
 def train(folder: Path, data_dir: str) -> None:
@@ -42,28 +41,28 @@ def train(folder: Path, data_dir: str) -> None:
 
 @contextmanager
 def tensorboard(folder: Path) -> Iterator[str]:
-    """The address of a TensorBoard for the runs in a folder."""
+    """Serve the runs in a folder with TensorBoard. Yields its address."""
     command = [sys.executable, "-u", "-m", "normexp", "tensorboard", str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
-            yield next(found[0] for line in server.stdout if (found := re.findall(r"http://\S+/", line)))
+            yield next(match[0] for line in server.stdout if (match := re.search(r"http://\S+/", line)))
         finally:
             server.terminate()
 
 
-def photograph(browser: str, address: str, size: tuple[int, int], path: Path) -> None:
+def screenshot(browser: str, address: str, size: tuple[int, int], path: Path) -> None:
     with tempfile.TemporaryDirectory() as profile:
         flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={profile}"]
         more = [f"--window-size={size[0]},{size[1]}", "--virtual-time-budget=30000", f"--screenshot={path.absolute()}"]
         subprocess.run([browser, *flags, *more, address], check=True, stderr=subprocess.DEVNULL, timeout=180)
 
 
-def keep(path: Path, part: tuple[int, int, int, int] | None) -> None:
-    """Cut a picture to the part that is shown, with few colours."""
-    with Image.open(path) as taken:
-        shown = taken.convert("RGB").crop(part) if part else taken.convert("RGB")
-    shown.quantize(128).save(path, optimize=True)
+def crop(path: Path, box: tuple[int, int, int, int] | None) -> None:
+    """Crop a picture in place, and reduce its colours to make the file small."""
+    with Image.open(path) as image:
+        cropped = image.convert("RGB").crop(box) if box else image.convert("RGB")
+    cropped.quantize(128).save(path, optimize=True)
 
 
 def main() -> None:
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
         train(runs, arguments.data_dir)
@@ -82,17 +81,17 @@ def main() -> None:
             print(f"TensorBoard's pages are left as they are: there is none of {', '.join(BROWSERS)}.", file=sys.stderr)
             return
         with tensorboard(runs) as address:
-            for name, (page, size, part) in PAGES.items():
+            for name, (page, size, box) in PAGES.items():
                 path = arguments.out / name
-                photograph(browser, address + page, size, path)
-                keep(path, part)
+                screenshot(browser, address + page, size, path)
+                crop(path, box)
         sweep = runs / "lr-range"
         words = ["experiment=lr-range", f"runs_dir={folder}", f"data_dir={arguments.data_dir}"]
         subprocess.run([sys.executable, "-m", "normexp", "train", *words], check=True)
         subprocess.run([sys.executable, "-m", "normexp", "report", str(sweep), "--html"], check=True)
-        size, part = REPORT
-        photograph(browser, (sweep / "report.html").as_uri(), size, arguments.out / "report.png")
-        keep(arguments.out / "report.png", part)
+        size, box = REPORT
+        screenshot(browser, (sweep / "report.html").as_uri(), size, arguments.out / "report.png")
+        crop(arguments.out / "report.png", box)
     print(f"pictures are in {arguments.out}")
 
 

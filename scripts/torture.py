@@ -1,14 +1,13 @@
-"""Kill runs at random moments and go on with them: they must end, bit for bit, like runs that nobody disturbed.
+"""Kill runs at random moments and resume them: they must end bitwise equal to undisturbed runs.
 
     python scripts/torture.py [RUNS] [--kills N] [--seed N] [--jobs N] [--json FILE]
 
-RUNS short runs, of every model with every norm in turn, get N kills (SIGKILL) between them, each in a process of its own that
-goes through normexp's command line. A kill comes at a moment drawn from the whole life of the process, or in a file operation
-drawn from all that it does, or from those of writing a checkpoint: when half of the bytes are there, before a renaming, before
-a deletion. Now and then a run is asked to stop, by SIGTERM or SIGINT, once or twice. After each kill its directory must be
-readable and have the newest checkpoint that it ever had, else the run is lost; then `normexp resume` goes on with it. Where a
-run completes before it has had its kills, it is begun again. Each that completes is compared with the undisturbed one:
-weights, optimizer, generators, metrics, events, picture, status.
+RUNS short runs, of all models and norms in turn, share N kills (SIGKILL). Each is a process that runs normexp's command line. A
+kill comes at a random moment of the process, or in a random file operation of all or of those that write a checkpoint: after
+half of the bytes, before a rename, before a deletion. Some runs are asked to stop by SIGTERM or SIGINT, once or twice. After
+each kill the run directory must be readable and contain the newest checkpoint that it ever had, or the run is lost. Then
+`normexp resume` resumes it. A run that completes before its last kill starts again. Each completed run is compared with the
+undisturbed one: weights, optimizer, generators, metrics, events, histogram sheet, status.
 """
 
 import argparse
@@ -27,14 +26,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from fault_process import Fault, run_with_fault
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from same_runs import differences
-from torture_victim import Blow, strike
 
 from normexp import rundir
-from normexp.commands.resume_run import read_tree
+from normexp.commands.resume_run import read_stored_config
 from normexp.compose.validate import validate
 from normexp.training import checkpoint
 
@@ -53,48 +52,51 @@ CHOICES = [
     ["log_every=4 eval_every=9", "log_every=1", "log_every=100 eval_every=7"],
 ]
 DIVERGING = "lr=10 schedule=constant schedule.warmup=0.9 activation=gelu"
-SAME = ["steps=30", "batch_size=32", "data.train_size=200", "threads=1", "name=run", "runs_dir=."]
+COMMON = ["steps=30", "batch_size=32", "data.train_size=200", "threads=1", "name=run", "runs_dir=."]
 
 
 def overrides(number: int) -> list[str]:
-    """What the run with this number trains: small, and in the end every combination of choices. One kind diverges."""
+    """The overrides of the run with this number: small, and a random combination of choices. One kind diverges."""
     model, norm = KINDS[number % len(KINDS)]
-    chance = random.Random(number)
-    taken = [chance.choice(choices) for choices in CHOICES]
+    rng = random.Random(number)
+    chosen = [rng.choice(choices) for choices in CHOICES]
     if (model, norm) == ("resnet", "none"):
-        taken[:2] = [DIVERGING]
-    return [f"model={model}", f"norm={norm}", f"seed={number}", *SIZES[model], *SAME, *" ".join(taken).split()]
+        chosen[:2] = [DIVERGING]
+    return [f"model={model}", f"norm={norm}", f"seed={number}", *SIZES[model], *COMMON, *" ".join(chosen).split()]
 
 
 @dataclass(frozen=True)
-class Whole:
-    """The undisturbed run: where it is, how long its process took, its file operations, and those of writing checkpoints."""
+class Undisturbed:
+    """An undisturbed run: its directory, the seconds of its process, and its file operations: all, and to save checkpoints."""
 
     directory: Path
     seconds: float
     operations: int
-    of_saving: int
+    saving_operations: int
     steps: int
 
-    def blow(self, chance: random.Random, step: int) -> Blow:
-        """One for a run that goes on after a step, or a bit behind its end."""
+    def random_fault(self, rng: random.Random, step: int) -> Fault:
+        """Draw a fault for a run that is resumed after a step. It may come shortly after the run's end."""
         left = 1 - step / self.steps
-        kill, moment = (signal.SIGKILL,), chance.uniform(0, self.seconds * (0.4 + 0.65 * left))
-        match chance.choices(["moment", "operation", "saving", "asked"], [40, 20, 25, 15])[0]:
+        kill, moment = (signal.SIGKILL,), rng.uniform(0, self.seconds * (0.4 + 0.65 * left))
+        match rng.choices(["moment", "operation", "saving", "asked"], [40, 20, 25, 15])[0]:
             case "moment":
-                return Blow(kill, moment)
+                return Fault(kill, moment)
             case "operation":
-                return Blow(kill, operation=chance.randint(1, round(self.operations * left) + 20))
+                return Fault(kill, operation=rng.randint(1, round(self.operations * left) + 20))
             case "saving":
-                return Blow(kill, operation=chance.randint(1, round(self.of_saving * left) + 2), saving=True)
-        number = chance.choice([signal.SIGTERM, signal.SIGINT])
-        return Blow((number,) * chance.choice([1, 1, 2]), moment)
+                return Fault(kill, operation=rng.randint(1, round(self.saving_operations * left) + 2), saving=True)
+        number = rng.choice([signal.SIGTERM, signal.SIGINT])
+        return Fault((number,) * rng.choice([1, 1, 2]), moment)
 
 
 @dataclass
 class Tally:
-    """What became of one run. saving, early: the kills while a checkpoint was written, and before there was one. asked: stops by
-    other signals. slowest: of them, from one signal to the end. lost, differing: what is wrong, and where."""
+    """Counts for one run.
+
+    saving, early: kills while a checkpoint was written, and before the first one. asked: stops by other signals. slowest: the
+    most seconds from such a signal to the end of the process. lost, differing: descriptions of failures.
+    """
 
     number: int
     model: str
@@ -110,85 +112,85 @@ class Tally:
     differing: list[str] = field(default_factory=list)
 
 
-def undisturbed(place: Path, words: list[str]) -> Whole:
-    place.mkdir(parents=True)
-    code, seconds = strike(place, words, Blow())
+def run_undisturbed(directory: Path, words: list[str]) -> Undisturbed:
+    directory.mkdir(parents=True)
+    code, seconds = run_with_fault(directory, words, Fault())
     if code != 0:
-        raise SystemExit((place / "log").read_text() + f"The undisturbed run in {place} ended with {code}.")
-    counts = json.loads((place / "mark.counts").read_text())
-    steps = rundir.read_status(place / "run")["total_steps"]
-    return Whole(place / "run", seconds, counts["all"], counts["saving"], steps)
+        raise SystemExit((directory / "log").read_text() + f"The undisturbed run in {directory} ended with {code}.")
+    counts = json.loads((directory / "mark.counts").read_text())
+    steps = rundir.read_status(directory / "run")["total_steps"]
+    return Undisturbed(directory / "run", seconds, counts["all"], counts["saving"], steps)
 
 
-def torture(number: int, folder: Path, *, kills: int, seed: int, told: Callable[[], None]) -> Tally:
-    """Kill a run this often; `told` is called each time. Its folder stays where something is wrong."""
-    tally, chance = Tally(number, *KINDS[number % len(KINDS)]), random.Random(f"{seed} {number}")
+def torture(number: int, folder: Path, *, kills: int, seed: int, on_kill: Callable[[], None]) -> Tally:
+    """Kill a run this often. Its folder is kept if it is lost or differs."""
+    tally, rng = Tally(number, *KINDS[number % len(KINDS)]), random.Random(f"{seed} {number}")
     words = ["train", *overrides(number)]
-    whole = undisturbed(folder / "whole", words)
+    undisturbed = run_undisturbed(folder / "undisturbed", words)
     for attempt in itertools.count(1):
         if tally.kills >= kills or tally.lost or tally.differing:
             break
-        place = folder / f"{attempt}"
-        place.mkdir()
-        if lost := _to_the_end(place, words, whole, chance, tally, kills=kills, told=told):
-            tally.lost.append(f"{place}: {lost}")
+        directory = folder / f"{attempt}"
+        directory.mkdir()
+        if lost := _run_to_completion(directory, words, undisturbed, rng, tally, kills=kills, on_kill=on_kill):
+            tally.lost.append(f"{directory}: {lost}")
             break
         tally.completed += 1
-        if found := differences(whole.directory, place / "run"):
-            tally.differing.append("\n  ".join([f"{place} differs from {whole.directory}:", *found]))
+        if lines := differences(undisturbed.directory, directory / "run"):
+            tally.differing.append("\n  ".join([f"{directory} differs from {undisturbed.directory}:", *lines]))
             break
-        shutil.rmtree(place)
+        shutil.rmtree(directory)
     if not (tally.lost or tally.differing):
         shutil.rmtree(folder)
     return tally
 
 
-def _to_the_end(
-    place: Path,
+def _run_to_completion(
+    directory: Path,
     words: list[str],
-    whole: Whole,
-    chance: random.Random,
+    undisturbed: Undisturbed,
+    rng: random.Random,
     tally: Tally,
     *,
     kills: int,
-    told: Callable[[], None],
+    on_kill: Callable[[], None],
 ) -> str | None:
-    """Begin a run, and kill it and go on with it until it completes or has had its kills; returns how it was lost, if it was."""
+    """Start a run, kill and resume it until it completes, which it may do after its last kill. Returns how it was lost."""
     newest = -1
     while True:
-        begun = (place / "run").exists()
-        blow = whole.blow(chance, max(newest, 0)) if tally.kills < kills else Blow()
-        code, seconds = strike(place, ["resume", "run"] if begun else words, blow)
-        tally.resumes += begun
+        started = (directory / "run").exists()
+        fault = undisturbed.random_fault(rng, max(newest, 0)) if tally.kills < kills else Fault()
+        code, seconds = run_with_fault(directory, ["resume", "run"] if started else words, fault)
+        tally.resumes += started
         if code == 0:
             return None
         if code == -signal.SIGKILL:
             tally.kills += 1
-            tally.saving += (place / "mark.saving").exists()
-            tally.early += not _has_checkpoint(place / "run")
-            told()
-        elif code is not None and blow.signals and code in (1, 130, 128 + blow.signals[0], -blow.signals[0]):
+            tally.saving += (directory / "mark.saving").exists()
+            tally.early += not _has_checkpoint(directory / "run")
+            on_kill()
+        elif code is not None and fault.signals and code in (1, 130, 128 + fault.signals[0], -fault.signals[0]):
             tally.asked += 1
             tally.slowest = max(tally.slowest, seconds)
         else:
-            return f"its process {'hung' if code is None else f'ended with {code}'}, see {place / 'log'}"
-        if not (place / "run").exists():
-            if newest >= 0 or begun:
+            return f"its process {'hung' if code is None else f'ended with {code}'}, see {directory / 'log'}"
+        if not (directory / "run").exists():
+            if newest >= 0 or started:
                 return "its directory is gone"
             continue
         try:
-            newest = _look(place / "run", newest, code)
+            newest = _check(directory / "run", newest, code)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
 
-def _look(directory: Path, newest: int, code: int) -> int:
-    """The step of the newest checkpoint, -1 where there is none, in a directory that is as it should be. Raises what is wrong."""
+def _check(directory: Path, newest: int, code: int) -> int:
+    """Check a run directory after an exit code. Returns the step of its newest checkpoint, or -1. Raises ValueError."""
     state = rundir.read_status(directory)["state"]
-    wanted = {"killed", "interrupted", "completed", "diverged"} if code < 0 else {"interrupted", "killed"}
-    if state not in wanted:
+    expected = {"killed", "interrupted", "completed", "diverged"} if code < 0 else {"interrupted", "killed"}
+    if state not in expected:
         raise ValueError(f"its status says {state} after exit code {code}")
-    saved, lines = checkpoint.newest(directory, validate(read_tree(directory)))
+    saved, lines = checkpoint.newest(directory, validate(read_stored_config(directory)))
     if lines:
         raise ValueError(" ".join(lines))
     step = saved["step"] if saved else -1
@@ -215,7 +217,7 @@ def torture_all(folder: Path, *, runs: int, kills: int, seed: int, jobs: int, co
         bar = progress.add_task("", total=kills)
         futures = [
             pool.submit(
-                torture, number, folder / f"{number}", kills=share, seed=seed, told=lambda: progress.advance(bar)
+                torture, number, folder / f"{number}", kills=share, seed=seed, on_kill=lambda: progress.advance(bar)
             )
             for number, share in enumerate(shares)
         ]
@@ -234,9 +236,9 @@ def _verdict(tally: Tally) -> str:
 def table(tallies: list[Tally]) -> Table:
     heads = ("model", "norm", "kills", "in a checkpoint", "before one", "asked to stop", "resumes", "completed", "")
     shown = Table(*heads, box=None, pad_edge=False)
-    for each in tallies:
-        counts = (each.kills, each.saving, each.early, each.asked, each.resumes, each.completed)
-        shown.add_row(each.model, each.norm, *map(str, counts), _verdict(each))
+    for tally in tallies:
+        counts = (tally.kills, tally.saving, tally.early, tally.asked, tally.resumes, tally.completed)
+        shown.add_row(tally.model, tally.norm, *map(str, counts), _verdict(tally))
     return shown
 
 
@@ -250,9 +252,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.runs, arguments.kills, arguments.jobs) < 1:
         parser.error("RUNS, --kills and --jobs are at least 1")
-    console, began = Console(), time.monotonic()
+    console, start = Console(), time.monotonic()
     path = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    os.environ["PYTHONPATH"] = os.pathsep.join(path)  # where the fork server looks for what it is to import
+    os.environ["PYTHONPATH"] = os.pathsep.join(path)  # for the imports of the fork server
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     try:
         tallies = torture_all(
@@ -265,8 +267,8 @@ def main() -> None:
         )
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)
-        os._exit(130)  # with all threads; what they have started ends in a second
-    with suppress(OSError):  # those that are kept are in it
+        os._exit(130)  # without waiting for threads; their processes end within a second
+    with suppress(OSError):  # it may contain kept runs
         folder.rmdir()
     console.print(table(tallies))
     for tally in tallies:
@@ -274,11 +276,12 @@ def main() -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(tally) for tally in tallies], indent=2) + "\n")
-    lost, differing = sum(len(each.lost) for each in tallies), sum(len(each.differing) for each in tallies)
-    kills, saving, early = (sum(getattr(each, name) for each in tallies) for name in ("kills", "saving", "early"))
+    lost, differing = (sum(len(getattr(tally, name)) for tally in tallies) for name in ("lost", "differing"))
+    names = ("kills", "saving", "early", "asked")
+    kills, saving, early, asked = (sum(getattr(tally, name) for tally in tallies) for name in names)
     slowest = max(tally.slowest for tally in tallies)
     console.print(
-        f"{time.monotonic() - began:.0f} s; asked to stop {sum(each.asked for each in tallies)} times, at most {slowest:.2f} s",
+        f"{time.monotonic() - start:.0f} s; asked to stop {asked} times, at most {slowest:.2f} s",
         highlight=False,
     )
     console.print(

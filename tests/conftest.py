@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from normexp.compose.compose import compose_sweep
+from normexp.compose.composer import Composer
 from normexp.config import Config, ConfigError
-from normexp.sweeps.grid import Composer
-from normexp.sweeps.plan import composed
 
 # A background job (`make test &`, nohup, some CI) ignores Ctrl-C, and all that it starts inherits that: the tests send it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -40,9 +40,9 @@ _composed: dict[tuple[str, ...], Config] = {}
 
 @cache
 def _composer() -> Composer:
-    """Composes as Hydra does, ten times as fast: tests/commands/test_composing.py compares the two."""
-    with composed([], None) as (cfg, loader):
-        return Composer(cfg, loader)
+    """Composes as Hydra does, ten times as fast: tests/compose/test_compose.py compares the two."""
+    cfg, loader = compose_sweep([], None)
+    return Composer(cfg, loader)
 
 
 def compose(*overrides: str) -> Config:

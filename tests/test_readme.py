@@ -94,7 +94,7 @@ def test_commands_that_print(line, capsys):
 def test_bench_commands_measure(monkeypatch):
     from normexp.bench import measure
 
-    monkeypatch.setattr(measure, "BLOCK", 1e-4)
+    monkeypatch.setattr(measure, "MIN_BLOCK_SECONDS", 1e-4)
     small = ["model=mlp", "model.width=8", "data=digits", "batch_size=4", "--repeats", "2"]
     for line in (line for line in SHELL if line.startswith("normexp bench")):
         words = shlex.split(line, comments=True)[1:]
@@ -106,10 +106,9 @@ def test_bench_commands_measure(monkeypatch):
 @pytest.mark.long
 def test_claims_are_run_as_shown(monkeypatch, capsys):
     """In the order of the page, with the claims' own rules, but with three tiny runs on digits for each of their arms."""
-    from normexp.claims import load
-    from normexp.commands import runner
+    from normexp.claims import load, runner
 
-    read = load.read
+    read = load.read_claim
     asked = []
 
     def shorter(name, *args, **options):
@@ -123,9 +122,9 @@ def test_claims_are_run_as_shown(monkeypatch, capsys):
         few = {axis: dict.fromkeys(values, ()) for axis, values in claim.sweep.axes.items()}
         return replace(claim, sweep=replace(claim.sweep, base=tiny, arms=arms, axes=few), rule=rule, requires=())
 
-    everything = [name for name in load.names() if name in ("axes", "higher-lr", "smoother", "small-batch")]
-    monkeypatch.setattr(load, "names", lambda folder=None: everything + ["warmup"] * (folder is not None))
-    monkeypatch.setattr(runner, "read", shorter)
+    everything = [name for name in load.claim_names() if name in ("axes", "higher-lr", "smoother", "small-batch")]
+    monkeypatch.setattr(load, "claim_names", lambda folder=None: everything + ["warmup"] * (folder is not None))
+    monkeypatch.setattr(runner, "read_claim", shorter)
     Path("mine/claim").mkdir(parents=True)
     Path("mine/claim/warmup.yaml").write_text(next(block for block in YAML if "statement:" in block))
     for line in CLAIMS:
@@ -182,7 +181,7 @@ def test_every_shown_command_is_run_by_a_test_here():
 
 
 def test_every_key_and_choice_of_the_readme_exists_and_none_is_missing():
-    from normexp.compose.overrides import known_keys
+    from normexp.compose.choices import known_keys
     from normexp.config import GROUPS, yaml_files
 
     table = README.split("| their keys |")[1].split("\n\n")[0]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from normexp.data.splits import split_indices
-from normexp.models.layer import build_model, named_layers
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
 from normexp.models.noise import Noise
 from normexp.streams import stream_seed
 from normexp.training.build import build

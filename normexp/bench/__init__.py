@@ -1,1 +1,1 @@
-"""What a norm costs: time and memory of each norm in each model, beside the same network without one."""
+"""The cost of norms: time and memory of each norm in each model, relative to the same network without a norm."""

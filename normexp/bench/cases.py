@@ -1,4 +1,4 @@
-"""What there is to measure: which norms in which models, at which batch sizes, and which of them can't work. Without torch."""
+"""Plan the measurements: which norms in which models at which batch sizes. Does not import torch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any
 
-from normexp.compose.choices import CHOICES
+from normexp.compose.choices import CHOICES, known_keys
 from normexp.compose.compose import compose_tree, quoted
-from normexp.compose.overrides import known_keys
 from normexp.compose.validate import validate
 from normexp.config import Config, ConfigError, read, show
 from normexp.models import MODELS
@@ -17,26 +16,26 @@ from normexp.norms import NORMS
 
 REFERENCE = "none"
 
-LISTS = ("model", "norm", "batch_size")
+LIST_KEYS = ("model", "norm", "batch_size")
 """Keys that may have several values."""
 
-KEYS = (
-    *(*LISTS, "data", "init", "activation", "dropout", "dropout_layers", "dropout_at", "dropout_scaled", "noise"),
+ACCEPTED_KEYS = (
+    *(*LIST_KEYS, "data", "init", "activation", "dropout", "dropout_layers", "dropout_at", "dropout_scaled", "noise"),
     *("seed", "device", "threads", "amp", "matmul_precision"),
 )
-"""Keys that say which network is measured, and where; beside them those of `model`, `norm` and `init`."""
+"""Keys that affect the measurement, in addition to the keys of the groups `model`, `norm` and `init`."""
 
-MOST = 100
-"""Values of a key."""
+MAX_VALUES = 100
+"""Bound on the values of a key, which may come from a range of any length."""
 
 BATCH_SIZES = (8, 32, 128)
-DATA = {"resnet": "cifar10"}
-"""Whose images a model gets that is not measured on MNIST's, where `data` is not chosen."""
+DEFAULT_DATA = {"resnet": "cifar10"}
+"""The data set whose image shape a model gets by default, if not MNIST."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model at a batch size, with the config of each norm that works in it. The first one is `none`, the reference."""
+    """A model at a batch size, with the configs of the norms that work in it. The first is `none`, the reference."""
 
     model: str
     data: str
@@ -46,7 +45,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A combination that can't be measured, and the sentence that says why."""
+    """A combination that can't be measured. reason: a sentence for the user."""
 
     model: str
     norm: str
@@ -54,107 +53,107 @@ class Skipped:
     reason: str
 
 
-def cases(overrides: Sequence[str]) -> tuple[list[Case], list[Skipped]]:
-    """Every combination of the models, norms and batch sizes of checked overrides. `none` is always among the norms.
+def plan_cases(overrides: Sequence[str]) -> tuple[list[Case], list[Skipped]]:
+    """Combine the models, norms and batch sizes of checked overrides. `none` is always among the norms.
 
-    A key that only some of the models or norms have (`norm.groups`) holds for those. Raises ConfigError for a key that has
-    no effect here, and where none of what is asked for can be measured.
+    A key that only some models or norms have (`norm.groups`) applies to those. Raises ConfigError for a key that has no effect
+    here, and if none of the requested norms can be measured.
     """
-    values = _values(overrides)
-    asked = _names(values["norm"], list(NORMS))
-    models, norms = (
-        _names(values["model"], list(MODELS)),
-        [name for name in NORMS if name in asked or name == REFERENCE],
-    )
-    sizes = _sizes(values["batch_size"])
-    fixed = [text for text in overrides if _key(text) not in LISTS]
+    values = _list_values(overrides)
+    requested = _names(values["norm"], default=NORMS)
+    models = _names(values["model"], default=MODELS)
+    norms = [name for name in NORMS if name in requested or name == REFERENCE]
+    sizes = _batch_sizes(values["batch_size"])
+    fixed = [override for override in overrides if _key(override) not in LIST_KEYS]
     _check_keys(fixed, models, norms)
-    # The groups don't depend on one another, so that not every pair has to be composed, which takes a tenth of a second.
-    trees = {model: _tree(model, REFERENCE, fixed) for model in models}
-    groups = {norm: _tree(models[0], norm, fixed)["norm"] for norm in norms}
+    # Composing takes 0.1 s. The groups are independent, so there is no need to compose every pair.
+    trees = {model: _compose(model, REFERENCE, fixed) for model in models}
+    groups = {norm: _compose(models[0], norm, fixed)["norm"] for norm in norms}
 
-    found: list[Case] = []
+    cases: list[Case] = []
     skipped: list[Skipped] = []
     for model, size in product(models, sizes):
-        works: dict[str, Config] = {}
+        configs: dict[str, Config] = {}
         for norm in norms:
             try:
-                works[norm] = validate({**trees[model], "norm": groups[norm], "batch_size": size})
+                configs[norm] = validate({**trees[model], "norm": groups[norm], "batch_size": size})
             except ConfigError as error:
                 skipped.append(Skipped(model, norm, size, str(error)))
-        if REFERENCE in works:
-            found.append(Case(model, works[REFERENCE].data.name, size, works))
-    if not any(norm in case.norms for case in found for norm in asked):
+        if REFERENCE in configs:
+            cases.append(Case(model, configs[REFERENCE].data.name, size, configs))
+    if not any(norm in case.norms for case in cases for norm in requested):
         raise ConfigError(skipped[0].reason)
-    return found, skipped
+    return cases, skipped
 
 
-def takes(key: str) -> bool:
-    """Whether a key has an effect on what is measured."""
-    return key in KEYS or key.partition(".")[0] in ("model", "norm", "init")
+def has_effect(key: str) -> bool:
+    """Whether a key affects the measurement."""
+    return key in ACCEPTED_KEYS or key.partition(".")[0] in ("model", "norm", "init")
 
 
-def _tree(model: str, norm: str, fixed: Sequence[str]) -> dict[str, Any]:
-    """The composed config of one model and norm, with those of the other overrides whose keys it has. ConfigError for
-    values of a wrong type or out of range."""
-    chosen = {"model": model, "norm": norm}
-    data = [] if any(_key(text) == "data" for text in fixed) else [f"data={DATA.get(model, 'mnist')}"]
-    own = [text for text in fixed if _has(chosen, _key(text))]
-    tree = compose_tree([f"model={quoted(model)}", f"norm={quoted(norm)}", *data, *own])
-    read(tree, CHOICES)  # a value that is none is a mistake, one that fits badly a combination to leave out
+def _compose(model: str, norm: str, fixed: Iterable[str]) -> dict[str, Any]:
+    """The composed config of a model and norm, with the fixed overrides whose keys it has.
+
+    Raises ConfigError for values of a wrong type or out of range: these are mistakes, while values that fit badly together
+    only rule out a combination.
+    """
+    choices = {"model": model, "norm": norm}
+    data = [] if "data" in map(_key, fixed) else [f"data={DEFAULT_DATA.get(model, 'mnist')}"]
+    applicable = [override for override in fixed if _has_key(choices, _key(override))]
+    tree = compose_tree([f"model={quoted(model)}", f"norm={quoted(norm)}", *data, *applicable])
+    read(tree, CHOICES)
     return tree
 
 
-def _has(chosen: Mapping[str, str], key: str) -> bool:
+def _has_key(choices: Mapping[str, str], key: str) -> bool:
     group = key.partition(".")[0]
-    return group not in chosen or chosen[group] in known_keys()[key]
+    return group not in choices or choices[group] in known_keys()[key]
 
 
 def _check_keys(fixed: Iterable[str], models: Sequence[str], norms: Sequence[str]) -> None:
-    """ConfigError for an override that none of the networks has a use for."""
-    for text in fixed:
-        key = _key(text)
+    """Raise ConfigError for an override that affects none of the networks."""
+    for override in fixed:
+        key = _key(override)
         group = key.partition(".")[0]
-        if not takes(key):
+        if not has_effect(key):
             raise ConfigError(
-                f"{show(text)}: {show(key)} has no effect on what is measured here; what has one is {', '.join(KEYS)} and the "
-                "keys of model, norm and init."
+                f"{show(override)}: {show(key)} has no effect on what is measured here; what has one is "
+                f"{', '.join(ACCEPTED_KEYS)} and the keys of model, norm and init."
             )
-        if "${" in text:
-            raise ConfigError(f"{show(text)}: bench takes values, no references to other keys.")
-        chosen = {"model": models, "norm": norms}.get(group, [])
-        if "." in key and chosen and not set(chosen) & set(known_keys()[key]):
+        if "${" in override:
+            raise ConfigError(f"{show(override)}: bench takes values, no references to other keys.")
+        choices = {"model": models, "norm": norms}.get(group, [])
+        if "." in key and choices and not set(choices) & set(known_keys()[key]):
             having = " and ".join(f"{group}={choice}" for choice in known_keys()[key])
             raise ConfigError(f"{key} is a key of {having} only.")
 
 
-def _values(overrides: Sequence[str]) -> dict[str, list[Any]]:
-    """The values of the keys that may have several. ConfigError where another key has."""
+def _list_values(overrides: Sequence[str]) -> dict[str, list[Any]]:
+    """The values of LIST_KEYS. Raises ConfigError if another key has several values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    values: dict[str, list[Any]] = {key: [] for key in LISTS}
+    values: dict[str, list[Any]] = {key: [] for key in LIST_KEYS}
     for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key, several = override.key_or_group, override.is_sweep_override()
-        if several and key not in LISTS:
-            raise ConfigError(f"{show(override.input_line)}: only {', '.join(LISTS)} may have several values here.")
-        if key in LISTS:
-            try:
-                values[key] = list(islice(override.sweep_iterator(), MOST + 1)) if several else [override.value()]
-            except (HydraException, ValueError, ArithmeticError) as error:
-                raise ConfigError(
-                    f"{show(override.input_line)}: write the values with commas, such as norm=bn,ln."
-                ) from error
-            if not 0 < len(values[key]) <= MOST:
-                raise ConfigError(f"{show(override.input_line)}: {key} takes from one to {MOST} values here.")
+        key, several, line = override.key_or_group, override.is_sweep_override(), show(override.input_line)
+        if key not in LIST_KEYS:
+            if several:
+                raise ConfigError(f"{line}: only {', '.join(LIST_KEYS)} may have several values here.")
+            continue
+        try:
+            values[key] = list(islice(override.sweep_iterator(), MAX_VALUES + 1)) if several else [override.value()]
+        except (HydraException, ValueError, ArithmeticError) as error:
+            raise ConfigError(f"{line}: write the values with commas, such as norm=bn,ln.") from error
+        if not 0 < len(values[key]) <= MAX_VALUES:
+            raise ConfigError(f"{line}: {key} takes from one to {MAX_VALUES} values here.")
     return values
 
 
-def _names(values: Iterable[Any], default: Sequence[str]) -> list[str]:
+def _names(values: Iterable[Any], *, default: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(getattr(value, "text", value) for value in values)) or list(default)
 
 
-def _sizes(values: Sequence[Any]) -> list[int]:
+def _batch_sizes(values: Iterable[Any]) -> list[int]:
     for value in values:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ConfigError(f"batch_size={show(value)}: batch_size must be a whole number of at least 1.")

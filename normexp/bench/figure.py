@@ -1,4 +1,4 @@
-"""What was measured, as a figure: a panel for each model and phase, the ratio to no norm over the batch size."""
+"""Figure of the costs: a panel per model and phase shows the ratio to the network without a norm over the batch size."""
 
 from __future__ import annotations
 
@@ -8,104 +8,108 @@ from pathlib import Path
 from typing import Any
 
 from normexp.bench.cases import REFERENCE
-from normexp.bench.results import Measured, Spread
+from normexp.bench.results import CaseResult, Quartiles
 from normexp.norms import NORMS
-from normexp.plotting import colours
-from normexp.plotting.colours import INK, Look, lighter
-from normexp.plotting.style import Canvas, canvas, style
-from normexp.report.figures.panels import Panel
+from normexp.plotting.colours import INK, NORM_STYLES, OTHER_COLOURS, LineStyle, lighten
+from normexp.plotting.style import Canvas, Panel, figure_style, new_canvas
 from normexp.rundir import atomic
 
-ROWS = {"forward": "forward pass", "backward": "backward pass", "inference": "inference", "memory": "memory"}
-"""What a row of panels shows. Folded batch norm is a line of its own among those of inference."""
+ROW_TITLES = {"forward": "forward pass", "backward": "backward pass", "inference": "inference", "memory": "memory"}
+"""The rows of panels. Inference also has a line for each folded norm."""
 
-ASIDE = 1.05
-"""By how much of the batch size the points of two norms are apart, so that their bars don't hide one another."""
+DODGE = 1.05
+"""Factor between the x positions of neighbouring norms, so that their error bars don't overlap."""
 
 SUFFIXES = ("png", "svg", "pdf")
 
 
-def write(path: Path, measured: Sequence[Measured]) -> None:
-    """The figure as PNG (300 dpi), SVG or PDF, by the ending of the file's name. Raises WriteError."""
+def write_figure(path: Path, results: Sequence[CaseResult]) -> None:
+    """Write the figure as PNG (300 dpi), SVG or PDF, by the file's suffix. Raises WriteError."""
     buffer = io.BytesIO()
     suffix = path.suffix.lower().removeprefix(".")
-    undated = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}, "pdf": {"CreationDate": None}}
-    metadata: dict[str, Any] = undated[suffix]
-    with style():
-        draw(measured).figure.savefig(buffer, format=suffix, dpi=300, metadata=metadata)
+    no_date: dict[str, dict[str, Any]] = {
+        "png": {"Software": None},
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None},
+    }
+    with figure_style():
+        draw(results).figure.savefig(buffer, format=suffix, dpi=300, metadata=no_date[suffix])
     atomic.write_bytes(path, buffer.getvalue())
 
 
-def draw(measured: Sequence[Measured]) -> Canvas:
-    """In a `style` block. A line for each norm, with the quartiles as bars; all panels of a row have the same scale."""
-    models = list(dict.fromkeys(of.model for of in measured))
-    there = {norm for of in measured for norm in of.costs}
-    norms = [norm for norm in NORMS if norm in there and norm != REFERENCE]
-    looks = {norm: _look(norm, i) for i, norm in enumerate(norms)}
-    folded = {
-        norm: _folded(looks[norm])
-        for norm in norms
-        if any(of.costs[norm].folded for of in measured if norm in of.costs)
+def draw(results: Sequence[CaseResult]) -> Canvas:
+    """Draw a line per norm, with the quartiles as error bars. All panels of a row share their scale.
+
+    Call it inside `figure_style`.
+    """
+    models = list(dict.fromkeys(result.model for result in results))
+    norms = [norm for norm in NORMS if norm != REFERENCE and any(norm in result.costs for result in results)]
+    lines = {norm: _line_style(norm, i) for i, norm in enumerate(norms)}
+    folded_lines = {
+        norm: LineStyle(f"{line.name}, folded", lighten(line.colour, 0.5), line.dashes, line.marker)
+        for norm, line in lines.items()
+        if any(result.ratio(norm, "folded") for result in results)
     }
     panels = [
-        Panel(row, column, f"{model}, {title}", [])
-        for row, title in enumerate(ROWS.values())
+        Panel(row, column, f"{model}, {title}")
+        for row, title in enumerate(ROW_TITLES.values())
         for column, model in enumerate(models)
     ]
-    drawn = canvas(panels, legend=[*looks.values(), *folded.values()], height=1.25, shared="row")
-    for (row, column), axis in drawn.axes.items():
-        phase, cases = list(ROWS)[row], [of for of in measured if of.model == models[column]]
-        axis.axhline(1, color=INK, linewidth=0.8, zorder=1)
-        for i, (norm, look) in enumerate(looks.items()):
-            aside = ASIDE ** (i - (len(looks) - 1) / 2)
-            _line(axis, look, [(aside * of.batch_size, _value(of, norm, phase)) for of in cases])
-            if phase == "inference" and norm in folded:
-                _line(axis, folded[norm], [(aside * of.batch_size, _value(of, norm, "folded")) for of in cases])
-    _axes(drawn, sorted({of.batch_size for of in measured}))
-    for row, phase in enumerate(ROWS):
-        shown = (phase, "folded") if phase == "inference" else (phase,)
-        values = [_value(of, norm, each) for of in measured for norm in of.costs for each in shown]
-        _upwards(drawn.axes[row, 0], [value for value in values if value is not None])
-    return drawn
+    canvas = new_canvas(panels, legend=[*lines.values(), *folded_lines.values()], height=1.25, shared="row")
+    for row, phase in enumerate(ROW_TITLES):
+        drawn = [(phase, lines)] + ([("folded", folded_lines)] if phase == "inference" else [])
+        medians = []
+        for column, model in enumerate(models):
+            axis = canvas.axes[row, column]
+            axis.axhline(1, color=INK, linewidth=0.8, zorder=1)
+            for i, norm in enumerate(norms):
+                shift = DODGE ** (i - (len(norms) - 1) / 2)
+                for line_phase, styles in drawn:
+                    points = [
+                        (shift * result.batch_size, ratio)
+                        for result in results
+                        if result.model == model and (ratio := _ratio(result, norm, line_phase))
+                    ]
+                    if points:
+                        _plot(axis, styles[norm], points)
+                        medians += [ratio.median for _, ratio in points]
+        # Limits by the medians: on a busy machine an error bar may be many times as long as everything else is high.
+        low, high = min([1, *medians]), max([1, *medians])
+        margin = 0.2 * max(high - low, 0.2)
+        canvas.axes[row, 0].set_ylim(low - margin, high + 2 * margin)
+    _label_axes(canvas, sorted({result.batch_size for result in results}))
+    return canvas
 
 
-def _value(of: Measured, norm: str, phase: str) -> Spread | None:
-    if norm not in of.costs:
-        return None
+def _ratio(result: CaseResult, norm: str, phase: str) -> Quartiles | None:
     if phase != "memory":
-        return of.ratio(norm, phase)
-    memory = of.memory(norm)
-    return None if memory is None else Spread(memory, memory, memory)
+        return result.ratio(norm, phase)
+    memory = result.memory(norm)
+    return None if memory is None else Quartiles(memory, memory, memory)
 
 
-def _line(axis: Any, look: Look, points: Sequence[tuple[float, Spread | None]]) -> None:
-    there = [(size, value) for size, value in points if value is not None]
-    if not there:
-        return
-    middle = [value.median for _, value in there]
-    below = [value.median - value.low for _, value in there]
-    above = [value.high - value.median for _, value in there]
+def _plot(axis: Any, style: LineStyle, points: Sequence[tuple[float, Quartiles]]) -> None:
+    sizes, ratios = zip(*points, strict=True)
     axis.errorbar(
-        [size for size, _ in there],
-        middle,
-        yerr=[below, above],
-        color=look.colour,
-        linestyle=look.dashes,
-        marker=look.marker,
+        sizes,
+        [ratio.median for ratio in ratios],
+        yerr=[[ratio.median - ratio.low for ratio in ratios], [ratio.high - ratio.median for ratio in ratios]],
+        color=style.colour,
+        linestyle=style.dashes,
+        marker=style.marker,
         elinewidth=0.8,
         capsize=1.8,
         capthick=0.8,
     )
 
 
-def _axes(drawn: Canvas, sizes: Sequence[int]) -> None:
+def _label_axes(canvas: Canvas, sizes: Sequence[int]) -> None:
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    low, high = sizes[0] / 1.3, sizes[-1] * 1.3
-    last = max(row for row, _ in drawn.axes)
-    for (row, column), axis in drawn.axes.items():
+    last = max(row for row, _ in canvas.axes)
+    for (row, column), axis in canvas.axes.items():
         axis.set_xscale("log")
-        axis.set_xlim(low, high)
+        axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
         axis.xaxis.set_major_locator(FixedLocator(sizes))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -115,17 +119,6 @@ def _axes(drawn: Canvas, sizes: Sequence[int]) -> None:
             axis.set_ylabel("ratio to none")
 
 
-def _upwards(axis: Any, values: Sequence[Spread]) -> None:
-    """The limits of a row of panels, by its medians: on a busy machine a bar may be many times as long as all else is high."""
-    medians = [value.median for value in values]
-    room = 0.2 * max(max(medians) - min(medians), 0.2)
-    axis.set_ylim(min(medians) - room, max(medians) + 2 * room)
-
-
-def _look(norm: str, index: int) -> Look:
-    colour, dashes, marker = colours.NORMS.get(norm) or (colours.OTHERS[-1 - index % len(colours.OTHERS)], "solid", "P")
-    return Look(norm, colour, dashes, marker)
-
-
-def _folded(look: Look) -> Look:
-    return Look(f"{look.name}, folded", lighter(look.colour, 0.5), look.dashes, look.marker)
+def _line_style(norm: str, index: int) -> LineStyle:
+    other = OTHER_COLOURS[-1 - index % len(OTHER_COLOURS)], "solid", "P"
+    return LineStyle(norm, *NORM_STYLES.get(norm, other))

@@ -1,4 +1,4 @@
-"""The measuring: networks that differ in nothing but their norm, by turns, so that they meet the same state of the machine."""
+"""Time networks that differ only in their norm, interleaved so that all see the same state of the machine."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.bench.cases import REFERENCE, Case
-from normexp.bench.results import Costs, Measured
+from normexp.bench.results import CaseResult, Costs
 from normexp.data import DATA
-from normexp.models.layer import build_model
+from normexp.models.build import build_model
 from normexp.norms.fold import fold, foldable
 from normexp.streams import stream_seed
-from normexp.training.build import choose_device, device_name, on_device, set_threads
+from normexp.training.build import choose_device, device_name, set_threads, to_device
 from normexp.training.precision import Precision, set_precision
 
-BLOCK = 0.01
-"""Seconds that a timed block lasts at least: a hundred times what reading the clock and waking up cost."""
+MIN_BLOCK_SECONDS = 0.01
+"""Least duration of a timed block: a hundred times the cost of reading the clock and waking up."""
 
-WARM_UP = 2
-"""Steps of each network before its blocks: the first ones choose algorithms and get memory from the system."""
+WARM_UP_STEPS = 2
+"""Steps of each network before its blocks. The first ones choose algorithms and allocate memory."""
 
-Mark = Any
-"""A moment: seconds on the CPU's clock, or an event on the GPU's."""
+Timestamp = Any
+"""Seconds on the CPU's clock, or a CUDA event."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Random inputs (B, C, H, W) and labels (B,): what they are does not change what they cost. autocast: the context of a
-    forward pass."""
+    """Random inputs (B, C, H, W) and labels (B,); the cost does not depend on their values. autocast: for forward passes."""
 
     inputs: Tensor
     labels: Tensor
@@ -46,52 +45,52 @@ class Batch:
 
 @dataclass
 class Subject:
-    """A network with what was measured of it. folded: the same with its batch norms folded, where there are any to fold."""
+    """A network and its costs. folded: a copy with folded batch norms, or None if there are none to fold."""
 
     network: nn.Module
     folded: nn.Module | None
     costs: Costs
 
 
-def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None) -> Measured:
-    """Time and memory of every norm of a case, `none` among them. Raises ConfigError where its device is missing.
+def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None) -> CaseResult:
+    """Measure time and memory of every norm of a case. Raises ConfigError if the device is missing.
 
-    After a warm-up come `repeats` rounds. In each, every network trains for a block of steps (forward pass with the loss,
-    backward pass) and then infers for one, in an order that is drawn anew. No optimizer steps. tick: called after each block.
+    After a warm-up come `repeats` rounds. In each, all networks in random order train for a block of steps (forward pass with
+    the loss, backward pass, no optimizer step), then all in random order infer for a block. tick: called after each block.
     """
     config = case.norms[REFERENCE]
     device = choose_device(config.device)
     set_threads(config)
     set_precision(config, device)
     batch = random_batch(case, device)
-    subjects = {norm: _subject(build_model(each), batch, device) for norm, each in case.norms.items()}
-    trains, infers = _steps_a_block(subjects.values(), batch)
+    subjects = {norm: _subject(build_model(config), batch, device) for norm, config in case.norms.items()}
+    train_steps, infer_steps = _block_steps(subjects.values(), batch)
     order = random.Random(stream_seed(config.seed, "bench order"))
     for _ in range(repeats):
-        with _no_collection():
+        with _without_garbage_collection():
             for subject in order.sample([*subjects.values()], len(subjects)):
-                forward, backward = training_block(subject.network, batch, trains)
-                subject.costs.forward.append(forward)
-                subject.costs.backward.append(backward)
+                forward, backward = training_block(subject.network, batch, train_steps)
+                subject.costs.seconds["forward"].append(forward)
+                subject.costs.seconds["backward"].append(backward)
                 tick()
-            networks = [(each.network, each.costs.inference) for each in subjects.values()]
-            networks += [(each.folded, each.costs.folded) for each in subjects.values() if each.folded is not None]
-            for network, times in order.sample(networks, len(networks)):
-                times.append(inference_block(network, batch, infers))
+            networks = [(s.network, s.costs.seconds["inference"]) for s in subjects.values()]
+            networks += [(s.folded, s.costs.seconds["folded"]) for s in subjects.values() if s.folded is not None]
+            for network, seconds in order.sample(networks, len(networks)):
+                seconds.append(inference_block(network, batch, infer_steps))
                 tick()
-    return Measured(
+    return CaseResult(
         model=case.model,
         data=case.data,
         batch_size=case.batch_size,
         device=device_name(device),
         threads=torch.get_num_threads(),
-        steps_a_block=(trains, infers),
+        block_steps=(train_steps, infer_steps),
         costs={norm: subject.costs for norm, subject in subjects.items()},
     )
 
 
-def blocks(case: Case, repeats: int) -> int:
-    """How often `measure` will tick, if batch norm is all that can be folded."""
+def count_blocks(case: Case, repeats: int) -> int:
+    """How often `measure` will tick, assuming that only bn can be folded."""
     return repeats * (2 * len(case.norms) + ("bn" in case.norms))
 
 
@@ -105,90 +104,94 @@ def random_batch(case: Case, device: torch.device) -> Batch:
 
 
 def training_block(network: nn.Module, batch: Batch, steps: int) -> tuple[float, float]:
-    """Seconds a step of the forward pass, with the loss, and of the backward pass. Dropping old gradients is in neither."""
+    """Seconds per step of the forward pass with the loss, and of the backward pass. Excludes clearing the gradients."""
     network.train()
-    marks: list[tuple[Mark, Mark, Mark]] = []
-    _wait(batch)
+    times: list[tuple[Timestamp, Timestamp, Timestamp]] = []
+    _synchronize(batch)
     for _ in range(steps):
         for parameter in network.parameters():
             parameter.grad = None
-        start = _mark(batch)
+        start = _now(batch)
         with batch.autocast():
             loss = F.cross_entropy(network(batch.inputs), batch.labels)
-        middle = _mark(batch)
+        middle = _now(batch)
         loss.backward()
-        marks.append((start, middle, _mark(batch)))
-    _wait(batch)
-    forward = sum(_between(start, middle) for start, middle, _ in marks)
-    backward = sum(_between(middle, end) for _, middle, end in marks)
+        times.append((start, middle, _now(batch)))
+    _synchronize(batch)
+    forward = sum(_seconds(start, middle) for start, middle, _ in times)
+    backward = sum(_seconds(middle, end) for _, middle, end in times)
     return forward / steps, backward / steps
 
 
 def inference_block(network: nn.Module, batch: Batch, steps: int) -> float:
-    """Seconds a batch, in evaluation mode and without what a backward pass would need."""
+    """Seconds per batch in evaluation mode, without a graph."""
     network.eval()
     with torch.inference_mode(), batch.autocast():
-        _wait(batch)
-        start = _mark(batch)
+        _synchronize(batch)
+        start = _now(batch)
         for _ in range(steps):
             network(batch.inputs)
-        end = _mark(batch)
-        _wait(batch)
-    return _between(start, end) / steps
+        end = _now(batch)
+        _synchronize(batch)
+    return _seconds(start, end) / steps
 
 
 def saved_bytes(network: nn.Module, batch: Batch) -> int:
-    """Bytes that a forward pass in training keeps for the backward pass, beside parameters, buffers, inputs and labels."""
+    """Bytes that a forward pass saves for the backward pass, without parameters, buffers, inputs and labels."""
     own = {_address(tensor) for tensor in (*network.parameters(), *network.buffers(), batch.inputs, batch.labels)}
-    kept: dict[int, int] = {}
+    saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        kept[_address(tensor)] = tensor.untyped_storage().nbytes()
+        saved[_address(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
     network.train()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), batch.autocast():
-        loss = F.cross_entropy(network(batch.inputs), batch.labels)  # keeps them alive, so that no address comes twice
+        # The loss keeps all saved tensors alive, so their addresses are unique.
+        loss = F.cross_entropy(network(batch.inputs), batch.labels)
     del loss
-    return sum(size for address, size in kept.items() if address not in own)
+    return sum(size for address, size in saved.items() if address not in own)
 
 
 def _subject(model: nn.Module, batch: Batch, device: torch.device) -> Subject:
-    network = on_device(model, device)
+    network = to_device(model, device)
     costs = Costs(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         saved_bytes=saved_bytes(network, batch),
         peak_bytes=_peak_bytes(network, batch) if device.type == "cuda" else None,
     )
-    training_block(network, batch, WARM_UP)  # running statistics like those after some training, not 0 and 1
-    norms = foldable(network)
-    costs.norms_folded = len(norms)
-    folded = fold(network) if norms else None
-    for each in (network, folded):
-        if each is not None:
-            inference_block(each, batch, 1)
-    return Subject(network, folded, costs)
+    training_block(network, batch, WARM_UP_STEPS)  # gives running statistics as after training, not 0 and 1
+    costs.folded_norms = len(foldable(network))
+    folded = fold(network) if costs.folded_norms else None
+    subject = Subject(network, folded, costs)
+    for variant in _inference_networks([subject]):
+        inference_block(variant, batch, 1)
+    return subject
 
 
-def _steps_a_block(subjects: Collection[Subject], batch: Batch) -> tuple[int, int]:
-    """Steps that make a block of training and of inference last long enough, for the fastest of the networks."""
-    networks = [subject.network for subject in subjects]
-    infer = [network for each in subjects for network in (each.network, each.folded) if network is not None]
+def _inference_networks(subjects: Collection[Subject]) -> list[nn.Module]:
+    return [network for subject in subjects for network in (subject.network, subject.folded) if network is not None]
+
+
+def _block_steps(subjects: Collection[Subject], batch: Batch) -> tuple[int, int]:
+    """Steps after which blocks of training and of inference last long enough, for the fastest network."""
+    training = [subject.network for subject in subjects]
+    inference = _inference_networks(subjects)
     return (
-        _long_enough(lambda steps: min(training_block(network, batch, steps)[0] for network in networks)),
-        _long_enough(lambda steps: min(inference_block(network, batch, steps) for network in infer)),
+        _long_enough(lambda steps: min(training_block(network, batch, steps)[0] for network in training)),
+        _long_enough(lambda steps: min(inference_block(network, batch, steps) for network in inference)),
     )
 
 
-def _long_enough(block: Callable[[int], float]) -> int:
+def _long_enough(seconds_per_step: Callable[[int], float]) -> int:
     steps = 1
-    while (needed := math.ceil(BLOCK / block(steps))) > steps:
+    while (needed := math.ceil(MIN_BLOCK_SECONDS / seconds_per_step(steps))) > steps:
         steps = needed
     return steps
 
 
 def _peak_bytes(network: nn.Module, batch: Batch) -> int:
-    """The most that a training step holds on the GPU at once, parameters and gradients included."""
+    """Peak GPU memory of a training step, including parameters and gradients."""
     device = batch.inputs.device
     training_block(network, batch, 1)
     before = torch.cuda.memory_allocated(device)
@@ -199,8 +202,8 @@ def _peak_bytes(network: nn.Module, batch: Batch) -> int:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Python's garbage is collected before the block, and not in it."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Collect Python's garbage before the block rather than during it."""
     gc.collect()
     gc.disable()
     try:
@@ -209,7 +212,7 @@ def _no_collection() -> Iterator[None]:
         gc.enable()
 
 
-def _mark(batch: Batch) -> Mark:
+def _now(batch: Batch) -> Timestamp:
     if not batch.inputs.is_cuda:
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
@@ -217,12 +220,12 @@ def _mark(batch: Batch) -> Mark:
     return event
 
 
-def _between(start: Mark, end: Mark) -> float:
-    """Seconds. On a GPU once it has come to the end."""
+def _seconds(start: Timestamp, end: Timestamp) -> float:
+    """Seconds between two timestamps. CUDA events must have completed."""
     return float(end - start if isinstance(start, float) else start.elapsed_time(end) / 1e3)
 
 
-def _wait(batch: Batch) -> None:
+def _synchronize(batch: Batch) -> None:
     if batch.inputs.is_cuda:
         torch.cuda.synchronize()
 

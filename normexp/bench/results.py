@@ -1,4 +1,4 @@
-"""What was measured, as ratios to the network without a norm, and as JSON."""
+"""Measured costs: ratios to the network without a norm, and JSON."""
 
 from __future__ import annotations
 
@@ -16,90 +16,82 @@ PHASES = ("forward", "backward", "inference", "folded")
 
 @dataclass
 class Costs:
-    """Of one network: seconds a step in each round, by phase, and what is the same in every round.
+    """The costs of one network.
 
-    folded: inference with the batch norms folded, in none of the rounds where there are none to fold. norms_folded: how many.
-    saved_bytes: kept from the forward pass for the backward pass. peak_bytes: the most in a step; on a GPU alone.
+    saved_bytes: kept by the forward pass for the backward pass. peak_bytes: the most that a training step allocates; on a
+    GPU only. folded_norms: how many batch norms could be folded. seconds: per step, by phase, one value per round. The phase
+    `folded` is inference with folded batch norms, and empty if there are none to fold.
     """
 
     parameters: int
     saved_bytes: int
     peak_bytes: int | None = None
-    norms_folded: int = 0
-    forward: list[float] = field(default_factory=list)
-    backward: list[float] = field(default_factory=list)
-    inference: list[float] = field(default_factory=list)
-    folded: list[float] = field(default_factory=list)
-
-    def seconds(self, phase: str) -> list[float]:
-        times = getattr(self, phase)
-        assert isinstance(times, list)
-        return times
+    folded_norms: int = 0
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {phase: [] for phase in PHASES})
 
 
 @dataclass(frozen=True)
-class Measured:
-    """All norms of a model at a batch size. steps_a_block: of training, and of inference."""
+class CaseResult:
+    """The costs of all norms of a model at a batch size. block_steps: steps per timed block of training and of inference."""
 
     model: str
     data: str
     batch_size: int
     device: str
     threads: int
-    steps_a_block: tuple[int, int]
+    block_steps: tuple[int, int]
     costs: dict[str, Costs]
 
-    def ratio(self, norm: str, phase: str) -> Spread | None:
-        """Of a norm's time to that of `none` in the same round; `folded` to the inference of `none`. None where nothing was
-        measured."""
-        return ratio(
-            self.costs[norm].seconds(phase),
-            self.costs[REFERENCE].seconds("inference" if phase == "folded" else phase),
-        )
+    def ratio(self, norm: str, phase: str) -> Quartiles | None:
+        """The norm's time over that of `none` in the same round; `folded` is compared with the inference of `none`.
+
+        Returns None if it was not measured.
+        """
+        if norm not in self.costs:
+            return None
+        reference = self.costs[REFERENCE].seconds["inference" if phase == "folded" else phase]
+        return paired_ratios(self.costs[norm].seconds[phase], reference)
 
     def memory(self, norm: str) -> float | None:
-        """Ratio of the bytes kept for the backward pass; None where `none` keeps none."""
+        """Ratio of the bytes kept for the backward pass. Returns None if it was not measured or `none` keeps no bytes."""
         reference = self.costs[REFERENCE].saved_bytes
-        return self.costs[norm].saved_bytes / reference if reference else None
+        return self.costs[norm].saved_bytes / reference if norm in self.costs and reference else None
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A median between the quartiles."""
-
+class Quartiles:
     low: float
     median: float
     high: float
 
     @property
-    def half(self) -> float:
-        """Half the distance between the quartiles."""
+    def half_range(self) -> float:
+        """Half the interquartile range."""
         return (self.high - self.low) / 2
 
 
-def spread(values: Sequence[float]) -> Spread:
-    """Of two values or more."""
-    return Spread(*statistics.quantiles(values, n=4, method="inclusive"))
+def quartiles(values: Sequence[float]) -> Quartiles:
+    """Quartiles of at least two values, interpolated within their range."""
+    return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def ratio(times: Sequence[float], reference: Sequence[float]) -> Spread | None:
-    """Median and quartiles of the ratios, each of a pair that was measured in the same round."""
-    if not times:
-        return None
-    return spread([ours / theirs for ours, theirs in zip(times, reference, strict=True)])
+def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> Quartiles | None:
+    """Quartiles of the ratios of times from the same round, or None without times."""
+    return quartiles([a / b for a, b in zip(times, reference, strict=True)]) if times else None
 
 
-def together(skipped: Sequence[Skipped]) -> Iterator[tuple[str, str]]:
-    """('resnet gn, batch 8 and 32', reason): those of a model and norm that have the same reason, as one."""
-    for (model, norm, reason), each in groupby(
-        sorted(skipped, key=lambda each: (each.model, each.norm, each.reason, each.batch_size)),
-        key=lambda each: (each.model, each.norm, each.reason),
-    ):
-        yield f"{model}, {norm}, batch {', '.join(str(one.batch_size) for one in each)}", reason
+def group_skipped(skipped: Sequence[Skipped]) -> Iterator[tuple[str, str]]:
+    """Merge the batch sizes that a model and norm skip for the same reason, as ('mlp, in, batch 8, 32', reason)."""
+
+    def key(skip: Skipped) -> tuple[str, str, str]:
+        return skip.model, skip.norm, skip.reason
+
+    for (model, norm, reason), group in groupby(sorted(skipped, key=lambda skip: (*key(skip), skip.batch_size)), key):
+        yield f"{model}, {norm}, batch {', '.join(str(skip.batch_size) for skip in group)}", reason
 
 
 def to_json(
-    measured: Sequence[Measured],
+    results: Sequence[CaseResult],
     skipped: Sequence[Skipped],
     *,
     overrides: Sequence[str],
@@ -107,25 +99,24 @@ def to_json(
     block: float,
     environment: Mapping[str, Any],
 ) -> str:
-    """Everything, with times in milliseconds: of each norm, phase and batch size, the ratio's median and quartiles too."""
+    """All results as JSON. Times are in milliseconds, with quartiles and ratios. block: least seconds of a timed block."""
     content = {
         "overrides": list(overrides),
         "repeats": repeats,
         "block_ms": 1e3 * block,
         "environment": dict(environment),
-        "measured": [_entry(each, norm) for each in measured for norm in each.costs],
-        "skipped": [vars(each) for each in skipped],
+        "measured": [_entry(result, norm) for result in results for norm in result.costs],
+        "skipped": [vars(skip) for skip in skipped],
     }
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 
-def _entry(of: Measured, norm: str) -> dict[str, Any]:
-    costs, reference = of.costs[norm], of.costs[REFERENCE]
+def _entry(result: CaseResult, norm: str) -> dict[str, Any]:
+    costs = result.costs[norm]
     phases = {}
     for phase in PHASES:
-        ratios = of.ratio(norm, phase)
-        if ratios is not None:
-            times = spread([1e3 * second for second in costs.seconds(phase)])
+        if ratios := result.ratio(norm, phase):
+            times = quartiles([1e3 * seconds for seconds in costs.seconds[phase]])
             phases[phase] = {
                 "ms": times.median,
                 "ms_quartiles": [times.low, times.high],
@@ -133,18 +124,18 @@ def _entry(of: Measured, norm: str) -> dict[str, Any]:
                 "ratio_quartiles": [ratios.low, ratios.high],
             }
     return {
-        "model": of.model,
-        "data": of.data,
-        "batch_size": of.batch_size,
+        "model": result.model,
+        "data": result.data,
+        "batch_size": result.batch_size,
         "norm": norm,
-        "device": of.device,
-        "threads": of.threads,
-        "steps_a_block": dict(zip(("training", "inference"), of.steps_a_block, strict=True)),
+        "device": result.device,
+        "threads": result.threads,
+        "steps_a_block": dict(zip(("training", "inference"), result.block_steps, strict=True)),
         "phases": phases,
         "saved_bytes": costs.saved_bytes,
-        "saved_ratio": of.memory(norm),
+        "saved_ratio": result.memory(norm),
         "peak_bytes": costs.peak_bytes,
         "parameters": costs.parameters,
-        "parameters_added": costs.parameters - reference.parameters,
-        "norms_folded": costs.norms_folded,
+        "parameters_added": costs.parameters - result.costs[REFERENCE].parameters,
+        "norms_folded": costs.folded_norms,
     }

@@ -1,1 +1,1 @@
-"""Statements about norms: the runs that test each, the rule that decides, and what came out."""
+"""Test statements about normalization: train what each one needs, decide by its rule, and show the verdict."""

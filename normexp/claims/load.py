@@ -1,76 +1,79 @@
-"""Claims from their files: configs/claim/NAME.yaml, and claim/NAME.yaml in a folder of the user's own."""
+"""Read claims from configs/claim/NAME.yaml, and from claim/NAME.yaml in the user's --config-dir."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal
 
-from normexp.claims import schema, values
-from normexp.claims.checks import check, check_sweep
+from normexp.claims import schema
+from normexp.claims.checks import check_condition, check_sweep
+from normexp.claims.fields import Fields, mapping, overrides, scalar, sequence, single_item, text
 from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value
-from normexp.config import ConfigError, nearest, show, yaml_files
+from normexp.config import ConfigError, Objective, show, suggest, yaml_files
+from normexp.config.reader import convert
 from normexp.rundir import safe_read
 
-MOST = 2**20
-"""Bytes of a file."""
+MAX_BYTES = 2**20
+"""Limit on a claim's file, which may be anyone's: real ones have a few kilobytes."""
 
-TOP = (
+CLAIM_KEYS = (
     *("kind", "statement", "source", "explanation", "cost", "seeds", "sweep", "rule", "requires", "combine"),
     *("quick", "full"),
 )
-CONDITION = (
+CHANGE_KEYS = ("seeds", "base", "axes")
+MEASURE_KEYS = ("measure", "at", "across", "below")
+EXACT_CONDITION_KEYS = ("what", "measure", "is", "threshold", "margin", "decides")
+CONDITION_KEYS = (
     *("what", "measure", "at", "across", "below", "over", "take", "working", "choose", "compare", "as", "contrast"),
     *("with", "where", "is", "threshold", "margin", "refuted_beyond", "decides"),
 )
 
+CLAIM_SETS = ("all", "exact", "experiments")
+"""Names for several claims, which no claim may have."""
 
-RESERVED = ("all", "exact", "experiments")
-"""What stands for several claims."""
 
-
-def names(config_dir: Path | None = None) -> list[str]:
-    """All claims there are: those that are brought along, and the user's own."""
+def claim_names(config_dir: Path | None = None) -> list[str]:
+    """All claims: those of normexp and those of the user."""
     return yaml_files.choices("claim", *([config_dir] if config_dir else []))
 
 
-def path_of(name: str, config_dir: Path | None = None) -> Path:
-    """The file of a claim. ConfigError, with the nearest name, where there is none."""
-    for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
-        if name in yaml_files.choices("claim", root) and (path := root / "claim" / f"{name}.yaml").is_file():
-            return path
-    own = "" if config_dir else " --config-dir DIR finds yours, in DIR/claim/NAME.yaml."
-    hint = nearest(name, names(config_dir)) or f" normexp claims lists them.{own}"
-    raise ConfigError(f"There is no claim {show(name)}.{hint}")
+def read_claim(name: str, config_dir: Path | None = None, *, scale: Scale = "small", quick: bool = False) -> Claim:
+    """Read a claim at a scale. Raises ConfigError for an unknown name and for an invalid file.
 
-
-def read(name: str, config_dir: Path | None = None, *, scale: Scale = "small", quick: bool = False) -> Claim:
-    """The claim of that name, for a scale. Raises ConfigError where there is none, or its file is not as it should be.
-
-    quick: with what the file's `quick` says instead: fewer seeds, steps or values. full: the same for `full`.
+    quick, and scale="full": with the changes that the file has under `quick` and `full`: other seeds, overrides or axis values.
     """
-    path = path_of(name, config_dir)
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in RESERVED:
+    path = _find(name, config_dir)
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in CLAIM_SETS:
         raise ConfigError(f"{show(path, 200)}: a claim's name has small letters, digits, - and _; rename the file.")
     own = config_dir / "claim" / f"{name}.yaml" if config_dir else path
     if own != path and own.exists():
         raise ConfigError(f"{show(own, 200)} has the name of a claim that normexp brings: rename it.")
     try:
-        tree = _tree(path)
-        _claim(name, tree, scale="full", quick=True)  # what is wrong is told before somebody asks for it
-        return _claim(name, tree, scale=scale, quick=quick)
+        fields = Fields(_parse_yaml(path), CLAIM_KEYS)
+        _read_claim(name, fields, scale="full", quick=True)  # report errors there even if it isn't asked for
+        return _read_claim(name, fields, scale=scale, quick=quick)
     except ConfigError as error:
         raise ConfigError(f"{show(path, 200)}: {error}") from error
 
 
-def _tree(path: Path) -> Mapping[str, Any]:
+def _find(name: str, config_dir: Path | None = None) -> Path:
+    for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
+        if name in yaml_files.choices("claim", root) and (path := root / "claim" / f"{name}.yaml").is_file():
+            return path
+    own = "" if config_dir else " --config-dir DIR finds yours, in DIR/claim/NAME.yaml."
+    hint = suggest(name, claim_names(config_dir)) or f" normexp claims lists them.{own}"
+    raise ConfigError(f"There is no claim {show(name)}.{hint}")
+
+
+def _parse_yaml(path: Path) -> Mapping[str, Any]:
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        text = bytes(safe_read.read(path, most=MOST)).decode("utf-8")
+        text = safe_read.read(path, max_bytes=MAX_BYTES).decode("utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise ConfigError("it refers to parts of itself with *, which a claim can't.")
         tree = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}
@@ -81,172 +84,155 @@ def _tree(path: Path) -> Mapping[str, Any]:
     return {str(key): value for key, value in tree.items()}
 
 
-def _claim(name: str, tree: Mapping[str, Any], *, scale: Scale, quick: bool) -> Claim:
-    values.known(tree, TOP)
-    # What a file says nothing about is the same for it.
-    scale, quick = scale if "full" in tree else "small", quick and "quick" in tree
-    kind = values.one_of(tree, "kind", ("exact", "experiment"))
+def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Claim:
+    # a file without `full` or `quick` is the same at every scale
+    scale, quick = scale if "full" in fields else "small", quick and "quick" in fields
+    kind = fields.typed("kind", Literal["exact", "experiment"])
     exact = kind == "exact"
-    if exact != ("sweep" not in tree):
+    if exact != ("sweep" not in fields):
         raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing: an experiment has runs.")
-    changes = [values.mapping(tree, key) for key, asked in (("full", scale == "full"), ("quick", quick)) if asked]
-    seeds = values.sequence(tree, "seeds")
+    changes = [
+        Fields(fields.get(key, mapping), CHANGE_KEYS)
+        for key, asked in (("full", scale == "full"), ("quick", quick))
+        if asked
+    ]
+    seeds = fields.get("seeds", sequence)
     for change in changes:
-        values.known(change, ("seeds", "base", "axes"))
-        seeds = values.sequence(change, "seeds") if "seeds" in change else seeds
+        seeds = change.get("seeds", sequence, seeds)
     if not seeds or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) or len(set(seeds)) < len(seeds):
         raise ConfigError(f"seeds={show(seeds)}: it must be a list of different whole numbers, such as [101,102,103].")
-    sweep = None if exact else _sweep(values.mapping(tree, "sweep"), changes)
-    rule = tuple(_condition(each, i, "rule", sweep) for i, each in enumerate(values.sequence(tree, "rule"), start=1))
+    sweep = None if exact else _read_sweep(fields.get("sweep", mapping), changes)
+    rule = _read_conditions(fields.get("rule", sequence), "rule", sweep)
     if not any(condition.decides for condition in rule):
         raise ConfigError("rule: it needs at least one condition that decides.")
-    required = enumerate(values.sequence(tree, "requires") if "requires" in tree else [], start=1)
     return Claim(
         name=name,
         kind=kind,
-        statement=values.text(tree, "statement"),
-        source=values.text(tree, "source"),
-        explanation=values.text(tree, "explanation") if "explanation" in tree else "",
-        cost=values.text(tree, "cost") if "cost" in tree else "",
+        statement=fields.get("statement", text),
+        source=fields.get("source", text),
+        explanation=fields.get("explanation", text, ""),
+        cost=fields.get("cost", text, ""),
         seeds=tuple(seeds),
         sweep=sweep,
         rule=rule,
-        requires=tuple(_condition(each, i, "requires", sweep) for i, each in required),
-        combine=values.one_of(tree, "combine", ("all", "any")) if "combine" in tree else "all",
+        requires=_read_conditions(fields.get("requires", sequence, []), "requires", sweep),
+        combine=fields.typed("combine", Literal["all", "any"], "all"),
         scale=scale,
         quick=quick,
     )
 
 
-def _sweep(tree: Mapping[str, Any], changes: Sequence[Mapping[str, Any]]) -> Sweep:
-    values.known(tree, ("base", "arms", "axes"), "sweep.")
-    base = values.overrides(tree.get("base", []), "sweep.base")
-    arms = {name: values.overrides(each, f"sweep.arms.{name}") for name, each in values.mapping(tree, "arms").items()}
-    axes = {name: _axis(name, each) for name, each in values.mapping(tree, "axes").items()} if "axes" in tree else {}
+def _read_sweep(tree: Mapping[str, Any], changes: Sequence[Fields]) -> Sweep:
+    fields = Fields(tree, ("base", "arms", "axes"), "sweep.")
+    base = overrides(tree.get("base", []), "sweep.base")
+    arms = {arm: overrides(item, f"sweep.arms.{arm}") for arm, item in fields.get("arms", mapping, {}).items()}
+    axes = {axis: _read_axis(axis, item) for axis, item in fields.get("axes", mapping, {}).items()}
     if not arms:
         raise ConfigError("sweep.arms: name at least one arm, with its overrides: {bn: [norm=bn]}.")
     for change in changes:
-        more = values.overrides(change.get("base", []), "base")
-        chosen = tuple(f"{override.partition('=')[0]}." for override in more if "." not in override.partition("=")[0])
-        base = tuple(each for each in base if not each.startswith(chosen or "\0")) + more
-        for name, each in (values.mapping(change, "axes") if "axes" in change else {}).items():
-            if name not in axes:
-                raise ConfigError(f"axes: there is no axis {show(name)} in sweep.axes.{nearest(name, axes)}")
-            axes[name] = _axis(name, each)
-    made = Sweep(base=base, arms=arms, axes=axes)
-    check_sweep(made)
-    return made
+        more = change.get("base", overrides, ())
+        # another choice of a group drops the keys set in the group: data=cifar10 drops data.val_size
+        groups = tuple(f"{override.partition('=')[0]}." for override in more if "." not in override.partition("=")[0])
+        base = tuple(override for override in base if not override.startswith(groups)) + more
+        for axis, item in change.get("axes", mapping, {}).items():
+            if axis not in axes:
+                raise ConfigError(f"axes: there is no axis {show(axis)} in sweep.axes.{suggest(axis, axes)}")
+            axes[axis] = _read_axis(axis, item)
+    sweep = Sweep(base=base, arms=arms, axes=axes)
+    check_sweep(sweep)
+    return sweep
 
 
-def _axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
-    """[0.1, 1] for a key, or {mlp: [model=mlp, lr=0.1], ...} for values that are several overrides each."""
-    found: dict[Value, tuple[str, ...]]
+def _read_axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
+    """[0.1, 1] for a config key, or {mlp: [model=mlp, lr=0.1], ...} for values of several overrides."""
+    axis: dict[Value, tuple[str, ...]] = {}
     if isinstance(tree, list) and all(isinstance(v, int | float | str | bool) or v is None for v in tree):
-        found = {value: (f"{name}={_written(value)}",) for value in tree}
-        if len(found) < len(tree):
+        axis = {value: (f"{name}={_yaml_scalar(value)}",) for value in tree}
+        if len(axis) < len(tree):
             raise ConfigError(f"axes.{show(name)}={show(tree)}: a value is there twice.")
     elif isinstance(tree, dict):
-        found = {str(value): values.overrides(each, f"sweep.axes.{name}.{value}") for value, each in tree.items()}
-    else:
-        found = {}
-    if not found:
+        axis = {str(value): overrides(item, f"sweep.axes.{name}.{value}") for value, item in tree.items()}
+    if not axis:
         raise ConfigError(f"axes.{show(name)}: it must be a list of values, or overrides for each value by its name.")
-    return found
+    return axis
 
 
-def _written(value: Value) -> str:
+def _yaml_scalar(value: Value) -> str:
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _condition(tree: Any, number: int, where: str, sweep: Sweep | None) -> Condition:
-    try:
-        return _checked(tree, sweep)
-    except ConfigError as error:
-        raise ConfigError(f"{where}, condition {number}: {error}") from error
+def _read_conditions(trees: Sequence[Any], key: str, sweep: Sweep | None) -> tuple[Condition, ...]:
+    conditions = []
+    for i, tree in enumerate(trees, start=1):
+        try:
+            conditions.append(_read_condition(Fields(tree, CONDITION_KEYS), sweep))
+        except ConfigError as error:
+            raise ConfigError(f"{key}, condition {i}: {error}") from error
+    return tuple(conditions)
 
 
-def _checked(tree: Any, sweep: Sweep | None) -> Condition:
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{show(tree)} is not a list of keys and values.")
-    values.known(tree, CONDITION)
-    how: schema.Comparison = values.one_of(tree, "as", get_args(schema.Comparison)) if sweep else "each"
-    compare = (
-        tuple(str(values.plain(arm, "compare")) for arm in values.sequence(tree, "compare"))
-        if "compare" in tree
-        else ()
+def _read_condition(fields: Fields, sweep: Sweep | None) -> Condition:
+    condition = Condition(
+        what=fields.get("what", text),
+        measure=_read_measure(fields),
+        over=fields.get("over", text, None),
+        reduction=fields.typed("take", schema.Reduction, "best"),
+        working_level=fields.typed("working", float, None),
+        choose_by=fields.typed("choose", Objective, "val/accuracy"),
+        arms=tuple(str(scalar(arm, "compare")) for arm in fields.get("compare", sequence, [])),
+        comparison=fields.typed("as", schema.Comparison) if sweep else "each",
+        contrast=fields.get("contrast", _contrast, None),
+        other=_read_measure(Fields(fields.get("with", mapping), MEASURE_KEYS, "with.")) if "with" in fields else None,
+        where={axis: _where(axis, values) for axis, values in fields.get("where", mapping, {}).items()},
+        direction=fields.typed("is", schema.Direction),
+        threshold=fields.typed("threshold", float),
+        margin=fields.typed("margin", float, None),
+        refuted_beyond=fields.typed("refuted_beyond", float, None),
+        decides=fields.typed("decides", bool, True),
     )
-    over = values.text(tree, "over") if "over" in tree else None
-    contrast: tuple[str, Value, Value] | None = None
-    if "contrast" in tree:
-        axis, given = values.only(tree, "contrast", "an axis and two of its values: {model.depth: [10, 3]}")
-        if not isinstance(given, list) or len(given) != 2:
-            raise ConfigError(f"contrast.{axis}: it takes two values of that axis, such as [10,3].")
-        contrast = axis, values.plain(given[0], "contrast"), values.plain(given[1], "contrast")
-    where = {}
-    for axis, given in values.mapping(tree, "where").items():
-        where[axis] = tuple(values.plain(v, "where") for v in (given if isinstance(given, list) else [given]))
-        if not where[axis]:
-            raise ConfigError(f"where.{axis}: it needs at least one value.")
-    made = Condition(
-        what=values.text(tree, "what"),
-        measure=_measure(tree),
-        over=over,
-        take=values.one_of(tree, "take", get_args(schema.Take)) if "take" in tree else "best",
-        working=values.number(tree, "working") if "working" in tree else None,
-        choose=values.one_of(tree, "choose", schema.OBJECTIVES) if "choose" in tree else "val/accuracy",
-        compare=compare,
-        how=how,
-        contrast=contrast,
-        other=_other(values.mapping(tree, "with")) if "with" in tree else None,
-        where=where,
-        direction=values.one_of(tree, "is", get_args(schema.Direction)),
-        threshold=values.number(tree, "threshold"),
-        margin=values.number(tree, "margin") if "margin" in tree else None,
-        refuted_beyond=values.number(tree, "refuted_beyond") if "refuted_beyond" in tree else None,
-        decides=values.flag(tree, "decides") if "decides" in tree else True,
-    )
-    if (made.direction == "within") != (made.margin is not None):
+    if (condition.direction == "within") != (condition.margin is not None):
         raise ConfigError("margin goes with is: within, and says how far from the threshold it may be.")
-    beyond = made.refuted_beyond
-    if beyond is not None and not {">=": beyond <= made.threshold, "<=": beyond >= made.threshold}.get(made.direction):
+    beyond, line = condition.refuted_beyond, condition.threshold
+    if beyond is not None and not {">=": beyond <= line, "<=": beyond >= line}.get(condition.direction):
         raise ConfigError(
-            f"refuted_beyond={show(beyond)}: it must lie on the side of threshold={show(made.threshold)} that is not asked for."
+            f"refuted_beyond={show(beyond)}: it must lie on the side of threshold={show(line)} that is not asked for."
         )
-    if made.how == "ratio" and made.threshold <= 0:
-        raise ConfigError(f"threshold={show(made.threshold)}: that of a ratio must be above 0.")
+    if condition.comparison == "ratio" and line <= 0:
+        raise ConfigError(f"threshold={show(line)}: that of a ratio must be above 0.")
     if sweep:
-        check(made, sweep)
-    elif set(tree) - {"what", "measure", "is", "threshold", "margin", "decides"}:
-        extra = sorted(set(tree) - {"what", "measure", "is", "threshold", "margin", "decides"})
+        check_condition(condition, sweep)
+    elif extra := sorted(set(fields.tree) - set(EXACT_CONDITION_KEYS)):
         raise ConfigError(f"{extra[0]}: an exact claim has no runs, and so no such key.")
-    return made
+    return condition
 
 
-def _other(tree: Mapping[str, Any]) -> Measure:
-    values.known(tree, ("measure", "at", "across", "below"), "with.")
-    return _measure(tree)
+def _contrast(value: Any, key: str) -> tuple[str, Value, Value]:
+    axis, values = single_item("an axis and two of its values: {model.depth: [10, 3]}")(value, key)
+    if not isinstance(values, list) or len(values) != 2:
+        raise ConfigError(f"contrast.{axis}: it takes two values of that axis, such as [10,3].")
+    return axis, scalar(values[0], key), scalar(values[1], key)
 
 
-def _measure(tree: Mapping[str, Any]) -> Measure:
-    below = None
-    if "below" in tree:
-        tag, levels = values.only(
-            tree, "below", "a tag and the value below which it must be: {train/loss: 0.5}, or [0.5, 0.3]"
-        )
-        first, *more = levels if isinstance(levels, list) and levels else [levels]
-        if len(more) > 1:
-            raise ConfigError(f"below={show(levels)}: it takes one value or two, the larger one first.")
-        below = (
-            tag,
-            values.number({"below": first}, "below"),
-            values.number({"below": more[0]}, "below") if more else None,
-        )
-    at = tree.get("at", "last")
-    if not (type(at) is int and at >= 0):
-        at = values.one_of({"at": at}, "at", get_args(schema.At))
+def _where(axis: str, values: Any) -> tuple[Value, ...]:
+    if values == []:
+        raise ConfigError(f"where.{axis}: it needs at least one value.")
+    return tuple(scalar(value, "where") for value in (values if isinstance(values, list) else [values]))
+
+
+def _read_measure(fields: Fields) -> Measure:
+    at = fields.tree.get("at")
     return Measure(
-        tag=values.text(tree, "measure"),
-        at=at,
-        across=values.one_of(tree, "across", get_args(schema.Across)) if "across" in tree else "mean",
-        below=below,
+        tag=fields.get("measure", text),
+        at=at if type(at) is int and at >= 0 else fields.typed("at", schema.At, "last"),
+        across=fields.typed("across", schema.Across, "mean"),
+        below=fields.get("below", _below, None),
     )
+
+
+def _below(value: Any, key: str) -> tuple[str, float, float | None]:
+    what = "a tag and the value below which it must be: {train/loss: 0.5}, or [0.5, 0.3]"
+    tag, levels = single_item(what)(value, key)
+    first, *more = levels if isinstance(levels, list) and levels else [levels]
+    if len(more) > 1:
+        raise ConfigError(f"below={show(levels)}: it takes one value or two, the larger one first.")
+    return tag, convert(first, float, key, {}), convert(more[0], float, key, {}) if more else None

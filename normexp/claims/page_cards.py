@@ -1,214 +1,216 @@
-"""A claim's card on the page: what is said, what came out, the figure, the numbers, and how to run it again."""
+"""Card of a claim on the HTML page: the statement, the outcome, the figure, the numbers, and how to run it again."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from normexp.claims import verdict as verdicts
 from normexp.claims.figures import draw
+from normexp.claims.schema import Value, is_number
+from normexp.claims.verdict import ConditionVerdict, Outcome, Verdict, one_line
 from normexp.claims.wording import (
     SIGNS,
-    Json,
-    amount,
-    arms,
-    asked,
-    cell_name,
-    cells,
-    compared,
-    counted,
+    arm_lines,
+    describe_comparison,
     duration,
-    factor,
-    finite,
+    fingerprints_line,
+    format_effect,
+    format_rule,
+    format_table_value,
     headline,
-    marks,
-    plain_number,
-    seeds,
-    size,
-    text,
+    headline_label,
+    interval_levels,
+    judged_time,
+    percent_factor,
+    plural,
+    scale_label,
+    seed_count,
     unit,
-    verdict_of,
-    versions,
-    when,
+    versions_line,
 )
-from normexp.plotting.svg import esc, inline
-from normexp.report.groups import word
-from normexp.report.page_html import Cell, link, pairs, table
-from normexp.rundir.safe_read import printable
+from normexp.html import Cell, Table, link
+from normexp.plotting.style import DrawnFigure
+from normexp.plotting.svg import inline_svg
+from normexp.report.groups import format_value
 
 MINUS = re.compile(r"(?<![\w.])-(?=\d)|(?<=\de)-(?=\d)")
 
-MOST_OPEN = 6
-"""Cells whose tables are not folded away."""
+MAX_UNFOLDED_CELLS = 6
+"""Tables of more cells are folded, so that cards stay short."""
 
 
-def card(verdict: Json, *, anchor: str, page: Path) -> tuple[str, set[str]]:
-    """The card, and the colours of its figure, which the page must define. In a `style` block.
+@dataclass(frozen=True)
+class TitledTable:
+    """A table below its title (None: without a title) and a sentence."""
 
-    anchor: its id; page: the file it will stand in, for links to the runs.
+    title: str | None
+    table: Table | None
+    about: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A verdict as its card shows it.
+
+    anchor: id of the card. effect, rule: of the cell that decided; empty without cells. summary: sizes of the tables in
+    `conditions`. unfolded: whether these are visible at first. facts: how the verdict came about, by term.
     """
-    drawn = draw(verdict, name=f"figure-{anchor}")
-    figure, colours = "", set[str]()
-    if drawn is not None:
-        svg, colours = inline(drawn)
-        svg, colours = svg.replace("var(--cffffff)", "var(--paper)"), colours - {"#ffffff"}  # inside open circles
-        caption = esc(" ".join([drawn.caption, *drawn.notes]))
-        figure = f'<figure><div class="scroll">{svg}</div><figcaption>{caption}</figcaption></figure>'
-    kind = verdict_of(verdict).replace(" ", "-")
-    parts = [
-        f'<article class="card {kind}" id="{anchor}">',
-        f'<p class="name"><span>{esc(text(verdict.get("claim")))}</span><a href="#summary">to the summary</a></p>',
-        f"<h3>{esc(text(verdict.get('statement')))}</h3>",
-        _paragraph(verdict.get("source"), kind="soft"),
-        _found(verdict),
-        "".join(map(_paragraph, str(verdict.get("explanation") or "").split("\n\n"))),
-        figure,
-        _conditions(verdict),
-        "".join(map(_table, verdict.get("tables") or ())),
-        _drawing(verdict.get("drawing")),
-        _made(verdict, page),
-        "</article>\n",
-    ]
-    return "".join(parts), colours
+
+    verdict: Verdict
+    anchor: str
+    badge: Cell
+    effect: str
+    rule: str
+    paragraphs: list[str]
+    figure: DrawnFigure | None
+    svg: str
+    summary: str
+    conditions: list[TitledTable]
+    unfolded: bool
+    tables: list[TitledTable]
+    facts: dict[str, str]
+    folder_link: str
 
 
-def badge(of: Json) -> str:
-    """The verdict of a claim or a cell as a sign and a word, in its colour."""
-    found = verdict_of(of)
-    return f'<span class="badge {found.replace(" ", "-")}">{SIGNS[found]} {found}</span>'
+def build_card(verdict: Verdict, *, anchor: str, page: Path) -> Card:
+    """Build the card. page: file that links to the runs are relative to. Needs a `figure_style` context."""
+    figure = draw(verdict, name=f"figure-{anchor}")
+    effect, rule = _headline(verdict)
+    return Card(
+        verdict=verdict,
+        anchor=anchor,
+        badge=badge(verdict.outcome),
+        effect=effect,
+        rule=rule,
+        paragraphs=[text for part in verdict.explanation.split("\n\n") if (text := one_line(part))],
+        figure=figure,
+        svg=inline_svg(figure) if figure else "",
+        summary=_summary(verdict),
+        conditions=_conditions(verdict),
+        unfolded=len(list(verdict.cells)) <= MAX_UNFOLDED_CELLS,
+        tables=[
+            TitledTable(
+                table.title, Table(table.columns, [[_value_cell(value) for value in row] for row in table.rows])
+            )
+            for table in verdict.tables
+        ],
+        facts=_facts(verdict),
+        folder_link=link(Path(verdict.folder), page) if verdict.folder else "",
+    )
 
 
-def nice(words: str) -> str:
-    """Signs as they are printed."""
-    return MINUS.sub("\u2212", words.replace(">=", "≥").replace("<=", "≤"))
+def badge(outcome: Outcome, *, sort_by: float | None = None, quick: bool = False) -> Cell:
+    """Sign and name of an outcome, in its colour."""
+    css_class = outcome.replace(" ", "-")
+    part = "quick" if quick else ""
+    return Cell(f"{SIGNS[outcome]} {outcome}", sort_by, kind=part, badge=css_class, part=part)
 
 
-def _found(verdict: Json) -> str:
-    """Verdict, effect and why; and, plainly, that it was quick."""
+def typeset(text: str) -> str:
+    """Replace >=, <= and minus signs by their typographic forms."""
+    return MINUS.sub("\u2212", text.replace(">=", "≥").replace("<=", "≤"))
+
+
+def _headline(verdict: Verdict) -> tuple[str, str]:
+    """Effect and rule of the cell that decided."""
     head = headline(verdict)
-    effect = ""
-    if head:
-        condition, cell = head
-        n, where = seeds(verdict, cell), counted(verdict)
-        wanted = f"rule {nice(asked(condition))}{unit(condition)}; {n} {'seed' if n == '1' else 'seeds'}"
-        wanted += f"; {where}" if where else ""
-        known = nice(amount(condition, cell))
-        effect = f"{esc(known if known != '-' else 'not defined')} <span>({esc(wanted)})</span>"
-    warned = (
-        '<p class="quick">Quick: from fewer seeds, steps or values than the claim asks for. It shows that the claim runs; it is '
-        "not evidence.</p>"
-    )
-    return (
-        f'<div class="found"><div>{badge(verdict)}</div><div class="effect">{effect}</div>'
-        f"{warned if verdict.get('quick') else ''}{_paragraph(verdict.get('because'))}</div>"
-    )
+    if head is None:
+        return "", ""
+    condition, cell = head
+    effect, n, where = format_effect(condition, cell), seed_count(verdict, cell), headline_label(verdict)
+    rule = f"rule {typeset(format_rule(condition))}{unit(condition)}; {n} {'seed' if n == '1' else 'seeds'}"
+    return typeset(effect) if effect != "-" else "not defined", f"{rule}; {where}" if where else rule
 
 
-def _conditions(verdict: Json) -> str:
-    conditions = verdict.get("conditions") or ()
-    total = sum(len(condition.get("cells") or ()) for condition in conditions)
-    single = all(len(condition["cells"]) == 1 and not cell_name(condition["cells"][0]) for condition in conditions)
-    parts = [f"{len(conditions)} {'condition' if len(conditions) == 1 else 'conditions'}"]
-    parts += [f"{total} {'cell' if total == 1 else 'cells'}"] if not single else []
+def _single_cells(verdict: Verdict) -> bool:
+    """Whether every condition has one cell without axes, so that all fit one table."""
+    return all(len(condition.cells) == 1 and not condition.cells[0].point for condition in verdict.conditions)
+
+
+def _summary(verdict: Verdict) -> str:
+    """'2 conditions, 30 cells, all must hold'."""
+    total = len(list(verdict.cells))
+    parts = [plural(len(verdict.conditions), "condition")]
+    parts += [plural(total, "cell")] if not _single_cells(verdict) else []
     if total > 1:
-        parts.append("any of them suffices" if verdict.get("combine") == "any" else "all must hold")
-    if single:
-        body = _cells(verdict, list(cells(verdict)), None)
-    else:
-        body = "".join(_condition(verdict, condition) for condition in conditions)
-    opened = " open" if total <= MOST_OPEN else ""
-    return (
-        f'<details class="printed"{opened}><summary>The rule: {", ".join(parts)}</summary>{body}</details>'
-        if body
-        else ""
-    )
+        parts.append("any of them suffices" if verdict.combine == "any" else "all must hold")
+    return ", ".join(parts)
 
 
-def _condition(verdict: Json, condition: Json) -> str:
-    """A condition and its cells, as a table of its own."""
-    axes = list(dict.fromkeys(axis for cell in condition["cells"] for axis in cell.get("cell") or {}))
-    named = {text(axis): [_value((cell.get("cell") or {}).get(axis)) for cell in condition["cells"]] for axis in axes}
-    return f"<h4>{esc(text(condition.get('what')))}</h4>{_paragraph(_about(condition), kind='soft')}" + _cells(
-        verdict, [(condition, cell) for cell in condition["cells"]], named
-    )
+def _conditions(verdict: Verdict) -> list[TitledTable]:
+    """One table of all conditions if each has a single cell, else one per condition."""
+    if _single_cells(verdict):
+        pairs = list(verdict.cells)
+        names = [Cell(condition.what, kind="text", part=_about(condition)) for condition, _ in pairs]
+        return [TitledTable(None, _cell_table(verdict, pairs, {"condition": names}))] if pairs else []
+    tables = []
+    for condition in verdict.conditions:
+        axes = dict.fromkeys(axis for cell in condition.cells for axis in cell.point)
+        points = {axis: [_value_cell(cell.point.get(axis)) for cell in condition.cells] for axis in axes}
+        table = _cell_table(verdict, [(condition, cell) for cell in condition.cells], points)
+        tables.append(TitledTable(condition.what, table, _about(condition)))
+    return tables
 
 
-def _cells(verdict: Json, found: Sequence[tuple[Json, Json]], named: Mapping[str, Sequence[Cell]] | None) -> str:
-    """A row a cell. named: the columns by which they are told apart; by their conditions, where each has but one."""
-    share = any(factor(condition) > 1 for condition, _ in found)
-    what = [
-        Cell(f"{esc(text(condition.get('what')))}<span class=part>{esc(_about(condition))}</span>", kind="text")
-        for condition, _ in found
-    ]
+def _cell_table(
+    verdict: Verdict, pairs: Sequence[tuple[ConditionVerdict, verdicts.Cell]], names: Mapping[str, Sequence[Cell]]
+) -> Table | None:
+    """One row per cell, without empty columns. names: the columns that tell the cells apart."""
+    percent = "condition" not in names and any(percent_factor(condition) > 1 for condition, _ in pairs)
     columns: dict[str, Sequence[Cell]] = {
-        **({"condition": what} if named is None else named),
-        "verdict": [Cell(badge(cell)) for _, cell in found],
-        "effect [interval]": [
-            Cell(esc(nice(amount(condition, cell))), finite(cell.get("effect")) or "") for condition, cell in found
+        **names,
+        "verdict": [badge(cell.outcome) for _, cell in pairs],
+        "effect [interval]": [Cell(typeset(format_effect(*pair)), _sort_key(pair[1].effect)) for pair in pairs],
+        "effect size": [
+            Cell("-" if cell.effect_size is None else f"{cell.effect_size:.1f}", _sort_key(cell.effect_size), "number")
+            for _, cell in pairs
         ],
-        "effect size": [_number(cell.get("effect_size"), ".1f") for _, cell in found],
-        "seeds": [Cell(esc(seeds(verdict, cell)), kind="number") for _, cell in found],
-        f"each seed{' (%)' if share and named is not None else ''}": [
-            Cell("<br>".join(esc(nice(line)) for line in arms(cell, factor(condition)))) for condition, cell in found
+        "seeds": [Cell(seed_count(verdict, cell), kind="number") for _, cell in pairs],
+        f"each seed{' (%)' if percent else ''}": [
+            Cell(typeset("\n".join(arm_lines(cell, percent_factor(condition)))), kind="lines")
+            for condition, cell in pairs
         ],
-        "note": [Cell(esc(text(cell.get("note"))), kind="text") for _, cell in found],
+        "note": [Cell(cell.note or "", kind="text") for _, cell in pairs],
     }
-    shown = {head: of for head, of in columns.items() if any(cell.html not in ("", "-") for cell in of)}
-    return table(list(shown), list(zip(*shown.values(), strict=True))) if found else ""
-
-
-def _about(condition: Json) -> str:
-    """What is compared, and where the line is."""
-    levels = {x for cell in condition["cells"] if (x := finite(cell.get("level"))) is not None and x < 1}
-    about = f"{compared(condition)}: {nice(asked(condition))}{unit(condition)}"
-    about += f"; {', '.join(f'{100 * level:.6g} %' for level in sorted(levels))} interval" if levels else ""
-    return about + ("" if condition.get("decides") else "; reported, does not decide")
-
-
-def _table(each: Json) -> str:
-    rows = [[_value(value) for value in row] for row in each.get("rows") or ()]
-    return f"<h4>{esc(text(each.get('title')))}</h4>" + table([text(head) for head in each.get("columns") or ()], rows)
-
-
-def _drawing(drawing: Any) -> str:
-    lines = "\n".join(printable(line) for line in str(drawing or "").split("\n"))
-    return f'<pre class="drawing">{esc(lines)}</pre>' if drawing else ""
-
-
-def _made(verdict: Json, page: Path) -> str:
-    """What it took, and how to run it again."""
-    folder, runs, took = text(verdict.get("folder")), verdict.get("runs"), verdict.get("seconds")
-    each = verdict.get("seeds") or ()
-    found = {
-        "runs": f"{runs}, {duration(took)}" if runs else "" if took is None else f"no training, {duration(took)}",
-        "seeds": ", ".join(map(plain_number, each)),
-        "scale": "" if verdict.get("kind") == "exact" else size(verdict),
-        "judged": when(verdict),
-        "made with": versions(verdict),
-        "rule": marks(verdict),
+    shown = {
+        head: cells for head, cells in columns.items() if any(cell.part or cell.text not in ("", "-") for cell in cells)
     }
-    shown = {key: esc(text(value)) for key, value in found.items() if value}
-    if folder:
-        shown["folder"] = f'<a href="{esc(link(Path(folder), page))}/"><code>{esc(folder)}</code></a>'
-    command = text(verdict.get("command"))
-    again = f'<h4>Run it again</h4><pre class="copy">{esc(command)}</pre>' if command else ""
-    return f"<h4>What it took</h4>{pairs(shown)}{again}"
+    return Table(list(shown), list(zip(*shown.values(), strict=True))) if pairs else None
 
 
-def _paragraph(words: Any, *, kind: str = "") -> str:
-    told = text(words)
-    return f"<p{f' class={kind}' if kind else ''}>{esc(told)}</p>" if told else ""
+def _about(condition: ConditionVerdict) -> str:
+    """'difference in test accuracy, bn - none: ≥ 3 points; 97.5 % interval'."""
+    levels = interval_levels(condition)
+    return (
+        f"{describe_comparison(condition)}: {typeset(format_rule(condition))}{unit(condition)}"
+        + (f"; {levels} interval" if levels else "")
+        + ("" if condition.decides else "; reported, does not decide")
+    )
 
 
-def _value(value: Any) -> Cell:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return Cell(esc(nice(plain_number(value))), value, "number")
+def _facts(verdict: Verdict) -> dict[str, str]:
+    runs = str(verdict.runs or "no training")
+    facts = {
+        "runs": f"{runs}, {duration(verdict.seconds)}" if verdict.runs or verdict.seconds is not None else "",
+        "seeds": ", ".join(map(str, verdict.seeds)),
+        "scale": "" if verdict.kind == "exact" else scale_label(verdict),
+        "judged": judged_time(verdict),
+        "made with": versions_line(verdict),
+        "rule": fingerprints_line(verdict),
+    }
+    return {term: value for term, value in facts.items() if value}
+
+
+def _value_cell(value: Value) -> Cell:
+    if is_number(value):
+        return Cell(typeset(format_table_value(value)), value, "number")
     if value in (None, "-"):
         return Cell("-", "", "number")
-    return Cell(esc(text(word(value))))
+    return Cell(format_value(value))
 
 
-def _number(value: Any, how: str) -> Cell:
-    number = finite(value)
-    return Cell("-" if number is None else format(number, how), "" if number is None else number, "number")
+def _sort_key(number: float | None) -> float | str:
+    return "" if number is None else number

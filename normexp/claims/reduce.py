@@ -1,62 +1,66 @@
-"""What is taken of a measure's values along an axis, such as that at the best learning rate."""
+"""Reduce a metric along a sweep axis, such as to its value at the best learning rate."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from normexp.claims.schema import Take, Value
+from normexp.claims.schema import Reduction, Value
 
 Floats = NDArray[np.float64]
 
 
-def best(scores: Floats, *, lowest: bool = False) -> int | None:
-    """The place along the axis with the best mean score over seeds, (places, seeds); undefined scores are the worst, and None is
-    where all are. One place for all seeds: an axis such as lr is tuned, not each run."""
+def best_index(scores: Floats, *, lowest: bool = False) -> int | None:
+    """Index of the axis value with the best mean score over seeds; None if no score is defined.
+
+    scores: (values, seeds). One index for all seeds: the axis is tuned, not each run. NaN scores are the worst.
+    """
     with np.errstate(invalid="ignore"):
         means = scores.mean(axis=1) * (-1 if lowest else 1)
     return None if np.isnan(means).all() else int(np.nanargmax(means))
 
 
-def take(what: Take, values: Floats, axis: tuple[Value, ...], working: float | None) -> Floats:
-    """One number a seed, (seeds,), of values (places, seeds) along an axis; for all but best and gain (the best of the other
-    places minus the first one).
+def reduce_axis(reduction: Reduction, metric: Floats, axis: tuple[Value, ...], *, working: float | None) -> Floats:
+    """Reduce a metric of shape (values, seeds) along a sweep axis, to shape (seeds,).
 
-    decades: the width of the widest unbroken band of working places, in powers of ten; 0 for a single place or none, NaN where no
-    place has a value.
-    largest: the last working place; NaN for none. slope: of log(value) over log(axis), by least squares.
+    min, max, mean: of the metric. slope: of log(metric) over log(axis), by least squares.
+    decades: log10 width of the widest unbroken band of axis values where metric >= working; 0 for a band of a single value or
+    none, NaN if the metric is defined nowhere.
+    largest: the largest axis value where metric >= working; NaN if there is none.
+    best and gain need a second metric to choose by; see effects.py.
     """
-    match what:
+    match reduction:
         case "min":
-            return np.asarray(values.min(axis=0))
+            return np.asarray(metric.min(axis=0))
         case "max":
-            return np.asarray(values.max(axis=0))
+            return np.asarray(metric.max(axis=0))
         case "mean":
-            return np.asarray(values.mean(axis=0))
-    places = np.array(axis, dtype=np.float64)
-    if what == "slope":
+            return np.asarray(metric.mean(axis=0))
+    x = np.array(axis, dtype=np.float64)
+    if reduction == "slope":
         with np.errstate(invalid="ignore", divide="ignore"):
-            logs = np.log(np.where(values > 0, values, np.nan))
-        centred = np.log(places) - np.log(places).mean()
-        return np.asarray(centred @ logs / (centred @ centred))
+            log_metric = np.log(np.where(metric > 0, metric, np.nan))
+        centred = np.log(x) - np.log(x).mean()
+        return np.asarray(centred @ log_metric / (centred @ centred))
     assert working is not None
-    works = values >= working  # False for what is not defined
-    if what == "largest":
-        found = np.where(works, places[:, None], -np.inf).max(axis=0)
-        return np.where(np.isfinite(found), found, np.nan)
-    assert what == "decades"
-    widths = [_widest(works[np.argsort(places), seed], np.sort(places)) for seed in range(values.shape[1])]
-    return np.where(np.isnan(values).all(axis=0), np.nan, widths)
+    works = metric >= working  # False for NaN
+    if reduction == "largest":
+        largest = np.where(works, x[:, None], -np.inf).max(axis=0)
+        return np.where(np.isfinite(largest), largest, np.nan)
+    assert reduction == "decades"
+    order = np.argsort(x)
+    widths = [_widest_band(works[order, seed], x[order]) for seed in range(metric.shape[1])]
+    return np.where(np.isnan(metric).all(axis=0), np.nan, widths)
 
 
-def _widest(works: NDArray[np.bool], places: Floats) -> float:
-    """log10(last / first) of the widest band."""
+def _widest_band(works: NDArray[np.bool], x: Floats) -> float:
+    """log10(last / first) of the widest unbroken band. x: ascending."""
     widest, first = 0.0, None
-    for place, good in zip(places, works, strict=True):
+    for value, good in zip(x, works, strict=True):
         if not good:
             first = None
         elif first is None:
-            first = place
+            first = value
         else:
-            widest = max(widest, float(np.log10(place / first)))
+            widest = max(widest, float(np.log10(value / first)))
     return widest

@@ -1,6 +1,6 @@
-"""A claim: a sentence about norms, the runs that test it, and the rule that decides. One yaml file each, read here.
+"""Types of a claim: the statement, the sweep that tests it, and the rule that decides. One yaml file per claim.
 
-The rule is data, and stands in the file before anything is trained.
+The rule is data, fixed in the file before anything is trained.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, TypeGuard
 
 from normexp.config import Objective
 
 Scale = Literal["small", "full"]
 Comparison = Literal["difference", "ratio", "value", "correlation", "each"]
 Direction = Literal[">=", "<=", "within"]
-Take = Literal["best", "decades", "largest", "min", "max", "mean", "gain", "slope"]
+Reduction = Literal["best", "decades", "largest", "min", "max", "mean", "gain", "slope"]
 At = Literal["last", "first", "mean", "max", "min"]
 Across = Literal["mean", "max", "min", "first", "last", "first/last"]
 
 Value = float | int | str | bool | None
-Point = tuple[tuple[str, Value], ...]
-"""A value for each of some axes, in the order of the file: (("activation", "relu"), ("lr", 0.1))."""
+Point = Mapping[str, Value]
+"""The value of each of some axes: {"activation": "relu", "lr": 0.1}."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """A number from a run.
+    """A number read from a run.
 
-    tag: of a scalar, or a pattern with * for those of several layers, of which `across` makes one number ("first/last": the
-    power of ten of the first layer's over the last one's). at: which entry of it: the last one, the first one, a step (the
-    last entry up to it), or the mean, the largest or the least of all. below: a tag and one or two levels of it: only entries
-    count from where it first came down to the one until where it first came down to the other, so that networks are compared
-    that have come equally far.
+    tag: a scalar's tag, or a pattern with * that matches several layers.
+    across: how several layers are reduced to one number; "first/last" is log10(first layer / last layer).
+    at: which logged value to use: the last, the first, the last up to a step, or the mean, max or min of all.
+    below: a tag and one or two levels. Only values logged after that tag first fell to the first level count, and only
+    until it fell to the second. This compares networks at the same loss.
     """
 
     tag: str
@@ -44,26 +44,28 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """What must hold, with the keys that a claim's file gives it.
+    """One line of a rule, as written in the claim's file.
 
-    Of each run a `measure`; over the axis `over`, if any, a `take` of its values; of the arms in `compare` an effect (`how`);
-    over seeds its confidence interval; and of that the verdict, by `direction`, `threshold` and `margin`.
+    A measure of each run is reduced along the axis `over`, if there is one. The arms are compared, and the confidence interval
+    of that effect over seeds is held against `threshold`.
 
-    working: for decades and largest, the measure from which on a value of the axis works. choose: for best and gain, what the
-    value of the axis is chosen by, for each arm by itself: never anything of the test set. where: the cells that count, by axis.
-    contrast: an axis and two of its values: the effect at the first minus that at the second (for ratios: over it). other:
-    the second measure of a correlation. refuted_beyond: where the line that refutes is not the one that confirms, that line;
-    between the two it is inconclusive. decides: whether the verdict depends on it; else it is reported alone.
+    working_level: with decades and largest, an axis value works if the measure is at least this.
+    choose_by: with best and gain, the validation metric that picks the axis value, separately for each arm.
+    contrast: an axis and two of its values; the effect at the first minus the effect at the second (ratios are divided).
+    other: the second measure of a correlation.
+    where: restricts the cells to these axis values.
+    refuted_beyond: the line that refutes, if it isn't the threshold; between the two the outcome is inconclusive.
+    decides: whether the verdict depends on this condition; otherwise it is only reported.
     """
 
     what: str
     measure: Measure
     over: str | None = None
-    take: Take = "best"
-    working: float | None = None
-    choose: Objective = "val/accuracy"
-    compare: tuple[str, ...] = ()
-    how: Comparison
+    reduction: Reduction = "best"
+    working_level: float | None = None
+    choose_by: Objective = "val/accuracy"
+    arms: tuple[str, ...] = ()
+    comparison: Comparison
     contrast: tuple[str, Value, Value] | None = None
     other: Measure | None = None
     where: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
@@ -76,9 +78,9 @@ class Condition:
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """The runs: `base` for all, and every combination of an arm, a value of each axis, and a seed.
+    """The runs of a claim: every combination of an arm, a value of each axis, and a seed.
 
-    arms: their overrides by name. axes: for each axis its values, each with its overrides.
+    base: overrides of all runs. arms: overrides by arm. axes: overrides by axis and value.
     """
 
     base: tuple[str, ...]
@@ -88,8 +90,11 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """As its file says it, for one scale. exact: it is computed, not trained. combine: whether all deciding conditions must hold
-    for it to be confirmed, or any of them. requires: what must hold on average for the comparison to mean anything."""
+    """A claim at one scale.
+
+    kind: exact claims are computed, experiments are trained. requires: conditions that must hold on average, or the comparison
+    means nothing. combine: whether all deciding conditions must hold, or any of them.
+    """
 
     name: str
     kind: Literal["exact", "experiment"]
@@ -106,14 +111,16 @@ class Claim:
     quick: bool = False
 
     @property
-    def mark(self) -> str:
-        """Of all that the file says: another mark, another claim."""
+    def fingerprint(self) -> str:
+        """Hash of everything in the file: a verdict with another fingerprint is stale."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
 
 
-OBJECTIVES: tuple[str, ...] = get_args(Objective)
-
-
-def point_text(point: Point) -> str:
+def format_point(point: Point) -> str:
     """'activation=relu, lr=0.1'."""
-    return ", ".join(f"{axis}={json.dumps(v) if isinstance(v, bool) or v is None else v}" for axis, v in point)
+    return ", ".join(f"{axis}={json.dumps(v) if isinstance(v, bool) or v is None else v}" for axis, v in point.items())
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether an axis value is a number; True and False are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,215 +1,278 @@
-"""What was found about a claim, as a JSON file: all that the page, the tables and other people need."""
+"""The verdict on a claim: its types, and the JSON file that tables, figures and the page are drawn from."""
 
 from __future__ import annotations
 
-import ast
-import hashlib
 import json
 import math
-import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NewType, get_args, get_origin, get_type_hints
 
-from normexp import NUMERICS, rundir
-from normexp.claims.exact.base import Worked
-from normexp.claims.judge import Cell, Judged, Judgement
-from normexp.claims.schema import Claim
-from normexp.claims.wording import amount, asked, cell_name, counted, factor, headline, unit
-from normexp.config import yaml_files
+from normexp.claims.schema import Condition, Point, Value, is_number
 from normexp.rundir import atomic, safe_read
+from normexp.rundir.reader import displayable
 
 FORMAT = 1
 
-MOST = 2**26
-"""Bytes of a verdict's file."""
+MAX_BYTES = 2**26
+"""Limit on a verdict file, which anyone may have written: real ones have a few hundred kilobytes."""
 
-SOURCES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training", "claims/exact")
-"""The parts of the package that a run's numbers come from."""
+MAX_NUMBER = 1e100
+"""Limit on numbers that are read, so that axis limits and their squares don't overflow."""
+
+Outcome = Literal["confirmed", "refuted", "inconclusive", "not comparable"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+Lines = NewType("Lines", str)
+"""Text whose line breaks are kept; other text is on one line."""
+
+KEYS = {
+    "outcome": "verdict",
+    "point": "cell",
+    "comparison": "as",
+    "direction": "is",
+    "reduction": "take",
+    "judged_at": "made",
+}
+"""Keys in the file that differ from the attribute's name."""
 
 
-def code(config_dir: Path | None = None) -> str:
-    """A mark of all that a run's numbers depend on beside its config: these parts of the package, the choices in configs/, those
-    in a folder of the user's own, and torch's version."""
-    package = Path(__file__).parents[1]
-    files = [package / "streams.py", yaml_files.folder() / "train.yaml"]
-    for part in SOURCES:
-        files += sorted((package / part).glob("*.py"))
-    for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
-        files += sorted(
-            path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One comparison, at one value of each axis that is neither reduced nor contrasted.
+
+    effect, low, high: in the measure's unit, or a factor for ratios; None if not defined or infinite. level: confidence level of
+    the interval. effect_size: Cohen's d. n: number of seeds. values: by arm, one number per seed. chosen: by arm, the axis value
+    chosen on validation data.
+    """
+
+    point: Point
+    outcome: Outcome
+    effect: float | None
+    low: float | None = None
+    high: float | None = None
+    level: float | None
+    effect_size: float | None = None
+    n: int | None
+    values: Mapping[str, Sequence[float | None]]
+    chosen: Mapping[str, Point]
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConditionVerdict:
+    """A condition of the rule, reduced to what readers of a verdict need, with its cells. measure: the tag alone."""
+
+    what: str
+    decides: bool
+    measure: str
+    comparison: str
+    reduction: str | None
+    over: str | None
+    arms: Sequence[str]
+    direction: str
+    threshold: float | None
+    margin: float | None
+    refuted_beyond: float | None
+    cells: Sequence[Cell]
+
+    @classmethod
+    def of(cls, condition: Condition, cells: Sequence[Cell] = ()) -> ConditionVerdict:
+        """The condition with its judged cells; without cells before anything is run."""
+        same = ("what", "decides", "comparison", "over", "arms", "direction", "threshold", "margin", "refuted_beyond")
+        return cls(
+            **{name: getattr(condition, name) for name in same},
+            measure=condition.measure.tag,
+            reduction=condition.reduction if condition.over else None,
+            cells=cells,
         )
-    return _mark(files, f"{version('torch')} {NUMERICS}")
 
 
-def judging() -> str:
-    """A mark of the code that makes verdicts of numbers."""
-    return _mark(sorted(Path(__file__).parent.glob("*.py")), version("scipy"))
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A panel of the claim's figure.
+
+    arms: by arm, points (x, one y per seed). x: the axis; empty if the arms themselves stand side by side. line: y of a
+    horizontal line.
+    """
+
+    title: str
+    x: str
+    log_x: bool
+    y: str
+    line: float | None
+    arms: Mapping[str, Sequence[tuple[Value, Sequence[float | None]]]]
 
 
-def _mark(files: Iterable[Path], more: str) -> str:
-    """Depends on what the files say, and not on their names or order: a module that is renamed computes the same."""
-    contents = []
-    for path in files:
-        with suppress(OSError):  # what lies in a folder of the user's own may be no file
-            content = safe_read.read(path, most=MOST)
-            contents.append(_statements(content.decode()).encode() if path.suffix == ".py" else content)
-    return hashlib.sha256(b"\0".join([more.encode(), *sorted(contents)])).hexdigest()[:8]
+@dataclass(frozen=True)
+class Table:
+    """A table for the reader. Every row has one cell per column."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
 
 
-@cache
-def _statements(source: str) -> str:
-    """Python code without comments and docstrings, which no number depends on, and without imports, which name modules."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [each for each in node.body if not _is_text(each)]
-    return ast.unparse(tree)
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The verdict on a claim, with everything needed to show it and to run it again.
 
+    tables, drawing: of exact claims. seconds: of training or computing. folder: of the runs. judged_at: ISO 8601.
+    rule, code, judging: fingerprints of the claim's file, of the code that computes a run's numbers, and of the code that judges
+    them; see fingerprint.py. because: the deciding cell in a sentence.
+    """
 
-def _is_text(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return True
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    claim: str
+    kind: Literal["exact", "experiment"]
+    statement: str
+    source: str
+    explanation: Lines
+    scale: str
+    quick: bool
+    outcome: Outcome
+    combine: Literal["any", "all"]
+    conditions: Sequence[ConditionVerdict]
+    series: Sequence[Series]
+    tables: Sequence[Table]
+    drawing: Lines | None
+    seeds: Sequence[int]
+    runs: int
+    seconds: float | None
+    folder: str | None
+    command: str
+    judged_at: str
+    versions: Mapping[str, str]
+    rule: str
+    code: str
+    judging: str
+    because: str = ""
+
+    @property
+    def cells(self) -> Iterator[tuple[ConditionVerdict, Cell]]:
+        """Every cell with its condition."""
+        return ((condition, cell) for condition in self.conditions for cell in condition.cells)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the file, in strict JSON: numbers that are not finite become null."""
+        content = asdict(self, dict_factory=lambda items: {KEYS.get(name, name): value for name, value in items})
+        strict: dict[str, Any] = _strict({"format": FORMAT, **content})
+        return strict
+
+    @classmethod
+    def from_json(cls, content: Any) -> Verdict | None:
+        """Read a file's content, however damaged or hostile. Returns None if it is not a verdict of this format.
+
+        Values of another type than expected are left out, and text is printable.
+        """
+        try:
+            tree = displayable(content, keep_lines=True)
+        except ValueError:
+            return None
+        if not isinstance(tree, dict) or tree.get("format") != FORMAT or not isinstance(tree.get("conditions"), list):
+            return None
+        verdict: Verdict = _read(tree, cls)
+        return verdict
 
 
 def path_of(folder: Path, name: str, *, scale: str, quick: bool) -> Path:
-    """Where the verdict of a claim lies, in the folder of all claims."""
+    """The verdict file of a claim. folder: of all claims."""
     return folder / f"{name}{'.full' * (scale == 'full')}{'.quick' * quick}.json"
 
 
-def verdict(
-    claim: Claim,
-    judgement: Judgement,
-    *,
-    series: list[dict[str, Any]],
-    worked: Worked | None,
-    code: str,
-    runs: int,
-    seconds: float,
-    folder: Path | None,
-    command: str,
-) -> dict[str, Any]:
-    """The content of the file. seconds: of training, or of computing. folder: of the runs."""
-    content = {
-        "format": FORMAT,
-        "claim": claim.name,
-        "kind": claim.kind,
-        "statement": claim.statement,
-        "source": claim.source,
-        "explanation": claim.explanation,
-        "scale": claim.scale,
-        "quick": claim.quick,
-        "verdict": judgement.verdict,
-        "combine": claim.combine,
-        "conditions": _finite([_condition(each) for each in judgement.judged]),
-        "series": series,
-        "tables": [
-            {"title": t.title, "columns": list(t.columns), "rows": [list(r) for r in t.rows]} for t in worked.tables
-        ]
-        if worked
-        else [],
-        "drawing": worked.drawing if worked else None,
-        "seeds": list(claim.seeds),
-        "runs": runs,
-        "seconds": seconds,
-        "folder": None if folder is None else str(folder),
-        "command": command,
-        "made": rundir.now(),
-        "versions": {
-            **{name: version(name) for name in ("normexp", "torch", "numpy", "scipy")},
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-        },
-        "rule": claim.mark,
-        "code": code,
-        "judging": judging(),
-    }
-    return {**content, "because": because(content)}
+def write(path: Path, verdict: Verdict) -> None:
+    """Write a verdict file."""
+    atomic.write_text(path, json.dumps(verdict.to_json(), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Numbers that are not finite become null."""
-    atomic.write_text(path, json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def read(path: Path) -> dict[str, Any] | None:
-    """None where there is none, or none that can be read."""
+def read(path: Path) -> Verdict | None:
+    """The verdict in a file; None if the file is missing or unreadable."""
     with suppress(OSError, ValueError, RecursionError):
-        content = json.loads(safe_read.read(path, most=MOST))
-        if (
-            isinstance(content, dict)
-            and content.get("format") == FORMAT
-            and isinstance(content.get("conditions"), list)
-        ):
-            return content
+        return Verdict.from_json(json.loads(safe_read.read(path, max_bytes=MAX_BYTES)))
     return None
 
 
-def is_fresh(content: Mapping[str, Any] | None, claim: Claim, code: str) -> bool:
-    """Whether it says what the claim's file and the code of now would say."""
-    now = {"rule": claim.mark, "code": code, "judging": judging()}
-    return content is not None and all(content.get(key) == mark for key, mark in now.items())
+def plottable(value: Any) -> float | None:
+    """A number that can be shown on an axis, else None."""
+    return float(value) if is_number(value) and abs(value) < MAX_NUMBER else None
 
 
-def because(content: Mapping[str, Any]) -> str:
-    """The cell that the verdict came from, in a sentence."""
-    found = headline(content)
-    if found is None:
-        return ""
-    condition, cell = found
-    share = counted(content).rpartition(", ")[2]
-    parts = [part for part in (cell_name(cell), share) if part]
-    more = f" ({'; '.join(parts)})" if parts else ""
-    came_out = cell["note"] if cell["verdict"] == "not comparable" else amount(condition, cell)
-    beyond = condition.get("refuted_beyond")
-    line = "" if beyond is None else f", and is refuted beyond {factor(condition) * beyond:g}"
-    return f"{condition['what']}: {came_out}; the rule asks for {asked(condition)}{unit(condition)}{line}{more}."
+def one_line(value: Any) -> str:
+    """Printable text on one line; empty for anything but text."""
+    return safe_read.printable(" ".join(value.split())) if isinstance(value, str) else ""
 
 
-def _condition(judged: Judged) -> dict[str, Any]:
-    of = judged.condition
-    return {
-        "what": of.what,
-        "decides": of.decides,
-        "measure": of.measure.tag,
-        "as": of.how,
-        "take": of.take if of.over else None,
-        "over": of.over,
-        "arms": list(of.compare),
-        "is": of.direction,
-        "threshold": of.threshold,
-        "margin": of.margin,
-        "refuted_beyond": of.refuted_beyond,
-        "cells": [_cell(cell) for cell in judged.cells],
-    }
-
-
-def _cell(cell: Cell) -> dict[str, Any]:
-    return {
-        "cell": dict(cell.cell),
-        "verdict": cell.verdict,
-        "effect": cell.effect,
-        "low": cell.low,
-        "high": cell.high,
-        "level": cell.level,
-        "effect_size": cell.effect_size,
-        "n": max((len(of) for of in cell.values.values()), default=0),
-        "values": cell.values,
-        "chosen": cell.chosen,
-        "note": cell.note,
-    }
-
-
-def _finite(value: Any) -> Any:
+def _strict(value: Any) -> Any:
     match value:
         case float() if not math.isfinite(value):
             return None
         case Mapping():
-            return {str(key): _finite(item) for key, item in value.items()}
+            return {str(key): _strict(item) for key, item in value.items()}
         case list() | tuple():
-            return [_finite(item) for item in value]
+            return [_strict(item) for item in value]
     return value
+
+
+def _read(value: Any, hint: Any) -> Any:
+    """As much of a JSON value as has the type of the hint."""
+    if hint in READERS:
+        return READERS[hint](value)
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return value if value in args else args[-1]
+    if origin is Mapping:
+        items = (
+            ((one_line(key), _read(item, args[1])) for key, item in value.items()) if isinstance(value, dict) else ()
+        )
+        return {key: item for key, item in items if item != []}  # an arm without values is left out
+    if origin is Sequence:
+        return [_read(item, args[0]) for item in _list(value) if _has_shape(item, args[0])]
+    if origin is tuple:
+        return tuple(_read(item, arg) for item, arg in zip(value, args, strict=True))
+    return hint(**{name: _read(value.get(KEYS.get(name, name)), of) for name, of in _field_types(hint).items()})
+
+
+_field_types = cache(get_type_hints)
+
+
+def _has_shape(item: Any, hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        return isinstance(item, list) and len(item) == len(get_args(hint))
+    return isinstance(item, dict) or not is_dataclass(hint)
+
+
+def _read_integer(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _read_scalar(value: Any) -> Value:
+    return one_line(value) if isinstance(value, str) else value if isinstance(value, int | float) else None
+
+
+def _read_table(tree: dict[str, Any]) -> Table:
+    """Every row gets as many values as there are columns."""
+    columns = tuple(str(_read_scalar(head)) for head in _list(tree.get("columns")))
+    rows = [[_read_scalar(value) for value in _list(row)[: len(columns)]] for row in _list(tree.get("rows"))]
+    filled = tuple((*row, *[None] * (len(columns) - len(row))) for row in rows)
+    return Table(title=one_line(tree.get("title")), columns=columns, rows=filled)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+READERS: dict[Any, Callable[[Any], Any]] = {
+    str: one_line,
+    str | None: lambda value: one_line(value) or None,
+    Lines: lambda value: value if isinstance(value, str) else "",
+    Lines | None: lambda value: value if isinstance(value, str) else None,
+    bool: bool,
+    int: lambda value: _read_integer(value) or 0,
+    int | None: _read_integer,
+    float | None: plottable,
+    Value: _read_scalar,
+    Table: _read_table,
+}
+"""How values of the fields' types are read."""

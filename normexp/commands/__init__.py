@@ -1,4 +1,4 @@
-"""The commands behind `normexp`, one file each."""
+"""The commands of `normexp`, one module each: main(argv) returns the exit code, HELP is printed for --help."""
 
 COMMANDS = {
     "train": "train a network with a norm of your choice and record what happens inside it",

@@ -1,4 +1,4 @@
-"""`normexp bench [overrides]`: what each norm costs in time and memory on this machine."""
+"""`normexp bench`: measure what each norm costs in time and memory on this machine."""
 
 from __future__ import annotations
 
@@ -9,22 +9,26 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from normexp.bench.cases import Case, Skipped, cases
-from normexp.compose.overrides import arrange, check
-from normexp.config import ConfigError, nearest, show
+from normexp.bench.cases import Case, Skipped, plan_cases
+from normexp.commands.output_files import check_output_file
+from normexp.commands.parser import Parser
+from normexp.compose.overrides import parse_argv, validate_overrides
+from normexp.config import ConfigError, show
+from normexp.console import print_labelled
 from normexp.rundir import atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from normexp.bench.results import Measured
+    from normexp.bench.results import CaseResult
 
-REPEATS = 9
+DEFAULT_REPEATS = 9
 
 HELP = f"""\
 usage: normexp bench [key=value ...] [flags]
@@ -39,102 +43,77 @@ usage: normexp bench [key=value ...] [flags]
   activation, dropout, threads, device, model.depth, norm.groups, ...
 
   --repeats N          rounds; in each, every norm is measured once, by turns
-                       (default: {REPEATS})
+                       (default: {DEFAULT_REPEATS})
   --json FILE          all that was measured; FILE - is standard output, and
                        nothing else is printed there
   --figure FILE        the ratios over the batch size: FILE.png, .svg or .pdf"""
 
-FLAGS = ("--repeats", "--json", "--figure", "--help")
-
-MOST = 10_000
-"""Rounds."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        flag = message.removeprefix("argument ").partition(":")[0]
-        raise ConfigError(f"{flag} must be followed by a value; normexp bench --help says which.")
+MAX_REPEATS = 10_000
+"""More rounds take days and tell nothing new."""
 
 
 def main(argv: list[str]) -> int:
-    """Measure, print the tables and write what was asked for. Raises ConfigError for what a user can mend, before measuring."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP)
-        return 0
-    options, overrides = _parse(argv)
-    there, skipped = cases(check(arrange(overrides), sweeps=True))
-    measured = _measure(there, skipped, options.repeats)
-    _report(measured, skipped, options, overrides, command=["normexp", "bench", *argv])
+    """Measure, print the tables and write the files. Raises ConfigError for wrong arguments, before measuring."""
+    options = _parse(argv)
+    to_measure, skipped = plan_cases(validate_overrides(parse_argv(options.overrides).overrides, sweeps=True))
+    measured = _measure(to_measure, skipped, options.repeats)
+    _report(measured, skipped, options, command=["normexp", "bench", *argv])
     return 0
 
 
-def _parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Flags and overrides. ConfigError for flags that there are not, and for files that can't be made."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--repeats", default=str(REPEATS))
+def parser() -> Parser:
+    parser = Parser("bench")
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--repeats", default=str(DEFAULT_REPEATS))
     parser.add_argument("--json")
     parser.add_argument("--figure")
-    options, overrides = parser.parse_known_args(argv)
-    unknown = next((word for word in overrides if word.startswith("-")), None)
-    if unknown is not None:
-        flag = unknown.partition("=")[0]
-        raise ConfigError(f"There is no flag {show(flag)}.{nearest(flag, FLAGS)} normexp bench --help lists them.")
+    return parser
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options, checked. Raises ConfigError, also for files that can't be created."""
+    options = parser().parse(argv)
     repeats = options.repeats
-    if not (repeats.isascii() and repeats.isdigit() and len(repeats) < 6 and 2 <= int(repeats) <= MOST):
-        raise ConfigError(f"--repeats {show(repeats)}: it must be a whole number from 2 to {MOST:,}.")
+    if not (repeats.isascii() and repeats.isdigit() and len(repeats) < 6 and 2 <= int(repeats) <= MAX_REPEATS):
+        raise ConfigError(f"--repeats {show(repeats)}: it must be a whole number from 2 to {MAX_REPEATS:,}.")
     options.repeats = int(repeats)
     if options.json not in (None, "-"):
-        _check_file("--json", options.json)
+        check_output_file("--json", Path(options.json), example="bench.json")
     if options.figure is not None:
         from normexp.bench.figure import SUFFIXES
 
         if Path(options.figure).suffix.lower().removeprefix(".") not in SUFFIXES:
             raise ConfigError(f"--figure {show(options.figure)}: its name must end in .{', .'.join(SUFFIXES)}.")
-        _check_file("--figure", options.figure)
-    return options, overrides
+        check_output_file("--figure", Path(options.figure), example="bench.png")
+    return options
 
 
-def _check_file(flag: str, file: str) -> None:
-    try:
-        path = Path(file)
-        if path.is_dir():
-            raise ConfigError(f"{flag} {show(file)}: that is a folder; name a file in it.")
-        parent = path.absolute().parent
-        there, ours = parent.is_dir(), os.access(parent, os.W_OK)
-    except (OSError, ValueError) as error:  # a name that no file can have
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{flag} {show(file)}: no file can have that name.") from error
-    if not there:
-        raise ConfigError(f"{flag} {show(file)}: there is no folder {show(path.parent)}; make it first.")
-    if not ours:
-        raise ConfigError(f"{flag} {show(file)}: the folder {show(parent)} can't be written to; name another one.")
+def _measure(to_measure: Sequence[Case], skipped: list[Skipped], repeats: int) -> list[CaseResult]:
+    """Measure the cases. Adds those that run out of memory to `skipped`; raises ConfigError if none is left."""
+    from normexp.bench.measure import count_blocks, measure
+    from normexp.training.status import cause_of, describe_error
 
-
-def _measure(there: Sequence[Case], skipped: list[Skipped], repeats: int) -> list[Measured]:
-    """What was measured. Adds to `skipped` what there is not enough memory for; ConfigError where that is all."""
-    from normexp.bench.measure import blocks, measure
-    from normexp.training.status import cause_of, sentence
-
-    measured: list[Measured] = []
-    with _progress(sum(blocks(case, repeats) for case in there)) as tick:
-        for case in there:
+    measured: list[CaseResult] = []
+    with _progress(sum(count_blocks(case, repeats) for case in to_measure)) as tick:
+        for case in to_measure:
             config = next(iter(case.norms.values()))
             try:
                 measured.append(measure(case, repeats=repeats, tick=partial(tick, case)))
             except (MemoryError, RuntimeError) as error:
                 if cause_of(error) != "memory":
                     raise
-                reason = sentence(error, config)
+                reason = describe_error(error, config)
                 skipped += [Skipped(case.model, norm, case.batch_size, f"{reason}.") for norm in case.norms]
     if not measured:
-        raise ConfigError(f"model={there[0].model}: {skipped[-1].reason} Smaller batches or a smaller model may work.")
+        raise ConfigError(
+            f"model={to_measure[0].model}: {skipped[-1].reason} Smaller batches or a smaller model may work."
+        )
     return measured
 
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[Case], None]]:
-    """A bar on a terminal, drawn between what is timed; what comes out is called after each block."""
+    """Show a progress bar on a terminal. The yielded function draws it; call it between timed blocks."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
@@ -152,27 +131,24 @@ def _progress(total: int) -> Iterator[Callable[[Case], None]]:
 
 
 def _report(
-    measured: Sequence[Measured],
+    measured: Sequence[CaseResult],
     skipped: Sequence[Skipped],
     options: argparse.Namespace,
-    overrides: Sequence[str],
     *,
     command: list[str],
 ) -> None:
-    """Print the tables, then write the files: what was measured is not lost where that fails."""
-    import torch
-
-    from normexp.bench.measure import BLOCK
+    """Print the tables, then write the files: if writing fails, the measurements have been shown."""
+    from normexp.bench.measure import MIN_BLOCK_SECONDS
     from normexp.bench.results import to_json
-    from normexp.bench.table import show as show_tables
+    from normexp.bench.table import print_results
     from normexp.rundir.environment import environment
 
     quiet = options.json == "-"
     console = Console(highlight=False, emoji=False, quiet=quiet)
     processor = _processor()
-    precision = [override for override in overrides if override.startswith(("amp=", "matmul_precision="))]
-    made_with = ", ".join([processor, f"torch {torch.__version__}", *precision])
-    show_tables(console, measured, skipped, repeats=options.repeats, block=BLOCK, made_with=made_with)
+    precision = [override for override in options.overrides if override.startswith(("amp=", "matmul_precision="))]
+    machine = ", ".join([processor, f"torch {version('torch')}", *precision])
+    print_results(console, measured, skipped, repeats=options.repeats, block=MIN_BLOCK_SECONDS, machine=machine)
     if options.json is not None:
         around = environment(
             ["normexp", "bench", *sys.argv[2:]], device=measured[0].device, threads=measured[-1].threads
@@ -180,29 +156,25 @@ def _report(
         text = to_json(
             measured,
             skipped,
-            overrides=overrides,
+            overrides=options.overrides,
             repeats=options.repeats,
-            block=BLOCK,
+            block=MIN_BLOCK_SECONDS,
             environment={**around, "processor": processor},
         )
         if quiet:
             sys.stdout.write(text)
         else:
             atomic.write_text(Path(options.json), text)
-            _line(console, "numbers", options.json)
+            print_labelled(console, "numbers", options.json)
     if options.figure is not None:
-        from normexp.bench.figure import write
+        from normexp.bench.figure import write_figure
 
-        write(Path(options.figure), measured)
-        _line(console, "figure", options.figure)
-
-
-def _line(console: Console, what: str, where: str) -> None:
-    console.print(f"{what:<8} {where}", soft_wrap=True, markup=False)
+        write_figure(Path(options.figure), measured)
+        print_labelled(console, "figure", options.figure)
 
 
 def _processor() -> str:
-    """The processor's name and its number of cores."""
+    """The processor's name and its number of cores, such as 'AMD EPYC 7R13, 8 cores'."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

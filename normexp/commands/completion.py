@@ -1,17 +1,18 @@
-"""`normexp completion SHELL`: a script that lets the shell ask `normexp completion query LINE` for what may come next."""
+"""`normexp completion SHELL`: print a script with which the shell completes by `normexp completion query LINE`."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from normexp.bench.cases import takes
+from normexp.bench.cases import has_effect
 from normexp.commands import COMMANDS
-from normexp.compose.overrides import FLAGS, known_keys
-from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, nearest, show, yaml_files
+from normexp.compose.choices import CHOICES, known_keys
+from normexp.compose.overrides import FLAGS
+from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, show, suggest, yaml_files
 
 SHELLS = ("bash", "zsh", "fish")
 
-# Bash treats `=` as the end of a word, so that only what stands behind it must be answered; the line is cut at the cursor.
+# Bash ends a word at `=`, so only the part after it must be returned. The line is cut at the cursor.
 BASH = """\
 _normexp() {
     local line="${COMP_LINE:0:COMP_POINT}" word
@@ -54,7 +55,7 @@ complete -c normexp -f -a '(normexp completion query (commandline -cp) 2>/dev/nu
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
-HOW = """\
+HELP = """\
 usage: normexp completion bash|zsh|fish, which prints a script for the shell
   bash: eval "$(normexp completion bash)" in ~/.bashrc
   zsh:  eval "$(normexp completion zsh)" in ~/.zshrc, behind compinit
@@ -62,101 +63,100 @@ usage: normexp completion bash|zsh|fish, which prints a script for the shell
 
 
 def main(argv: list[str]) -> int:
-    """Print a shell's script, or the answers to a query."""
+    """Print a shell's script, or the candidates for a query."""
     match argv:
         case ["query", line]:
             print("\n".join(candidates(line)))
         case [shell] if shell in SCRIPTS:
             print(SCRIPTS[shell], end="")
-        case [] | ["-h" | "--help"]:
-            print(HOW)
+        case []:
+            print(HELP)
         case [shell, *_]:
-            raise ConfigError(f"completion {show(shell)}: the shells are {', '.join(SHELLS)}.{nearest(shell, SHELLS)}")
+            raise ConfigError(f"completion {show(shell)}: the shells are {', '.join(SHELLS)}.{suggest(shell, SHELLS)}")
     return 0
 
 
 def candidates(line: str) -> list[str]:
-    """What the last word of a command line can become; it is empty where the line ends in a space."""
+    """Completions of the last word of a command line, which is empty if the line ends in a space."""
     words = line.split(" ")
     word, before = words[-1], [w for w in words[:-1] if w]
     if len(before) <= 1:
-        return _starting(word, [*COMMANDS, "--help", "--version"])
+        return _matching(word, [*COMMANDS, "--help", "--version"])
     match before[1]:
         case "completion":
-            return _starting(word, SHELLS)
+            return _matching(word, SHELLS)
         case "train" | "describe" | "bench" | "claims" as command:
             return {"bench": _bench, "claims": _claims}.get(command, _train)(word, before[2:])
         case "report" if word.startswith("-"):
-            from normexp.commands.report import FLAGS as OF_REPORT
+            from normexp.commands import report
 
-            return _starting(word, OF_REPORT)
+            return _matching(word, report.parser().flags)
     return []
 
 
 def _train(word: str, before: list[str]) -> list[str]:
     values = FLAGS.get(before[-1]) if before else None
     if values is not None and before[-1] not in ("-i", "--info"):
-        return _starting(word, values)
+        return _matching(word, values)
     if word.startswith("-"):
-        return _starting(word, [flag for flag in FLAGS if flag.startswith("--")])
+        return _matching(word, [flag for flag in FLAGS if flag.startswith("--")])
     key, equals, value = word.partition("=")
     if equals:
-        done, comma, _ = value.rpartition(",")  # a sweep over several values
-        return _starting(word, [f"{key}={done}{comma}{known}" for known in _values(key)])
+        done, comma, _ = value.rpartition(",")  # several values, for a sweep
+        return _matching(word, [f"{key}={done}{comma}{known}" for known in _values(key)])
     chosen = {**{g: yaml_files.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
     inside = {group: set((name or "").split(",")) for group, name in chosen.items() if group in GROUPS}
     keys = [k for k, choices in known_keys().items() if "." in k and inside[k.split(".")[0]] & set(choices)]
-    top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]  # debug is one of the keys
-    # The keys inside groups come once something is typed, so that the first list stays short.
-    return [f"{key}=" for key in _starting(word, [*top, *(keys if word else [])])]
+    top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]  # debug is among the keys
+    # Keys inside groups are offered once something is typed, to keep the first list short.
+    return [f"{key}=" for key in _matching(word, [*top, *(keys if word else [])])]
 
 
 def _bench(word: str, before: list[str]) -> list[str]:
-    from normexp.commands.bench import FLAGS as OF_BENCH
+    from normexp.commands import bench
 
+    flags = bench.parser().flags
     if word.startswith("-"):
-        return _starting(word, OF_BENCH)
-    if before and before[-1] in OF_BENCH:  # a number or a file follows
+        return _matching(word, flags)
+    if before and before[-1] in flags:  # its value is a number or a file
         return []
-    return [found for found in _train(word, before) if takes(found.partition("=")[0])]
+    return [candidate for candidate in _train(word, before) if has_effect(candidate.partition("=")[0])]
 
 
 def _claims(word: str, before: list[str]) -> list[str]:
     from normexp.commands import claims
 
     if before and before[-1] == "--scale":
-        return _starting(word, ["small", "full"])
+        return _matching(word, ["small", "full"])
     if word.startswith("-"):
-        return _starting(word, claims.FLAGS)
+        return _matching(word, claims.parser().flags)
     if not before:
-        return _starting(word, claims.VERBS)
+        return _matching(word, claims.VERBS)
     names = yaml_files.choices("claim") if before[0] in ("show", "run") else []
-    sets = [*claims.SETS, *(f"{key}=" for key in claims.KEYS)] if before[0] == "run" else []
-    return _starting(word, [*sets, *names])
+    sets = [*claims.CLAIM_SETS, *(f"{key}=" for key in claims.SETTABLE_KEYS)] if before[0] == "run" else []
+    return _matching(word, [*sets, *names])
 
 
 def _values(key: str) -> list[str]:
-    """The values that a key can have, where they can be listed."""
+    """The possible values of a key, if they are few; else an empty list."""
     if key in (*GROUPS, *OVERLAYS):
         return yaml_files.choices(key)
     group, _, name = key.rpartition(".")
     if not group:
-        return _listed(get_type_hints(Config).get(name))
+        return _literal_values(get_type_hints(Config).get(name))
     if group not in GROUPS:
         return []
-    from normexp.compose.choices import CHOICES
-
     hints = [get_type_hints(cls)[name] for cls in CHOICES[group].values() if name in get_type_hints(cls)]
-    return _listed(hints[0]) if hints else []
+    return _literal_values(hints[0]) if hints else []
 
 
-def _listed(hint: Any) -> list[str]:
+def _literal_values(hint: Any) -> list[str]:
     if type(None) in get_args(hint):
-        (hint,) = (each for each in get_args(hint) if each is not type(None))
+        (hint,) = (arg for arg in get_args(hint) if arg is not type(None))
     if get_origin(hint) is Literal:
         return list(get_args(hint))
     return ["true", "false"] if hint is bool else []
 
 
-def _starting(word: str, known: Any) -> list[str]:
+def _matching(word: str, known: Any) -> list[str]:
     return [item for item in known if item.startswith(word)]

@@ -1,4 +1,4 @@
-"""`normexp describe [overrides]`: the network as a table, without training."""
+"""`normexp describe`: print the network as a table, without training it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from normexp.compose.compose import compose_tree
-from normexp.compose.overrides import arrange, check
+from normexp.compose.overrides import parse_argv, validate_overrides
 from normexp.compose.validate import validate
 from normexp.config import Config, ConfigError, yaml_files
 from normexp.models.describe import COLUMNS, Row, cells, describe, warnings
@@ -22,13 +22,10 @@ usage: normexp describe [key=value ...]
 
 def main(argv: list[str]) -> int:
     """Print the table. Raises ConfigError as `normexp train` would."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP)
-        return 0
-    arguments = arrange(argv)
+    arguments = parse_argv(argv)
     if arguments.flags:
         raise ConfigError(f"describe takes overrides alone, not {arguments.flags[0]}.")
-    tree = compose_tree(check(arguments))
+    tree = compose_tree(validate_overrides(arguments.overrides))
     config = validate(tree)
     _print(config, describe(config), warnings(config, yaml_files.differences(tree)))
     return 0

@@ -1,4 +1,4 @@
-"""The help texts. Keys and their meaning are read from the yaml files, where they are kept."""
+"""The help of `normexp` and `normexp train`. Keys and their meaning are read from the comments of the yaml files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINE = re.compile(r"^(?P<key>[a-z_]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*)
 
 
 def main_help() -> None:
-    """What `normexp` and `normexp --help` print."""
+    """Print the help of `normexp`."""
     console = Console(highlight=False)
     console.print(f"[bold]normexp {__version__}[/]: see what a normalization layer does to a network\n")
     _table(console, "Commands", [(f"normexp {name}", does) for name, does in COMMANDS.items()])
@@ -40,7 +40,7 @@ def main_help() -> None:
 
 
 def train_help(arguments: Arguments) -> None:
-    """What `normexp train --help` prints: the keys of the default choices, or of those that the overrides choose."""
+    """Print the help of `normexp train`: the keys of the default choices, or of those that the overrides choose."""
     console = Console(highlight=False)
     console.print(
         f"[bold]normexp train[/] {escape('[flags] [key=value ...]')}: train one network, or several with -m\n"
@@ -93,31 +93,31 @@ def _groups(*more: Path) -> list[tuple[str, str]]:
 
 
 def _overlays(group: str) -> list[tuple[str, str]]:
-    """Name and first comment of each experiment, or of each choice of a group like it."""
-    found = []
+    """Name and first comment of each choice of `experiment` or `debug`."""
+    overlays = []
     for name in yaml_files.choices(group):
         lines = (yaml_files.folder() / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
-        found.append((name, comments[0] if comments else ""))
-    return found
+        overlays.append((name, comments[0] if comments else ""))
+    return overlays
 
 
 def _keys(path: Path) -> dict[str, tuple[str, str]]:
     """Default and comment of each line `key: value  # comment` at the top of a yaml file.
 
-    A line `defaults: [other]` stands for the keys of the file beside it that it names.
+    A line `defaults: [other]` includes the keys of other.yaml in the same folder.
     """
-    found: dict[str, tuple[str, str]] = {}
+    keys: dict[str, tuple[str, str]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         match = LINE.match(line)
         if match and match["key"] == "defaults":
             for other in re.findall(r"\w+", match["value"]):
-                found |= _keys(path.with_name(f"{other}.yaml"))
+                keys |= _keys(path.with_name(f"{other}.yaml"))
         elif match and match["value"]:
-            # What holds unless the variable is set.
+            # The default if the environment variable is not set.
             value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])
-            found[match["key"]] = value, match["comment"] or ""
-    return found
+            keys[match["key"]] = value, match["comment"] or ""
+    return keys
 
 
 def _table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

@@ -1,19 +1,20 @@
-"""`normexp report DIR...`: tables, figures and a page from runs and sweeps."""
+"""`normexp report`: tables, figures and an HTML page from runs and sweeps."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
-from normexp.config import ConfigError, nearest, show
+from normexp.commands.output_files import check_output_dir, check_output_file, writing
+from normexp.commands.parser import Parser
+from normexp.config import ConfigError
+from normexp.console import print_labelled
 from normexp.report import compare, export, terminal
 from normexp.report.aggregate import DEFAULT_METRIC, check_metric
 from normexp.report.groups import check_key
@@ -43,26 +44,12 @@ usage: normexp report DIR... [flags]
   --figures DIR        the figures of that page as PNG and SVG in the size that
                        papers take, and the data of each as CSV"""
 
-FLAGS = ("--metric", "--group-by", "--sort", "--filter", "--csv", "--json", "--html", "--figures", "--help")
-
-FILE_OF_DIR = "\0"
-"""What --html stands for without a FILE."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        flag = message.removeprefix("argument ").partition(":")[0]
-        if message.endswith("expected one argument"):
-            raise ConfigError(f"{flag} must be followed by a value; normexp report --help says which.")
-        word = message.rpartition(": ")[2].split()[0]
-        raise ConfigError(f"There is no flag {show(word)}.{nearest(word, FLAGS)} normexp report --help lists them.")
+DEFAULT_FILE = "\0"
+"""The value of --html without a FILE: report.html in the folder. No path has a null character."""
 
 
 def main(argv: list[str]) -> int:
-    """Print the report and write what was asked for. Raises ConfigError for what a user can mend, with nothing written."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP)
-        return 0
+    """Print the report and write the files. Raises ConfigError for wrong arguments, before anything is written."""
     options = _parse(argv)
     collection, sides = _read(options)
     check_metric(options.metric, collection.runs)
@@ -87,125 +74,87 @@ def main(argv: list[str]) -> int:
 
         title = printable(" and ".join(folder.resolve().name for folder in options.folders))
         with writing(options.html):
-            notes = page.write(options.html, collection, title=title, **shared)
+            notes = page.write_page(options.html, collection, title=title, **shared)
         for note in notes:
-            _line(console, "note", note)
-        _line(console, "page", options.html)
+            print_labelled(console, "note", note)
+        print_labelled(console, "page", options.html)
     if options.figures is not None:
         from normexp.report.figures import draw
 
         with writing(options.figures):
             options.figures.mkdir(exist_ok=True)
-            written = draw.write(options.figures, collection, **shared)
-        _line(console, "figures", f"{options.figures} ({len(written)} files)")
-    _say_what_next(console, options)
+            written = draw.write_figures(options.figures, collection, **shared)
+        print_labelled(console, "figures", f"{options.figures} ({len(written)} files)")
+    _print_next_steps(console, options)
     return 0
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options, with all files to write known to have a folder. ConfigError otherwise."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+def parser() -> Parser:
+    parser = Parser("report")
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--metric", default=DEFAULT_METRIC)
-    parser.add_argument("--group-by", dest="by", type=_keys)
+    parser.add_argument("--group-by", dest="by", type=lambda text: [key for key in text.split(",") if key])
     parser.add_argument("--sort")
     parser.add_argument("--filter", action="append", default=[], dest="filters")
     for flag in ("--csv", "--json", "--html"):
         parser.add_argument(flag)
     parser.add_argument("--figures", type=Path)
-    options = parser.parse_intermixed_args(_with_files(argv))
+    return parser
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The options, checked. Raises ConfigError, also for files that can't be created."""
+    options = parser().parse(_with_default_file(argv))
     if not options.folders:
         raise ConfigError("Name the folder of a run or of a sweep: normexp report runs/NAME. normexp runs lists them.")
     if options.csv == options.json == "-":
         raise ConfigError("--csv - and --json - don't go together: only one of them can be the standard output.")
     if options.html is not None:
-        beside = options.folders[0] if len(options.folders) == 1 else Path()
-        options.html = beside / "report.html" if options.html == FILE_OF_DIR else Path(options.html)
-    for flag in ("csv", "json", "html"):
-        file = getattr(options, flag)
+        folder = options.folders[0] if len(options.folders) == 1 else Path()
+        options.html = folder / "report.html" if options.html == DEFAULT_FILE else Path(options.html)
+    for name in ("csv", "json", "html"):
+        file = getattr(options, name)
         if file not in (None, "-"):
-            check_file(f"--{flag}", Path(file))
+            check_output_file(f"--{name}", Path(file), example=f"report.{name}")
     if options.figures is not None:
-        _check_figures(options.figures)
+        check_output_dir("--figures", options.figures)
     return options
 
 
-def _with_files(argv: Sequence[str]) -> list[str]:
-    """--html with a FILE for itself, where none was given: a folder or a flag behind it is not one."""
+def _with_default_file(argv: Sequence[str]) -> list[str]:
+    """Give --html an explicit value if a flag, a folder or nothing follows it."""
     words = []
-    for word, after in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
-        alone = word == "--html" and (after.startswith("-") or Path(after).is_dir())
-        words.append(f"--html={FILE_OF_DIR}" if alone else word)
+    for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
+        alone = word == "--html" and (following.startswith("-") or Path(following).is_dir())
+        words.append(f"--html={DEFAULT_FILE}" if alone else word)
     return words
 
 
-def _keys(text: str) -> list[str]:
-    return [key for key in text.split(",") if key]
-
-
-def check_file(flag: str, file: Path) -> None:
-    """ConfigError where a flag's file can't be one: it is a folder, or lies in none."""
-    if file.is_dir():
-        raise ConfigError(
-            f"{flag} {show(file)}: that is a folder; name a file in it, such as {show(file / 'report')}{_ending(flag)}."
-        )
-    _check_parent(flag, file)
-
-
-def _check_figures(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"--figures {show(folder)}: that is a file; figures go into a folder.")
-    _check_parent("--figures", folder)
-
-
-def _check_parent(flag: str, path: Path) -> None:
-    if not path.absolute().parent.is_dir():
-        raise ConfigError(f"{flag} {show(path)}: there is no folder {show(path.parent)}; make it first.")
-
-
-def _ending(flag: str) -> str:
-    return flag.replace("--", ".")
-
-
 def _read(options: argparse.Namespace) -> tuple[Collection, list[Collection]]:
-    """All runs, and, of two folders, those of each."""
+    """All runs, and for two folders also the runs of each."""
     collection = select(read(options.folders), options.filters)
     if len(options.folders) != 2:
         return collection, []
     sides = []
     for folder in options.folders:
-        one = read([folder])
+        side = read([folder])
         kept = {run.directory for run in collection.runs}
-        sides.append(Collection([run for run in one.runs if run.directory in kept], one.left_out))
+        sides.append(Collection([run for run in side.runs if run.directory in kept], side.left_out))
     return collection, sides
 
 
-def _write(file: str, text: str, what: str, console: Console) -> None:
+def _write(file: str, text: str, label: str, console: Console) -> None:
     if file == "-":
         sys.stdout.write(text)
         return
     with writing(Path(file)):
         atomic.write_bytes(Path(file), text.encode("utf-8", "replace"))
-    _line(console, what, file)
+    print_labelled(console, label, file)
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """A block that writes there; ConfigError where that is not possible."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"{show(path)} can't be written ({error.strerror or error}).") from error
-
-
-def _line(console: Console, what: str, where: object) -> None:
-    """A path or a command, unwrapped: they are there to be copied."""
-    console.print(f"{what:<8} {printable(where)}", soft_wrap=True, markup=False)
-
-
-def _say_what_next(console: Console, options: argparse.Namespace) -> None:
+def _print_next_steps(console: Console, options: argparse.Namespace) -> None:
     folders = shlex.join(str(folder) for folder in options.folders)
     if options.html is None:
-        _line(console, "page", f"normexp report {folders} --html")
+        print_labelled(console, "page", f"normexp report {folders} --html")
     if len(options.folders) == 1:
-        _line(console, "look in", f"normexp tensorboard {folders}")
+        print_labelled(console, "look in", f"normexp tensorboard {folders}")

@@ -1,6 +1,6 @@
-"""`normexp resume DIR`: a run from its last checkpoint, or the command that made a sweep, once more.
+"""`normexp resume DIR`: resume a run from its last checkpoint, or run a sweep's command again.
 
-The command is in the sweep's folder, which somebody else may have written: it is run only if it writes nothing outside.
+The command is read from the sweep's folder, which may come from someone else: it is run only if it writes nothing outside.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import shlex
 from pathlib import Path
 from typing import TypeGuard
 
-from normexp.compose.overrides import HYDRAS, arrange, check
-from normexp.config import ConfigError, nearest, show
+from normexp.compose.compose import quoted
+from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS, parse_argv, parse_overrides, validate_overrides
+from normexp.config import ConfigError, show, suggest
 from normexp.rundir import check_name
 from normexp.sweeps.manifest import MANIFEST, read_manifest
 
@@ -27,15 +28,12 @@ usage: normexp resume SWEEP
 
 
 def main(argv: list[str]) -> int:
-    """Go on with the run or the sweep. Raises ConfigError where there is none."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP)
-        return 0
+    """Resume the run or the sweep; returns the exit code. Raises ConfigError if the folder is neither."""
     if not argv or argv[0].startswith("-"):
         raise ConfigError("resume takes the folder of a run or a sweep first: normexp resume runs/NAME.")
     folder = Path(argv[0]).expanduser().absolute()
     if not folder.is_dir():
-        raise ConfigError(f"{show(argv[0])}: there is no such folder.{_hint(argv[0], folder)}")
+        raise ConfigError(f"{show(argv[0])}: there is no such folder.{_suggest_folder(argv[0], folder)}")
     manifest = read_manifest(folder)
     if manifest is None:
         if any((folder / name).exists() for name in ("config.yaml", "status.json")):
@@ -46,57 +44,55 @@ def main(argv: list[str]) -> int:
     if argv[1:]:
         raise ConfigError(f"{show(argv[0])} is a sweep, which goes on as it was started: leave {show(argv[1])} out.")
     commands, cwd = manifest.get("arguments"), manifest.get("cwd")
-    if not (_is_commands(commands) and isinstance(cwd, str)):
+    if not (_is_list_of_commands(commands) and isinstance(cwd, str)):
         raise ConfigError(f"{show(folder / MANIFEST)} doesn't say what the sweep was started with.")
     if not Path(cwd).is_dir():
         raise ConfigError(
             f"{show(argv[0])} was started in {cwd}, which is gone; give its command again from where you are."
         )
     check_name(folder.name)
-    os.chdir(cwd)  # what its paths are relative to
+    os.chdir(cwd)  # paths in the command are relative to it
     for words in commands:
         _check_stored(words, folder)
-    return max(_claims(words) if words[:1] == ["claims"] else _again(words, folder) for words in commands)
+    return max(_rerun(words, folder) for words in commands)
 
 
-WORD = re.compile(r"[\w.:@+-]+")
-"""A value without a path, a space or a line of its own."""
+PLAIN_WORD = re.compile(r"[\w.:@+-]+")
+"""A value without paths, spaces or line breaks."""
 
 
 def _check_stored(words: list[str], folder: Path) -> None:
-    """ConfigError for a stored command that may write outside of the sweep's folder or run other programs.
+    """Raise ConfigError for a stored command that may write outside of the sweep's folder or run other programs.
 
-    Safe are: keys of normexp's own, since `name` and `runs_dir` are replaced and data sets are only read, or downloaded under
-    names of their own; the files of --config-dir, which name no code; the launcher's and the sweeper's numbers and labels.
+    Safe are normexp's own keys, since `name` and `runs_dir` are replaced and data sets are only read or downloaded under fixed
+    names; the files of --config-dir, which can't name code; numbers and labels of the launcher and the sweeper.
     """
     if words[:1] == ["claims"]:
         refused = _refused_claims(words[1:], folder)
     else:
-        refused = next(filter(_is_refused, check(arrange(words), sweeps=True)), None)
+        arguments = parse_argv(words)
+        overrides = validate_overrides(arguments.overrides, arguments.config_dir, sweeps=True)
+        refused = next(filter(_is_refused, overrides), None)
     if refused is not None:
         command = shlex.join(["normexp", *(words if words[:1] == ["claims"] else ["train", *words])])
         raise ConfigError(
-            f"{show(folder / MANIFEST, most=200)} has {show(refused)}, which resume does not repeat: it may write elsewhere or "
-            f"run programs. If the command is yours, give it again: {show(command, most=1000)}."
+            f"{show(folder / MANIFEST, max_length=200)} has {show(refused)}, which resume does not repeat: it may write "
+            f"elsewhere or run programs. If the command is yours, give it again: {show(command, max_length=1000)}."
         )
 
 
 def _is_refused(text: str) -> bool:
-    """Whether an override of Hydra's is anything but a choice by name, a number or a label of Slurm's, such as a partition."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    from normexp.compose.loader import LABELS
-
-    override = OverridesParser.create().parse_override(text)
+    """Whether an override of Hydra's is more than a choice by name, a number, or a label such as a Slurm partition."""
+    (override,) = parse_overrides([text])
     key, value = override.key_or_group, override.value()
-    if not key.startswith(HYDRAS) or isinstance(value, int | float | None):
+    if not key.startswith(HYDRA_PREFIXES) or isinstance(value, int | float | None):
         return False
-    plain = isinstance(value, str) and WORD.fullmatch(value) and override.package is None
-    return not (plain and ("/" in key or key in LABELS))
+    plain = isinstance(value, str) and PLAIN_WORD.fullmatch(value) and override.package is None
+    return not (plain and ("/" in key or key in LAUNCHER_LABELS))
 
 
 def _refused_claims(words: list[str], folder: Path) -> str | None:
-    """The word of a command of claims that is refused. Its runs and verdicts must be where the sweep's folder is."""
+    """The refused word of a stored claims command, if any. Its runs and verdicts must lie where the sweep's folder is."""
     from normexp.commands.claims import claims_folder, parse
 
     options = parse(words)
@@ -109,36 +105,34 @@ def _refused_claims(words: list[str], folder: Path) -> str | None:
     return None
 
 
-def _hint(word: str, folder: Path) -> str:
+def _suggest_folder(word: str, folder: Path) -> str:
     inside = Path("runs") / word
     if inside.is_dir():
         return f" Did you mean {inside}?"
     if folder.is_file():
         return f" Did you mean {Path(word).parent}?"
-    beside = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
-    return nearest(folder.name, beside) or " normexp runs lists those there are."
+    siblings = [path.name for path in folder.parent.iterdir() if path.is_dir()] if folder.parent.is_dir() else []
+    return suggest(folder.name, siblings) or " normexp runs lists those there are."
 
 
-def _again(words: list[str], folder: Path) -> int:
-    """Give one of the sweep's commands again, for the place where its folder is now."""
-    from normexp.compose.compose import quoted
-    from normexp.sweeps.plan import sweep
+def _rerun(words: list[str], folder: Path) -> int:
+    """Run one of the sweep's commands again, with its folder where it is now."""
+    if words[:1] == ["claims"]:  # its claims share the sweep
+        from normexp.commands.claims import main
 
-    arguments = arrange(word for word in words if not word.startswith(("name=", "runs_dir=")))
-    here = [f"name={quoted(folder.name)}", f"runs_dir={quoted(str(folder.parent))}"]
-    return sweep([*check(arguments, sweeps=True), *here], config_dir=arguments.config_dir, arguments=words)
+        return main(words[1:])
+    from normexp.sweeps.run_sweep import run_sweep
 
-
-def _claims(words: list[str]) -> int:
-    """Runs of claims lie in a sweep that they share: the command that makes verdicts of them goes on with it."""
-    from normexp.commands.claims import main as claims
-
-    return claims(words[1:])
+    arguments = parse_argv(word for word in words if not word.startswith(("name=", "runs_dir=")))
+    overrides = validate_overrides(arguments.overrides, arguments.config_dir, sweeps=True)
+    overrides += [f"name={quoted(folder.name)}", f"runs_dir={quoted(str(folder.parent))}"]
+    return run_sweep(overrides, config_dir=arguments.config_dir, arguments=words)
 
 
-def _is_commands(value: object) -> TypeGuard[list[list[str]]]:
-    return isinstance(value, list) and len(value) > 0 and all(map(_is_words, value))
-
-
-def _is_words(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+def _is_list_of_commands(value: object) -> TypeGuard[list[list[str]]]:
+    """Whether a value is a non-empty list of lists of strings."""
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in value)
+    )

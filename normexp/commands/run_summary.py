@@ -1,15 +1,17 @@
-"""What a run says when it ends: the results, where they are, and what to do next."""
+"""Print the results of a run when it ends, where they are, and what to do next."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
 
+from rich.markup import escape
 from rich.table import Table
 
+from normexp.console import print_line
 from normexp.sinks.progress_bar import RunConsole
-from normexp.training.convergence import LEVELS
-from normexp.training.profile import TABLE, TRACE, WAIT, shares
+from normexp.training.convergence import ACCURACY_LEVELS
+from normexp.training.profile import TABLE, TRACE, WAIT, region_shares
 from normexp.training.run import Result
 
 HEADLINES = {
@@ -20,17 +22,15 @@ HEADLINES = {
 }
 
 
-def closing(result: Result, console: RunConsole) -> None:
-    """Print the results of a run as a table, with the paths and commands that lead on. Raises OSError where they could not be."""
+def print_summary(result: Result, console: RunConsole) -> None:
+    """Print a run's results as a table, then its files and the next steps. Raises OSError if the output could not be written."""
     console.print()
-    _results(result, console)
-    _ways_on(result, console)
+    _print_results(result, console)
+    _print_next_steps(result, console)
     console.close()
 
 
-def _results(result: Result, console: RunConsole) -> None:
-    from rich.markup import escape
-
+def _print_results(result: Result, console: RunConsole) -> None:
     metrics = result.metrics
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     headline = HEADLINES[result.state].format(error=escape(result.error or ""))
@@ -40,7 +40,7 @@ def _results(result: Result, console: RunConsole) -> None:
         table.add_row("test accuracy", f"[bold]{metrics['test/accuracy']:.2%}[/]  (loss {metrics['test/loss']:.4f})")
     if metrics.get("val/accuracy") is not None:
         table.add_row("validation accuracy", _validation(metrics))
-    reached = [(level, metrics.get(f"convergence/steps_to_{level}")) for level in LEVELS]
+    reached = [(level, metrics.get(f"convergence/steps_to_{level}")) for level in ACCURACY_LEVELS]
     steps = [f"{level} %: {step:.0f}" for level, step in reached if step is not None]
     if steps:
         table.add_row("steps to validation accuracy", "  ".join(steps))
@@ -49,42 +49,42 @@ def _results(result: Result, console: RunConsole) -> None:
     accuracy = metrics.get("train/accuracy")
     if result.debug == "overfit" and result.state == "completed" and accuracy is not None:
         table.add_row("one batch", _overfit(accuracy))
-    # Not in the table, which would wrap them: paths and commands are there to be copied.
+    # Not in the table, which would wrap it: an error may contain a path to copy.
     if result.state == "failed":
         console.print(f"run            {headline}", soft_wrap=True, highlight=False)
     if table.rows:
         console.print(table)
 
 
-def _ways_on(result: Result, console: RunConsole) -> None:
-    """Where things are, and what to do next."""
+def _print_next_steps(result: Result, console: RunConsole) -> None:
+    """Print the run's files and the commands that make sense next."""
     directory, runs = str(result.directory), str(result.directory.parent)
+
+    def line(label: str, text: str) -> None:
+        print_line(console, f"{label:<15}{text}")
+
     unwritten = result.cause == "write"
     if result.state == "failed" and not unwritten and (result.directory / "train.log").exists():
-        console.print(f"traceback      {directory}/train.log", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"run directory  {directory}", soft_wrap=True, highlight=False, markup=False)
+        line("traceback", f"{directory}/train.log")
+    line("run directory", directory)
     if (result.directory / "histograms.png").exists():
-        console.print(f"histograms     {directory}/histograms.png", soft_wrap=True, highlight=False, markup=False)
-    if result.debug == "profile" and not (result.directory / TRACE).exists():
-        console.print(f"trace          none: it begins after {WAIT} steps", highlight=False)
-    elif (result.directory / TRACE).exists():
-        console.print(f"a step's time  {shares(result.directory)}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"operations     {directory}/{TABLE}", soft_wrap=True, highlight=False, markup=False)
-        trace = f"trace          {directory}/{TRACE}: open it in ui.perfetto.dev or chrome://tracing"
-        console.print(trace, soft_wrap=True, highlight=False, markup=False)
+        line("histograms", f"{directory}/histograms.png")
+    if (result.directory / TRACE).exists():
+        if shares := region_shares(result.directory):
+            line("a step's time", shares)
+        line("operations", f"{directory}/{TABLE}")
+        line("trace", f"{directory}/{TRACE}: open it in ui.perfetto.dev or chrome://tracing")
+    elif result.debug == "profile":
+        line("trace", f"none: it begins after {WAIT} steps")
     if result.state in ("interrupted", "failed") and result.directory.exists():
-        first = "when it can be written: " * unwritten
-        again = f"go on          {first}normexp resume {shlex.quote(directory)}"
-        console.print(again, soft_wrap=True, highlight=False, markup=False)
+        line("go on", "when it can be written: " * unwritten + f"normexp resume {shlex.quote(directory)}")
     if result.cause == "memory":
-        console.print("less memory    the same command with a smaller batch_size or network", highlight=False)
+        line("less memory", "the same command with a smaller batch_size or network")
     if result.state == "diverged":
-        console.print("see it happen  the same command with probe.every=1 log_every=1", highlight=False, soft_wrap=True)
+        line("see it happen", "the same command with probe.every=1 log_every=1")
         if result.debug != "anomaly":
-            console.print("see where      the same command with debug=anomaly", highlight=False, soft_wrap=True)
-    console.print(
-        f"look inside    normexp tensorboard {shlex.quote(runs)}", soft_wrap=True, highlight=False, markup=False
-    )
+            line("see where", "the same command with debug=anomaly")
+    line("look inside", f"normexp tensorboard {shlex.quote(runs)}")
 
 
 def _overfit(accuracy: float) -> str:
@@ -100,3 +100,13 @@ def _validation(metrics: Mapping[str, float | None]) -> str:
         text += f", best {best:.2%} at step {step:.0f}"
     batch = metrics.get("val/accuracy_batch_statistics")
     return text + (f"; {batch:.2%} with batch statistics" if batch is not None else "")
+
+
+def exit_code(result: Result) -> int:
+    """0 for a result, 128 plus the signal for an interrupted run, 1 for a failed one."""
+    match result.state:
+        case "interrupted":
+            return 128 + (result.signal or 2)
+        case "failed":
+            return 1
+    return 0

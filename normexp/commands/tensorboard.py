@@ -1,4 +1,4 @@
-"""`normexp tensorboard [DIR]`: TensorBoard on this machine, for its user alone."""
+"""`normexp tensorboard [DIR]`: serve TensorBoard on localhost."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rich.console import Console
 
 from normexp.config import ConfigError, show
 
-SAMPLES = "scalars=100000,histograms=10000,images=1000"
-"""TensorBoard thins out what it shows to 1,000 scalars and 500 histograms a tag unless it is told otherwise."""
+SAMPLES_PER_PLUGIN = "scalars=100000,histograms=10000,images=1000"
+"""By default TensorBoard shows at most 1,000 scalars and 500 histograms per tag."""
 
-PINNED = ("train/loss", "val/accuracy", "val/loss", "grad_norm/total")
-"""What stands on top of the page that opens first, whose groups come in alphabetical order."""
+PINNED_TAGS = ("train/loss", "val/accuracy", "val/loss", "grad_norm/total")
+"""Charts at the top of the first page; below them TensorBoard sorts by name."""
 
 HELP = """\
 usage: normexp tensorboard [DIR] [flags of TensorBoard]
@@ -27,15 +27,12 @@ WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def main(argv: list[str]) -> int:
-    """Serve TensorBoard for a folder of runs, at localhost, until Ctrl-C. Further flags are passed on to it."""
-    if {"-h", "--help"} & set(argv):
-        print(HELP)
-        return 0
+    """Serve TensorBoard for a folder of runs until Ctrl-C. Other flags are passed on to it."""
     flags = list(argv)
     folder = Path("runs")
     if flags and not flags[0].startswith("-"):
         folder = Path(flags.pop(0))
-    elif len(flags) > 1 and Path(flags[-1]).is_dir():  # behind the flags
+    elif len(flags) > 1 and Path(flags[-1]).is_dir():  # DIR after the flags
         folder = Path(flags.pop())
     if not folder.is_dir():
         raise ConfigError(
@@ -44,11 +41,20 @@ def main(argv: list[str]) -> int:
     from tensorboard import program
 
     def server(app: WSGI, options: Any) -> Any:
-        return program.create_port_scanning_werkzeug_server(with_pins(app), options)
+        return program.create_port_scanning_werkzeug_server(with_pinned_charts(app), options)
 
     board = program.TensorBoard(server_class=server)
     board.configure(
-        ["tensorboard", "--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES, *flags]
+        [
+            "tensorboard",
+            "--logdir",
+            str(folder),
+            "--host",
+            "localhost",
+            "--samples_per_plugin",
+            SAMPLES_PER_PLUGIN,
+            *flags,
+        ]
     )
     try:
         address = board.launch()
@@ -67,11 +73,11 @@ def main(argv: list[str]) -> int:
     raise AssertionError
 
 
-def with_pins(app: WSGI) -> WSGI:
-    """The same pages, but the first one opens with its most wanted charts pinned."""
-    pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED], separators=(",", ":"))
-    # Unsmoothed: TensorBoard's smoothing ends a curve of few evaluations far from its last value. Without a fragment, so that
-    # the one of a link to another page stays.
+def with_pinned_charts(app: WSGI) -> WSGI:
+    """Wrap a WSGI app so that its first page opens with the most important charts pinned."""
+    pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED_TAGS], separators=(",", ":"))
+    # Without smoothing: on a curve with few points, its end would be far from the last value. Without a fragment, so that a link
+    # to another page keeps its own.
     target = f"?smoothing=0&pinnedCards={quote(pins)}"
 
     def serve(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -1,12 +1,13 @@
-"""What a config may choose from: for each group, the dataclass of each choice; and all keys that follow from it."""
+"""The dataclass of every choice of every group, and the keys that follow from them."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from normexp.config import GROUPS, NOT_OF_THE_RESULT, Config, show
+from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, show
 from normexp.data import DATA
 from normexp.models import MODELS
 from normexp.models.init import INITS
@@ -26,33 +27,49 @@ CHOICES: dict[str, dict[str, type]] = {
     "probe": dict.fromkeys(("default", "off", "full", "landscape"), Switches),
 }
 
-NOT_OF_THE_EXPERIMENT = {"probe", "log_every", "eval_every", *NOT_OF_THE_RESULT}
-"""Keys that say where, on what and how closely, not what is trained."""
+NOT_HYPERPARAMETERS = {"probe", "log_every", "eval_every", *RESULT_INDEPENDENT_KEYS}
+"""Keys that don't change what is trained: where it runs, on which device, how often it is logged."""
+
+
+@functools.cache
+def known_keys() -> dict[str, list[str]]:
+    """All keys that an override can set, without the groups themselves. A key inside a group maps to the choices that have it."""
+    keys: dict[str, list[str]] = {field.name: [] for field in dataclasses.fields(Config) if field.name not in GROUPS}
+    for group, classes in CHOICES.items():
+        for choice, cls in classes.items():
+            for field in dataclasses.fields(cls):
+                if field.name != "name":
+                    keys.setdefault(f"{group}.{field.name}", []).append(choice)
+    return keys
 
 
 def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
-    """Every key that any config can have, in the order of the config; a group stands under its own name, with its choice."""
-    found: dict[str, Hyperparameter] = {}
+    """All hyperparameters that any config can have, in the order of the config, with this config's values.
+
+    A group is listed under its own name, with its choice. A key that this config's choice lacks has the value None.
+    """
+    result: dict[str, Hyperparameter] = {}
     for field in dataclasses.fields(Config):
         value = getattr(config, field.name)
-        if field.name in NOT_OF_THE_EXPERIMENT:
+        if field.name in NOT_HYPERPARAMETERS:
             continue
         if field.name not in GROUPS:
-            found[field.name] = _hyperparameter(get_type_hints(Config)[field.name], value)
+            result[field.name] = _hyperparameter(get_type_hints(Config)[field.name], value)
             continue
-        found[field.name] = Hyperparameter(str, value.name)
+        result[field.name] = Hyperparameter(str, value.name)
         for cls in CHOICES[field.name].values():
             hints = get_type_hints(cls)
-            for name in (each.name for each in dataclasses.fields(cls) if each.name != "name"):
-                found[f"{field.name}.{name}"] = _hyperparameter(hints[name], getattr(value, name, None))
-    return found
+            for name in (key.name for key in dataclasses.fields(cls) if key.name != "name"):
+                result[f"{field.name}.{name}"] = _hyperparameter(hints[name], getattr(value, name, None))
+    return result
 
 
 def _hyperparameter(hint: Any, value: Any) -> Hyperparameter:
+    """Numbers and booleans keep a type of TensorBoard's; everything else is shown as a string."""
     if get_origin(hint) in (types.UnionType, Union):
-        (hint,) = (each for each in get_args(hint) if each is not types.NoneType)
-    if value is None:
-        return Hyperparameter(bool if hint is bool else float if hint in (int, float) else str, None)
+        (hint,) = (arg for arg in get_args(hint) if arg is not types.NoneType)
     if hint is bool:
-        return Hyperparameter(bool, bool(value))
-    return Hyperparameter(float, float(value)) if hint in (int, float) else Hyperparameter(str, show(value))
+        return Hyperparameter(bool, None if value is None else bool(value))
+    if hint in (int, float):
+        return Hyperparameter(float, None if value is None else float(value))
+    return Hyperparameter(str, None if value is None else show(value))

@@ -1,102 +1,104 @@
-"""A config from overrides: what `normexp train` would train, without training it."""
+"""Compose configs with Hydra: one for a run, one for a sweep as a whole."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from normexp.compose.overrides import known_keys, reason
-from normexp.config import Config, ConfigError, show, yaml_files
+from normexp.compose.errors import composing_errors, config_errors, explain
+from normexp.compose.overrides import validate_overrides
+from normexp.compose.validate import validate
+from normexp.config import GROUPS, Config, ConfigError, yaml_files
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
     from omegaconf import DictConfig
 
+    from normexp.compose.loader import Loader
+
+EXTRAS = {"hydra/launcher=slurm": "slurm", "hydra/launcher=ray": "ray", "hydra/sweeper=optuna": "optuna"}
+"""Overrides that need an optional dependency, and the name of the extra that installs it."""
+
 
 def compose(overrides: Sequence[str] = ()) -> Config:
-    """The valid config that `normexp train OVERRIDES` would use. Raises ConfigError as it would."""
-    from normexp.compose.validate import validate
-
+    """The config that `normexp train OVERRIDES` would train. Raises ConfigError if it is not valid."""
     return validate(compose_tree(overrides))
 
 
 def compose_tree(overrides: Sequence[str] = (), config_dir: Path | None = None) -> dict[str, Any]:
-    """The same as a plain mapping, not yet validated. Raises ConfigError for what Hydra refuses."""
+    """The same as a plain mapping, resolved but not yet validated. Raises ConfigError for what Hydra refuses."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    with hydra_with(config_dir) as app:
-        try:
-            tree = app.compose_config("train", list(overrides), RunMode.RUN)
-            HydraConfig.instance().set_config(tree)  # for ${hydra:...}
-        except composing_errors() as error:
-            raise ConfigError(explain(error)) from error
-    return resolved(own_part(tree))
+    with config_errors():
+        cfg = hydra_app(config_dir).compose_config("train", list(overrides), RunMode.RUN)
+        HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
+    return to_plain(without_hydra(cfg))
 
 
-@contextmanager
-def hydra_with(config_dir: Path | None) -> Iterator[Hydra]:
-    """Hydra with the shipped configs and those of a folder of the user's. It refuses configs that name code to run."""
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
+def compose_sweep(overrides: Sequence[str], config_dir: Path | None) -> tuple[DictConfig, Loader]:
+    """The config of a sweep as a whole, with Hydra's own keys, and the loader that composes its runs.
 
-    from normexp.compose.loader import Loader
+    Keys of a choice, such as norm.groups=2, are left out: the sweep's config has the default choices, which may lack them.
+    """
+    from hydra.types import RunMode
 
-    with hydra.initialize_config_dir(str(yaml_files.folder()), job_name="normexp", version_base="1.3"):
-        app = GlobalHydra.instance().hydra
-        assert app is not None
-        app.config_loader = Loader(app.config_loader.get_search_path(), config_dir)
-        yield app
-
-
-def own_part(tree: DictConfig) -> DictConfig:
-    """A composed config without Hydra's own keys."""
-    from omegaconf import OmegaConf
-
-    keys = [key for key in tree if key != "hydra"]
-    return OmegaConf.masked_copy(tree, cast(list[str], keys))  # a key may be a number, which validation refuses
-
-
-def resolved(tree: DictConfig) -> dict[str, Any]:
-    """A composed config as a plain mapping. Raises ConfigError for references that lead nowhere."""
-    from omegaconf import OmegaConf
-
+    loader = cast("Loader", hydra_app(config_dir).config_loader)
     try:
-        return cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
+        shared = [override for override in overrides if not is_choice_key(override)]
+        return loader.load_configuration("train", shared, RunMode.MULTIRUN), loader
     except composing_errors() as error:
+        extras = [EXTRAS[override] for override in overrides if override in EXTRAS]
+        if extras and "hydra/" in str(error):
+            raise ConfigError(f"That needs an extra: pip install 'normexp[{','.join(extras)}]'.") from error
         raise ConfigError(explain(error)) from error
 
 
+def is_choice_key(override: str) -> bool:
+    """Whether an override sets a key inside a group, such as norm.groups=2."""
+    key = override.lstrip("+~").partition("=")[0]
+    return "." in key and key.split(".")[0] in GROUPS
+
+
+def is_multirun(overrides: Sequence[str], config_dir: Path | None) -> bool:
+    """Whether an experiment among the overrides sets `hydra.mode: MULTIRUN`. False if they can't be composed."""
+    try:
+        cfg, _ = compose_sweep(validate_overrides(overrides, config_dir, sweeps=True), config_dir)
+        return str(cfg.hydra.mode).upper().endswith("MULTIRUN")
+    except ConfigError:
+        return False
+
+
+def hydra_app(config_dir: Path | None) -> Hydra:
+    """Hydra's application object, with the shipped configs and those of the user's folder."""
+    from hydra import version
+    from hydra._internal.hydra import Hydra
+    from hydra._internal.utils import create_config_search_path
+
+    from normexp.compose.loader import Loader
+
+    version.setbase("1.3")  # without it, Hydra accepts deprecated syntax
+    return Hydra("normexp", Loader(create_config_search_path(str(yaml_files.folder())), config_dir))
+
+
+def without_hydra(cfg: DictConfig) -> DictConfig:
+    """A composed config without Hydra's own keys."""
+    from omegaconf import OmegaConf
+
+    keys = [key for key in cfg if key != "hydra"]
+    return OmegaConf.masked_copy(cfg, cast(list[str], keys))  # a key may be a number, which validation refuses
+
+
+def to_plain(cfg: DictConfig) -> dict[str, Any]:
+    """A composed config as a plain mapping. Raises ConfigError for references that can't be resolved."""
+    from omegaconf import OmegaConf
+
+    with config_errors():
+        return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
 def quoted(text: str) -> str:
-    """A text as the value of an override. Hydra takes a backslash for itself only in front of a quote, or at the end."""
+    """A string as the value of an override. Hydra's grammar escapes a backslash only before a quote or at the end."""
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
-
-
-def composing_errors() -> tuple[type[Exception], ...]:
-    """What composing a config can raise for a user's mistake."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    return HydraException, OmegaConfBaseException, YAMLError, RecursionError
-
-
-def explain(error: Exception) -> str:
-    """One sentence for an error of Hydra's, OmegaConf's or the yaml reader's."""
-    if isinstance(error, RecursionError):
-        return "The config is nested too deeply, or a file's defaults list leads back to the file itself."
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        return f"{show(mark.name, most=200)}, line {mark.line + 1}: this is not yaml ({show(getattr(error, 'problem', error))})."
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if lines and "raised while composing" in lines[0]:  # what is wrong stands in the next line
-        return show(" ".join(lines[:2]).rstrip("."), most=400) + "."
-    override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
-    if override and (key := override[1].lstrip("+")) in known_keys():
-        group = key.split(".")[0]
-        return f"{key} is a key of {' and '.join(f'{group}={choice}' for choice in known_keys()[key])} only."
-    where = getattr(error, "full_key", None)
-    return (f"{show(where)}: " if where else "") + reason(error) + "."

@@ -1,4 +1,4 @@
-"""Hydra's config loader with the user's config folder in it, and with checks: no config names code to run."""
+"""Hydra's config loader, extended by the user's config folder and by a check that no config names code to run."""
 
 from __future__ import annotations
 
@@ -15,30 +15,25 @@ from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from normexp.compose.overrides import HYDRAS, reason
+from normexp.compose.errors import reason
+from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS
 from normexp.config import ConfigError, ForbiddenKeyError, show, yaml_files
 
-OPEN = (
+UNCHECKED_KEYS = (
     *("hydra.mode", "hydra.sweeper.params", "hydra.runtime", "hydra.overrides"),
     *("hydra.job.override_dirname", "hydra.job.config_name"),
 )
-"""Keys of Hydra's that may have any value: an experiment sets the first two, Hydra itself the others."""
+"""Keys of Hydra's that may have any value: experiments set the first two, Hydra itself the others."""
 
-LABELS = tuple(
-    f"hydra.launcher.{key}"
-    for key in ("partition", "account", "qos", "gres", "constraint", "exclude", "comment", "mem_per_cpu", "mem_per_gpu")
-)
-"""Text that a file may set. Other text of a launcher or sweeper can be a command, as `setup` is, or name code to import."""
+PLUGIN_CHOICE = re.compile(r"[a-z/]+=\w+")
+"""A launcher or sweeper chosen by name, without a path or a package."""
 
-PLUGIN = re.compile(r"[a-z/]+=\w+")
-"""A choice of a launcher or sweeper by its name alone, without a path or a package."""
-
-CODE = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "custom_search_space")
-"""Keys with which Hydra and its plugins import and call what a value names."""
+CODE_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "custom_search_space")
+"""Keys whose values Hydra and its plugins import and call."""
 
 
-class Folder(FileConfigSource):
-    """A folder of yaml files. They may begin with a byte order mark; what can't be read as a file is ignored."""
+class YamlFolder(FileConfigSource):
+    """A folder of yaml files, which may begin with a byte order mark. Anything but readable regular files is ignored."""
 
     def is_config(self, config_path: str) -> bool:
         return super().is_config(config_path) and yaml_files.is_choice(self._file(config_path))
@@ -61,16 +56,16 @@ class Folder(FileConfigSource):
 
 
 class Loader(ConfigLoaderImpl):
-    """Composes as Hydra does. Raises ConfigError for a config with a key of Hydra's that files must not set."""
+    """Composes as Hydra does. Raises ConfigError if a file sets a key of Hydra's that only normexp may set."""
 
     def __init__(self, search_path: ConfigSearchPath, config_dir: Path | None) -> None:
         self.config_dir = config_dir
         if config_dir is not None:
-            schema = SearchPathQuery(provider="schema")  # the last one: shipped choices come before the user's
+            schema = SearchPathQuery(provider="schema")  # Hydra's last entry, so shipped choices win over the user's
             search_path.prepend("--config-dir", f"file://{config_dir.absolute()}", schema)
         super().__init__(search_path)
         self.repository.sources = [
-            Folder(source.provider, source.path) if source.scheme() == "file" else source
+            YamlFolder(source.provider, source.path) if source.scheme() == "file" else source
             for source in self.repository.sources
         ]
 
@@ -86,37 +81,42 @@ class Loader(ConfigLoaderImpl):
             config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
         except ConfigError:
             raise
-        except ValueError as error:  # Hydra's, for a defaults list or a header line
+        except ValueError as error:  # raised by Hydra for a defaults list or a header line
             raise ConfigError(f"{reason(error)}.") from error
-        except (AssertionError, AttributeError) as error:  # Hydra's, for keys of a defaults list, and for `hydra: null`
+        except (
+            AssertionError,
+            AttributeError,
+        ) as error:  # raised by Hydra for keys of a defaults list, and for `hydra: null`
             raise ConfigError("Hydra can't read a defaults list or the key hydra of these configs.") from error
         keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-        if self.config_dir is not None or any(key.startswith(HYDRAS) for key in keys):
-            _check(config, config_name, keys)
+        if self.config_dir is not None or any(key.startswith(HYDRA_PREFIXES) for key in keys):
+            _check_keys(config, config_name, keys)
         return config
 
 
-def _check(config: DictConfig, config_name: str | None, typed: list[str]) -> None:
-    """ForbiddenKeyError for a key that only shipped configs may set. typed: keys that overrides set.
+def _check_keys(config: DictConfig, config_name: str | None, typed: list[str]) -> None:
+    """Raise ForbiddenKeyError for a key that only shipped configs may set. typed: the keys that overrides set.
 
-    Values are compared unresolved: whatever a reference leads to, it is not what is shipped.
+    Values are compared unresolved: a reference always differs from the shipped value, whatever it resolves to.
     """
-    choices = [f"{group}={name}" for group, name in config.hydra.runtime.choices.items() if group.startswith(HYDRAS)]
-    shipped = _shipped(config_name, tuple(choice for choice in choices if PLUGIN.fullmatch(choice)))
+    choices = [
+        f"{group}={name}" for group, name in config.hydra.runtime.choices.items() if group.startswith(HYDRA_PREFIXES)
+    ]
+    shipped = _shipped(config_name, tuple(choice for choice in choices if PLUGIN_CHOICE.fullmatch(choice)))
     for path, value in _leaves(OmegaConf.to_container(config, resolve=False)):
         of_plugin = path.startswith(("hydra.launcher.", "hydra.sweeper."))
         text = isinstance(value, str)
         if shipped.get(path, shipped) == value:
             continue
-        if any(key in CODE for key in path.split(".")):
+        if any(key in CODE_KEYS for key in path.split(".")):
             raise ForbiddenKeyError(f"{show(path)} is not allowed in configs: it names code to run.")
-        if not _within(path, "hydra") or any(_within(path, key) for key in OPEN):
+        if not _within(path, "hydra") or any(_within(path, key) for key in UNCHECKED_KEYS):
             continue
         if of_plugin and text and "${" in value:
             raise ForbiddenKeyError(f"{show(path)}: a key of Hydra's can't refer to another.")
         if any(_within(path, key) for key in typed) or (of_plugin and not text):
             continue
-        if of_plugin and not (path in LABELS and value.isprintable()):
+        if of_plugin and not (path in LAUNCHER_LABELS and value.isprintable()):
             raise ForbiddenKeyError(f"{show(path)} can't be set in a file, but on the command line: {show(path)}=...")
         if not of_plugin:
             raise ForbiddenKeyError(
@@ -126,7 +126,7 @@ def _check(config: DictConfig, config_name: str | None, typed: list[str]) -> Non
 
 @functools.cache
 def _shipped(config_name: str | None, choices: tuple[str, ...]) -> Mapping[str, Any]:
-    """Every key and value of the config with these launchers and sweepers, as it is shipped."""
+    """All keys and values of the shipped config with these launchers and sweepers."""
     from hydra._internal.utils import create_config_search_path
 
     loader = ConfigLoaderImpl(create_config_search_path(str(yaml_files.folder())))

@@ -1,4 +1,4 @@
-"""The one place where a config is found good or refused. What comes out of it is not checked again."""
+"""Validate a composed config. This is the only place that does; code that receives a Config does not check it again."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from normexp import config as schema
 from normexp import rundir
 from normexp.compose.choices import CHOICES
-from normexp.config import Config, ConfigError, expanded, listed, nearest, show
+from normexp.config import Config, ConfigError, expand_path, join_names, show, suggest
 from normexp.data import DATA
 from normexp.data.sizes import sizes
 from normexp.models import LayerPlan, layers
-from normexp.models.plan import fits
+from normexp.models.plan import matches
 from normexp.norms import NORMS
 from normexp.optim.optimizers import SGD
 from normexp.probes import switched_on
 
 
 def validate(tree: Mapping[str, Any]) -> Config:
-    """The typed config of a composed mapping, with epochs filled in. Raises ConfigError with one sentence otherwise."""
+    """The typed config of a composed mapping, with the data set's default for epochs. Raises ConfigError."""
     for group in schema.OVERLAYS:
-        if isinstance(tree.get(group), Mapping):  # what it says has landed under its own name
+        if isinstance(tree.get(group), Mapping):  # without the package line, its keys are nested under the group
             raise ConfigError(
                 f"{group}: the file of such a choice must begin with the line '# @package _global_', and then set some key."
             )
@@ -36,12 +36,12 @@ def validate(tree: Mapping[str, Any]) -> Config:
     if config.name is not None:
         rundir.check_name(config.name)
     for key in ("runs_dir", "data_dir"):
-        expanded(key, getattr(config, key))
+        expand_path(key, getattr(config, key))
     if isinstance(config.optim, SGD) and config.optim.nesterov and config.optim.momentum == 0:
         raise ConfigError(
             "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them."
         )
-    _ = config.checkpoints  # raises where the text is neither steps nor a time
+    _ = config.checkpoints  # raises for a string that is neither steps nor a time
     _check_sizes(config)
     plans = layers(config)
     for plan in plans:
@@ -55,25 +55,25 @@ def validate(tree: Mapping[str, Any]) -> Config:
     return config
 
 
-def _check_patterns(key: str, patterns: Iterable[str], names: list[str], config: Config, which: str = "") -> None:
-    """ConfigError for a pattern that none of the names fits, but for the one that stands for all of them, however many."""
+def _check_patterns(key: str, patterns: Iterable[str], names: list[str], config: Config, having: str = "") -> None:
+    """Raise ConfigError for a pattern that matches no layer. `*` may match none."""
     for pattern in patterns:
-        if pattern != "*" and not any(fits(name, [pattern]) for name in names):
-            known = f"they are {listed(names)}" if names else "there is none"
+        if pattern != "*" and not any(matches(name, [pattern]) for name in names):
+            known = f"they are {join_names(names)}" if names else "there is none"
             raise ConfigError(
-                f"{key}: no layer of model={config.model.name}{which} is called {show(pattern)}; "
-                f"{known}.{nearest(pattern, names)}"
+                f"{key}: no layer of model={config.model.name}{having} is called {show(pattern)}; "
+                f"{known}.{suggest(pattern, names)}"
             )
 
 
 def _check_sizes(config: Config) -> None:
-    data, found = config.data, sizes(config)
-    left = DATA[data.name].train_samples - found.val
-    if found.val < 1 or left < 1:
+    data, split = config.data, sizes(config)
+    left = DATA[data.name].train_samples - split.val
+    if split.val < 1 or left < 1:
         raise ConfigError(
-            f"data.val_size={data.val_size}: it leaves no sample for {'validation' if found.val < 1 else 'training'}."
+            f"data.val_size={data.val_size}: it leaves no sample for {'validation' if split.val < 1 else 'training'}."
         )
-    if found.train > left:
+    if split.train > left:
         raise ConfigError(
             f"data.train_size={data.train_size}: {data.name} has {left} training samples beside those for validation."
         )
@@ -81,13 +81,13 @@ def _check_sizes(config: Config) -> None:
         raise ConfigError(
             f"data.test_size={data.test_size}: {data.name} has {DATA[data.name].test_samples:,} test samples."
         )
-    if NORMS[config.norm.name].uses_batch and found.val < 2:
+    if NORMS[config.norm.name].uses_batch and split.val < 2:
         raise ConfigError(
             f"data.val_size={data.val_size}: a single validation sample has no batch statistics; take more."
         )
-    if config.batch_size > found.train:
+    if config.batch_size > split.train:
         raise ConfigError(
-            f"batch_size={config.batch_size}: there are only {found.train} training samples, so at most that."
+            f"batch_size={config.batch_size}: there are only {split.train} training samples, so at most that."
         )
 
 

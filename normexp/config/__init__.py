@@ -1,20 +1,20 @@
-"""The typed config of a run, how it is read, and the sentences for what is wrong with it. Imports nothing heavy."""
+"""Typed config of a run: schema, reader and error messages. Imports nothing heavy."""
 
 from normexp.config.messages import (
     ConfigError,
     ForbiddenKeyError,
     InvalidValueError,
-    listed,
-    nearest,
+    join_names,
     show,
+    suggest,
     unknown_choice,
     unknown_key,
 )
-from normexp.config.reader import Choices, expanded, read
+from normexp.config.reader import Choices, expand_path, flatten, read
 from normexp.config.schema import (
     GROUPS,
-    NOT_OF_THE_RESULT,
     OVERLAYS,
+    RESULT_INDEPENDENT_KEYS,
     UNITS,
     Activation,
     Cadence,
@@ -32,8 +32,8 @@ from normexp.config.schema import (
 
 __all__ = [
     "GROUPS",
-    "NOT_OF_THE_RESULT",
     "OVERLAYS",
+    "RESULT_INDEPENDENT_KEYS",
     "UNITS",
     "Activation",
     "Cadence",
@@ -50,12 +50,13 @@ __all__ = [
     "OptimConfig",
     "ProbeConfig",
     "ScheduleConfig",
-    "expanded",
-    "listed",
-    "nearest",
+    "expand_path",
+    "flatten",
+    "join_names",
     "number",
     "read",
     "show",
+    "suggest",
     "unknown_choice",
     "unknown_key",
 ]

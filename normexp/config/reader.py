@@ -1,4 +1,4 @@
-"""Plain mappings, as composed from yaml files and overrides, to typed configs."""
+"""Convert plain mappings, as composed from yaml files and overrides, to typed configs."""
 
 import dataclasses
 import math
@@ -9,26 +9,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from normexp.config.messages import ConfigError, InvalidValueError, nearest, show, unknown_choice, unknown_key
+from normexp.config.messages import ConfigError, InvalidValueError, show, suggest, unknown_choice, unknown_key
 from normexp.config.schema import GROUPS, Config
 
 Choices = Mapping[str, Mapping[str, type]]
-"""For each group, the dataclass of each of its choices."""
+"""The config class of each choice, by group and name."""
 
 
 def read(tree: Mapping[str, Any], choices: Choices) -> Config:
-    """The typed config that a plain mapping (as composed from yaml files and overrides) describes.
+    """Convert a plain mapping to a typed config.
 
-    Raises ConfigError, naming the key, for keys that do not exist or are missing, and for values of a wrong type or out of range.
+    Raises ConfigError, with the key, for unknown and missing keys and for values of a wrong type or out of range.
     """
     config = _read_fields(Config, tree, prefix="", choices=choices)
     assert isinstance(config, Config)
     return config
 
 
-def expanded(key: str, text: str) -> Path:
-    """A folder that a key names, with `~` as the user's own. ConfigError for that of a user whom there isn't, and for a name
-    that no folder can have."""
+def expand_path(key: str, text: str) -> Path:
+    """The folder that a key names, with `~` expanded. Raises ConfigError for an unknown user, and for names that the file system
+    doesn't allow."""
     try:
         path = Path(text).expanduser()
         with suppress(PermissionError):
@@ -40,6 +40,19 @@ def expanded(key: str, text: str) -> Path:
         raise ConfigError(
             f"{key}={show(text)}: there is no home folder for that ~; write ./~ for a folder of that name."
         ) from error
+
+
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat keys as on the command line: {"norm": {"name": "bn", "eps": 1e-5}} becomes {"norm": "bn", "norm.eps": 1e-5}. Tuples
+    become lists."""
+    flat: dict[str, Any] = {}
+    for group, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= {group: value["name"]} if "name" in value else {}
+            flat |= {f"{group}.{key}": item for key, item in value.items() if key != "name"}
+        else:
+            flat[group] = value
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
 
 
 def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Choices) -> Any:
@@ -56,7 +69,7 @@ def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Ch
         if not prefix and name in GROUPS:
             values[name] = _read_group(name, tree[name], choices)
         else:
-            values[name] = _convert(tree[name], hints[name], key, field.metadata)
+            values[name] = convert(tree[name], hints[name], key, field.metadata)
     return cls(**values)
 
 
@@ -69,73 +82,63 @@ def _read_group(group: str, tree: Any, choices: Choices) -> Any:
     return _read_fields(choices[group][name], tree, prefix=f"{group}.", choices=choices)
 
 
-def _convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any:
-    origin, args = get_origin(hint), get_args(hint)
-    result: Any = _WRONG
-    if origin in (types.UnionType, Union):
+INT_LIMIT = 2**63
+"""Integers must be below it, to fit into torch's and NumPy's int64."""
+
+
+def convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any:
+    """Convert a value to the type `hint`. Raises InvalidValueError if it has another type or is out of bounds."""
+    optional = get_origin(hint) in (types.UnionType, Union)
+    if optional:
         if value is None:
             return None
-        (hint,) = (arg for arg in args if arg is not types.NoneType)
-        return _convert(value, hint, key, {**bounds, "null": 1})
-    if origin is tuple:
-        if isinstance(value, list | tuple):
-            try:
-                return tuple(_convert(item, args[0], key, bounds) for item in value)
-            except ConfigError:
-                pass  # the sentence below shows the whole list
-    elif origin is Literal:
-        if value in args and isinstance(value, str):
-            return value
-        known = [*args, "null"] if "null" in bounds else args
-        raise InvalidValueError(f"{key}={show(value)}: {key} is one of {', '.join(known)}.{nearest(str(value), known)}")
-    elif hint is bool:
-        result = value if isinstance(value, bool) else _WRONG
-    elif hint is str:
-        result = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else _WRONG
-    elif isinstance(value, int | float) and not isinstance(value, bool) and _finite(value):
-        if hint is float:
-            result = float(value)
-        elif hint is int and value == int(value) and abs(value) < LARGEST:
-            result = int(value)
-        if result is not _WRONG and bounds and not _inside(result, bounds):
-            result = _WRONG
-    if result is _WRONG:
-        items = value if isinstance(value, list | tuple) else [value]
-        if int in (hint, *args) and any(isinstance(item, int | float) and item >= LARGEST for item in items):
-            bounds = {**bounds, "below": LARGEST}
-        raise InvalidValueError(f"{key}={show(value)}: {key} must be {_describe(hint, bounds)}.")
-    return result
+        (hint,) = (arg for arg in get_args(hint) if arg is not types.NoneType)
+    try:
+        return _parse(value, hint, bounds)
+    except ValueError as error:
+        if get_origin(hint) is Literal:
+            known = [*get_args(hint), *["null"] * optional]
+            problem = f"{key} is one of {', '.join(known)}.{suggest(str(value), known)}"
+        else:
+            items = value if isinstance(value, list | tuple) else [value]
+            too_large = any(isinstance(item, int | float) and item >= INT_LIMIT for item in items)
+            if too_large and int in (hint, *get_args(hint)):
+                bounds = {**bounds, "below": INT_LIMIT}
+            problem = f"{key} must be {_describe(hint, bounds, optional=optional)}."
+        raise InvalidValueError(f"{key}={show(value)}: {problem}") from error
 
 
-_WRONG = object()
+def _parse(value: Any, hint: Any, bounds: Mapping[str, float]) -> Any:
+    """The value as the type `hint`. Raises ValueError without a message."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if get_origin(hint) is tuple and isinstance(value, list | tuple):
+        return tuple(_parse(item, get_args(hint)[0], bounds) for item in value)
+    if get_origin(hint) is Literal and isinstance(value, str) and value in get_args(hint):
+        return value
+    if hint is bool and isinstance(value, bool):
+        return value
+    if hint is str and (isinstance(value, str) or is_number):
+        return str(value)
+    if hint in (int, float) and is_number and abs(value) <= sys.float_info.max:  # excludes nan, inf and huge integers
+        number = hint(value)
+        valid = hint is float or (number == value and abs(number) < INT_LIMIT)
+        if valid and (not bounds or _is_inside(number, bounds)):
+            return number
+    raise ValueError
 
-LARGEST = 2**63
-"""Integers are below it, as torch's and NumPy's are."""
+
+def _is_inside(value: float, bounds: Mapping[str, float]) -> bool:
+    return bounds["above"] < value < bounds["below"] and bounds["minimum"] <= value <= bounds["maximum"]
 
 
-def _finite(value: float) -> bool:
-    """Whether it is a number that a float can be, which not every whole one is."""
-    return abs(value) <= sys.float_info.max
-
-
-def _inside(value: float, bounds: Mapping[str, float]) -> bool:
-    return bounds["above"] < value < bounds["below"] and bounds["least"] <= value <= bounds["most"]
-
-
-def _describe(hint: Any, bounds: Mapping[str, float]) -> str:
-    """What a value of this type and range is, in words."""
+def _describe(hint: Any, bounds: Mapping[str, float], *, optional: bool = False) -> str:
+    """Description of the values that this type and these bounds allow."""
     if get_origin(hint) is tuple:
         (item, _) = get_args(hint)
         if get_origin(item) is Literal:
             return f"a list of any of {', '.join(get_args(item))}, such as [{get_args(item)[0]}]"
-        inner = {k: v for k, v in bounds.items() if k != "null"}
-        return f"a list in brackets, each of it {_describe(item, inner)}" + (", or null" if "null" in bounds else "")
+        return f"a list in brackets, each of it {_describe(item, bounds)}" + ", or null" * optional
     nouns = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
-    words = {"above": "above", "least": "of at least", "below": "below", "most": "of at most"}
-    limits = [
-        f"{words[k]} {'2^63' if v == LARGEST else show(v)}"
-        for k, v in bounds.items()
-        if k in words and math.isfinite(v)
-    ]
-    text = " ".join([nouns[hint], " and ".join(limits)]).strip()
-    return text + (" or null" if "null" in bounds else "")
+    words = {"above": "above", "minimum": "of at least", "below": "below", "maximum": "of at most"}
+    limits = [f"{words[k]} {'2^63' if v == INT_LIMIT else show(v)}" for k, v in bounds.items() if math.isfinite(v)]
+    return " ".join([nouns[hint], " and ".join(limits)]).strip() + " or null" * optional

@@ -1,4 +1,4 @@
-"""The data sets, one file each, named as in configs/data/; and how they become batches."""
+"""Data sets, one file each, named as in configs/data/, and their preprocessing."""
 
 from normexp.data.base import Arrays, DataSet
 from normexp.registry import collect

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, on the device that they are on."""
+"""Augmentation of whole batches on their device."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from normexp.streams import stream_seed
 
 
 class Augment:
-    """Random shifts (`crop`) and mirror images (`flip`) of a batch (B, C, H, W), drawn for each image by its own generator.
+    """Random shifts (`crop`) and horizontal flips (`flip`) of a batch (B, C, H, W), independently for each image.
 
-    A shift is that of He et al. 2015, 4.2: zeros are padded on all sides, and a window of the image's size is cut out.
+    The shift is that of He et al. 2015, section 4.2: pad with `pad` zeros on all sides and crop to the image's size. Random
+    numbers come from a stream of their own.
     """
 
     def __init__(self, *, crop: bool, flip: bool, pad: int, seed: int, device: torch.device) -> None:

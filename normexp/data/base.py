@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the program."""
+"""Registry entry of a data set, and its arrays."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arrays:
-    """A data set: images uint8 (N, C, H, W) with values 0 to `scale`, in memory or as read-only maps of a file; labels int64
-    (N,). counts: the `value_counts` of the training images, where they are known."""
+    """Images uint8 (N, C, H, W) with values 0 to `scale`, in memory or as read-only memory maps, and labels int64 (N,).
+
+    counts: `value_counts` of the training images, if known.
+    """
 
     train_images: NDArray[np.uint8]
     train_labels: NDArray[np.int64]
@@ -29,10 +31,10 @@ class Arrays:
 
 @dataclass(frozen=True)
 class DataSet:
-    """An entry of the table of data sets.
+    """A data set that `data` can choose. `Any` stands for the entry's own config class.
 
-    epochs: how many suit it, for a config that names neither epochs nor steps. pad: by how much `crop` shifts.
-    load: (config, folder) to Arrays; raises ConfigError where the files are not there or not what they should be.
+    shape: (C, H, W). epochs: default length of a run. pad: largest shift of the augmentation `crop`, in pixels.
+    load: reads the arrays from a folder. Raises ConfigError if the files are missing or damaged.
     """
 
     name: str
@@ -48,9 +50,9 @@ class DataSet:
 
 
 def value_counts(images: NDArray[np.uint8], scale: int) -> NDArray[np.int64]:
-    """How often each of the values 0 to `scale` occurs in each channel, (C, scale + 1).
+    """How often each value from 0 to `scale` occurs in each channel: (C, scale + 1).
 
-    Pairs of bytes are counted, as numbers of 16 bits, in pieces: np.bincount is slow, and makes eight bytes of each number.
+    Counts pairs of bytes as 16-bit integers, in chunks, since np.bincount is slow and converts its input to int64.
     """
     import numpy as np
 

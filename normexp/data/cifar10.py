@@ -1,23 +1,28 @@
-"""CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 colour images of 32x32 pixels, in torchvision's layout."""
+"""CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 color images of 32x32 pixels, in torchvision's layout.
+
+The files are pickles, and unpickling runs whatever a file says. It would not be safe to allow only numpy's arrays either, since
+numpy's own constructors take raw memory for Python objects. Here, the pickle's instructions are interpreted, and calls are
+recorded but not made.
+"""
 
 from __future__ import annotations
 
+import itertools
+import pickletools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normexp.config import ConfigError, DataConfig, show
 from normexp.data.base import Arrays, DataSet
-from normexp.data.cache import Kind, cached
+from normexp.data.cache import CacheSpec, Reader, cached, is_published
 from normexp.data.download import fetch
-from normexp.data.files import Reader, is_published
-from normexp.data.pickled import Call, values
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# The md5 of each file as published at https://www.cs.toronto.edu/~kriz/cifar.html (listed in torchvision.datasets.CIFAR10).
+# md5 of each file as published at https://www.cs.toronto.edu/~kriz/cifar.html (listed in torchvision.datasets.CIFAR10).
 TRAIN = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -27,8 +32,20 @@ TRAIN = {
 }
 TEST = {"test_batch": "40351d587109b95175f43aff81a1287e"}
 
-MOST = 100_000_000
-"""Bytes of a file: three times those of a published one."""
+MAX_BYTES = 100_000_000
+"""Three times the size of a published file."""
+
+MAX_INSTRUCTIONS = 300_000
+"""A batch's pickle has 30,000 to 60,000."""
+
+FUNCTIONS = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),  # bytes, in protocol 2
+}
+"""Functions that a pickle of numbers, strings and arrays calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +57,10 @@ def load(config: Cifar10Config, folder: Path) -> Arrays:
     root = folder / "cifar-10-batches-py"
     files = [root / file for file in (*TRAIN, *TEST)]
     fetch("CIFAR10", folder, files=files)
-    kind = Kind(name="CIFAR10", train=(50_000, 3, 32, 32), test=(10_000, 3, 32, 32), classes=10, verified=config.verify)
-    return cached(kind, folder, files, lambda read: _decode(root, config.verify, read))
+    spec = CacheSpec(
+        name="CIFAR10", train=(50_000, 3, 32, 32), test=(10_000, 3, 32, 32), classes=10, verified=config.verify
+    )
+    return cached(spec, folder, files, lambda read: _decode(root, config.verify, read))
 
 
 def _decode(root: Path, verify: bool, read: Reader) -> Arrays:
@@ -55,32 +74,32 @@ def _decode(root: Path, verify: bool, read: Reader) -> Arrays:
 
 
 def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images uint8 (10000, 3, 32, 32) and labels of one file; ConfigError where it is not what was published."""
+    """Images uint8 (10000, 3, 32, 32) and labels (10000,) of one file. Raises ConfigError if the content is not as published."""
     import numpy as np
 
-    content = read(path, most=MOST)
+    content = read(path, max_bytes=MAX_BYTES)
     if md5 is not None and not is_published(content, md5):
         raise ConfigError(
             f"{path} differs from the published file (md5). Delete the folder and it is downloaded again; "
             "data.verify=false takes a copy that was packed anew."
         )
     try:
-        batch = values(content)
+        batch = pickled_value(content)
         pixels, labels = _pixels(batch["data"]), batch["labels"]
-    # A damaged pickle can raise nearly anything; whatever it is, the file is at fault.
+    # A damaged pickle can raise nearly anything; in any case the file is at fault.
     except Exception as error:
         raise ConfigError(
             f"{path} can't be read as a batch of CIFAR-10 ({show(str(error) or type(error).__name__)})."
         ) from error
-    sound = len(pixels) == 10_000 * 3072 and isinstance(labels, list) and len(labels) == 10_000
-    if not sound or not all(type(label) is int and 0 <= label <= 9 for label in labels):
+    complete = len(pixels) == 10_000 * 3072 and isinstance(labels, list) and len(labels) == 10_000
+    if not complete or not all(type(label) is int and 0 <= label <= 9 for label in labels):
         raise ConfigError(f"{path} does not hold 10,000 images of 32x32 pixels with labels 0 to 9: it is damaged.")
     images = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, 3, 32, 32)
     return images, np.array(labels, dtype=np.int64)
 
 
 def _pixels(array: Any) -> bytes:
-    """The bytes of an array uint8 (10000, 3072), as `values` found it; none where it has another shape or type."""
+    """The bytes of a pickled uint8 array (10000, 3072). Empty for any other shape or type."""
     match array:
         case Call("_reconstruct", state=(1, (10_000, 3072), Call("dtype", ("u1", *_)), False, content)):
             pass
@@ -89,11 +108,93 @@ def _pixels(array: Any) -> bytes:
     match content:
         case bytes():
             return content
-        case str():  # Python 2's bytes
+        case str():  # bytes in Python 2
             return content.encode("latin1")
         case Call("encode", (str() as text, "latin1")):
             return text.encode("latin1")
     return b""
+
+
+@dataclass
+class Call:
+    """A call that a pickle asks for: function name, arguments, and the state to set on the result."""
+
+    name: str
+    arguments: Any
+    state: Any = None
+
+
+def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per instruction
+    """The value of a pickle (protocol 2 to 4) of strings, bytes, integers, lists, tuples, dictionaries and arrays.
+
+    Each array is the Call that would create it. Raises ValueError for anything else; a damaged pickle can raise any error.
+    """
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+    argument: Any
+    for opcode, argument, _ in itertools.islice(pickletools.genops(content), MAX_INSTRUCTIONS):
+        match opcode.name:
+            case "BININT1" | "BININT2" | "BININT" | "LONG1":
+                stack.append(argument)
+            case "SHORT_BINSTRING" | "BINSTRING" | "SHORT_BINUNICODE" | "BINUNICODE" | "SHORT_BINBYTES" | "BINBYTES":
+                stack.append(argument)
+            case "BINPUT" | "LONG_BINPUT":
+                memo[argument] = stack[-1]
+            case "MEMOIZE":
+                memo[len(memo)] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[argument])
+            case "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
+            case "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_TUPLE":
+                stack.append({"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}[opcode.name]())
+            case "MARK":
+                marks.append(len(stack))
+            case "TUPLE":
+                stack.append(tuple(_pop_from(stack, marks.pop())))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(_pop_from(stack, len(stack) - int(opcode.name[-1]))))
+            case "APPEND" | "APPENDS":
+                items = _pop_from(stack, marks.pop() if opcode.name == "APPENDS" else len(stack) - 1)
+                stack[-1].extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = _pop_from(stack, marks.pop() if opcode.name == "SETITEMS" else len(stack) - 2)
+                if not all(isinstance(key, str) for key in items[::2]):  # hashing others could take forever
+                    raise ValueError("it has a key that is no text")
+                stack[-1].update(zip(items[::2], items[1::2], strict=True))
+            case "GLOBAL":
+                stack.append(_function(*argument.split(" ", 1)))
+            case "STACK_GLOBAL":
+                stack.append(_function(*_pop_from(stack, len(stack) - 2)))
+            case "REDUCE":
+                arguments = stack.pop()
+                stack.append(Call(stack.pop().name, arguments))
+            case "BUILD":
+                state = stack.pop()
+                stack[-1].state = state
+            case "STOP":
+                return stack.pop()
+            case "PROTO" | "FRAME":
+                pass
+            case name:
+                raise ValueError(f"it has the instruction {name}")
+    raise ValueError("it is too long")
+
+
+def _function(module: Any, name: Any) -> Call:
+    if not (isinstance(module, str) and isinstance(name, str)):
+        raise ValueError("it asks for what has no name")
+    if (module, name) not in FUNCTIONS:
+        raise ValueError(f"it asks for {module}.{name}")
+    return Call(name, None)
+
+
+def _pop_from(stack: list[Any], start: int) -> list[Any]:
+    """Remove and return the items from index `start` on."""
+    items = stack[start:]
+    del stack[start:]
+    return items
 
 
 ENTRY = DataSet(

@@ -1,6 +1,6 @@
-"""1,797 handwritten digits of 8x8 pixels with values 0 to 16, from scikit-learn's own package: nothing to download.
+"""1,797 handwritten digits of 8x8 pixels with values 0 to 16, from scikit-learn's package, so nothing is downloaded.
 
-The collection has no test set of its own, so a fifth of it, the same for every seed, is kept for the test.
+There is no official test set. A fifth of the samples, the same for every seed, is the test set here.
 Source: UCI, Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998).
 """
 
@@ -12,23 +12,25 @@ from pathlib import Path
 from normexp.config import ConfigError, DataConfig, show
 from normexp.data.base import Arrays, DataSet
 
-SAMPLES, TEST = 1797, 360
+SAMPLES, TEST_SAMPLES = 1797, 360
 
 
 def load(config: DataConfig, folder: Path) -> Arrays:
     import numpy as np
 
-    from normexp.data.split import stratified
+    from normexp.data.splits import stratified
 
     table = _read_table()
     images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
-    test, train = stratified(labels, TEST, np.random.default_rng(0))
+    test, train = stratified(labels, TEST_SAMPLES, np.random.default_rng(0))
     return Arrays(images[train], labels[train], images[test], labels[test], scale=16)
 
 
 def _read_table():  # type: ignore[no-untyped-def]
-    """scikit-learn's table, (1797, 65): pixels and label. Its file is read where it lies: importing
-    sklearn.datasets costs more time than the rest of the start together."""
+    """scikit-learn's table, (1797, 65): pixels and label.
+
+    Reads its file directly, since importing sklearn.datasets takes longer than everything else at startup.
+    """
     import importlib.util
 
     import numpy as np
@@ -57,8 +59,8 @@ ENTRY = DataSet(
     config=DataConfig,
     shape=(1, 8, 8),
     classes=10,
-    train_samples=SAMPLES - TEST,
-    test_samples=TEST,
+    train_samples=SAMPLES - TEST_SAMPLES,
+    test_samples=TEST_SAMPLES,
     epochs=20,
     pad=1,
     load=load,

@@ -1,26 +1,26 @@
-"""Downloading through torchvision, the only use of it in a run; it is imported only where files are missing."""
+"""Download data sets with torchvision, which is imported only if files are missing."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from normexp.config import ConfigError
+from normexp.rundir import lock
 
-_schemas: list[Any] = []  # keeps the operators that import_torchvision defines
+_libraries: list[Any] = []  # keeps the operators alive that import_torchvision defines
 
 
 def import_torchvision() -> Any:
-    """torchvision, also where its compiled operators do not load.
+    """Import torchvision.datasets, even if torchvision's compiled operators can't be loaded.
 
-    A torchvision that was built for CUDA dies on import beside a CPU-only torch, because two operators of its
-    detection models are not registered. Their schemas, without any code, make the rest of it work.
+    A torchvision built for CUDA fails to import with a CPU-only torch, because two operators of its detection models are not
+    registered. Their schemas, without any code, are enough for the rest to work.
     """
     try:
         return importlib.import_module("torchvision.datasets")
@@ -32,17 +32,16 @@ def import_torchvision() -> Any:
     library = torch.library.Library("torchvision", "DEF")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    _schemas.append(library)
+    _libraries.append(library)
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
     return importlib.import_module("torchvision.datasets")
 
 
 def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
-    """Download torchvision's data set `name` into the folder where one of its files is missing; ConfigError, naming it, where
-    that fails.
+    """Download torchvision's data set `name` into the folder if one of its files is missing. Raises ConfigError if that fails.
 
-    Of several processes that miss it at the same time, one downloads and the others wait.
+    Of several processes that need it, one downloads and the others wait.
     """
     try:
         expected = next((path for path in files if not path.exists()), None)
@@ -54,11 +53,11 @@ def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
     missing = [path for path in folders if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone_in(folder):
+        with lock.waiting(folder):
             if not expected.exists():
                 _download(name, folder)
     except (OSError, RuntimeError) as error:
-        for path in missing:  # what the download made, innermost first, as far as nothing is in it
+        for path in missing:  # remove the new folders if they are empty, innermost first
             with contextlib.suppress(OSError):
                 path.rmdir()
         raise ConfigError(
@@ -76,17 +75,6 @@ def _download(name: str, folder: Path) -> None:
         contextlib.redirect_stderr(silence),
     ):
         getattr(datasets, name)(root=folder, train=True, download=True)
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Wait for the lock on a folder; the system frees it when its holder is gone."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _first_line(error: Exception) -> str:

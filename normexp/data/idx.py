@@ -1,4 +1,4 @@
-"""MNIST's file format (idx), in torchvision's layout: FOLDER/NAME/raw/train-images-idx3-ubyte and so on.
+"""MNIST's file format, idx, in torchvision's layout: FOLDER/NAME/raw/train-images-idx3-ubyte and so on.
 
 Format: http://yann.lecun.com/exdb/mnist: big-endian, two zero bytes, the type (8: uint8), the number of dimensions, each
 dimension as int32, then the values.
@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 from normexp.config import ConfigError, DataConfig
 from normexp.data.base import Arrays
-from normexp.data.cache import Kind, cached
+from normexp.data.cache import CacheSpec, Reader, cached, is_published
 from normexp.data.download import fetch
-from normexp.data.files import Reader, is_published
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +28,17 @@ FILES = {
 
 
 def load(config: DataConfig, folder: Path, *, name: str, md5: Mapping[str, str] | None = None) -> Arrays:
-    """The arrays of MNIST or of a data set that shares its format; downloaded first where a file is missing.
+    """The arrays of MNIST, or of a data set in the same format. Downloads missing files. Raises ConfigError.
 
-    md5: of each published file, where it is known.
+    md5: checksums of the published files, if known.
     """
     raw = folder / name / "raw"
     files = [raw / file for file in FILES]
     fetch(name, folder, files=files)
-    kind = Kind(name=name, train=(60_000, 1, 28, 28), test=(10_000, 1, 28, 28), classes=10, verified=md5 is not None)
-    return cached(kind, folder, files, lambda read: _decode(raw, md5, read))
+    spec = CacheSpec(
+        name=name, train=(60_000, 1, 28, 28), test=(10_000, 1, 28, 28), classes=10, verified=md5 is not None
+    )
+    return cached(spec, folder, files, lambda read: _decode(raw, md5, read))
 
 
 def _decode(raw: Path, md5: Mapping[str, str] | None, read: Reader) -> Arrays:
@@ -52,12 +53,12 @@ def _decode(raw: Path, md5: Mapping[str, str] | None, read: Reader) -> Arrays:
 
 
 def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -> NDArray[np.uint8]:
-    """The values of an idx file; ConfigError where it is not the published one, as far as can be told."""
+    """The values of an idx file. Raises ConfigError if it differs from the published one."""
     import numpy as np
 
     header = np.array([0x0800 + len(shape), *shape], dtype=">i4").tobytes()
     expected = len(header) + int(np.prod(shape))
-    content = read(path, most=2 * expected)
+    content = read(path, max_bytes=2 * expected)
     if len(content) != expected:
         raise ConfigError(
             f"{path} has {len(content):,} bytes where the published file has {expected:,}: "

@@ -6,7 +6,7 @@ from normexp.config import DataConfig
 from normexp.data.base import DataSet
 from normexp.data.idx import load
 
-# The md5 of each file as published, unpacked.
+# md5 of each published file, unpacked.
 MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",

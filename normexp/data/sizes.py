@@ -1,4 +1,4 @@
-"""How much data a run has, and how many steps that makes."""
+"""Number of samples and steps of a run."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from normexp.data import DATA
 
 @dataclass(frozen=True)
 class Sizes:
-    """train, val: samples. An incomplete last batch is left out, so that an epoch has train // batch_size steps."""
+    """train, val: numbers of samples. An incomplete last batch is dropped, so an epoch has train // batch_size steps."""
 
     train: int
     val: int
@@ -17,7 +17,7 @@ class Sizes:
 
 
 def sizes(config: Config) -> Sizes:
-    """Of a config in which either epochs or steps is set."""
+    """Sizes of a config that sets either epochs or steps."""
     samples = DATA[config.data.name].train_samples
     val = round(config.data.val_size * samples)
     train = samples - val if config.data.train_size is None else config.data.train_size

@@ -1,4 +1,4 @@
-"""A data set as tensors on the device, and batches as indices into them."""
+"""Training, validation and test data as tensors on the device. A batch is an index into them."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from normexp.data import DATA
 from normexp.data.augment import Augment
 from normexp.data.base import Arrays, value_counts
 from normexp.data.cache import release
-from normexp.data.split import stratified
 from normexp.data.zca import whitened, zca
 from normexp.streams import stream_seed
 
-PIECE, MOST_KEPT = 2**20, 2**26
-"""Bytes."""
+CHUNK_BYTES = 2**20
+"""Size of the chunks in which images are read from a memory map."""
+
+MAX_CACHED_BYTES = 2**26
+"""Size of the float32 inputs up to which a split that is evaluated repeatedly keeps them."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and what turns them into a network's inputs.
+    """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and the constants of their preprocessing.
 
     Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel, or W (image - mean) with mean (1, C, H, W)
-    and W = whitening (C H W, C H W). Bytes are kept, not floats: they take a quarter of the memory, and the arithmetic on a
-    batch is two short passes. again: whether all of it is gone through again and again, so that its inputs are kept as well
-    where they are few.
+    and W = whitening (C H W, C H W). Images are stored as bytes: they take a quarter of the memory, and preprocessing a
+    batch is cheap. cache_inputs: keep the preprocessed inputs of a small split that is evaluated repeatedly.
     """
 
     images: Tensor
     labels: Tensor
     mean: Tensor
     std: Tensor
-    again: bool = False
+    cache_inputs: bool = False
     whitening: Tensor | None = None
 
     def __len__(self) -> int:
@@ -55,16 +56,16 @@ class Split:
         return self._inputs(images), self.labels.index_select(0, index)
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All samples in order, the last batch as large as what is left."""
-        if self.again and 4 * self.images.numel() <= MOST_KEPT:
-            yield from zip(self._kept.split(batch_size), self.labels.split(batch_size), strict=True)
+        """All samples in order. The last batch may be smaller."""
+        if self.cache_inputs and 4 * self.images.numel() <= MAX_CACHED_BYTES:
+            yield from zip(self._cached_inputs.split(batch_size), self.labels.split(batch_size), strict=True)
             return
         for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
             yield self._inputs(images), labels
 
     @cached_property
-    def _kept(self) -> Tensor:
-        with torch.inference_mode(False):  # for whoever asks for them later
+    def _cached_inputs(self) -> Tensor:
+        with torch.inference_mode(False):  # they outlive the evaluation
             return self._inputs(self.images)
 
     def _inputs(self, images: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """The parts, and a checksum of their images and labels, in order: the same for the same data, split in the same way."""
+    """The three parts. fingerprint: checksum of their images and labels, in order."""
 
     train: Split
     val: Split
@@ -83,21 +84,21 @@ class Splits:
 
 
 def load(config: Config, device: torch.device) -> Splits:
-    """The config's data, split and on the device. Raises ConfigError where its files are missing or damaged."""
+    """Load and split the config's data. Raises ConfigError if its files are missing or damaged."""
     data = DATA[config.data.name]
     return split(data.load(config.data, Path(config.data_dir).expanduser()), config, device)
 
 
 def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
-    """Training, validation and test data; the validation samples are taken from the training data, by the seed.
+    """Split off the validation samples from the training data, by the seed, and move all parts to the device.
 
-    Mean, standard deviation and covariance are those of the training samples alone.
+    Mean, standard deviation and covariance are computed from the training samples only.
     """
     train, val = split_indices(arrays.train_labels, config)
     test = np.arange(len(arrays.test_labels))
     if config.data.test_size is not None:
         test, _ = stratified(arrays.test_labels, config.data.test_size, np.random.default_rng(0))
-    images, val_images = take(arrays.train_images, train), take(arrays.train_images, val)
+    images, val_images = gather(arrays.train_images, train), gather(arrays.train_images, val)
     offset, scale, whitening = np.zeros(1), np.full(1, float(arrays.scale)), None
     if config.data.inputs == "standardize":
         offset, scale = moments(_counts(arrays, images, val_images))
@@ -111,23 +112,23 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     parts = [
         (images, arrays.train_labels[train]),
         (val_images, arrays.train_labels[val]),
-        (take(arrays.test_images, test), arrays.test_labels[test]),
+        (gather(arrays.test_images, test), arrays.test_labels[test]),
     ]
     train_split, val_split, test_split = (
-        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, again, whitening)
-        for (images, labels), again in zip(parts, (False, True, False), strict=True)
+        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, cached, whitening)
+        for (images, labels), cached in zip(parts, (False, True, False), strict=True)
     )
-    mark = fingerprint(array for part in parts for array in part)
-    return Splits(train=train_split, val=val_split, test=test_split, fingerprint=mark)
+    arrays_in_order = (array for part in parts for array in part)
+    return Splits(train=train_split, val=val_split, test=test_split, fingerprint=fingerprint(arrays_in_order))
 
 
 def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
-    """The CRC-32C of each array's values, in hex, one behind the other: 8 digits an array."""
+    """CRC-32C of each array's values, 8 hex digits per array."""
     return "".join(f"{google_crc32c.value(np.ascontiguousarray(array)):08x}" for array in arrays)
 
 
 def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of the training and of the validation samples: stratified, disjoint, the same for the same seed."""
+    """Indices of the training and of the validation samples: stratified, disjoint, determined by the seed."""
     rng = np.random.default_rng(stream_seed(config.seed, "split"))
     val, train = stratified(labels, round(config.data.val_size * len(labels)), rng)
     if config.data.train_size is not None:
@@ -136,29 +137,54 @@ def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np
     return train, val
 
 
-def take(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """images[index], read in pieces in the order in which the images lie: of a map, a piece at a time is in memory."""
-    taken = np.empty((len(index), *images.shape[1:]), dtype=images.dtype)
+def stratified(
+    labels: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split labels (N,) into a part of exactly `size` samples and the rest, each with the proportions of the classes. Returns
+    their indices, in random order.
+
+    Each class contributes its share of `size`, rounded down; the classes with the largest remainders make up the difference.
+    """
+    assert 0 <= size <= len(labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = counts * size / len(labels)
+    sizes = np.floor(shares).astype(int)
+    for extra in np.argsort(sizes - shares, kind="stable")[: size - sizes.sum()]:
+        sizes[extra] += 1
+    part, rest = [], []
+    for label, count in zip(classes, sizes, strict=True):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        part.append(members[:count])
+        rest.append(members[count:])
+    return rng.permutation(np.concatenate(part)), rng.permutation(np.concatenate(rest))
+
+
+def gather(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """images[index], read in storage order, so that only a chunk of a memory map is in memory at a time."""
+    gathered = np.empty((len(index), *images.shape[1:]), dtype=images.dtype)
     order = np.argsort(index)
-    samples = max(1, PIECE // images[0].nbytes)
+    samples = max(1, CHUNK_BYTES // images[0].nbytes)
     edges = np.searchsorted(index, np.arange(samples, len(images), samples), sorter=order)
     for part in np.split(order, edges):
-        taken[part] = images[index[part]]
+        gathered[part] = images[index[part]]
         release(images)
-    return taken
+    return gathered
 
 
 def _counts(arrays: Arrays, images: NDArray[np.uint8], val_images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The value counts of the training samples, which are all that are not for validation, or a part of these."""
+    """Value counts of the training samples: (C, scale + 1).
+
+    If they are everything except the validation samples, counting the latter is enough.
+    """
     if arrays.counts is not None and len(images) + len(val_images) == len(arrays.train_images):
         return arrays.counts - value_counts(val_images, arrays.scale)
     return value_counts(images, arrays.scale)
 
 
 def moments(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation of each channel, (C,) each, in units of a pixel, from its value counts (C, scale + 1).
+    """Mean and standard deviation of each channel, (C,) each, in units of a pixel, from value counts (C, scale + 1).
 
-    A channel without variance keeps its values (std 1).
+    A constant channel gets std 1.
     """
     values = np.arange(counts.shape[1])
     shares = counts / counts.sum(axis=1, keepdims=True)

@@ -1,15 +1,16 @@
-"""The models: for each, its config, its layers and how they are wired. One file a model, named as in configs/model/."""
+"""Models, one file each, named as in configs/model/."""
 
 from normexp.config import Config
 from normexp.data import DATA
-from normexp.models.plan import LayerPlan, Model, Planner
+from normexp.models.base import Model
+from normexp.models.plan import LayerPlan, Planner
 from normexp.registry import collect
 
 MODELS: dict[str, Model] = collect(__name__, __path__, Model, order=("mlp", "cnn", "resnet"))
 
 
 def layers(config: Config) -> list[LayerPlan]:
-    """The layers of the config's network, in the order in which they compute; ConfigError where its values don't fit."""
+    """Plan the layers of a config's network, in the order in which they compute. Raises ConfigError if its values don't fit."""
     data = DATA[config.data.name]
     return MODELS[config.model.name].layers(config.model, Planner(config), data.shape, data.classes)
 

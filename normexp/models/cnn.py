@@ -1,5 +1,6 @@
-"""A small convolutional network: stages of convolutions, each stage after the first with half the image's height and
-width (by stride, as in Springenberg et al. 2015), then global average pooling or a fully connected layer, and the head.
+"""Small CNN: stages of convolutions, then global average pooling or a fully connected layer, and the head.
+
+Each stage after the first halves height and width by stride, as in Springenberg et al. 2015.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from normexp.config import ConfigError, ModelConfig, number, show
-from normexp.models.plan import LayerPlan, Model, Planner, Shape
+from normexp.models.base import Model
+from normexp.models.plan import LayerPlan, Planner, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class CNN(ModelConfig):
-    channels: tuple[int, ...] = number(least=1)
-    convs: int = number(least=1)
-    kernel: int = number(least=1)
+    channels: tuple[int, ...] = number(minimum=1)
+    convs: int = number(minimum=1)
+    kernel: int = number(minimum=1)
     head: Literal["gap", "fc"]
-    fc_width: int = number(least=1)
+    fc_width: int = number(minimum=1)
 
 
 def layers(config: CNN, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:

@@ -1,4 +1,4 @@
-"""Initial weights. torch is imported late: checks and completion read the table alone."""
+"""Weight initialization. Imports torch late, since checks and completion only need the table."""
 
 from __future__ import annotations
 
@@ -10,21 +10,19 @@ from normexp.config import Config, InitConfig, number
 from normexp.streams import stream_seed
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-    from normexp.models.layer import Layer
+    from torch import Generator, Tensor, nn
 
 
 @dataclass(frozen=True, kw_only=True)
 class NormalInit(InitConfig):
-    std: float = number(least=0)
+    std: float = number(minimum=0)
 
 
-def initialise(layers: Mapping[str, Layer], config: Config) -> None:
-    """Draw the weights of every layer as `init` says; biases become 0, except with `default`, which is torch's own.
+def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
+    """Initialize the weights of all layers. Biases become 0, except with `default`, which is torch's own scheme.
 
-    Each weight and each bias has a stream of its own, derived from the seed and the layer's name: layers are independent, and
-    nets that differ in norm, dropout, a bias or further layers start from the same weights. Drawn on the CPU for every device.
+    Each weight and each bias has a random stream of its own, derived from the seed and the layer's name. Networks that differ in
+    norm, dropout, biases or further layers thus start from the same weights. Drawn on the CPU for every device.
     """
     import torch
     from torch import nn
@@ -46,7 +44,7 @@ def initialise(layers: Mapping[str, Layer], config: Config) -> None:
 
 
 def _bound(weight: Tensor) -> float:
-    """1 / sqrt(fan in): torch.nn.Linear and Conv2d draw weights and biases uniformly from within it."""
+    """1 / sqrt(fan_in). torch's Linear and Conv2d draw weights and biases uniformly within this bound."""
     return float(weight[0].numel() ** -0.5)
 
 
@@ -57,9 +55,9 @@ def _default(weight: Tensor, config: Config, generator: Generator) -> None:
 
 
 def _kaiming(weight: Tensor, config: Config, generator: Generator) -> None:
-    """std = gain / sqrt(fan in), with the gain of the activation (He et al. 2015, eq. 10).
+    """std = gain / sqrt(fan_in), with torch's gain for the activation (He et al. 2015, eq. 10).
 
-    The gains are torch's; gelu and silu, which torch does not list, take that of relu, which they approach.
+    torch has no gain for gelu and silu, which use that of relu.
     """
     from torch.nn import init
 

@@ -1,4 +1,4 @@
-"""The unit of every network, the pieces that join units, and the network of a config."""
+"""Modules of the networks: the layer, and the modules that connect layers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from normexp.config import Config
-from normexp.models import MODELS, layers
-from normexp.models.init import initialise
 from normexp.models.noise import Noise, UnscaledDropout
 from normexp.models.plan import LayerPlan
 from normexp.norms import NORMS
-from normexp.streams import stream_seed
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -29,7 +26,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Layer(nn.Sequential):
-    """The parts of a plan in their order, by name, of `weight`, `norm`, `noise`, `activation` and `dropout`."""
+    """The parts of a plan in their order: any of `weight`, `norm`, `noise`, `activation` and `dropout`."""
 
     def __init__(self, plan: LayerPlan, config: Config) -> None:
         super().__init__(OrderedDict((part, _part(part, plan, config)) for part in plan.parts))
@@ -66,10 +63,10 @@ def _weight(plan: LayerPlan) -> nn.Module:
 
 
 class StridedPointwise(nn.Conv2d):
-    """A 1x1 convolution with a stride, as a 1x1 convolution of every `step`-th pixel: the same numbers.
+    """A 1x1 convolution with a stride, computed as a 1x1 convolution of every `step`-th pixel, with the same result.
 
-    Torch's own strided one, with the channels last in memory on CPU, writes past its buffers in the backward pass (seen
-    with torch 2.13.0 and few channels: segmentation faults, "double free or corruption").
+    torch's own, for channels_last tensors on CPU, writes past its buffers in the backward pass (seen with torch 2.13.0 and few
+    channels: segmentation faults, "double free or corruption").
     """
 
     def __init__(self, inputs: int, outputs: int, *, step: int, bias: bool) -> None:
@@ -82,10 +79,10 @@ class StridedPointwise(nn.Conv2d):
 
 @cache
 def in_float32(kind: Any) -> type[nn.Module]:
-    """A kind of norm that computes in float32 and hands on float32, also where all else is in 16 bits. `of` is the kind itself.
+    """A subclass of a norm that computes in float32 under autocast, and returns float32. `of` is the norm's own class.
 
-    Torch's norms take 16 bits too, but not all keep their statistics in 32: an instance norm without gamma and beta was seen to
-    be wrong by seven times the rounding of its result (torch 2.13.0, CPU, bfloat16).
+    torch's norms accept 16 bits, but not all keep their statistics in 32: the error of an instance norm without gamma and beta
+    was seven times the rounding error of its result (torch 2.13.0, CPU, bfloat16).
     """
 
     class InFloat32(kind):  # type: ignore[misc]
@@ -93,7 +90,7 @@ def in_float32(kind: Any) -> type[nn.Module]:
 
         def forward(self, *inputs: Tensor) -> Tensor:
             with torch.autocast(inputs[0].device.type, enabled=False):
-                output: Tensor = super().forward(*(each.float() for each in inputs))
+                output: Tensor = super().forward(*(x.float() for x in inputs))
             return output
 
     InFloat32.__name__ = kind.__name__
@@ -101,9 +98,9 @@ def in_float32(kind: Any) -> type[nn.Module]:
 
 
 class Residual(nn.Module):
-    """out(conv2(conv1(x)) + shortcut(x)); without `shortcut`, x itself is added; without `out`, the sum is the output.
+    """out(conv2(conv1(x)) + shortcut(x)). Without `shortcut` or `out`, these are the identity.
 
-    With `preact`, both branches get preact(x) in place of x.
+    With `preact`, both branches start from preact(x).
     """
 
     def __init__(
@@ -128,21 +125,12 @@ class Residual(nn.Module):
 
 
 class GlobalAveragePool(nn.Module):
-    """(B, C, H, W) to (B, C): the mean over all positions."""
+    """(B, C, H, W) -> (B, C): mean over all positions."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
 
 
-def build_model(config: Config) -> nn.Module:
-    """The config's network, from images (B, C, H, W) to logits (B, classes), with its weights drawn from the seed."""
-    with torch.random.fork_rng(devices=[]):  # for modules of a user's own; the weights below have streams of their own
-        torch.default_generator.manual_seed(stream_seed(config.seed, "modules"))
-        built = {plan.name: Layer(plan, config) for plan in layers(config)}
-    initialise(built, config)
-    return MODELS[config.model.name].wire(config.model, built)
-
-
 def named_layers(model: nn.Module) -> dict[str, Layer]:
-    """The network's layers by name, in the order in which they were planned."""
+    """The layers of a network by name, in the order of their plans."""
     return {name: module for name, module in model.named_modules() if isinstance(module, Layer)}

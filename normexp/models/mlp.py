@@ -1,4 +1,4 @@
-"""A multi-layer perceptron: fc1 ... fcN on all pixels, and the head."""
+"""Multi-layer perceptron: fc1 ... fcN and the head, on flattened images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from normexp.config import ModelConfig, number
-from normexp.models.plan import LayerPlan, Model, Planner, Shape
+from normexp.models.base import Model
+from normexp.models.plan import LayerPlan, Planner, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class MLP(ModelConfig):
-    depth: int = number(least=1)
-    width: int = number(least=1)
-    widths: tuple[int, ...] | None = number(least=1)
+    depth: int = number(minimum=1)
+    width: int = number(minimum=1)
+    widths: tuple[int, ...] | None = number(minimum=1)
 
 
 def layers(config: MLP, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:

@@ -1,6 +1,6 @@
-"""Parts of a layer that draw numbers in training, and let everything pass in evaluation: noise, and dropout that does not scale.
+"""Random parts of a layer, which are the identity in evaluation: noise, and dropout without scaling.
 
-Both draw from torch's own generator, as dropout does, which checkpoints keep.
+Like nn.Dropout, both use torch's global generator, which checkpoints save.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 
 class Noise(nn.Module):
-    """A random scale and shift of each channel of each sample, from a distribution that is another one in every step.
+    """Random scale and shift of each channel of each sample, from distributions that change at every step.
 
-    The noise behind batch norm of Santurkar et al. 2018, "How Does Batch Normalization Help Optimization?", section 2.2: what
-    enters the next layer then has another mean and variance in each step, and for each sample. For each channel (or feature)
-    mu ~ U(-n, n) and sigma ~ U(1, 1 + n/2), and with these, for each sample and channel, m ~ U(mu - n/5, mu + n/5) and
-    s ~ N(sigma, n/5), of which n/5 is the standard deviation; y = s x + m. With n = 0.5 its n_mu is 0.5, n_sigma 1.25, r_mu and
-    r_sigma 0.1. In float32 at least, as norms compute.
+    The noise after batch norm of Santurkar et al. 2018, "How Does Batch Normalization Help Optimization?", section 2.2, which
+    gives the next layer's inputs another mean and variance at each step and for each sample. Per channel (or feature), draw
+    mu ~ U(-n, n) and sigma ~ U(1, 1 + n/2); per sample and channel, m ~ U(mu - n/5, mu + n/5) and s ~ N(sigma, std n/5). Then
+    y = s x + m. n = 0.5 corresponds to the paper's n_mu = 0.5, n_sigma = 1.25, r_mu = r_sigma = 0.1. Computed in float32 or
+    wider, as norms are.
     """
 
     def __init__(self, strength: float) -> None:
@@ -25,7 +25,7 @@ class Noise(nn.Module):
         self.strength = strength
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) or (B, F), and the same back."""
+        """x: (B, C, H, W) or (B, F)."""
         if not self.training:
             return x
         n, spread = self.strength, self.strength / 5
@@ -34,17 +34,17 @@ class Noise(nn.Module):
         sigma = 1 + n / 2 * torch.rand(channels, device=x.device)
         m = mu + spread * (2 * torch.rand(samples, channels, device=x.device) - 1)
         s = sigma + spread * torch.randn(samples, channels, device=x.device)
-        over_positions = (samples, channels, *[1] * (x.dim() - 2))
-        return x * s.view(over_positions) + m.view(over_positions)
+        per_channel = (samples, channels, *[1] * (x.dim() - 2))
+        return x * s.view(per_channel) + m.view(per_channel)
 
     def extra_repr(self) -> str:
         return f"strength={self.strength}"
 
 
 class UnscaledDropout(nn.Dropout):
-    """Dropout whose survivors keep their size in training, so that evaluation brings 1/(1-p) times as much on average.
+    """Dropout that does not divide the remaining values by 1-p, so that outputs are 1/(1-p) times as large in evaluation.
 
-    It drops the same values as torch's own would, which divides the others by 1-p.
+    Drops the same values as nn.Dropout.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,25 +1,19 @@
-"""What layers a network has, worked out without torch.
+"""Plans of a network's layers: names, shapes and parts, without torch.
 
-Checks, `--help` and tables need the names and shapes of all layers, and the network itself is built from the same plans
-(models/layer.py), so that they can't disagree.
+Checks and tables use them, and the network is built from the same plans (models/build.py), so that they can't disagree.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
-from normexp.config import Config, ConfigError, ModelConfig
+from normexp.config import Config, ConfigError
 from normexp.norms import NORMS, Site
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from normexp.models.layer import Layer
 
 Part = Literal["weight", "norm", "noise", "activation", "dropout"]
 Shape = tuple[int, ...]
@@ -29,16 +23,16 @@ LAYER: dict[str, tuple[Part, ...]] = {
     "post": ("weight", "activation", "norm"),
     "input": ("norm", "weight", "activation"),
 }
-"""A layer's parts by `norm.position`."""
+"""Parts of a layer by `norm.position`."""
 
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """One layer: a linear map or convolution with the norm, activation and dropout that belong to it, in their order.
+    """A linear layer or convolution with its norm, activation and dropout, in order.
 
-    inputs, outputs: the shape of one sample, (C, H, W) or (F,). kernel: of a convolution, padded so that stride 1 keeps
-    the size; None for a linear layer. A layer without "weight" among its parts leaves the shape as it is.
-    possible: the parts that its model names, also those that the config does without.
+    inputs, outputs: shape of one sample, (C, H, W) or (F,), which only "weight" can change. kernel: of a convolution, padded so
+    that stride 1 keeps the size; None for a linear layer.
+    possible: the parts that the model asked for, including those that the config leaves out.
     """
 
     name: str
@@ -52,7 +46,7 @@ class LayerPlan:
 
     @property
     def norm_site(self) -> Site | None:
-        """Where this layer's norm sits; None without one."""
+        """The input of this layer's norm. None without one."""
         if "norm" not in self.parts:
             return None
         before_weight = "weight" in self.parts and self.parts.index("norm") < self.parts.index("weight")
@@ -60,30 +54,29 @@ class LayerPlan:
 
     @property
     def parameters(self) -> int:
-        """Of the linear map or convolution, bias included."""
+        """Number of parameters of the linear layer or convolution, including the bias."""
         if "weight" not in self.parts:
             return 0
         return self.inputs[0] * self.outputs[0] * (self.kernel or 1) ** 2 + self.outputs[0] * self.bias
 
     @property
     def multiplications(self) -> int:
-        """Of the linear map or convolution, for one sample."""
+        """Multiplications of the linear layer or convolution for one sample."""
         if "weight" not in self.parts:
             return 0
         return self.inputs[0] * math.prod(self.outputs) * (self.kernel or 1) ** 2
 
 
 class Planner:
-    """Makes a config's layers. What they have in common (norm, its position, noise, dropout) is decided here, once.
+    """Plans the layers of all models, and applies what the config says about norm, position, noise and dropout.
 
-    A model names all the parts that a layer may have; those that the config does without, or in this layer without, are left
-    out. Noise, which no model names, is right behind where the norm sits. hidden: the parts of a layer inside the network.
-    normed_activation: norm and activation in the order of the config's position. Raises ConfigError for a network that nobody
-    could train: every model's layers come by here, one by one.
+    A model asks for all parts that a layer can have. Those that the config excludes, for all layers or for this one, are left
+    out. Noise follows the norm's place; models don't ask for it. hidden: parts of a hidden layer. normed_activation: norm and
+    activation, in the order of `norm.position`. Raises ConfigError for networks that are too large to train.
     """
 
-    MOST_LAYERS = 3000
-    MOST_PARAMETERS = 10**9
+    MAX_LAYERS = 3000
+    MAX_PARAMETERS = 10**9
 
     def __init__(self, config: Config) -> None:
         self.position = config.norm.position
@@ -102,76 +95,60 @@ class Planner:
         kernel: int = 3,
         stride: int = 1,
     ) -> LayerPlan:
-        """A convolution from (C, H, W) to (channels, ceil(H / stride), ceil(W / stride))."""
+        """A convolution: (C, H, W) -> (channels, ceil(H / stride), ceil(W / stride))."""
         size = tuple(math.ceil(n / stride) for n in inputs[1:])
         return self._finish(LayerPlan(name, parts, inputs, (channels, *size), kernel=kernel, stride=stride))
 
     def linear(self, name: str, inputs: Shape, features: int, *parts: Part) -> LayerPlan:
-        """A linear map from all values of a sample to (features,)."""
+        """A linear layer: flattened inputs -> (features,)."""
         return self._finish(LayerPlan(name, parts, (math.prod(inputs),), (features,)))
 
     def parts(self, name: str, inputs: Shape, *parts: Part) -> LayerPlan:
-        """A norm and an activation without a weight of their own, as behind an addition."""
+        """A layer without a weight: norm and activation after an addition, say."""
         return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False))
 
     def joined(self, plan: LayerPlan, after: LayerPlan) -> LayerPlan:
-        """The first of two layers, without a bias that the second, which alone reads what it hands on, begins by subtracting."""
+        """`plan`, without its bias if `after`, the only layer that reads its output, starts with a norm that cancels it."""
         cancelled = (*plan.parts[-1:], *after.parts[:1]) == ("weight", "norm") and self._cancels_bias
         return replace(plan, bias=plan.bias and not cancelled)
 
     def _finish(self, plan: LayerPlan) -> LayerPlan:
         parts = tuple(part for part in self._arranged(plan.parts) if self._has(part, plan.name))
-        # A bias that the norm right behind it subtracts again would be a parameter without effect.
+        # The norm would subtract the bias right after it is added.
         cancelled = ("weight", "norm") in pairwise(parts) and self._cancels_bias
         self._layers += 1
         self._parameters += plan.parameters
-        if self._layers > self.MOST_LAYERS:
-            raise ConfigError(f"The network would have more than {self.MOST_LAYERS:,} layers: take fewer.")
-        if self._parameters > self.MOST_PARAMETERS:
+        if self._layers > self.MAX_LAYERS:
+            raise ConfigError(f"The network would have more than {self.MAX_LAYERS:,} layers: take fewer.")
+        if self._parameters > self.MAX_PARAMETERS:
             raise ConfigError(
-                f"The network would have more than {self.MOST_PARAMETERS:,} parameters in its layers up to {plan.name}: "
+                f"The network would have more than {self.MAX_PARAMETERS:,} parameters in its layers up to {plan.name}: "
                 "make it smaller."
             )
         return replace(plan, parts=parts, possible=plan.parts, bias=plan.bias and not cancelled)
 
     def _arranged(self, parts: tuple[Part, ...]) -> list[Part]:
-        """With noise behind the norm, and dropout where `dropout_at` wants it."""
-        found = list(parts)
-        if "norm" in found:
-            found.insert(found.index("norm") + 1, "noise")
-            if self._config.dropout_at == "norm" and "dropout" in found:
-                found.remove("dropout")
-                found.insert(found.index("norm"), "dropout")
-        return found
+        """Insert noise after the norm, and move dropout to the place that `dropout_at` names."""
+        arranged = list(parts)
+        if "norm" in arranged:
+            arranged.insert(arranged.index("norm") + 1, "noise")
+            if self._config.dropout_at == "norm" and "dropout" in arranged:
+                arranged.remove("dropout")
+                arranged.insert(arranged.index("norm"), "dropout")
+        return arranged
 
     def _has(self, part: Part, layer: str) -> bool:
         config = self._config
         match part:
             case "norm":
-                return config.norm.name != "none" and fits(layer, config.norm.layers)
+                return config.norm.name != "none" and matches(layer, config.norm.layers)
             case "noise":
                 return config.noise > 0
             case "dropout":
-                return config.dropout > 0 and fits(layer, config.dropout_layers)
+                return config.dropout > 0 and matches(layer, config.dropout_layers)
         return True
 
 
-def fits(layer: str, patterns: Iterable[str]) -> bool:
-    """Whether a layer is one of those that patterns such as block1.* name."""
+def matches(layer: str, patterns: Iterable[str]) -> bool:
+    """Whether a layer's name matches one of the patterns, such as block1.*."""
     return any(fnmatchcase(layer, pattern) for pattern in patterns)
-
-
-@dataclass(frozen=True)
-class Model:
-    """An entry of the table of models. `Any` stands for the entry's own config class.
-
-    layers: its plans, in the order in which they compute, from the shape of an image and the number of classes; raises
-    ConfigError for values that don't fit together. wire: the network, from the finished layers by name. torch is
-    imported inside it, so that checks stay quick.
-    """
-
-    name: str
-    title: str
-    config: type[ModelConfig]
-    layers: Callable[[Any, Planner, Shape, int], list[LayerPlan]]
-    wire: Callable[[Any, dict[str, Layer]], nn.Module]

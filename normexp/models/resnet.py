@@ -1,10 +1,10 @@
-"""The residual networks for CIFAR of He et al. 2015 (section 4.2), and with the blocks of He et al. 2016.
+"""Residual networks for CIFAR of He et al. 2015 (section 4.2), and their preact variant of He et al. 2016.
 
 depth = 6n + 2: a 3x3 convolution, three stages of n blocks of two 3x3 convolutions with `width`, 2 and 4 times `width`
-channels, global average pooling, a linear layer. A stage after the first halves height and width in its first block,
+channels, global average pooling, and a linear layer. Stages 2 and 3 halve height and width in their first block,
 whose shortcut is a 1x1 convolution with the norm (the paper's option B).
 
-What a block computes, by `norm.position`; `conv1`, `conv2`, `shortcut`, `out` and `preact` are its layers:
+Parts of a block by `norm.position`; `conv1`, `conv2`, `shortcut`, `out` and `preact` are its layers:
 
     original  pre   W norm act drop | W norm | + shortcut | act
     original  post  W act norm drop | W      | + shortcut | act norm
@@ -12,11 +12,10 @@ What a block computes, by `norm.position`; `conv1`, `conv2`, `shortcut`, `out` a
     preact    pre   norm act W | norm act drop W | + shortcut
     preact    post  act norm W | act norm drop W | + shortcut
 
-In a preact block that changes shape, the first norm and activation (`preact`) are shared: the convolutions and the shortcut, a
-1x1 convolution without a norm, both start from their output, as in the code published with He et al. 2016.
-A preact network has one more norm and activation after the last block (`final`), and none after its first convolution.
-Its norms come before the weights in any case, so `input` is refused for it. Dropout is inside the blocks only (Zagoruyko and
-Komodakis 2016, section 2.4).
+In a preact block that changes the shape, both branches share the first norm and activation (`preact`), as in the code published
+with He et al. 2016, and the shortcut is a 1x1 convolution without a norm. A preact network has another norm and activation
+after the last block (`final`), and none after its first convolution. Its norms precede the weights anyway, so `input` is
+refused. Dropout is only inside the blocks (Zagoruyko and Komodakis 2016, section 2.4).
 """
 
 from __future__ import annotations
@@ -26,7 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from normexp.config import ConfigError, ModelConfig, number
-from normexp.models.plan import LAYER, LayerPlan, Model, Planner, Shape
+from normexp.models.base import Model
+from normexp.models.plan import LAYER, LayerPlan, Planner, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ResNet(ModelConfig):
-    depth: int = number(least=8)
-    width: int = number(least=1)
+    depth: int = number(minimum=8)
+    width: int = number(minimum=1)
     block: Literal["original", "preact"]
 
 
@@ -67,7 +67,7 @@ def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[La
 
 
 def _original_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
-    # The addition comes in front of the second activation: in post the norm is behind it too, else in the convolution's layer.
+    # The shortcut is added before the second activation. With `post`, the norm comes after that too.
     parts = LAYER[plan.position]
     split = parts.index("activation")
     conv1 = plan.conv(f"{name}.conv1", inputs, channels, *plan.hidden, stride=stride)
@@ -90,7 +90,7 @@ def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride
 
 
 def _shortcut(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
-    """Nothing where the block keeps its shape, so that the input itself is added."""
+    """Empty if the block keeps its shape: the shortcut is the identity."""
     if stride == 1:
         return []
     parts = (part for part in LAYER[plan.position] if part != "activation")

@@ -1,4 +1,4 @@
-"""The norms: for each, its config, its module, and where it can work. One file a norm, named as in configs/norm/."""
+"""Norms, one file each, named as in configs/norm/."""
 
 from normexp.norms.base import Norm, Site
 from normexp.registry import collect

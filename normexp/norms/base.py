@@ -1,4 +1,4 @@
-"""What a norm is to the rest of the program."""
+"""Registry entry of a norm."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Site:
-    """Where a norm sits: behind which layer, and the shape of one sample there: (C, H, W) or (F,)."""
+    """The input of a norm: its layer, and the shape of one sample, (C, H, W) or (F,)."""
 
     layer: str
     shape: tuple[int, ...]
@@ -26,18 +26,20 @@ class Site:
 
     @property
     def positions(self) -> int:
-        """H * W; 1 behind a linear layer."""
+        """H * W; 1 after a linear layer."""
         return math.prod(self.shape[1:])
 
 
 @dataclass(frozen=True)
 class Norm:
-    """An entry of the table of norms. `Any` stands for the entry's own config class.
+    """A norm that `norm` can choose. `Any` stands for the entry's own config class.
 
-    axes: what one mean and one variance are taken over, behind a convolution and behind a linear layer.
-    values: how many numbers that is, at a site and a batch size; 0 without a norm.
-    problem: what is wrong with the norm at a site, as a clause, and what would work, as a sentence; None where it works.
-    build: the module; None where there is nothing to do. torch is imported inside it, so that checks stay quick.
+    axes: axes that share a mean and a variance, after a convolution and after a linear layer, such as "B,H,W" and "B".
+    values: number of values that share them, at a site and a batch size. 0 without a norm.
+    problem: why the norm can't work at a site, as a clause, and what would work, as a sentence. None if it works.
+    build: creates the module, or None for no norm. Imports torch inside, so that checks stay fast.
+    cancels_bias: whether a constant added to a channel right before the norm never has an effect.
+    uses_batch: whether a sample's output depends on the rest of the batch in training, and on running statistics in evaluation.
     """
 
     name: str
@@ -48,6 +50,4 @@ class Norm:
     problem: Callable[[Any, Site, int], tuple[str, str] | None]
     build: Callable[[Any, Site], nn.Module | None]
     cancels_bias: bool = False
-    """Whether a constant added to a channel right before the norm has no effect, in any configuration."""
     uses_batch: bool = False
-    """Whether a sample's output depends on the other samples of the batch in training, and on running statistics afterwards."""

@@ -1,6 +1,6 @@
-"""Batch norm (Ioffe and Szegedy 2015, algorithm 1): one mean and variance for each channel, over B, H, W.
+"""Batch norm (Ioffe and Szegedy 2015, algorithm 1): a mean and variance per channel, over B, H, W.
 
-Training normalises with the biased batch variance; the running variance is the unbiased one, m/(m-1) times it.
+Training normalizes with the biased batch variance. The running variance averages the unbiased one, m/(m-1) times as large.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchNorm(NormConfig):
-    momentum: float = number(above=0, most=1)
+    momentum: float = number(above=0, maximum=1)
     statistics: Literal["running", "recomputed"]
     estimator: Literal["paper", "moments"]
-    recompute_samples: int = number(least=1)
+    recompute_samples: int = number(minimum=1)
 
 
 def values(config: BatchNorm, site: Site, batch_size: int) -> int:

@@ -1,4 +1,4 @@
-"""Group norm (Wu and He 2018, eq. 7): one mean and variance for each sample and group of channels, over C/G, H, W."""
+"""Group norm (Wu and He 2018, eq. 7): a mean and variance per sample and group of channels, over C/G, H, W."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from normexp.config import NormConfig, listed, number
+from normexp.config import NormConfig, join_names, number
 from normexp.norms.base import Norm, Site
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupNorm(NormConfig):
-    groups: int = number(least=1)
+    groups: int = number(minimum=1)
 
 
 def values(config: GroupNorm, site: Site, batch_size: int) -> int:
@@ -33,7 +33,7 @@ def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] |
     low = [g for g in range(1, math.isqrt(site.channels) + 1) if site.channels % g == 0]
     divisors = sorted({*low, *(site.channels // g for g in low)})
     works = [str(g) for g in divisors if site.channels // g * site.positions > 1]
-    return wrong, f"norm.groups can be {listed(works)} there." if works else "A wider layer works."
+    return wrong, f"norm.groups can be {join_names(works)} there." if works else "A wider layer works."
 
 
 def build(config: GroupNorm, site: Site) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Instance norm (Ulyanov et al. 2016): one mean and variance for each sample and channel, over H, W."""
+"""Instance norm (Ulyanov et al. 2016): a mean and variance per sample and channel, over H, W."""
 
 from __future__ import annotations
 

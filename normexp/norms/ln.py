@@ -1,4 +1,4 @@
-"""Layer norm (Ba et al. 2016, eq. 3): one mean and variance for each sample, over C, H, W or over F."""
+"""Layer norm (Ba et al. 2016, eq. 3): a mean and variance per sample, over C, H, W or F."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] 
 
 
 def build(config: NormConfig, site: Site) -> nn.Module:
-    # GroupNorm with one group is layer norm with gamma and beta for each channel, on images and on vectors alike.
-    # nn.LayerNorm on (C, H, W) would learn one gamma and beta for each position as well.
+    # GroupNorm with one group is layer norm with gamma and beta per channel, for images and vectors.
+    # nn.LayerNorm on (C, H, W) would learn a gamma and beta per position as well.
     from torch import nn
 
     return nn.GroupNorm(1, site.channels, eps=config.eps, affine=config.affine)

@@ -1,4 +1,4 @@
-"""No norm: the layer's values pass unchanged."""
+"""No norm."""
 
 from normexp.config import NormConfig
 from normexp.norms.base import Norm

@@ -1,4 +1,4 @@
-"""The optimizers: torch's own, fused (one pass over all parameters of a step)."""
+"""Torch's optimizers in their fused versions, which update all parameters in one pass."""
 
 from __future__ import annotations
 
@@ -17,46 +17,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD(OptimConfig):
-    momentum: float = number(least=0, below=1)
+    momentum: float = number(minimum=0, below=1)
     nesterov: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam(OptimConfig):
-    beta1: float = number(least=0, below=1)
-    beta2: float = number(least=0, below=1)
+    beta1: float = number(minimum=0, below=1)
+    beta2: float = number(minimum=0, below=1)
     eps: float = number(above=0)
 
 
 def _sgd(parameters: Iterable[nn.Parameter], config: SGD, lr: float) -> Optimizer:
     from torch import optim
 
-    return plain(optim.SGD)(
-        parameters,
-        lr=lr,
-        momentum=config.momentum,
-        nesterov=config.nesterov,
-        weight_decay=config.weight_decay,
-        fused=True,
+    sgd, momentum = without_wrappers(optim.SGD), config.momentum
+    return sgd(
+        parameters, lr=lr, momentum=momentum, nesterov=config.nesterov, weight_decay=config.weight_decay, fused=True
     )
 
 
 def _adam(parameters: Iterable[nn.Parameter], config: Adam, lr: float) -> Optimizer:
     from torch import optim
 
-    adam = plain(optim.AdamW if config.name == "adamw" else optim.Adam)
+    adam = without_wrappers(optim.AdamW if config.name == "adamw" else optim.Adam)
     betas = (config.beta1, config.beta2)
     return adam(parameters, lr=lr, betas=betas, eps=config.eps, weight_decay=config.weight_decay, fused=True)
 
 
 @cache
-def plain(optimizer: Any) -> Callable[..., Optimizer]:
-    """One of torch's optimizer classes without what torch wraps around its methods, which serves its compiler and hooks.
+def without_wrappers(optimizer: Any) -> Callable[..., Optimizer]:
+    """A torch optimizer class without the wrappers around its methods, which serve torch.compile and hooks.
 
-    The wrappers import the compiler when they are first called, which takes as long as torch itself, and cost time in each step.
+    They cost time in each step, and import the compiler when first called, which takes as long as importing torch.
     """
 
-    class Plain(optimizer):  # type: ignore[misc]
+    class Unwrapped(optimizer):  # type: ignore[misc]
         add_param_group = inspect.unwrap(optimizer.add_param_group)
         state_dict = inspect.unwrap(optimizer.state_dict)
         load_state_dict = inspect.unwrap(optimizer.load_state_dict)
@@ -65,13 +61,13 @@ def plain(optimizer: Any) -> Callable[..., Optimizer]:
             with torch.no_grad():
                 raw(self)
 
-        step.hooked = True  # type: ignore[attr-defined]  # so that torch does not wrap it
+        step.hooked = True  # type: ignore[attr-defined]  # keeps torch from wrapping it
 
     import torch
 
     raw = inspect.unwrap(optimizer.step)
-    Plain.__name__ = optimizer.__name__
-    return Plain
+    Unwrapped.__name__ = optimizer.__name__
+    return Unwrapped
 
 
 OPTIMIZERS: dict[str, tuple[type[OptimConfig], Callable[[Iterable[nn.Parameter], Any, float], Optimizer]]] = {

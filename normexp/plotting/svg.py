@@ -1,83 +1,83 @@
-"""A matplotlib figure as SVG for a page: ids of its own, colours that follow the page, tips at its points."""
+"""Matplotlib figures as SVG: as files, and as elements of an HTML page."""
 
 from __future__ import annotations
 
-import html
 import io
 import re
+from xml.etree import ElementTree
 
-from normexp.plotting.colours import FAINT, INK
-from normexp.plotting.style import Drawn
+from normexp.plotting.style import DrawnFigure
 
-COLOUR = re.compile(r"#[0-9a-f]{6}\b")
-SERIES = re.compile(r"s(x|\d+)-\d+$")
-
-
-def esc(value: object) -> str:
-    """A text as HTML: nothing in it is markup, and it can be encoded."""
-    return html.escape(str(value).encode("utf-8", "replace").decode())
+GID = re.compile(r"s(x|\d+)-\d+")
+"""Ids that `Canvas.mark` gives; the first part becomes the class by which the page hides a line."""
 
 
-def svg_file(drawn: Drawn) -> str:
-    """The figure as a file of its own, the same bytes each time. In a `style` block."""
+def svg_file(drawn: DrawnFigure) -> str:
+    """The figure as an SVG file; the same bytes every time. Needs a `figure_style` context."""
+    return _save(drawn, {"Date": None, "Creator": None, "Title": drawn.title})
+
+
+def inline_svg(drawn: DrawnFigure) -> str:
+    """The figure as an `<svg>` element of an HTML page, with ids of its own and tooltips. Needs a `figure_style` context.
+
+    Artists of line i have the class s{i}.
+    """
+    for background in (drawn.figure.patch, *(axes.patch for axes in drawn.figure.axes)):
+        background.set_visible(False)
+    root = ElementTree.fromstring(_save(drawn, dict.fromkeys(("Date", "Creator", "Format", "Type"))))
+    for element in root.iter():
+        element.tag = _local(element.tag)  # HTML needs no XML namespaces
+        element.attrib = {_local(key): value for key, value in element.attrib.items()}
+    for parent in (root, *root.iter("defs")):
+        for child in [child for child in parent if child.tag in ("metadata", "style")]:
+            parent.remove(child)  # a style element would apply to the whole page
+    for element in root.iter():
+        _localize(element, drawn)
+    width, height = (round(72 * size) for size in drawn.figure.get_size_inches())
+    root.attrib = {
+        "id": drawn.name,
+        "role": "img",
+        "aria-label": drawn.title,
+        "viewBox": f"0 0 {width} {height}",
+        "style": f"max-width:{width * 1.9:.0f}px",
+        "class": f"{'wide' if drawn.wide else 'narrow'}{'' if drawn.recolour else ' own-colours'}",
+    }
+    _add_title(root, drawn.title)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _save(drawn: DrawnFigure, metadata: dict[str, str | None]) -> str:
     buffer = io.StringIO()
-    drawn.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Title": drawn.title})
+    drawn.figure.savefig(buffer, format="svg", metadata=metadata)
     return buffer.getvalue()
 
 
-def inline(drawn: Drawn) -> tuple[str, set[str]]:
-    """The figure as an element of an HTML page, and the colours in it that the page must define, as `--c0072b2` each.
-
-    What belongs to a line has the class s0, s1, ..., by which the page hides and shows it. In a `style` block.
-    """
-    drawn.figure.patch.set_visible(False)
-    for axes in drawn.figure.axes:
-        axes.patch.set_visible(False)
-    buffer = io.StringIO()
-    drawn.figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.S)
-    text = re.sub(r'<style type="text/css">.*?</style>', "", text, count=1, flags=re.S)  # would hold for the whole page
-    text = re.sub(r' d="[^"]*"', lambda found: _rounded(found[0]), text)
-    head, *parts = text.split('<g id="')
-    text = head + "".join(_part(part, drawn.tips) for part in parts)
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{drawn.name}-", text)
-    colours: set[str] = set()
-    if drawn.recolour:
-        colours = set(COLOUR.findall(text)) - {INK, FAINT}
-        text = re.sub(rf"({COLOUR.pattern})(?=[;\"])", r"var(--\1)", text).replace("var(--#", "var(--c")
-    text = text.replace(f"var(--c{INK[1:]})", "var(--ink)").replace(f"var(--c{FAINT[1:]})", "var(--faint)")
-    text = text.replace(INK, "var(--ink)").replace(FAINT, "var(--faint)")
-    width, height = (round(72 * size) for size in drawn.figure.get_size_inches())
-    opening = (
-        f'<svg id="{drawn.name}" role="img" aria-label="{esc(drawn.title)}" viewBox="0 0 {width} {height}" '
-        f'style="max-width:{width * 1.9:.0f}px" class="{"wide" if drawn.wide else "narrow"}">'
-        f"<title>{esc(drawn.title)}</title>"
-    )
-    return opening + text[text.index(">") + 1 :], colours
+def _localize(element: ElementTree.Element, drawn: DrawnFigure) -> None:
+    """Prefix ids and references with the figure's name, turn a marked group's id into class and tooltips, round its path."""
+    if element.tag == "g":
+        gid = element.attrib.pop("id", "")
+        if mark := GID.fullmatch(gid):
+            element.set("class", f"s{mark[1]}")
+            tips = drawn.tips.get(gid, [])
+            if len(tips) == 1:
+                _add_title(element, tips[0])
+            else:
+                for point, tip in zip(list(element.iter("use")), tips, strict=False):
+                    _add_title(point, tip)
+    elif "id" in element.attrib:
+        element.set("id", f"{drawn.name}-{element.get('id')}")
+    for key in ("href", "clip-path"):
+        if key in element.attrib:
+            element.set(key, element.attrib[key].replace("#", f"#{drawn.name}-", 1))
+    if "d" in element.attrib:
+        element.set("d", re.sub(r"(\.\d{2})\d+", r"\1", element.attrib["d"]))  # 0.01 pt; halves the file
 
 
-def _part(part: str, tips: dict[str, list[str]]) -> str:
-    """What follows `<g id="` up to the next one: with its class and its tips, and without an id that nothing refers to."""
-    name, rest = part.split('"', 1)
-    attributes, body = rest.split(">", 1)
-    found = SERIES.match(name)
-    if found is None:
-        return f"<g{attributes}>{body}"
-    own = tips.get(name, [])
-    if len(own) == 1:
-        body = f"<title>{esc(own[0])}</title>{body}"
-    else:
-        left = iter(own)
-        body = re.sub(r"<use ([^>]*)/>", lambda use: _tipped(use[0], use[1], next(left, None)), body)
-    return f'<g class="s{found[1]}"{attributes}>{body}'
+def _add_title(element: ElementTree.Element, text: str) -> None:
+    title = ElementTree.Element("title")
+    title.text = text
+    element.insert(0, title)
 
 
-def _tipped(whole: str, attributes: str, tip: str | None) -> str:
-    return whole if tip is None else f"<use {attributes}><title>{esc(tip)}</title></use>"
-
-
-def _rounded(path: str) -> str:
-    """A path in hundredths of a point, which is half the text."""
-    return re.sub(r"(\.\d{2})\d+", r"\1", path)
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]

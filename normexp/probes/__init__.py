@@ -1,12 +1,12 @@
-"""The probes: for each, what it measures. One file a probe, named as its switch in configs/probe/.
+"""Probes: measurements inside the network. One file per probe, named like its switch in configs/probe/.
 
-Only names are known here: a probe's file imports torch, and is not loaded until a network is there to look at.
+Only the names are known here. A probe's file imports torch and is loaded when the network is built.
 """
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import field, make_dataclass
+from dataclasses import make_dataclass
 from typing import TYPE_CHECKING
 
 from normexp.config import ProbeConfig
@@ -15,37 +15,27 @@ from normexp.registry import names
 if TYPE_CHECKING:
     from normexp.probes.base import Probe
 
-PROBES = names(
-    __path__,
-    order=(
-        "activations",
-        "saturation",
-        "drift",
-        "jumps",
-        "gradients",
-        "updates",
-        "noise",
-        "affine",
-        "batch_statistics",
-    ),
-)
+ORDER = ("activations", "saturation", "drift", "jumps", "gradients", "updates", "noise", "affine", "batch_statistics")
+"""Order of the charts and reports. Other probes follow by name."""
+
+PROBES = names(__path__, order=ORDER)
 
 Switches: type[ProbeConfig] = make_dataclass(
-    "Switches", [(name, bool, field()) for name in PROBES], bases=(ProbeConfig,), frozen=True, kw_only=True
+    "Switches", [(name, bool) for name in PROBES], bases=(ProbeConfig,), frozen=True, kw_only=True
 )
-"""The config of all probes, with a switch for each."""
+"""Config of the group `probe`: ProbeConfig with a switch for each probe."""
 
 
 def switched_on(config: ProbeConfig) -> list[str]:
-    """The names of the probes that a config asks for."""
+    """Names of the probes that a config switches on."""
     return [name for name in PROBES if getattr(config, name)]
 
 
 def load(name: str) -> type[Probe]:
-    """A probe's class."""
+    """Import a probe's class."""
     from normexp.probes.base import Probe
 
-    kind = importlib.import_module(f"{__name__}.{name}").ENTRY
-    assert isinstance(kind, type)
-    assert issubclass(kind, Probe)
-    return kind
+    probe = importlib.import_module(f"{__name__}.{name}").ENTRY
+    assert isinstance(probe, type)
+    assert issubclass(probe, Probe)
+    return probe

@@ -1,35 +1,35 @@
-"""The learned scale and shift of each norm."""
+"""Learned scale and shift of the norms."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from normexp.probes.base import Findings, Probe
-from normexp.probes.recorder import Look
+from normexp.probes.base import Measurements, Probe
+from normexp.probes.recorder import Recorder
 from normexp.records import Chart
+
+SYMBOLS = {"gamma": "weight", "beta": "bias"}
+"""Names in the papers, and in torch."""
 
 
 class Affine(Probe):
-    """gamma/LAYER, beta/LAYER: a histogram of the norm's scale and shift; below these names mean and std."""
+    """gamma/LAYER, beta/LAYER: a histogram of the norm's scale and shift; under these names mean and std."""
 
-    def before(self, look: Look) -> None:
+    def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():
-            for symbol, part in (("gamma", "weight"), ("beta", "bias")):
-                values = getattr(layer.norm, part, None)
+            for symbol, attribute in SYMBOLS.items():
+                values = getattr(layer.norm, attribute, None)
                 if isinstance(values, nn.Parameter):
-                    look.keep_array(f"{symbol}/{name}", values.detach().clone())  # the update changes it
+                    recorder.record_array(f"{symbol}/{name}", values.detach().clone())  # the update changes it
 
-    def report(self, look: Look) -> Findings:
-        shown = {tag: d for tag, d in look.distributions.items() if tag.partition("/")[0] in ("gamma", "beta")}
-        scalars = {f"{tag}/mean": d.mean for tag, d in shown.items()} | {
-            f"{tag}/std": d.std for tag, d in shown.items()
-        }
-        return Findings(scalars, {tag: d.histogram for tag, d in shown.items()})
+    def report(self, recorder: Recorder) -> Measurements:
+        shown = {tag: d for tag, d in recorder.distributions.items() if tag.partition("/")[0] in SYMBOLS}
+        scalars = {f"{tag}/mean": d.mean for tag, d in shown.items()}
+        scalars |= {f"{tag}/std": d.std for tag, d in shown.items()}
+        return Measurements(scalars, {tag: d.histogram for tag, d in shown.items()})
 
     def charts(self) -> list[Chart]:
-        return [
-            Chart("Whole network", f"mean of {symbol}", lines=[f"{symbol}/.*/mean"]) for symbol in ("gamma", "beta")
-        ]
+        return [Chart("Whole network", f"mean of {symbol}", lines=[f"{symbol}/.*/mean"]) for symbol in SYMBOLS]
 
 
 ENTRY = Affine

@@ -1,4 +1,4 @@
-"""What a probe is: something that is measured inside the network, on the steps that are looked at."""
+"""Base class of the probes, and helpers that several of them use."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from normexp.config import ProbeConfig
 from normexp.records import Chart, Histogram
 
 if TYPE_CHECKING:
-    from normexp.probes.recorder import Look
+    from normexp.probes.recorder import Recorder
 
 
 @dataclass(frozen=True)
-class Watched:
-    """A layer that is looked at, and its parts; None for those that it doesn't have.
+class ProbedLayer:
+    """A layer and its parts; None for parts that it doesn't have.
 
-    norm_is_input: whether the norm's output is what enters the activation, so that it need not be shown twice.
+    norm_is_input: whether the norm's output is the activation's input, so that it need not be recorded twice.
     """
 
     layer: nn.Module
@@ -30,86 +30,86 @@ class Watched:
     norm_is_input: bool
 
 
-def watched(layer: nn.Module) -> Watched:
-    """A layer with its parts, by their names."""
+def probed_layer(layer: nn.Module) -> ProbedLayer:
+    """The layer with its parts, which are recognized by name."""
     parts = dict(layer.named_children())
     names = list(parts)
-    follows = "norm" in parts and names[names.index("norm") + 1 :][:1] == ["activation"]
-    return Watched(layer, parts.get("weight"), parts.get("norm"), parts.get("activation"), follows)
+    norm_is_input = "norm" in parts and names[names.index("norm") + 1 :][:1] == ["activation"]
+    return ProbedLayer(layer, parts.get("weight"), parts.get("norm"), parts.get("activation"), norm_is_input)
 
 
-PIECE = 1 << 17
-"""Values that are worked on at once where the work takes a copy of them: as much as fits into a CPU's cache."""
+CHUNK_SIZE = 1 << 17
+"""Values to process at once where the computation copies them: a chunk fits into a CPU's cache."""
 
 
-def pieces(values: Tensor) -> Sequence[Tensor]:
-    """A large tensor (B, ...) as several smaller ones; on a GPU, where each piece would cost kernel launches, as it is."""
-    if values.is_cuda or values.numel() <= PIECE:
+def chunks(values: Tensor) -> Sequence[Tensor]:
+    """Split a large tensor (B, ...) along its first axis. On a GPU it stays whole, since each chunk would launch kernels."""
+    if values.is_cuda or values.numel() <= CHUNK_SIZE:
         return [values]
-    found: Sequence[Tensor] = values.split(max(1, PIECE * len(values) // values.numel()))
-    return found
+    parts: Sequence[Tensor] = values.split(max(1, CHUNK_SIZE * len(values) // values.numel()))
+    return parts
 
 
-def weights_of(layers: Mapping[str, Watched]) -> dict[str, nn.Parameter]:
-    """The weight, without the bias, of each layer's linear map or convolution."""
-    found = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
-    return {name: weight for name, weight in found.items() if isinstance(weight, nn.Parameter)}
+def layer_weights(layers: Mapping[str, ProbedLayer]) -> dict[str, nn.Parameter]:
+    """Weight, without the bias, of each linear layer and convolution."""
+    weights = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
+    return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Numbers and histograms by their tags. None: not defined here."""
+class Measurements:
+    """Scalars and histograms by tag. None stands for an undefined value."""
 
     scalars: Mapping[str, float | None] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
 
 class Probe:
-    """The base of all probes: one object for a run, whose methods a look calls in the order in which they stand here.
+    """Base class of all probes. A run has one instance, whose methods are called in the order in which they stand here.
 
-    `before`, `gradients` and `updated` may leave tensors with the look (`look.keep`, `look.sample`), which fetches all of
-    them at once; only `report` sees numbers. A probe changes nothing that training depends on: no weights, no buffers, and
-    none of torch's random generators.
+    The first three record tensors, which stay on the device (`recorder.record`, `record_array`, `sample_input`, ...). Only
+    `report` reads numbers. A probe must not change anything that training depends on: weights, buffers, or the state of torch's
+    random generators.
     """
 
     titles: ClassVar[Mapping[str, str]] = {}
-    """Of the charts with a line for each layer, by the group of tags that they show."""
+    """Titles of the charts with one line per layer, by the first part of their tags."""
 
-    def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
-        """network: all layers. What is said of single layers is said of those that `config.layers` chooses, `self.layers`."""
+    def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
+        """network: all layers by name. `self.layers`: those that `config.layers` selects; per-layer tags are for these."""
         self.network, self.config = network, config
-        chosen = [name for name in network if any(fnmatchcase(name, pattern) for pattern in config.layers)]
-        self.layers = {name: network[name] for name in chosen}
+        selected = [name for name in network if any(fnmatchcase(name, pattern) for pattern in config.layers)]
+        self.layers = {name: network[name] for name in selected}
 
     def due(self, step: int, total: int) -> bool:
-        """Whether to take part in the look at a step, from 1 to the last."""
-        return due(step, total, self.config.every)
+        """Whether to record this step (1 to total)."""
+        return is_due(step, total, self.config.every)
 
-    def before(self, look: Look) -> None:
-        """Before the forward pass: hooks on modules, by `look.hook`, which takes them away behind it."""
+    def before_forward(self, recorder: Recorder) -> None:
+        """Attach hooks with `recorder.add_hook`. They are removed after the forward pass."""
 
-    def gradients(self, look: Look) -> None:
-        """Behind the backward pass, before clipping: parameters have their gradients."""
+    def after_backward(self, recorder: Recorder) -> None:
+        """Record gradients, before clipping."""
 
-    def updated(self, look: Look) -> None:
-        """Behind the update."""
+    def after_update(self, recorder: Recorder) -> None:
+        """Record the updated weights."""
 
-    def report(self, look: Look) -> Findings:
-        """What was found beside the tensors that were kept under their own tags."""
-        return Findings()
+    def report(self, recorder: Recorder) -> Measurements:
+        """Measurements besides the scalars that were recorded under public tags."""
+        return Measurements()
 
     def state_dict(self) -> dict[str, Any]:
-        """What the next look needs of the looks before: tensors and plain values, which a checkpoint keeps."""
+        """Tensors and plain values that the next snapshot needs, for a checkpoint."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore the state from `state_dict`."""
 
     def charts(self) -> list[Chart]:
-        """Pictures of several of the probe's scalars at once, where that is how one looks at them."""
+        """Charts that show several of the probe's scalars together."""
         return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in self.titles.items()]
 
 
-def due(step: int, total: int, every: int | None) -> bool:
-    """In the first step, the last, and every so many between; never, where `every` is None."""
+def is_due(step: int, total: int, every: int | None) -> bool:
+    """True for the first step, the last, and every `every`-th one. Never, if `every` is None."""
     return every is not None and (step == 1 or step % every == 0 or step == total)

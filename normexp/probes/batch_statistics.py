@@ -1,8 +1,8 @@
-"""How far a batch's statistics are from the running ones, which take their place in evaluation."""
+"""Distance between a batch's statistics and the running ones, which replace them in evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from normexp.probes.base import Findings, Probe, pieces
-from normexp.probes.recorder import Look
+from normexp.probes.base import Measurements, Probe, chunks
+from normexp.probes.recorder import Recorder
 
 
 class BatchStatistics(Probe):
-    """Of each batch norm, from the running statistics as they were before the batch:
+    """For each batch norm, with the running statistics from before this batch:
 
-    batch_mean_distance/LAYER: |batch mean - running mean| / sqrt(running variance + eps), its mean over the channels.
-    batch_var_ratio/LAYER: (batch variance + eps) / (running variance + eps), its geometric mean over the channels, of the
-    unbiased batch variance, which the running one is an average of.
+    batch_mean_distance/LAYER: |batch mean - running mean| / sqrt(running variance + eps), averaged over channels.
+    batch_var_ratio/LAYER: (batch variance + eps) / (running variance + eps), geometric mean over channels. The batch variance
+    is the unbiased one, as in the running average.
 
-    A network that is far from 0 and 1 here is another one in evaluation than in training.
+    If these are far from 0 and 1, the network computes something else in evaluation than in training.
     """
 
     titles: ClassVar = {
@@ -29,46 +29,42 @@ class BatchStatistics(Probe):
         "batch_var_ratio": "batch variance over running variance",
     }
 
-    def before(self, look: Look) -> None:
+    def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():
             if isinstance(layer.norm, _BatchNorm) and layer.norm.running_mean is not None:
-                look.hook(layer.norm.register_forward_pre_hook(_hook(look, name)))
+                recorder.add_hook(layer.norm.register_forward_pre_hook(partial(_record_statistics, recorder, name)))
 
-    def report(self, look: Look) -> Findings:
+    def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
         for name, layer in self.layers.items():
-            found = look.arrays.get(f"_batch_statistics/{name}")
-            if found is not None:
-                mean, var, running_mean, running_var = found.astype(np.float64).swapaxes(0, 1)
+            statistics = recorder.arrays.get(f"_batch_statistics/{name}")
+            if statistics is not None:
+                mean, var, running_mean, running_var = statistics.astype(np.float64).swapaxes(0, 1)
                 eps = float(layer.norm.eps)  # type: ignore[union-attr, arg-type]
                 distance = np.abs(mean - running_mean) / np.sqrt(running_var + eps)
                 scalars[f"batch_mean_distance/{name}"] = float(distance.mean())
                 ratio = np.log((var + eps) / (running_var + eps))
                 scalars[f"batch_var_ratio/{name}"] = float(np.exp(ratio.mean()))
-        return Findings(scalars)
+        return Measurements(scalars)
 
 
-def _hook(look: Look, name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def hook(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(norm, _BatchNorm)
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        look.keep_array(
-            f"_batch_statistics/{name}",
-            torch.stack([*batch_moments(inputs[0].detach()), norm.running_mean, norm.running_var])[None],
-        )
-
-    return hook
+def _record_statistics(recorder: Recorder, name: str, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    """Forward pre-hook: record (1, 4, C), the batch's and the running mean and variance."""
+    assert isinstance(norm, _BatchNorm)
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    statistics = torch.stack([*batch_moments(inputs[0].detach()), norm.running_mean, norm.running_var])
+    recorder.record_array(f"_batch_statistics/{name}", statistics[None])
 
 
 def batch_moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased variance of each channel of (B, C, ...).
+    """Mean and unbiased variance of each channel of (B, C, ...): (C,) each.
 
-    In pieces, which take no memory to speak of; torch's var_mean takes ten times as long where the channels are last in memory.
+    Computed in chunks, which need hardly any memory. torch.var_mean takes ten times as long on channels_last tensors.
     """
     axes = [0, *range(2, values.dim())]
     mean = values.mean(axes, keepdim=True)
-    squares = sum((piece - mean).square_().sum(axes) for piece in pieces(values))
+    squares = sum((chunk - mean).square_().sum(axes) for chunk in chunks(values))
     assert isinstance(squares, Tensor)
     return mean.flatten(), squares / (values.numel() / values.shape[1] - 1)
 

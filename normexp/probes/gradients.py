@@ -1,4 +1,4 @@
-"""The size of gradients: of each layer's parameters, and of what flows back through the network."""
+"""Gradient norms: of each layer's parameters, and of the gradient that flows back through the network."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from normexp.probes.base import Findings, Probe, pieces, weights_of
-from normexp.probes.recorder import Look
+from normexp.probes.base import Measurements, Probe, chunks, layer_weights
+from normexp.probes.recorder import Recorder
 
 
 class GradientNorms:
-    """grad_norm/<layer>: the Euclidean norm of the gradient of all parameters of a layer (weight, bias, gamma, beta);
+    """grad_norm/<layer>: Euclidean norm of the gradient of all parameters of a layer (weight, bias, gamma, beta);
     grad_norm/total: of all parameters of the network, so that total^2 is the sum of the layers' squares.
 
-    Not a probe: these are logged with the loss. Two steps, so that the device is asked once: `on_device` right after the
-    backward pass, `by_layer` for what was fetched.
+    Not a probe: these are logged with the loss. Computed in two steps to need only one device transfer: `on_device` right
+    after the backward pass, `by_layer` from the numbers that were fetched.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
-        own = {name: [p for p in layer.parameters() if p.requires_grad] for name, layer in layers.items()}
-        self._sizes = {name: len(parameters) for name, parameters in own.items() if parameters}
-        self._parameters = [p for parameters in own.values() for p in parameters]
+        by_layer = {name: [p for p in layer.parameters() if p.requires_grad] for name, layer in layers.items()}
+        self._sizes = {name: len(parameters) for name, parameters in by_layer.items() if parameters}
+        self._parameters = [p for parameters in by_layer.values() for p in parameters]
 
     def on_device(self) -> Tensor:
-        """The norm of each parameter's gradient, (P,) float64."""
+        """Norm of each parameter's gradient, (P,) float64."""
         gradients = [p.grad if p.grad is not None else p.new_zeros(1) for p in self._parameters]
-        # In float64: squares of float32 vanish below 1e-19, where a deep net without a norm has its gradients.
+        # In float64: float32 squares underflow for gradients below 1e-19, which deep networks without a norm have.
         return torch.stack(torch._foreach_norm(gradients, 2, dtype=torch.float64))
 
     def by_layer(self, norms: Sequence[float]) -> dict[str, float]:
@@ -42,10 +42,10 @@ class GradientNorms:
 
 
 class Gradients(Probe):
-    """grad_flow/LAYER: the Euclidean norm of the gradient of the batch's mean loss with respect to the layer's output, after
-    its dropout. grad_weight/LAYER: with respect to its weight. grad_growth/flow, grad_growth/weight: by how much the logarithm
-    of these grows a layer on the way back, as the slope of a least-squares line: above 0 gradients explode, below 0 they
-    vanish. The line is through all layers, in the order in which they are used; a shortcut counts as one of them.
+    """grad_flow/LAYER: Euclidean norm of the gradient of the batch's mean loss with respect to the layer's output, after its
+    dropout. grad_weight/LAYER: with respect to its weight. grad_growth/flow, grad_growth/weight: growth of log(norm) per layer
+    towards the input, the slope of a least-squares line. Above 0, gradients explode; below 0, they vanish. The line is fitted to
+    all layers, in the order in which they are called; a shortcut counts as a layer.
     """
 
     titles: ClassVar = {
@@ -54,51 +54,52 @@ class Gradients(Probe):
         "grad_growth": "growth of the gradient a layer on the way back (log)",
     }
 
-    def before(self, look: Look) -> None:
+    def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.network.items():
-            look.hook(layer.layer.register_forward_hook(partial(_watch_gradient, look, name)))
+            recorder.add_hook(layer.layer.register_forward_hook(partial(_record_flow, recorder, name)))
 
-    def gradients(self, look: Look) -> None:
-        weights = {f"_grad_weight/{name}": weight.grad for name, weight in weights_of(self.network).items()}
-        there = {tag: gradient for tag, gradient in weights.items() if gradient is not None}
-        if there:
-            for tag, norm in zip(there, torch._foreach_norm(list(there.values()), 2, dtype=torch.float64), strict=True):
-                look.keep(tag, norm)
+    def after_backward(self, recorder: Recorder) -> None:
+        weights = layer_weights(self.network)
+        gradients = {f"_grad_weight/{name}": w.grad for name, w in weights.items() if w.grad is not None}
+        if gradients:
+            norms = torch._foreach_norm(list(gradients.values()), 2, dtype=torch.float64)
+            for tag, norm in zip(gradients, norms, strict=True):
+                recorder.record(tag, norm)
 
-    def report(self, look: Look) -> Findings:
-        found: dict[str, float | None] = {}
+    def report(self, recorder: Recorder) -> Measurements:
+        scalars: dict[str, float | None] = {}
         for kind in ("flow", "weight"):
-            norms = {name: look.numbers.get(f"_grad_{kind}/{name}") for name in look.order}
-            found |= {f"grad_{kind}/{n}": norm for n, norm in norms.items() if n in self.layers and norm is not None}
-            found[f"grad_growth/{kind}"] = growth_a_layer(list(norms.values()))
-        return Findings(found)
+            norms = {name: recorder.scalars.get(f"_grad_{kind}/{name}") for name in recorder.layer_order}
+            scalars |= {f"grad_{kind}/{n}": norm for n, norm in norms.items() if n in self.layers and norm is not None}
+            scalars[f"grad_growth/{kind}"] = growth_per_layer(list(norms.values()))
+        return Measurements(scalars)
 
 
-def _watch_gradient(look: Look, name: str, _: nn.Module, inputs: object, output: object) -> None:
-    """A forward hook. The hook on the output's gradient goes with the graph of this pass."""
-    look.used(name)
+def _record_flow(recorder: Recorder, name: str, _: nn.Module, inputs: object, output: object) -> None:
+    """Forward hook. The hook that it puts on the output's gradient is freed with this pass's graph."""
+    recorder.record_layer(name)
     tag = f"_grad_flow/{name}"
 
-    def keep(gradient: Tensor) -> None:
-        norm = norm_of(gradient) / look.step.loss_scale
-        before = look.kept(tag)  # of a layer that is used more than once
-        look.keep(tag, norm if before is None else torch.hypot(before, norm))
+    def record(gradient: Tensor) -> None:
+        norm = euclidean_norm(gradient) / recorder.step.loss_scale
+        before = recorder.recorded(tag)  # set if the layer is called more than once
+        recorder.record(tag, norm if before is None else torch.hypot(before, norm))
 
     if isinstance(output, Tensor) and output.requires_grad:
-        output.register_hook(keep)
+        output.register_hook(record)
 
 
-def norm_of(values: Tensor) -> Tensor:
-    """Euclidean, in float64, without a copy of all values."""
-    norms = [torch.linalg.vector_norm(piece, dtype=torch.float64) for piece in pieces(values)]
+def euclidean_norm(values: Tensor) -> Tensor:
+    """In float64, without a float64 copy of all values."""
+    norms = [torch.linalg.vector_norm(chunk, dtype=torch.float64) for chunk in chunks(values)]
     total: Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
     return total
 
 
-def growth_a_layer(norms: Sequence[float | None]) -> float | None:
-    """Slope of log(norm) over the layers, counted from the last to the first, where None stands for a layer without one.
+def growth_per_layer(norms: Sequence[float | None]) -> float | None:
+    """Slope of log(norm) over the layers, counted from the last to the first. None in `norms` marks a layer without a value.
 
-    None without two norms above 0.
+    Returns None if fewer than two norms are above 0.
     """
     points = [(-depth, math.log(norm)) for depth, norm in enumerate(norms) if norm is not None and 0 < norm < math.inf]
     if len(points) < 2:

@@ -1,4 +1,4 @@
-"""How much of each activation is flat: saturated values, dead units, and the derivative that the gradient is multiplied by."""
+"""Saturation: flat parts of the activations, dead units, and the derivative that multiplies the gradient."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from normexp.probes.base import Findings, Probe
+from normexp.probes.base import Measurements, Probe
 from normexp.probes.distribution import Floats
-from normexp.probes.recorder import Look
+from normexp.probes.recorder import Recorder
 
 FLAT = 0.05
-"""The part of a bounded activation's range, at either end, in which it counts as saturated; and the derivative below which
-one without bounds does."""
+"""Threshold for saturation: a bounded activation within this fraction of its range from either end, or a derivative below
+it."""
 
 
 class Saturation(Probe):
-    """saturated/LAYER: the fraction of sampled values that are saturated: for sigmoid and tanh in the lowest or highest 5 % of
-    their range (outputs beyond 0.05 and 0.95, beyond -0.9 and 0.9), for relu 0, for others where the derivative is below 0.05
-    in size. derivative/LAYER: the mean of the activation's derivative, over the sample. Of finite values; None without any.
-    dead/LAYER: the fraction of channels (or features) whose output is 0 everywhere in the batch. Counted over the whole batch:
-    in a sample, units that are rarely on would look dead.
+    """saturated/LAYER: fraction of sampled values that are saturated. For sigmoid and tanh: in the lowest or highest 5 % of the
+    range (outputs beyond 0.05 and 0.95, or -0.9 and 0.9); for relu: 0; for others: |derivative| < 0.05.
+    derivative/LAYER: mean derivative of the activation over the sample. Both of finite values, None if there are none.
+    dead/LAYER: fraction of channels (or features) whose output is 0 everywhere in the batch. Counted over the whole batch,
+    since units that are rarely active would look dead in a sample.
     """
 
     titles: ClassVar = {
@@ -33,56 +33,55 @@ class Saturation(Probe):
         "derivative": "mean derivative of the activations",
     }
 
-    def before(self, look: Look) -> None:
+    def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():
             if layer.activation is not None:
-                look.watch_input(f"activation_in/{name}", layer.activation)
-                look.watch_output(f"activation_out/{name}", layer.activation)
-                look.hook(layer.activation.register_forward_hook(partial(_count_nonzero, look, name)))
+                recorder.sample_input(f"activation_in/{name}", layer.activation)
+                recorder.sample_output(f"activation_out/{name}", layer.activation)
+                recorder.add_hook(layer.activation.register_forward_hook(partial(_count_nonzero, recorder, name)))
 
-    def report(self, look: Look) -> Findings:
+    def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
         for name, layer in self.layers.items():
-            before, after = (look.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
-            if layer.activation is None or before is None or after is None:
+            inputs, outputs = (recorder.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
+            if layer.activation is None or inputs is None or outputs is None:
                 continue
-            finite = np.isfinite(before) & np.isfinite(after)
-            some = bool(finite.any())
-            nonzero = look.arrays.get(f"_nonzero/{name}")
-            if nonzero is not None:
-                scalars[f"dead/{name}"] = share(nonzero.sum(axis=0) == 0) if some else None  # over its uses in the pass
-            if not fits(layer.activation, before):
+            finite = np.isfinite(inputs) & np.isfinite(outputs)
+            any_finite = bool(finite.any())
+            nonzero = recorder.arrays.get(f"_nonzero/{name}")
+            if nonzero is not None:  # one row per call in this pass
+                scalars[f"dead/{name}"] = fraction(nonzero.sum(axis=0) == 0) if any_finite else None
+            if not has_all_channels(layer.activation, inputs):
                 continue
             if not finite.all():
-                before, after = before[finite][:, None], after[finite][:, None]
-            slope, saturated = flatness(layer.activation, before, after) if some else (None, None)
+                inputs, outputs = inputs[finite][:, None], outputs[finite][:, None]
+            slope, saturated = flatness(layer.activation, inputs, outputs) if any_finite else (None, None)
             scalars[f"saturated/{name}"], scalars[f"derivative/{name}"] = saturated, slope
-        return Findings(scalars)
+        return Measurements(scalars)
 
 
-def _count_nonzero(look: Look, name: str, _: nn.Module, inputs: object, output: object) -> None:
-    """A forward hook: keep, for each channel of the output (B, C, ...), how many of its values are not 0."""
+def _count_nonzero(recorder: Recorder, name: str, _: nn.Module, inputs: object, output: object) -> None:
+    """Forward hook: record (1, C): the number of nonzero values in each channel of the output (B, C, ...)."""
     if isinstance(output, Tensor):
         rows = output.detach().movedim(1, -1).reshape(-1, output.shape[1])
-        look.keep_array(f"_nonzero/{name}", torch.count_nonzero(rows, dim=0)[None])
+        recorder.record_array(f"_nonzero/{name}", torch.count_nonzero(rows, dim=0)[None])
 
 
 def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[float, float]:
-    """The mean derivative of an activation at its inputs, and the share of them where it is saturated."""
+    """Mean derivative at the inputs, and the fraction of them at which the activation is saturated."""
     match activation:
         case nn.Sigmoid():
-            return mean(outputs * (1 - outputs)), share((outputs < FLAT) | (outputs > 1 - FLAT))
+            return mean(outputs * (1 - outputs)), fraction((outputs < FLAT) | (outputs > 1 - FLAT))
         case nn.Tanh():
-            return mean(1 - outputs**2), share(np.abs(outputs) > 1 - 2 * FLAT)
+            return mean(1 - outputs**2), fraction(np.abs(outputs) > 1 - 2 * FLAT)
         case nn.ReLU():
-            return share(outputs > 0), share(outputs == 0)
+            return fraction(outputs > 0), fraction(outputs == 0)
     slope = derivative(activation, inputs)
-    return mean(slope), share(np.abs(slope) < FLAT)
+    return mean(slope), fraction(np.abs(slope) < FLAT)
 
 
-def share(which: NDArray[np.bool]) -> float:
-    """The part that is true."""
-    return np.count_nonzero(which) / which.size
+def fraction(mask: NDArray[np.bool]) -> float:
+    return np.count_nonzero(mask) / mask.size
 
 
 def mean(values: Floats) -> float:
@@ -90,19 +89,19 @@ def mean(values: Floats) -> float:
 
 
 def derivative(activation: nn.Module, values: Floats) -> Floats:
-    """Of an activation that works on each value by itself, at each of the values."""
+    """Derivative of an elementwise activation at each value."""
     parameter = next(activation.parameters(), torch.empty(0))
     at = torch.from_numpy(values).to(parameter).requires_grad_()
-    # For one that draws numbers. By default this would start CUDA on every GPU of the machine.
+    # Some activations draw random numbers. Without `devices`, fork_rng would start CUDA on every GPU of the machine.
     with torch.random.fork_rng([at.device] if at.is_cuda else []):
-        # A copy, for one that works in place.
+        # A copy, since the activation may work in place.
         (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)
-    found: Floats = slope.float().numpy(force=True)
-    return found
+    slopes: Floats = slope.float().numpy(force=True)
+    return slopes
 
 
-def fits(activation: nn.Module, values: Floats) -> bool:
-    """Whether an activation with parameters for each channel finds all channels in a sample."""
+def has_all_channels(activation: nn.Module, values: Floats) -> bool:
+    """Whether a sample has the channels that the activation's parameters are for (as PReLU has per channel)."""
     return all(parameter.numel() in (1, values.shape[1]) for parameter in activation.parameters())
 
 

@@ -1,4 +1,4 @@
-"""The size of each layer's weight, and of what an update changes of it."""
+"""Norm of each layer's weight, and the size of its updates relative to it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from normexp.config import ProbeConfig
-from normexp.probes.base import Findings, Probe, Watched, weights_of
-from normexp.probes.recorder import Look
+from normexp.probes.base import Measurements, Probe, ProbedLayer, layer_weights
+from normexp.probes.recorder import Recorder
 
 
 class Updates(Probe):
-    """weight_norm/LAYER: Euclidean norm of the weight, before the update. update_ratio/LAYER: norm of what the update added to
-    it, over that; around 1e-3 is usual. A frozen weight's is 0, one that is 0 itself has none.
+    """weight_norm/LAYER: Euclidean norm of the weight before the update. update_ratio/LAYER: norm of the update over that of the
+    weight; around 1e-3 is usual. 0 for a frozen weight, undefined for a weight of 0.
     """
 
     titles: ClassVar = {
@@ -23,29 +23,30 @@ class Updates(Probe):
         "update_ratio": "size of the update over that of the weight",
     }
 
-    def __init__(self, network: Mapping[str, Watched], config: ProbeConfig) -> None:
+    def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
         super().__init__(network, config)
         self._before: dict[str, Tensor] = {}
 
-    def gradients(self, look: Look) -> None:
-        self._before = {name: weight.detach().clone() for name, weight in weights_of(self.layers).items()}
+    def after_backward(self, recorder: Recorder) -> None:
+        self._before = {name: weight.detach().clone() for name, weight in layer_weights(self.layers).items()}
 
-    def updated(self, look: Look) -> None:
+    def after_update(self, recorder: Recorder) -> None:
         if not self._before:
             return
-        now = [weight.detach() for weight in weights_of(self.layers).values()]
+        now = [weight.detach() for weight in layer_weights(self.layers).values()]
         before = list(self._before.values())
         changes, norms = torch._foreach_norm(torch._foreach_sub(now, before)), torch._foreach_norm(before)
         for name, change, norm in zip(self._before, changes, norms, strict=True):
-            look.keep(f"weight_norm/{name}", norm)
-            look.keep(f"_update/{name}", change)
-        self._before = {}  # no memory between looks
+            recorder.record(f"weight_norm/{name}", norm)
+            recorder.record(f"_update/{name}", change)
+        self._before = {}  # free the copies until the next snapshot
 
-    def report(self, look: Look) -> Findings:
-        names = [tag.removeprefix("_update/") for tag in look.numbers if tag.startswith("_update/")]
-        both = {name: (look.numbers[f"_update/{name}"], look.numbers[f"weight_norm/{name}"]) for name in names}
-        return Findings(
-            {f"update_ratio/{n}": None if norm == 0 else change / norm for n, (change, norm) in both.items()}
+    def report(self, recorder: Recorder) -> Measurements:
+        numbers = recorder.scalars
+        names = [tag.removeprefix("_update/") for tag in numbers if tag.startswith("_update/")]
+        pairs = {name: (numbers[f"_update/{name}"], numbers[f"weight_norm/{name}"]) for name in names}
+        return Measurements(
+            {f"update_ratio/{n}": None if norm == 0 else change / norm for n, (change, norm) in pairs.items()}
         )
 
 

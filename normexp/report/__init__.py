@@ -1,1 +1,1 @@
-"""What runs and sweeps came to: tables, comparisons, figures and a page. Reads run directories only, never torch."""
+"""Reports on runs and sweeps: tables, comparisons, figures and a page. Reads run directories only, never imports torch."""

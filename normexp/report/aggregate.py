@@ -1,28 +1,29 @@
-"""One row a group: mean and spread over seeds of a final metric, and what became of the runs."""
+"""Aggregate the final metric of runs over seeds: one row per group, with mean, standard deviation and states."""
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from normexp.config import ConfigError, nearest, show
-from normexp.report.groups import Group, Grouping, rank
+from normexp.config import ConfigError, show, suggest
+from normexp.report.groups import Group, Grouping, sort_key
+from normexp.report.metrics import format_metric, higher_is_better, is_fraction, metric_title
 from normexp.report.read import Run, natural
+from normexp.stats import mean_std
 
 DEFAULT_METRIC = "test/accuracy"
 
-ENDS = ("diverged", "failed", "killed", "interrupted", "running")
-"""States that a row tells beside those that completed, in this order."""
+INCOMPLETE_STATES = ("diverged", "failed", "killed", "interrupted", "running")
+"""States other than completed, in the order in which they are listed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A group, and the final metric of those of its runs that completed and have it.
+    """A group and the final metric of its completed runs.
 
-    mean, std: None without values; std, the sample's (n - 1), also with one. A diverged run has no meaningful final metric, so
-    it is counted and not averaged. Where no run of the group has ended, the values are those so far, and `so_far` says so.
+    mean: None without values; std: of the sample (n - 1), None for fewer than two values. A diverged run has no meaningful
+    final metric, so it is counted but not averaged. so_far: no run has ended yet, and the values are the latest ones.
     """
 
     group: Group
@@ -38,104 +39,73 @@ class Row:
 
     @property
     def step(self) -> int:
-        """The step that the furthest run of the group has come to."""
-        return max(_step(run) for run in self.group.runs)
+        """The last step that any run of the group reached."""
+        steps = [run.status.get("step") for run in self.group.runs]
+        return max((step for step in steps if isinstance(step, int)), default=0)
 
 
-def rows(grouping: Grouping, metric: str = DEFAULT_METRIC, *, sort: str = "metric") -> list[Row]:
-    """A row a group, best first; those without a value last.
+def aggregate(grouping: Grouping, metric: str = DEFAULT_METRIC, *, sort: str = "metric") -> list[Row]:
+    """One row per group, best first, groups without a value last.
 
-    sort: `metric`, `name`, or one of the grouping's keys. Raises ConfigError for another.
+    sort: `metric`, `name`, or a grouping key. Raises ConfigError for anything else.
     """
     check_sort(sort, grouping.keys)
-    found = [_row(group, metric) for group in grouping.groups]
+    rows = [_row(group, metric) for group in grouping.groups]
     if sort == "name":
-        return sorted(found, key=lambda row: natural(row.group.label))
+        return sorted(rows, key=lambda row: natural(row.group.label))
     if sort == "metric":
         sign = -1 if higher_is_better(metric) else 1
-        return sorted(found, key=lambda row: (row.mean is None, row.so_far, sign * (row.mean or 0.0)))
-    return sorted(found, key=lambda row: rank(sort, row.group.values[sort]))
+        return sorted(rows, key=lambda row: (row.mean is None, row.so_far, sign * (row.mean or 0.0)))
+    return sorted(rows, key=lambda row: sort_key(sort, row.group.values[sort]))
 
 
-def higher_is_better(metric: str) -> bool:
-    """True for accuracies, the area under their curve, and speeds; False for losses, times, steps and all else."""
-    return any(part in metric for part in ("accuracy", "area_under_curve", "per_second"))
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric lies in [0, 1] and is shown in percent."""
-    return "accuracy" in metric or "area_under_curve" in metric
-
-
-def title(metric: str) -> str:
-    """'test accuracy' for test/accuracy."""
-    return metric.replace("/", " ").replace("_", " ")
-
-
-def number(value: float | None, metric: str) -> str:
-    """A value of a metric: '97.42 %', '0.1235', or '-' for none."""
-    if value is None:
-        return "-"
-    return f"{100 * value:.2f} %" if is_share(metric) else f"{value:.4g}"
-
-
-def mean_and_std(row: Row, metric: str) -> str:
-    """'97.42 % ± 0.11'; without a spread where there is one run, '-' where there is none."""
+def format_mean_std(row: Row, metric: str) -> str:
+    """'97.42 % ± 0.11'; without the standard deviation for a single run, '-' for none."""
     if row.std is None:
-        return number(row.mean, metric)
-    spread = f"{100 * row.std:.2f}" if is_share(metric) else f"{row.std:.2g}"
-    return f"{number(row.mean, metric)} ± {spread}"
+        return format_metric(row.mean, metric)
+    std = f"{100 * row.std:.2f}" if is_fraction(metric) else f"{row.std:.2g}"
+    return f"{format_metric(row.mean, metric)} ± {std}"
 
 
-def outcome(row: Row, metric: str) -> str:
-    """What became of the runs that the mean leaves out: '2 of 3 diverged, 1 failed'; empty where all completed."""
+def describe_outcome(row: Row, metric: str) -> str:
+    """Runs that are not in the mean: '2 of 3 diverged, 1 of 3 failed'; empty if all completed."""
     total = len(row.group.runs)
-    parts = [f"{row.states[state]} of {total} {state}" for state in ENDS if row.states.get(state)]
+    parts = [f"{row.states[state]} of {total} {state}" for state in INCOMPLETE_STATES if row.states.get(state)]
     if total == 1:
         parts = [part.removeprefix("1 of 1 ") for part in parts]
-    silent = row.states.get("completed", 0) - (0 if row.so_far else row.n)
-    if silent > 0:
-        parts.append(f"{silent} of {total} without {title(metric)}")
+    without = row.states.get("completed", 0) - (0 if row.so_far else row.n)
+    if without > 0:
+        parts.append(f"{without} of {total} without {metric_title(metric)}")
     if row.so_far and row.n:
         parts.append(f"value of step {row.step}" if row.n == 1 else f"values up to step {row.step}")
     return ", ".join(parts)
 
 
-def counts(runs: Iterable[Run]) -> str:
+def count_states(runs: Iterable[Run]) -> str:
     """'36 runs: 33 completed, 2 diverged, 1 failed'."""
     states = Counter(run.state for run in runs)
     total = states.total()
-    words = [f"{states[state]} {state}" for state in ("completed", *ENDS, "skipped") if states[state]]
+    words = [f"{states[state]} {state}" for state in ("completed", *INCOMPLETE_STATES, "skipped") if states[state]]
     return f"{total} {'run' if total == 1 else 'runs'}: {', '.join(words)}"
 
 
 def check_metric(metric: str, runs: Sequence[Run]) -> None:
-    """ConfigError, with the nearest tag, where no run has the metric. Before any has ended, the default one is not asked for."""
+    """Raise ConfigError, with the nearest tag, if no run has the metric. The default metric may be missing before runs end."""
     known = dict.fromkeys(tag for run in runs for tag in run.metrics)
     if metric in known or metric == DEFAULT_METRIC:
         return
     if not known:
         raise ConfigError(f"--metric {show(metric)}: no run has logged anything yet.")
-    of_the_net = [tag for tag in known if tag.startswith(("train/", "val/", "test/", "convergence/"))]
-    near = nearest(metric, known) or f" There are {', '.join((of_the_net or list(known))[:12])}, ..."
+    common = [tag for tag in known if tag.startswith(("train/", "val/", "test/", "convergence/"))]
+    near = suggest(metric, known) or f" There are {', '.join((common or list(known))[:12])}, ..."
     raise ConfigError(f"--metric {show(metric)}: no run has a metric of that name.{near}")
 
 
 def check_sort(sort: str, keys: Sequence[str]) -> None:
-    """ConfigError where rows can't be sorted by that word."""
+    """Raise ConfigError if rows can't be sorted by this key."""
     known = ["metric", "name", *keys]
     if sort not in known:
-        raise ConfigError(f"--sort {show(sort)}: the rows can be sorted by {', '.join(known)}.{nearest(sort, known)}")
-
-
-def spread(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and sample standard deviation; None each where there are too few values."""
-    if not values:
-        return None, None
-    scale = max(abs(value) for value in values) or 1.0  # sums of values near the largest float would overflow
-    scaled = [value / scale for value in values]
-    std = statistics.stdev(scaled) * scale if len(values) > 1 else None
-    return statistics.fmean(scaled) * scale if len(values) > 1 else values[0], std
+        raise ConfigError(f"--sort {show(sort)}: the rows can be sorted by {', '.join(known)}.{suggest(sort, known)}")
 
 
 def _row(group: Group, metric: str) -> Row:
@@ -145,9 +115,4 @@ def _row(group: Group, metric: str) -> Row:
         run for run in group.runs if run.state not in ("diverged", "failed") and (so_far or run.state == "completed")
     ]
     values = [value for run in counted if (value := run.metrics.get(metric)) is not None]
-    return Row(group, values, *spread(values), states, so_far and bool(values))
-
-
-def _step(run: Run) -> int:
-    step = run.status.get("step")
-    return step if isinstance(step, int) else 0
+    return Row(group, values, *mean_std(values), states, so_far and bool(values))

@@ -1,4 +1,4 @@
-"""The same numbers for other programs: one row a run as CSV, groups and runs as JSON. Nothing is thinned or rounded."""
+"""Export of runs as CSV and of groups and runs as JSON, for other programs. Nothing is rounded."""
 
 from __future__ import annotations
 
@@ -10,30 +10,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from normexp.config import show
-from normexp.report.aggregate import rows
-from normexp.report.compare import CONFIDENCE, Comparison
+from normexp.report.aggregate import aggregate
+from normexp.report.compare import Comparison
 from normexp.report.groups import differing, group
 from normexp.report.read import Collection, Run
 from normexp.rundir.safe_read import printable
+from normexp.stats import CONFIDENCE
 
 
 def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
-    """One row a run, as `csv_text` writes it: name, state, the keys that differ (and those in `by`), seed, step, seconds, error,
-    the final value of each scalar that any run has, and the path. An empty cell is a missing value."""
+    """One row per run: name, state, the config keys that differ (and those in `by`), seed, status, final metrics, and path.
+
+    An empty cell is a missing value.
+    """
     runs = collection.runs
     keys = list(dict.fromkeys([*differing(runs), *(by or []), "seed"]))
     tags = list(dict.fromkeys(tag for run in runs for tag in run.metrics))
-    heads = [
-        "run",
-        "state",
-        *keys,
-        "step",
-        "total_steps",
-        "seconds",
-        "error",
-        *(_apart(tag, keys) for tag in tags),
-        "path",
-    ]
+    metric_heads = [f"final {tag}" if tag in keys else tag for tag in tags]  # lr is a key and a metric
+    heads = ["run", "state", *keys, "step", "total_steps", "seconds", "error", *metric_heads, "path"]
     cells = []
     for run in runs:
         config = [_cell(run.config.get(key)) for key in keys]
@@ -44,12 +38,11 @@ def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
 
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""First characters that can make a spreadsheet run a cell; East Asian versions read the full-width forms like the plain ones."""
+"""First characters that make spreadsheets evaluate a cell. East Asian versions also accept the full-width forms."""
 
 
 def csv_text(heads: Sequence[str], cells: Iterable[Sequence[Any]]) -> str:
-    """A table as CSV. Strings that a spreadsheet would run as a formula are prefixed with an apostrophe, because they may come
-    from someone else's file. Numbers stay numbers."""
+    """Format a table as CSV. Strings that a spreadsheet would evaluate get a leading apostrophe, since files may be untrusted."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     for row in (heads, *cells):
@@ -73,7 +66,7 @@ def to_json(
     sort: str = "metric",
     comparison: Comparison | None = None,
 ) -> str:
-    """Groups, runs, what was skipped and what was left out, and a comparison where there is one; null for a missing value."""
+    """Groups, runs, runs that could not be read, and the comparison, if any, as strict JSON; null for a missing value."""
     grouping = group(collection.runs, by)
     content: dict[str, Any] = {
         "metric": metric,
@@ -89,7 +82,7 @@ def to_json(
                 "so_far": row.so_far,
                 "runs": [run.name for run in row.group.runs],
             }
-            for row in rows(grouping, metric, sort=sort)
+            for row in aggregate(grouping, metric, sort=sort)
         ],
         "runs": [_run(run) for run in collection.runs],
         "left_out": collection.left_out,
@@ -118,14 +111,24 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "confidence": CONFIDENCE,
         "differences": [
             {
-                "label": each.a.group.label if each.a.group.values else each.b.group.label,
-                "a": {"mean": each.a.mean, "std": each.a.std, "n": each.a.n, "states": each.a.states},
-                "b": {"mean": each.b.mean, "std": each.b.std, "n": each.b.n, "states": each.b.states},
-                "difference": each.value,
-                "half_width": each.half,
-                "method": each.method,
+                "label": difference.label,
+                "a": {
+                    "mean": difference.a.mean,
+                    "std": difference.a.std,
+                    "n": difference.a.n,
+                    "states": difference.a.states,
+                },
+                "b": {
+                    "mean": difference.b.mean,
+                    "std": difference.b.std,
+                    "n": difference.b.n,
+                    "states": difference.b.states,
+                },
+                "difference": difference.value,
+                "half_width": difference.half,
+                "method": difference.method,
             }
-            for each in comparison.differences
+            for difference in comparison.differences
         ],
         "only_a": comparison.only_a,
         "only_b": comparison.only_b,
@@ -136,13 +139,8 @@ def _cell(value: Any) -> Any:
     return value if isinstance(value, float | None) else show(value)
 
 
-def _apart(tag: str, keys: Sequence[str]) -> str:
-    """A tag as a heading, which one of a key is taken for: lr is both."""
-    return f"final {tag}" if tag in keys else tag
-
-
 def _plain(value: Any) -> Any:
-    """A value as strict JSON can hold it; what it can't (dates and non-finite numbers of a config) as text."""
+    """Convert to what strict JSON can hold; dates and non-finite numbers of a config become strings."""
     match value:
         case None | bool() | int() | str():
             return value

@@ -1,4 +1,4 @@
-"""Runs that differ in nothing but their seed, as groups, and the keys that tell the groups apart."""
+"""Groups of runs that differ only in their seed, and the config keys that tell groups apart."""
 
 from __future__ import annotations
 
@@ -8,39 +8,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normexp.config import GROUPS, NOT_OF_THE_RESULT, Config, ConfigError, show, unknown_key
+from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, show, unknown_key
 from normexp.norms import NORMS
+from normexp.report.curves import MAX_PLOTTED
 from normexp.report.read import Run, natural
 
-NOT_COMPARED = frozenset({"seed", "log_every", "eval_every", "probe", *NOT_OF_THE_RESULT})
-"""Keys that never tell groups apart: they change where and how a run is made or watched, not what it is. So do all probe.*."""
+IGNORED_KEYS = frozenset({"seed", "log_every", "eval_every", "probe", *RESULT_INDEPENDENT_KEYS})
+"""Keys that never tell groups apart, because they don't change the result. The same holds for all probe.*."""
 
-ORDER = ["folder", "norm", *(field.name for field in dataclasses.fields(Config) if field.name != "norm")]
+KEY_ORDER = ["folder", "norm", *(field.name for field in dataclasses.fields(Config) if field.name != "norm")]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that share the value of each grouping key: one a seed, as a rule. Skipped ones are not among them."""
+    """Runs with the same value of every grouping key, usually one per seed. Skipped runs are in no group."""
 
     values: Mapping[str, Any]
     runs: list[Run]
     label: str
-    """'norm=bn lr=0.1': the same words everywhere."""
+    """Such as 'norm=bn lr=0.1'."""
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Groups in the order of their values, under keys in a fixed order: the norm first, then other groups of the config."""
+    """Groups, sorted by their values. keys: the norm first, then other config groups, then single keys."""
 
     keys: list[str]
     groups: list[Group]
     skipped: list[Run]
     repeated: int
-    """How many runs have the config and the seed of another one: they measure the same once more, and are in no group."""
+    """Number of runs with the same config and seed as another; they repeat its numbers and are in no group."""
 
 
 def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
-    """Group runs by the keys in `by`, or else by those in which they differ; always by `numerics` if that differs.
+    """Group runs by the keys in `by` (default: those in which they differ), and by `numerics` if that differs.
 
     Raises ConfigError for a key that no run has.
     """
@@ -49,67 +50,68 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
     keys = differing(counted) if by is None else list(dict.fromkeys(by))
     for key in keys:
         check_key(key, runs)
-    if "numerics" not in keys and "numerics" in differing(counted):  # never averaged, whatever is asked for
+    if "numerics" not in keys and "numerics" in differing(counted):  # runs of different numerics are never averaged
         keys.append("numerics")
     members: dict[tuple[Any, ...], list[Run]] = {}
     for run in counted:
-        members.setdefault(tuple(comparable(run.config.get(key)) for key in keys), []).append(run)
+        members.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
     groups = []
     for same in members.values():
         values = {key: same[0].config.get(key) for key in keys}
         groups.append(Group(values, same, label(values)))
-    groups.sort(key=lambda group: tuple(rank(key, value) for key, value in group.values.items()))
+    groups.sort(key=lambda group: tuple(sort_key(key, value) for key, value in group.values.items()))
     skipped = [run for run in runs if run.state == "skipped"]
     return Grouping(keys, groups, skipped, len(tried) - len(counted))
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    """One run of each config and seed, one that ended where there is one: the same config and seed give the same numbers, so that
-    counting them twice would make a spread look too small."""
+    """One run per config and seed, preferably one that ended.
+
+    The same config and seed give the same numbers; counting these twice would make the standard deviation too small.
+    """
     kept: dict[Any, Run] = {}
     for run in runs:
         shared = [
-            (key, comparable(value)) for key, value in run.config.items() if key.partition(".")[0] not in NOT_COMPARED
+            (key, hashable(value)) for key, value in run.config.items() if key.partition(".")[0] not in IGNORED_KEYS
         ]
-        which = (tuple(sorted(shared, key=str)), comparable(run.config.get("seed"))) if run.config else run.directory
-        if which not in kept or (kept[which].state not in ENDS and run.state in ENDS):
+        which = (tuple(sorted(shared, key=str)), hashable(run.config.get("seed"))) if run.config else run.directory
+        if which not in kept or (kept[which].state not in FINISHED_STATES and run.state in FINISHED_STATES):
             kept[which] = run
     return list(kept.values())
 
 
-ENDS = ("completed", "diverged")
+FINISHED_STATES = ("completed", "diverged")
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """The keys that tell runs apart, in order.
+    """Keys in which runs differ, sorted.
 
-    A key of a choice (norm.groups of norm=gn) is one of them only if it has two values among runs that share the choice;
-    that it is missing elsewhere tells nothing.
+    An option of a choice (norm.groups of norm=gn) counts only if it has two values among runs with the same choice.
     """
-    found: set[str] = set()
+    keys: set[str] = set()
     first: dict[tuple[str, Any], Any] = {}
     for run in runs:
         for key, value in run.config.items():
             group, dot, _ = key.partition(".")
-            if key in found or group in NOT_COMPARED:
+            if key in keys or group in IGNORED_KEYS:
                 continue
-            choice = comparable(run.config.get(group)) if dot else None
-            this = comparable(value)
+            choice = hashable(run.config.get(group)) if dot else None
+            this = hashable(value)
             if first.setdefault((key, choice), this) != this:
-                found.add(key)
-    return sorted(found, key=_place)
+                keys.add(key)
+    return sorted(keys, key=_key_order)
 
 
 def check_key(key: str, runs: Sequence[Run]) -> None:
-    """ConfigError, with the nearest key, where no run's config has the key."""
+    """Raise ConfigError, with the nearest key, if no run's config has the key."""
     if not any(key in run.config for run in runs):
         raise ConfigError(unknown_key(key, dict.fromkeys(known for run in runs for known in run.config)))
 
 
-def comparable(value: Any) -> Any:
-    """A value of a config, as something that can be a key of a dictionary: equal for equal values."""
+def hashable(value: Any) -> Any:
+    """Convert a config value to a hashable one. Equal values stay equal."""
     if isinstance(value, list | tuple):
-        return tuple(comparable(item) for item in value)
+        return tuple(hashable(item) for item in value)
     if isinstance(value, float) and math.isnan(value):
         return "nan"
     if isinstance(value, float | int | str | bool | None):
@@ -117,45 +119,50 @@ def comparable(value: Any) -> Any:
     return str(value)
 
 
-def rank(key: str, value: Any) -> tuple[Any, ...]:
-    """A sorting key for the values of one key: norms in their usual order, numbers by size, texts naturally, None last."""
-    value = comparable(value)
+def sort_key(key: str, value: Any) -> tuple[Any, ...]:
+    """Sort key for the values of a config key: norms in registry order, numbers by size, strings naturally, None last."""
+    value = hashable(value)
     if key == "norm" and value in NORMS:
         return (0, list(NORMS).index(value), [])
     if value is None:
         return (3, 0, [])
     if isinstance(value, bool | int | float):
         return (1, value, [])
-    return (2, 0, natural(word(value)))
+    return (2, 0, natural(format_value(value)))
 
 
-def word(value: Any) -> str:
-    """A value as it stands in labels and tables: 0.1, 100, bn, [16,32]; '-' for what a choice does not have."""
+def is_number(value: Any) -> bool:
+    """Whether a config value can be drawn on an axis."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MAX_PLOTTED
+
+
+def format_value(value: Any) -> str:
+    """Format a value for labels and tables: 0.1, 100, bn, [16,32]; '-' for an option that the choice lacks."""
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list | tuple):
-        return show("[" + ",".join(word(item) for item in value) + "]")
+        return show("[" + ",".join(format_value(item) for item in value) + "]")
     return show(value)
 
 
 def label(values: Mapping[str, Any]) -> str:
-    """'norm=bn lr=0.1', without what is missing; 'all runs' where nothing tells groups apart."""
-    return " ".join(f"{key}={word(value)}" for key, value in values.items() if value is not None) or "all runs"
+    """'norm=bn lr=0.1', without missing values; 'all runs' if there are no keys."""
+    return " ".join(f"{key}={format_value(value)}" for key, value in values.items() if value is not None) or "all runs"
 
 
-def _place(key: str) -> tuple[int, int, str]:
-    """Groups of the config before single keys, each key of a choice behind its group."""
+def _key_order(key: str) -> tuple[int, int, str]:
+    """Sort key: config groups before single keys, options of a choice after their group."""
     head = key.partition(".")[0]
     return (
         0 if head in ("folder", *GROUPS) else 1,
-        ORDER.index(head) if head in ORDER else len(ORDER),
+        KEY_ORDER.index(head) if head in KEY_ORDER else len(KEY_ORDER),
         key,
     )
 
 
-def values_of(key: str, runs: Iterable[Run]) -> list[Any]:
-    """The values that a key has, each once, in order; without None."""
-    found = {comparable(run.config.get(key)): run.config.get(key) for run in runs if run.config.get(key) is not None}
-    return sorted(found.values(), key=lambda value: rank(key, value))
+def distinct_values(key: str, runs: Iterable[Run]) -> list[Any]:
+    """Distinct values of a key among runs, sorted, without None."""
+    values = {hashable(value): value for run in runs if (value := run.config.get(key)) is not None}
+    return sorted(values.values(), key=lambda value: sort_key(key, value))

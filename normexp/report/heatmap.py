@@ -1,4 +1,4 @@
-"""Two swept keys as a heat map of characters: norms down, the other key across, the colour by the mean."""
+"""Heat map of two swept keys on the terminal: norms down, the other key across, coloured by the mean."""
 
 from __future__ import annotations
 
@@ -10,34 +10,38 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from normexp.report.aggregate import Row, higher_is_better, is_share, title
-from normexp.report.groups import rank, word
+from normexp.report.aggregate import Row
+from normexp.report.groups import format_value, sort_key
+from normexp.report.metrics import higher_is_better, is_fraction, metric_title
 
 VIRIDIS = "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725".split()  # noqa: SIM905
-"""The colour map at ten even places: perceptually uniform, and readable for the colour-blind."""
+"""The colour map at ten even positions."""
 
 
 @dataclass(frozen=True)
 class Cell:
+    """A cell. short: its text in fewer characters, for narrow consoles."""
+
     text: str
     short: str
-    """The same in fewer characters, for narrow consoles."""
     mean: float | None
 
 
 def show_heatmap(console: Console, rows: Sequence[Row], keys: Sequence[str], metric: str) -> None:
-    """Print the heat map of a grouping by two keys: one line where it is wider than the console, nothing where the runs are
-    no grid."""
+    """Print the heat map of a grouping by two keys: only a message if it is too wide, nothing if the runs form no grid."""
     down, across = _axes(rows, keys)
     names = _values(down, rows)
     heads = _values(across, rows)
-    cells = {(word(row.group.values[down]), word(row.group.values[across])): _cell(row, metric) for row in rows}
-    unit = ", in percent" if is_share(metric) else ""
+    cells = {
+        (format_value(row.group.values[down]), format_value(row.group.values[across])): _cell(row, metric)
+        for row in rows
+    }
+    unit = ", in percent" if is_fraction(metric) else ""
     if len(rows) <= max(len(names), len(heads)):
-        return  # nothing but a diagonal
+        return  # a diagonal
     bright = "; the brighter, the better" if console.color_system and not console.no_color else ""
     console.print()
-    console.print(Text(f"{title(metric)}{unit}, {down} down, {across} across{bright}", style="bold"))
+    console.print(Text(f"{metric_title(metric)}{unit}, {down} down, {across} across{bright}", style="bold"))
     left = max(len(down), *(len(name) for name in names)) + 1
     long = max(len(text) for text in [*heads, *(cell.text for cell in cells.values())]) + 2
     brief = max(len(text) for text in [*heads, *(cell.short for cell in cells.values())]) + 1
@@ -67,7 +71,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def _axes(rows: Sequence[Row], keys: Sequence[str]) -> tuple[str, str]:
-    """Which key goes down and which across: the norm down; without one, numbers across."""
+    """The keys down and across: the norm goes down; without one, numbers go across."""
     first, second = keys
     if second == "norm":
         return second, first
@@ -76,8 +80,8 @@ def _axes(rows: Sequence[Row], keys: Sequence[str]) -> tuple[str, str]:
 
 
 def _values(key: str, rows: Sequence[Row]) -> list[str]:
-    found: dict[str, Any] = {word(row.group.values[key]): row.group.values[key] for row in rows}
-    return sorted(found, key=lambda name: rank(key, found[name]))
+    values: dict[str, Any] = {format_value(row.group.values[key]): row.group.values[key] for row in rows}
+    return sorted(values, key=lambda name: sort_key(key, values[name]))
 
 
 def _cell(row: Row, metric: str) -> Cell:
@@ -86,14 +90,14 @@ def _cell(row: Row, metric: str) -> Cell:
         text = next((short for state, short in ends.items() if row.states.get(state)), "-")
         return Cell(text, text, None)
     mark = "*" if row.n < len(row.group.runs) or row.so_far else ""
-    if is_share(metric):
+    if is_fraction(metric):
         return Cell(f"{100 * row.mean:.1f}{mark}", f"{100 * row.mean:.0f}{mark}", row.mean)
     return Cell(f"{row.mean:.3g}{mark}", f"{row.mean:.2g}{mark}", row.mean)
 
 
 def _shades(means: Sequence[float], metric: str) -> Callable[[float], float]:
-    """A function from a mean to [0, 1], 1 the best: logarithmic where the means lie decades apart and none is below zero."""
-    logarithmic = bool(means) and not is_share(metric) and min(means) > 0 and max(means) > 100 * min(means)
+    """Map from a mean to [0, 1], 1 being best; logarithmic if positive means span more than a factor of 100."""
+    logarithmic = bool(means) and not is_fraction(metric) and min(means) > 0 and max(means) > 100 * min(means)
     scale = math.log if logarithmic else float
     low, high = (scale(min(means)), scale(max(means))) if means else (0.0, 0.0)
     better = higher_is_better(metric)
@@ -101,7 +105,7 @@ def _shades(means: Sequence[float], metric: str) -> Callable[[float], float]:
     def shade(mean: float) -> float:
         if not high > low:
             return 0.5
-        # halves: the difference of two floats can be larger than any float
+        # halved, because the difference of two floats may overflow
         share = (scale(mean) / 2 - low / 2) / (high / 2 - low / 2)
         return share if better else 1 - share
 
@@ -109,10 +113,10 @@ def _shades(means: Sequence[float], metric: str) -> Callable[[float], float]:
 
 
 def _style(shade: float) -> str:
-    """Background of a shade, and black or white text, whichever is easier to read on it."""
-    place = shade * (len(VIRIDIS) - 1)
-    below = min(int(place), len(VIRIDIS) - 2)
+    """Rich style of a shade: its background colour, with black or white text for contrast."""
+    position = shade * (len(VIRIDIS) - 1)
+    below = min(int(position), len(VIRIDIS) - 2)
     ends = [[int(VIRIDIS[below + i][j : j + 2], 16) for j in (0, 2, 4)] for i in (0, 1)]
-    red, green, blue = (round(a + (b - a) * (place - below)) for a, b in zip(*ends, strict=True))
+    red, green, blue = (round(a + (b - a) * (position - below)) for a, b in zip(*ends, strict=True))
     ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "bright_white"
     return f"{ink} on #{red:02x}{green:02x}{blue:02x}"

@@ -1,23 +1,27 @@
-"""The HTML page of a report: one file that needs no network, of what is in run directories and nothing else."""
+"""HTML page of a report: one file that needs no network, made from run directories only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from normexp.plotting.colours import INK, lighter, looks
-from normexp.plotting.style import Drawn, style
-from normexp.plotting.svg import esc, inline
-from normexp.report.figures.draw import draw
-from normexp.report.figures.study import Study, study
-from normexp.report.page_html import listed
-from normexp.report.page_made import made
-from normexp.report.page_sheets import sheets
-from normexp.report.page_tables import group_table, headline, run_table
-from normexp.report.read import Collection
-from normexp.rundir import atomic
+from normexp.html import Section, link, render
+from normexp.plotting.style import DrawnFigure, figure_style
+from normexp.plotting.svg import inline_svg
+from normexp.report.analysis import Analysis, analyze
+from normexp.report.figures.draw import draw_all
+from normexp.report.groups import Group
+from normexp.report.page_tables import RunTables, group_table, overview, results, run_table
+from normexp.report.provenance import provenance
+from normexp.report.read import Collection, Run
+from normexp.rundir import atomic, safe_read
 
-PARTS = {
+TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
+
+FIGURE_SECTIONS = {
     "curves": ("Convergence", "What training does, step by step."),
     "sweep": ("What was swept", "The final metric against what differs between the runs."),
     "gradients": (
@@ -26,137 +30,135 @@ PARTS = {
     ),
     "activations": ("Activations by layer", "Whether the values that enter the activations stay where they were."),
 }
-"""Title and lead of the parts that have figures, by their id."""
+"""Title and lead of the sections with figures, by their id."""
 
-MOST_PRINTED = 200
-"""Runs whose table is printed with the page."""
+MAX_PRINTED_RUNS = 200
+"""A longer table of runs stays folded when the page is printed."""
+
+SHEET = "histograms.png"
+
+MAX_SHEETS, MAX_SHEET_BYTES = 12, 3_000_000
+"""Histogram sheets embedded in the page, to keep it small (base64 adds a third). Others are linked."""
 
 
-def write(path: Path, collection: Collection, *, metric: str, by: Sequence[str] | None, title: str) -> list[str]:
-    """Write the page, as a whole or not at all. Returns sentences on what it leaves out, beside what could not be read.
+@dataclass(frozen=True)
+class InlineFigure:
+    drawn: DrawnFigure
+    svg: str
 
-    Raises ConfigError for a key in `by` that no run has, OSError where the file can't be written.
+
+@dataclass(frozen=True)
+class Figures:
+    """A section of figures."""
+
+    lead: str
+    figures: list[InlineFigure]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Histogram sheet of a run. png: base64; empty if the sheet is only linked."""
+
+    label: str
+    href: str
+    png: str = ""
+
+
+@dataclass(frozen=True)
+class Sheets:
+    embedded: list[Sheet]
+    linked: list[Sheet]
+
+
+def write_page(path: Path, collection: Collection, *, metric: str, by: Sequence[str] | None, title: str) -> list[str]:
+    """Write the page atomically. Returns notes on what it leaves out, other than runs that could not be read.
+
+    Raises ConfigError for a key in `by` that no run has, OSError if the file can't be written.
     """
-    of = study(collection, metric=metric, by=by)
-    parts: list[tuple[str, str, str]] = []
-    colours: set[str] = set()
-    notes: list[str] = []
-    with style():
-        for name, figures in draw(of).items():
-            if figures:
-                pieces = [inline(figure) for figure in figures]
-                colours |= {colour for _, own in pieces for colour in own}
-                body = f'<p class="soft">{PARTS[name][1]}</p><div class="figures">'
-                body += "".join(_figure(figure, svg) for figure, (svg, _) in zip(figures, pieces, strict=True))
-                parts.append((name, PARTS[name][0], body + "</div>"))
-                notes += [f"{figure.title}: {note}" for figure in figures for note in figure.notes]
-            elif name != "sweep" or of.grouping.keys:
-                notes.append(f"No run has what would be drawn under '{PARTS[name][0]}'.")
-        swatches = looks(of.plan) if of.plan.lines else []
-    histograms, missing_sheets = sheets(of, path)
-    if histograms:
-        lead = '<p class="soft">What each layer computes over the steps, one seed of each group.</p>'
-        parts.append(("histograms", "Histograms", lead + histograms))
-    how, unknown = made(collection.runs, of.grouping.keys)
-    runs = run_table(collection.runs, of, path)
-    counted = f"All {len(collection.runs)} runs" if len(collection.runs) > 1 else "The run"
-    printed = ' class="printed"' if len(collection.runs) <= MOST_PRINTED else ""
-    tables = f"{group_table(of)}<details{printed}><summary>{counted}</summary>{runs}</details>"
-    parts += [("table", "Table", tables), ("made", "How it was made", how)]
-    if of.bad_lines:
-        what = "line of metrics.jsonl files is" if of.bad_lines == 1 else "lines of metrics.jsonl files are"
-        notes.append(f"{of.bad_lines} {what} left out: unreadable.")
-    notes += [*missing_sheets, *unknown]
-    top = headline(of, collection.runs, name=title) + listed(
-        [*_skipped(of), *collection.left_out, *notes], summary="What is left out or shown in part, and why"
+    runs = collection.runs
+    analysis = analyze(collection, metric=metric, by=by)
+    sections, notes = _figure_sections(analysis)
+    sheets, sheet_notes = _sheets(analysis, path)
+    if sheets.embedded or sheets.linked:
+        sections.append(Section("histograms", "Histograms", "histograms.html.j2", sheets))
+    tables = RunTables(group_table(analysis), run_table(runs, analysis, path), printed=len(runs) <= MAX_PRINTED_RUNS)
+    origin, provenance_notes = provenance(runs, analysis.grouping.keys)
+    sections.append(Section("table", "Table", "tables.html.j2", tables))
+    sections.append(Section("made", "How it was made", "provenance.html.j2", origin, page_break=False))
+    if analysis.bad_lines:
+        what = "line of metrics.jsonl files is" if analysis.bad_lines == 1 else "lines of metrics.jsonl files are"
+        notes.append(f"{analysis.bad_lines} {what} left out: unreadable.")
+    notes += [*sheet_notes, *provenance_notes]
+    text = render(
+        TEMPLATE,
+        title=title,
+        overview=overview(analysis, runs),
+        results=results(analysis),
+        left_out=[*_skipped(analysis), *collection.left_out, *notes],
+        sections=sections,
+        lines=analysis.layout.legend,
     )
-    lines = [(look.name, _variable(look.colour)) for look in swatches] if of.plan.colours else []
-    colours |= {look.colour for look in swatches} - {INK}
-    atomic.write_text(path, document(title, top, parts, colours=colours, lines=lines))
+    atomic.write_bytes(path, text.encode("utf-8", "replace"))  # names may have lone surrogates
     return notes
 
 
-def _figure(drawn: Drawn, svg: str) -> str:
-    notes = " ".join([drawn.caption, *drawn.notes])
-    return (
-        f'<figure class="{"wide" if drawn.wide else "narrow"}"><h3>{esc(drawn.title)}</h3>'
-        f'<div class="scroll">{svg}</div><figcaption>{esc(notes)}</figcaption></figure>'
-    )
+def _figure_sections(analysis: Analysis) -> tuple[list[Section], list[str]]:
+    """Sections with figures, and notes on what they leave out."""
+    sections, notes = [], []
+    with figure_style():
+        for name, figures in draw_all(analysis).items():
+            title, lead = FIGURE_SECTIONS[name]
+            if figures:
+                content = Figures(lead, [InlineFigure(figure, inline_svg(figure)) for figure in figures])
+                sections.append(Section(name, title, "figures.html.j2", content, page_break=name != "curves"))
+                notes += [f"{figure.title}: {note}" for figure in figures for note in figure.notes]
+            elif name != "sweep" or analysis.grouping.keys:
+                notes.append(f"No run has what would be drawn under '{title}'.")
+    return sections, notes
 
 
-def _skipped(of: Study) -> Iterable[str]:
-    """Combinations that could not be trained, by their reason."""
-    reasons: dict[str, int] = {}
-    for run in of.grouping.skipped:
-        reason = str(run.status.get("error") or "no reason was recorded")
-        reasons[reason] = reasons.get(reason, 0) + 1
+def _skipped(analysis: Analysis) -> list[str]:
+    """Sentences on combinations that could not be trained, one per reason."""
+    reasons = Counter(str(run.status.get("error") or "no reason was recorded") for run in analysis.grouping.skipped)
     return [f"{n} {'run was' if n == 1 else 'runs were'} skipped: {reason}" for reason, n in reasons.items()]
 
 
-def document(
-    title: str,
-    top: str,
-    parts: Sequence[tuple[str, str, str]],
-    *,
-    colours: Iterable[str],
-    lines: Sequence[tuple[str, str]] = (),
-    css: str = "",
-) -> str:
-    """The page. parts: their id, title and HTML; colours: those of the figures, in a light page; lines: name and colour of what
-    can be hidden; css: what a page of another kind adds."""
-    here = Path(__file__).parent
-    links = "".join(f'<a href="#{name}">{esc(head)}</a>' for name, head, _ in parts)
-    boxes = "".join(
-        f'<label><input type="checkbox" value="{i}" checked><span class="swatch" style="background:{colour}"></span>'
-        f"{esc(name)}</label>"
-        for i, (name, colour) in enumerate(lines)
-    )
-    hidden = "".join(f".without-{i} svg .s{i} {{ display: none; }}\n" for i in range(len(lines)))
-    light = {colour: colour for colour in sorted(colours)}
-    dark = {colour: on_dark(colour) for colour in light}
-    sections = "".join(
-        f'<section id="{name}"{" class=flows" if name in ("curves", "made") else ""}><h2>{esc(head)}</h2>{body}</section>\n'
-        for name, head, body in parts
-    )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
-script-src 'unsafe-inline'">
-<title>{esc(title)}</title>
-<style>
-{(here / "page.css").read_text(encoding="utf-8")}{css}
-{_colours(light)}
-@media screen and (prefers-color-scheme: dark) {{ {_colours(dark)} }}
-{hidden}</style>
-</head>
-<body>
-<nav aria-label="Parts of the page">{links}{f"<fieldset hidden>{boxes}</fieldset>" if len(lines) > 1 else ""}</nav>
-<main>
-<header>{top}</header>
-{sections}</main>
-<script>
-{(here / "page.js").read_text(encoding="utf-8")}</script>
-</body>
-</html>
-"""
+def _sheets(analysis: Analysis, page: Path) -> tuple[Sheets, list[str]]:
+    """Histogram sheets of one seed of each group, and notes. Groups in the figures by layer are embedded first."""
+    ordered = [*analysis.inside.groups, *analysis.by_layer.groups, *analysis.grouping.groups]
+    groups = list({id(group): group for group in ordered}.values())
+    available = [(group, run) for group in groups if (run := _with_sheet(group))]
+    embedded: list[Sheet] = []
+    linked: list[Sheet] = []
+    size = 0
+    for group, run in available:
+        href = link(run.directory / SHEET, page)
+        content = _read_png(run.directory / SHEET, limit=MAX_SHEET_BYTES - size) if len(embedded) < MAX_SHEETS else b""
+        size += len(content)
+        if content:
+            state = "" if run.state == "completed" else f", {run.state}"
+            label = f"{group.label}, seed {run.config.get('seed')}{state}"
+            embedded.append(Sheet(label, href, b64encode(content).decode()))
+        else:
+            linked.append(Sheet(group.label, href))
+    notes = []
+    if missing := len(groups) - len(available):
+        notes.append(f"{missing} of {len(groups)} groups have no {SHEET}.")
+    if linked:
+        notes.append(f"{len(embedded)} of {len(available)} histogram sheets are in the page; the others are linked.")
+    return Sheets(embedded, linked), notes
 
 
-def _colours(values: Mapping[str, str]) -> str:
-    return ":root { " + " ".join(f"--c{colour[1:]}: {value};" for colour, value in values.items()) + " }"
+def _with_sheet(group: Group) -> Run | None:
+    """The first run of a group that has a sheet, completed runs first."""
+    ordered = sorted(group.runs, key=lambda run: run.state != "completed")
+    return next((run for run in ordered if (run.directory / SHEET).is_file()), None)
 
 
-def _variable(colour: str) -> str:
-    return "var(--ink)" if colour == INK else f"var(--c{colour[1:]})"
-
-
-def on_dark(colour: str) -> str:
-    """The colour, lightened as far as it takes to be read on the dark page."""
-    return next((made for i in range(10) if _luminance(made := lighter(colour, i / 10)) > 0.26), "#ffffff")
-
-
-def _luminance(colour: str) -> float:
-    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    return float(0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2)
+def _read_png(path: Path, *, limit: int) -> bytes | bytearray:
+    """Content of a PNG file; empty if it can't be read, is larger than `limit` bytes, or isn't a PNG."""
+    try:
+        content = safe_read.read(path, max_bytes=limit)
+    except OSError:
+        return b""
+    return content if content.startswith(b"\x89PNG") else b""

@@ -1,131 +1,128 @@
-"""The tables of the page, and what they say in a sentence."""
+"""Opening sentences and tables of the HTML page."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from normexp.plotting.style import heading
-from normexp.plotting.svg import esc
-from normexp.report.aggregate import Row, counts, is_share, mean_and_std, number, outcome, title
-from normexp.report.figures.panels import is_number
-from normexp.report.figures.study import Study
-from normexp.report.groups import values_of, word
-from normexp.report.page_html import Cell, link, table, value_cell
+from normexp.html import Cell, Table, link
+from normexp.report.aggregate import Row, count_states, describe_outcome, format_mean_std
+from normexp.report.analysis import Analysis
+from normexp.report.groups import distinct_values, format_value, is_number
+from normexp.report.metrics import format_metric, is_fraction, metric_heading, metric_title
 from normexp.report.read import Run
 
 
-def headline(study: Study, runs: Sequence[Run], *, name: str) -> str:
-    """Title, time, how many runs there are and what was swept, and what came out."""
-    began = sorted(str(run.status["started"]) for run in runs if run.status.get("started"))
-    when = " to ".join(dict.fromkeys(each[:16].replace("T", " ") for each in (began[0], began[-1]))) if began else ""
-    members = [run for group in study.grouping.groups for run in group.runs]
-    swept = [f"{key} ({_values(values_of(key, members))})" for key in study.grouping.keys]
-    seeds = len(values_of("seed", members))
-    lines = [
-        counts(runs) + ("." if not began else f", started {when} UTC."),
-        f"Swept: {', '.join(swept)}; {seeds} {'seed' if seeds == 1 else 'seeds'}." if swept else "",
-    ]
-    told = "".join(f"<p>{esc(sentence)}</p>" for sentence in results(study))
-    return (
-        f"<h1>{esc(name)}</h1>"
-        + "".join(f'<p class="soft">{esc(line)}</p>' for line in lines if line)
-        + (f'<div class="result">{told}</div>' if told else "")
+@dataclass(frozen=True)
+class RunTables:
+    """Both tables of a page. printed: whether the table of runs is unfolded when the page is printed."""
+
+    groups: Table
+    runs: Table
+    printed: bool
+
+
+def overview(analysis: Analysis, runs: Sequence[Run]) -> list[str]:
+    """Sentences on how many runs there are, when they started, and what was swept."""
+    started = sorted(str(run.status["started"]) for run in runs if run.status.get("started"))
+    when = (
+        " to ".join(dict.fromkeys(time[:16].replace("T", " ") for time in (started[0], started[-1]))) if started else ""
     )
-
-
-def results(study: Study) -> list[str]:
-    """The best group, the best of each line, and how many runs diverged, in a sentence each."""
-    done = [row for row in study.table if row.mean is not None]
-    if not done:
-        return [f"No run has a {title(study.metric)} yet."] if study.table else []
-    best = done[0]
-    sentences = [f"Best {title(study.metric)}: {best.group.label}, {_measured(best, study.metric)}."]
-    if len(study.table) == 1:
-        sentences = [f"{heading(study.metric)}: {_measured(best, study.metric)}."]
-    of_line: dict[int, Row] = {}
-    for row in done:
-        of_line.setdefault(study.plan.line(row.group), row)
-    if len(of_line) > 1 and study.plan.others:
-        each = [
-            f"{study.plan.names[line]} {number(row.mean, study.metric)} "
-            f"({' '.join(f'{key}={word(row.group.values[key])}' for key in study.plan.others)})"
-            for line, row in of_line.items()
-        ]
-        sentences.append(f"Each at its best: {', '.join(each)}.")
-    lost = dict.fromkeys(range(len(study.plan.lines)), 0)
-    for row in study.table:
-        lost[study.plan.line(row.group)] += row.states.get("diverged", 0)
-    if any(lost.values()):
-        ended = sum(len(row.group.runs) for row in study.table)
-        by_line = ", ".join(f"{n} of {study.plan.names[line]}" for line, n in lost.items() if n)
-        sentences.append(
-            f"Diverged: {sum(lost.values())} of {ended} runs" + (f" ({by_line})." if len(lost) > 1 else ".")
-        )
+    sentences = [count_states(runs) + (f", started {when} UTC." if when else ".")]
+    if analysis.grouping.keys:
+        members = [run for group in analysis.grouping.groups for run in group.runs]
+        swept = [f"{key} ({_list_values(distinct_values(key, members))})" for key in analysis.grouping.keys]
+        seeds = len(distinct_values("seed", members))
+        sentences.append(f"Swept: {', '.join(swept)}; {seeds} {'seed' if seeds == 1 else 'seeds'}.")
     return sentences
 
 
-def group_table(study: Study) -> str:
-    """A row a group, best first."""
-    metric = study.metric
-    heads = [
-        *study.grouping.keys,
-        f"{title(metric)}{' (%)' if is_share(metric) else ''}",
-        "± std",
-        "n",
-        "runs",
-        "steps",
-        "outcome",
-    ]
-    factor = 100 if is_share(metric) else 1
+def results(analysis: Analysis) -> list[str]:
+    """Sentences on the best group, the best group of each line, and how many runs diverged."""
+    metric, layout = analysis.metric, analysis.layout
+    done = [row for row in analysis.table if row.mean is not None]
+    if not done:
+        return [f"No run has a {metric_title(metric)} yet."] if analysis.table else []
+    sentences = [f"Best {metric_title(metric)}: {done[0].group.label}, {_measured(done[0], metric)}."]
+    if len(analysis.table) == 1:
+        sentences = [f"{metric_heading(metric)}: {_measured(done[0], metric)}."]
+    best: dict[int, Row] = {}
+    for row in done:
+        best.setdefault(layout.line(row.group), row)
+    if len(best) > 1 and layout.panel_keys:
+        parts = [
+            f"{layout.names[line]} {format_metric(row.mean, metric)} "
+            f"({' '.join(f'{key}={format_value(row.group.values[key])}' for key in layout.panel_keys)})"
+            for line, row in best.items()
+        ]
+        sentences.append(f"Each at its best: {', '.join(parts)}.")
+    diverged = dict.fromkeys(range(len(layout.lines)), 0)
+    for row in analysis.table:
+        diverged[layout.line(row.group)] += row.states.get("diverged", 0)
+    if total := sum(diverged.values()):
+        runs = sum(len(row.group.runs) for row in analysis.table)
+        by_line = ", ".join(f"{n} of {layout.names[line]}" for line, n in diverged.items() if n)
+        sentences.append(f"Diverged: {total} of {runs} runs" + (f" ({by_line})." if len(diverged) > 1 else "."))
+    return sentences
+
+
+def group_table(analysis: Analysis) -> Table:
+    """One row per group, best first."""
+    metric = analysis.metric
+    unit = " (%)" if is_fraction(metric) else ""
+    heads = [*analysis.grouping.keys, metric_title(metric) + unit, "± std", "n", "runs", "steps", "outcome"]
     rows = [
         [
-            *(value_cell(value) for value in row.group.values.values()),
-            _number(row.mean, factor),
-            _number(row.std, factor),
-            Cell(str(row.n), row.n, "number"),
-            Cell(str(len(row.group.runs)), len(row.group.runs), "number"),
-            Cell(str(row.step), row.step, "number"),
-            Cell(esc(outcome(row, metric)), kind="diverged" if row.states.get("diverged") else ""),
+            *map(_value_cell, row.group.values.values()),
+            _metric_cell(row.mean, metric),
+            _metric_cell(row.std, metric),
+            *(Cell(str(count), count, "number") for count in (row.n, len(row.group.runs), row.step)),
+            Cell(describe_outcome(row, metric), kind="diverged" if row.states.get("diverged") else ""),
         ]
-        for row in study.table
+        for row in analysis.table
     ]
-    return table(heads, rows)
+    return Table(heads, rows)
 
 
-def run_table(runs: Sequence[Run], study: Study, page: Path) -> str:
-    """A row a run, with a link to its directory."""
-    metric = study.metric
-    heads = ["run", *study.grouping.keys, "seed", "state", title(metric), "step", "seconds", "error"]
+def run_table(runs: Sequence[Run], analysis: Analysis, page: Path) -> Table:
+    """One row per run, with a link to its directory."""
+    metric, keys = analysis.metric, analysis.grouping.keys
     rows = []
     for run in runs:
         seconds, value = run.status.get("seconds"), run.metrics.get(metric)
         rows.append(
             [
-                Cell(f'<a href="{esc(link(run.directory, page))}/">{esc(run.name)}</a>', kind="text"),
-                *(value_cell(run.config.get(key)) for key in study.grouping.keys),
-                value_cell(run.config.get("seed")),
-                Cell(f'<span class="{esc(run.state)}">{esc(run.state)}</span>'),
-                Cell(esc(number(value, metric)), "" if value is None else value, "number"),
-                value_cell(run.status.get("step")),
+                Cell(run.name, kind="text", href=f"{link(run.directory, page)}/"),
+                *(_value_cell(run.config.get(key)) for key in (*keys, "seed")),
+                Cell(run.state, kind=run.state),
+                Cell(format_metric(value, metric), "" if value is None else value, "number"),
+                _value_cell(run.status.get("step")),
                 Cell(f"{seconds:.1f}", seconds, "number") if is_number(seconds) else Cell("-", "", "number"),
-                Cell(esc(run.status.get("error") or ""), kind="text"),
+                Cell(str(run.status.get("error") or ""), kind="text"),
             ]
         )
-    return table(heads, rows)
+    return Table(["run", *keys, "seed", "state", metric_title(metric), "step", "seconds", "error"], rows)
 
 
 def _measured(row: Row, metric: str) -> str:
-    return f"{mean_and_std(row, metric)} ({'; '.join(filter(None, [f'n={row.n}', outcome(row, metric)]))})"
+    return f"{format_mean_std(row, metric)} ({'; '.join(filter(None, [f'n={row.n}', describe_outcome(row, metric)]))})"
 
 
-def _number(value: float | None, factor: float) -> Cell:
+def _value_cell(value: Any) -> Cell:
+    """A config value; numbers are right-aligned and sorted by size."""
+    if is_number(value):
+        return Cell(format_value(value), float(value), "number")
+    return Cell(format_value(value))
+
+
+def _metric_cell(value: float | None, metric: str) -> Cell:
     if value is None:
         return Cell("-", "", "number")
-    return Cell(f"{factor * value:.2f}" if factor > 1 else f"{value:.4g}", value, "number")
+    return Cell(f"{100 * value:.2f}" if is_fraction(metric) else f"{value:.4g}", value, "number")
 
 
-def _values(values: Sequence[Any]) -> str:
-    words = [word(value) for value in values]
+def _list_values(values: Sequence[Any]) -> str:
+    words = [format_value(value) for value in values]
     return ", ".join(words if len(words) <= 8 else [*words[:4], f"... {len(words) - 5} more", words[-1]])

@@ -1,7 +1,8 @@
-"""Run directories, as a report sees them: found below folders, read cheaply, the damaged ones left out with a sentence."""
+"""Find runs below folders and read them. Runs that can't be read are left out with a message."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normexp import rundir
-from normexp.config import ConfigError, nearest, show
-from normexp.report.files import read_config, read_status
-from normexp.rundir import safe_read
+from normexp.config import ConfigError, flatten, show, suggest
+from normexp.rundir import reader
 from normexp.rundir.safe_read import printable
 
 if TYPE_CHECKING:
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
 
 NUMBER = re.compile(r"(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)")
 
-SIGNS = ("metrics.jsonl", "config_diff.yaml")
-"""Files that only a run directory has; one that has them and no status.json is a damaged one."""
+RUN_FILES = {"metrics.jsonl", "config_diff.yaml"}
+"""Files that only run directories have. A folder that has them but no status.json is a damaged run."""
 
 
-MOST_LOGGED = 2**31
-"""Bytes of a metrics.jsonl: a hundred times those of a long run that is looked at often."""
+class UnreadableRunError(ValueError):
+    """A file of a run directory is missing or damaged. str() is a sentence that names it."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory: what it is, what became of it, and the final value of each scalar."""
+    """A run directory: config, state and final metrics."""
 
     directory: Path
     name: str
-    """The path relative to the folder that was asked for; the folder's own name where it is the run itself."""
+    """Path relative to the folder that was searched, or the folder's own name if it is the run itself."""
     state: str
     """A rundir.State."""
     config: Mapping[str, Any]
-    """Flat: {"norm": "bn", "norm.eps": 1e-5, "lr": 0.1, ...}; empty for a skipped run that has none. Its `numerics`
-    (normexp.NUMERICS) is among the keys, so that runs of versions whose numbers differ are never averaged."""
+    """Flat: {"norm": "bn", "norm.eps": 1e-5, "lr": 0.1, ...}. Empty for a skipped run without one. Contains `numerics`
+    (normexp.NUMERICS), so that runs of versions whose numbers differ are never averaged."""
     metrics: Mapping[str, float | None]
     status: Mapping[str, Any]
 
@@ -51,12 +51,12 @@ class Collection:
 
     runs: list[Run]
     left_out: list[str]
-    """Sentences: what could not be read, and why."""
+    """A sentence for each run or folder that could not be read."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A scalar over the steps, which rise; NaN where it was null or not finite. Both of shape (entries,)."""
+    """A scalar over training. steps: ascending. values: NaN for null and non-finite entries. Both have shape (entries,)."""
 
     steps: NDArray[np.int64]
     values: NDArray[np.float64]
@@ -64,19 +64,19 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Some scalars of a run, by tag, and how many lines of its metrics.jsonl could not be read."""
+    """Scalars of a run by tag, and the number of damaged lines in its metrics.jsonl."""
 
     by_tag: Mapping[str, Curve]
     bad_lines: int
 
 
 def read(paths: Sequence[Path]) -> Collection:
-    """All runs in the folders and below them, each once. Reads status.json and config.yaml alone.
+    """All runs in the folders and below them, each once. Does not read metrics.jsonl.
 
-    Where two folders have the same run, each config gets a key `folder`, which tells them apart in tables.
-    Raises ConfigError where a path is no folder, or has no runs.
+    If two folders have the same run, each config gets a key `folder`, which distinguishes them in tables.
+    Raises ConfigError if a path is not a folder, or has no runs.
     """
-    found: list[tuple[Path, Run]] = []
+    runs: list[tuple[Path, Run]] = []
     left_out: list[str] = []
     seen: set[tuple[int, int]] = set()
     for path in paths:
@@ -84,102 +84,94 @@ def read(paths: Sequence[Path]) -> Collection:
             _check_folder(path)
         except OSError as error:
             raise ConfigError(f"{show(path)} can't be opened ({error.strerror}).") from error
-        before = len(found), len(left_out), len(seen)
+        before = len(runs), len(left_out), len(seen)
         for directory in run_directories(path, seen, left_out):
             name = printable(directory.relative_to(path) if directory != path else directory.resolve().name)
-            run = read_run(directory, name)
-            if isinstance(run, str):
-                left_out.append(run)
-            else:
-                found.append((path, run))
-        if (len(found), len(left_out), len(seen)) == before:
-            continue  # a folder that was named twice, or lies in another
-        if len(found) == before[0]:
+            try:
+                runs.append((path, read_run(directory, name)))
+            except UnreadableRunError as error:
+                left_out.append(str(error))
+        if (len(runs), len(left_out), len(seen)) == before:
+            continue  # named twice, or inside another of the folders
+        if len(runs) == before[0]:
             reason = f" {left_out[before[1]]}" if len(left_out) > before[1] else ""
             hint = (
                 reason
                 or " A run directory has a status.json; normexp train makes them, in runs/ if not told otherwise."
             )
             raise ConfigError(f"There are no runs {'that can be read ' if reason else ''}in {show(path)}.{hint}")
-    runs = _tell_apart(found) if len(paths) > 1 else [run for _, run in found]
-    return Collection(sorted(runs, key=lambda run: natural(run.name)), left_out)
+    unique = _disambiguate(runs) if len(paths) > 1 else [run for _, run in runs]
+    return Collection(sorted(unique, key=lambda run: natural(run.name)), left_out)
 
 
 def natural(text: str) -> list[tuple[float, str]]:
-    """A key that sorts the numbers in texts by their value."""
+    """Sort key that orders the numbers in strings by value."""
     parts = NUMBER.split(text)
     return [(float(part), "") if odd % 2 else (0.0, part) for odd, part in enumerate(parts)]
 
 
 def run_directories(path: Path, seen: set[tuple[int, int]], left_out: list[str]) -> Iterator[Path]:
-    """The run directories in a folder and below it; those that begin with a dot are passed by. Grows `seen`, so that a folder
-    that two links lead to is read once, and `left_out`."""
-    waiting = [path]
-    while waiting:
-        folder = waiting.pop()
+    """The run directories in a folder and below it, without hidden ones.
+
+    Adds the folders to `seen`, so that one that two links lead to is read once, and problems to `left_out`.
+    """
+    pending = [path]
+    while pending:
+        folder = pending.pop()
         try:
-            where = folder.stat()
-            if (where.st_dev, where.st_ino) in seen:
+            stat = folder.stat()
+            if (stat.st_dev, stat.st_ino) in seen:
                 continue
-            seen.add((where.st_dev, where.st_ino))
-            with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name, reverse=True)
+            seen.add((stat.st_dev, stat.st_ino))
+            with os.scandir(folder) as scan:
+                entries = sorted(scan, key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             left_out.append(f"{printable(folder)} can't be opened ({error.strerror}).")
             continue
-        names = {entry.name for entry in listed}
+        names = {entry.name for entry in entries}
         if "status.json" in names:
             yield folder
-        elif names & set(SIGNS):
+        elif names & RUN_FILES:
             left_out.append(f"{printable(folder)} has no status.json.")
         else:
-            waiting += [Path(entry) for entry in listed if leads_on(entry, path)]
+            pending += [Path(entry) for entry in entries if is_searched(entry, path)]
 
 
-def leads_on(entry: os.DirEntry[str] | Path, start: Path) -> bool:
-    """Whether to look for runs there: in a folder, but not where a link leads to one that `start` lies in (a link to / would
-    have the whole disk searched), nor in those that begin with a dot."""
+def is_searched(entry: os.DirEntry[str] | Path, start: Path) -> bool:
+    """Whether to search an entry for runs: a folder that is not hidden, and not a link to a parent of `start` (with a link to /,
+    the whole disk would be searched)."""
     try:
         above = entry.is_symlink() and start.resolve().is_relative_to(Path(entry).resolve())
         return not entry.name.startswith(".") and entry.is_dir() and not above
-    except (OSError, RuntimeError):  # a link to itself, or to where one may not look
+    except (OSError, RuntimeError):  # a link to itself, or no permission
         return False
 
 
 def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
-    """The scalars of a run whose tags are wanted, from one pass over its metrics.jsonl.
+    """The run's scalars whose tags are wanted, from one pass over metrics.jsonl. Empty if there is no such file.
 
-    A line that a kill cut short is left out and counted. Of a step that was logged twice (before a kill and after going on)
-    the later entry counts. Empty where there is no file.
+    Damaged lines, as a kill leaves them, are counted and skipped. If a step was logged twice, before a kill and after resuming,
+    the later entry counts.
     """
     import numpy as np
-    import orjson
 
-    try:
-        lines = safe_read.read(run.directory / "metrics.jsonl", most=MOST_LOGGED).split(b"\n")
-    except FileNotFoundError:
-        return Curves({}, 0)
-    except OSError:
-        return Curves({}, 1)
-    columns: dict[str, tuple[list[int], list[float]] | None] = {}
+    columns: dict[str, tuple[list[int], list[float]] | None] = {"step": None, "nonfinite": None}
     bad_lines = 0
-    for line in filter(None, lines):
-        try:
-            entry = orjson.loads(line)
+    try:
+        for entry in reader.metric_entries(run.directory):
+            if entry is None:
+                bad_lines += 1
+                continue
             step = entry["step"]
-        except (ValueError, TypeError, KeyError):
-            bad_lines += 1
-            continue
-        if type(step) is not int or not 0 <= step < 2**63:
-            bad_lines += 1
-            continue
-        for tag, value in entry.items():
-            if tag not in columns:
-                columns[tag] = ([], []) if tag not in ("step", "nonfinite") and wanted(tag) else None
-            column = columns[tag]
-            if column is not None and (value is None or type(value) is float or type(value) is int):
-                column[0].append(step)
-                column[1].append(float("nan") if value is None else value)
+            for tag, value in entry.items():
+                if tag not in columns:
+                    columns[tag] = ([], []) if wanted(tag) else None
+                column = columns[tag]
+                if column is not None and (value is None or type(value) is float or type(value) is int):
+                    column[0].append(step)
+                    column[1].append(math.nan if value is None else value)
+    except OSError as error:
+        return Curves({}, 0 if isinstance(error, FileNotFoundError) else 1)
     by_tag = {}
     for tag, column in columns.items():
         if column is not None and column[0]:
@@ -198,41 +190,63 @@ def _check_folder(path: Path) -> None:
         raise ConfigError(f"{show(path)} is a file: name the folder of a run, or of a sweep.")
     near = ""
     if path.parent.is_dir():
-        near = nearest(path.name, sorted(printable(entry.name) for entry in path.parent.iterdir() if entry.is_dir()))
+        near = suggest(path.name, sorted(printable(entry.name) for entry in path.parent.iterdir() if entry.is_dir()))
     raise ConfigError(f"There is no folder {show(path)}.{near or ' Name the folder of a run, or of a sweep.'}")
 
 
-def read_run(directory: Path, name: str) -> Run | str:
-    """The run of a directory, from its status.json, config.yaml and environment.json; a sentence if the first two can't be
-    read."""
+def read_run(directory: Path, name: str) -> Run:
+    """The run in a directory, without its curves. Raises UnreadableRunError."""
     status = read_status(directory)
-    if isinstance(status, str):
-        return status
-    config = read_config(directory)
-    if isinstance(config, str):
+    try:
+        config = read_config(directory)
+    except UnreadableRunError as error:
         if status["state"] != "skipped":
-            return f"{config[:-1]} (state: {status['state']})."
+            raise UnreadableRunError(f"{str(error)[:-1]} (state: {status['state']}).") from error
         config = {}
     if config:
         config["numerics"] = rundir.numerics(directory)
     return Run(directory, name, status["state"], config, status["metrics"], status)
 
 
-def _tell_apart(found: Sequence[tuple[Path, Run]]) -> list[Run]:
-    """The runs of several folders. Where two folders have a run of the same name or of the same config and seed, each run's name
-    begins with its folder, which is a key of its config as well."""
+def read_status(directory: Path) -> dict[str, Any]:
+    """The displayable status of a run. Raises UnreadableRunError."""
+    try:
+        status: dict[str, Any] = reader.displayable(rundir.read_status(directory), keep_lines=True)
+    except (OSError, ValueError) as error:
+        raise _unreadable(directory, "status.json", error) from error
+    return status
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """The flat, displayable config of a run. Raises UnreadableRunError."""
+    try:
+        return flatten(reader.displayable(rundir.read_config(directory)))
+    except (OSError, ValueError) as error:
+        raise _unreadable(directory, "config.yaml", error) from error
+
+
+def _unreadable(directory: Path, file: str, error: Exception) -> UnreadableRunError:
+    if isinstance(error, FileNotFoundError) and file != "status.json":
+        return UnreadableRunError(f"{printable(directory)}: it has no {file}.")
+    problem = f"can't be opened ({error.strerror})" if isinstance(error, OSError) else "is damaged"
+    return UnreadableRunError(f"{printable(directory)}: its {file} {problem}.")
+
+
+def _disambiguate(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
+    """The runs of several folders. If two folders have runs of the same name, or of the same config and seed, put the folder in
+    front of every run's name, and into its config."""
     owners: dict[object, Path] = {}
-    for path, run in found:
+    for path, run in runs:
         same = [(key, repr(value)) for key, value in run.config.items() if key not in ("name", "runs_dir", "data_dir")]
         if any(owners.setdefault(mark, path) != path for mark in (run.name, tuple(sorted(same)))):
             break
     else:
-        return [run for _, run in found]
+        return [run for _, run in runs]
     return [
         replace(
             run,
             name=printable(path / run.name),
             config={**run.config, "folder": printable(path)} if run.config else {},
         )
-        for path, run in found
+        for path, run in runs
     ]

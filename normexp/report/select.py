@@ -1,4 +1,4 @@
-"""--filter: the runs with some values of some keys."""
+"""Selection of runs by config values, for --filter."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from normexp.config import ConfigError, nearest, show
-from normexp.report.groups import check_key, comparable, values_of, word
+from normexp.config import ConfigError, show, suggest
+from normexp.report.groups import check_key, distinct_values, format_value, hashable
 from normexp.report.read import Collection, Run
 
 
 def select(collection: Collection, filters: Sequence[str]) -> Collection:
-    """The runs that pass each of the filters, written KEY=VALUE or KEY=VALUE,VALUE (one of them); `state` is a key, too.
+    """The runs that pass all filters, of the form KEY=VALUE or KEY=VALUE,VALUE (any of them). `state` is a key, too.
 
-    Raises ConfigError for a filter that is not written so, a key or a value that no run has, and where nothing is left.
+    Raises ConfigError for a malformed filter, for a key or value that no run has, and if no run is left.
     """
     runs = collection.runs
     for text in filters:
@@ -42,19 +42,20 @@ def _value(run: Run, key: str) -> Any:
 
 
 def _matches(value: Any, text: str) -> bool:
-    """Whether a value is what the text says: 0.1 is also 1e-1, null is what is missing."""
+    """Whether a value is written so: 0.1 also as 1e-1, a missing value as null."""
     if isinstance(value, float | int) and not isinstance(value, bool):
         try:
-            return value == float(text) or word(value) == text
+            return value == float(text) or format_value(value) == text
         except ValueError:
             return False
-    return text in (show(value), word(value)) or text == str(comparable(value))
+    return text in (show(value), format_value(value)) or text == str(hashable(value))
 
 
 def _no_such_value(key: str, value: str, runs: Sequence[Run]) -> str:
-    known = sorted({run.state for run in runs}) if key == "state" else [word(each) for each in values_of(key, runs)]
+    states = sorted({run.state for run in runs})
+    known = states if key == "state" else list(map(format_value, distinct_values(key, runs)))
     some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     there = f"{key} is one of {some} here" if len(known) > 1 else f"{key} is {some} in all runs here"
     return (
-        f"--filter {show(key)}={show(value)}: {there if known else 'no run has a value of it'}.{nearest(value, known)}"
+        f"--filter {show(key)}={show(value)}: {there if known else 'no run has a value of it'}.{suggest(value, known)}"
     )

@@ -1,40 +1,39 @@
-"""The table on the terminal, with what it leaves out; also what a sweep prints at its end."""
+"""Results on the terminal: the table over seeds, and what it leaves out. A sweep prints this at its end, too."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from normexp.console import print_line
 from normexp.report.aggregate import (
     DEFAULT_METRIC,
     Row,
+    aggregate,
     check_metric,
     check_sort,
-    counts,
-    higher_is_better,
-    mean_and_std,
-    number,
-    outcome,
-    rows,
-    spread,
-    title,
+    count_states,
+    describe_outcome,
+    format_mean_std,
 )
-from normexp.report.groups import Grouping, differing, group, word
+from normexp.report.groups import Grouping, differing, format_value, group
 from normexp.report.heatmap import show_heatmap
+from normexp.report.metrics import format_metric, higher_is_better, metric_title
 from normexp.report.read import Collection, Run
 from normexp.rundir.safe_read import printable
+from normexp.stats import mean_std
 
 PLAIN_KEYS = ["norm", "model", "data"]
-"""Shown where all runs have one config."""
+"""Columns of the table if all runs have the same config."""
 
-MOST = 5
-"""Reasons and sentences of one kind, before the rest is only counted."""
+MAX_LISTED = 5
+"""Reasons or messages of one kind that are printed; the rest is counted."""
 
-LONGEST = 1000
-"""Characters of a reason."""
+MAX_REASON = 1000
+"""Characters of a reason, since error messages can be megabytes."""
 
 
 def show(
@@ -45,15 +44,15 @@ def show(
     by: Sequence[str] | None = None,
     sort: str | None = None,
 ) -> None:
-    """Print the table over seeds, best first; a heat map where two keys are swept; what failed, was skipped and left out.
+    """Print the table over seeds, best first, a heat map if two keys are swept, and failed, skipped and unreadable runs.
 
-    Raises ConfigError for a metric, a key of `by`, or a `sort` that there is not. Reads no files.
+    Raises ConfigError for an unknown metric, key in `by`, or `sort`. Reads no files.
     """
     check_metric(metric, collection.runs)
     grouping = group(collection.runs, by)
     check_sort(sort or "metric", grouping.keys)
-    table = rows(grouping, metric, sort=sort or "metric")
-    console.print(Text(counts(collection.runs)), highlight=False)
+    table = aggregate(grouping, metric, sort=sort or "metric")
+    console.print(Text(count_states(collection.runs)), highlight=False)
     if table:
         console.print()
         _print_table(console, grouping, table, metric)
@@ -65,22 +64,22 @@ def show(
     for note in notes:
         console.print(Text(note), style="dim", highlight=False)
     failed = [run for row in table for run in row.group.runs if run.state in ("failed", "killed")]
-    _reasons(console, f"[red]{len(failed)} failed[/]", failed, with_place=True)
+    _reasons(console, f"[red]{len(failed)} failed[/]", failed, with_log=True)
     skipped = grouping.skipped
-    _reasons(console, f"[cyan]{len(skipped)} skipped[/]", skipped, with_place=False)
-    sentences(console, collection.left_out)
+    _reasons(console, f"[cyan]{len(skipped)} skipped[/]", skipped, with_log=False)
+    print_left_out(console, collection.left_out)
 
 
-def sentences(console: Console, left_out: Sequence[str]) -> None:
-    """Print what could not be read: each of a few, the number of the rest."""
+def print_left_out(console: Console, left_out: Sequence[str]) -> None:
+    """Print messages on runs that could not be read."""
     if not left_out:
         return
     what = "folder was" if len(left_out) == 1 else "folders were"
     console.print(f"\n[red]{len(left_out)} {what} left out[/]", highlight=False)
-    for sentence in left_out[:MOST]:
-        console.print(f"  {sentence}", soft_wrap=True, markup=False, highlight=False)
-    if len(left_out) > MOST:
-        console.print(f"  and {len(left_out) - MOST} more", highlight=False)
+    for sentence in left_out[:MAX_LISTED]:
+        print_line(console, f"  {sentence}")
+    if len(left_out) > MAX_LISTED:
+        console.print(f"  and {len(left_out) - MAX_LISTED} more", highlight=False)
 
 
 def _print_table(console: Console, grouping: Grouping, table: Sequence[Row], metric: str) -> None:
@@ -90,56 +89,51 @@ def _print_table(console: Console, grouping: Grouping, table: Sequence[Row], met
     for key in keys:
         numbers = all(isinstance(config.get(key), int | float | None) for config in configs)
         printed.add_column(Text(key), justify="right" if numbers else "left", overflow="fold")
-    printed.add_column(Text(title(metric)), justify="right", no_wrap=True)
+    printed.add_column(Text(metric_title(metric)), justify="right", no_wrap=True)
     printed.add_column("n", justify="right", no_wrap=True)
-    more = _further(table, metric) if console.width >= 100 else {}
-    for head in more:
+    extra = _extra_columns(table, metric) if console.width >= 100 else {}
+    for head in extra:
         printed.add_column(Text(head), justify="right", no_wrap=True)
-    ends = [outcome(row, metric) for row in table]
+    ends = [describe_outcome(row, metric) for row in table]
     if any(ends):
         printed.add_column("", overflow="fold")
-    for row, config, end in zip(table, configs, ends, strict=True):
-        cells = [word(config.get(key)) for key in keys]
-        cells += [mean_and_std(row, metric), str(row.n), *(cell(row) for cell in more.values())]
+    for i, (row, config, end) in enumerate(zip(table, configs, ends, strict=True)):
+        cells = [format_value(config.get(key)) for key in keys]
+        cells += [format_mean_std(row, metric), str(row.n), *(column[i] for column in extra.values())]
         bad = "red" if row.states.get("failed") or row.states.get("killed") else ""
         colour = "yellow" if row.states.get("diverged") else bad
         printed.add_row(*map(Text, [*cells, *([end] if any(ends) else [])]), style=colour)
     console.print(printed, highlight=False)
 
 
-def _further(table: Sequence[Row], metric: str) -> dict[str, Callable[[Row], str]]:
-    """Columns for wide consoles, where the runs have them: their heads, and a row's cell."""
-    columns: dict[str, Callable[[Row], str]] = {}
+def _extra_columns(table: Sequence[Row], metric: str) -> dict[str, list[str]]:
+    """Further columns for wide consoles, by head, if any run has the metric."""
+    columns = {}
     for tag in ("convergence/best_accuracy", "convergence/steps_to_90", "train/loss"):
         if tag != metric and any(tag in run.metrics for row in table for run in row.group.runs):
             head = tag.removeprefix("convergence/").replace("best_", "best val ").replace("_90", " 90 %")
-            columns[title(head)] = _cell_of(tag)
-    columns["steps"] = lambda row: str(row.step)
+            columns[metric_title(head)] = [_format_mean(row, tag) for row in table]
+    columns["steps"] = [str(row.step) for row in table]
     return columns
 
 
-def _cell_of(tag: str) -> Callable[[Row], str]:
-    def cell(row: Row) -> str:
-        values = [run.metrics.get(tag) for run in row.group.runs if run.state == "completed"]
-        present = [value for value in values if value is not None]
-        # A mean over those alone that got there would flatter
-        return number(spread(present)[0], tag) if len(present) == len(values) else "-"
-
-    return cell
+def _format_mean(row: Row, tag: str) -> str:
+    """Mean over the completed runs; '-' if one of them has no value, since a mean over the others would be too good."""
+    values = [run.metrics.get(tag) for run in row.group.runs if run.state == "completed"]
+    present = [value for value in values if value is not None]
+    return format_metric(mean_std(present)[0], tag) if len(present) == len(values) else "-"
 
 
 def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric: str) -> list[str]:
-    """What one should know to read the table rightly."""
+    """Footnotes of the table."""
     notes = []
-    if all(row.n == 0 for row in table) and any(
-        "val/accuracy" in run.metrics for run in runs if run.state != "skipped"
-    ):
-        notes.append(f"No run has a {title(metric)} yet: --metric val/accuracy shows how far they are.")
+    counted = [run for run in runs if run.state != "skipped"]
+    if all(row.n == 0 for row in table) and any("val/accuracy" in run.metrics for run in counted):
+        notes.append(f"No run has a {metric_title(metric)} yet: --metric val/accuracy shows how far they are.")
     if any(row.n > 1 for row in table):
         notes.append("± is the standard deviation over the n runs of a row.")
     if table and not higher_is_better(metric):
-        notes.append(f"The lower the {title(metric)}, the better.")
-    counted = [run for run in runs if run.state != "skipped"]
+        notes.append(f"The lower the {metric_title(metric)}, the better.")
     if merged := [key for key in differing(counted) if key not in grouping.keys]:
         notes.append(f"Each row takes runs together that differ in {', '.join(merged)}.")
     if grouping.repeated:
@@ -147,17 +141,17 @@ def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric
     return notes
 
 
-def _reasons(console: Console, head: str, runs: Sequence[Run], *, with_place: bool) -> None:
-    """A line for each reason that runs give, the most frequent first."""
+def _reasons(console: Console, head: str, runs: Sequence[Run], *, with_log: bool) -> None:
+    """Print one line per distinct error, the most frequent first."""
     if not runs:
         return
     by_reason: dict[str, list[Run]] = {}
     for run in runs:
         first = (str(run.status.get("error") or "").splitlines() or ["no reason given"])[0]
-        by_reason.setdefault(first[:LONGEST], []).append(run)
+        by_reason.setdefault(first[:MAX_REASON], []).append(run)
     console.print(f"\n{head}", highlight=False)
-    for reason, same in sorted(by_reason.items(), key=lambda item: -len(item[1]))[:MOST]:
-        place = f" ({printable(same[0].directory / 'train.log')})" if with_place else ""
-        console.print(f"  {len(same):4d}  {reason}{place}", soft_wrap=True, markup=False, highlight=False)
-    if len(by_reason) > MOST:
-        console.print(f"  and for {len(by_reason) - MOST} more reasons", highlight=False)
+    for reason, same in sorted(by_reason.items(), key=lambda item: -len(item[1]))[:MAX_LISTED]:
+        log = f" ({printable(same[0].directory / 'train.log')})" if with_log else ""
+        print_line(console, f"  {len(same):4d}  {reason}{log}")
+    if len(by_reason) > MAX_LISTED:
+        console.print(f"  and for {len(by_reason) - MAX_LISTED} more reasons", highlight=False)

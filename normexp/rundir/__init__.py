@@ -1,11 +1,20 @@
-"""Everything about a run directory: its layout, its status, and how its files are read and written."""
+"""Run directories: their layout, their status, and reading and writing their files."""
 
-from normexp.rundir.formats import finite, json_line, read_metrics, to_json, to_yaml
-from normexp.rundir.layout import check_name, clear, create, default_name, fill, make, numerics, refill, slug
+from normexp.rundir.formats import finite, json_line, to_json, to_yaml
+from normexp.rundir.layout import (
+    check_name,
+    create_run_directory,
+    create_sweep_directory,
+    default_name,
+    remove_outputs,
+    slug,
+    write_resumed_files,
+    write_run_files,
+)
+from normexp.rundir.reader import numerics, read_config, read_environment, read_metrics, read_status
 from normexp.rundir.status import (
     State,
     now,
-    read_status,
     replace_status,
     rewrite_status,
     status_text,
@@ -16,18 +25,18 @@ from normexp.rundir.status import (
 __all__ = [
     "State",
     "check_name",
-    "clear",
-    "create",
+    "create_run_directory",
+    "create_sweep_directory",
     "default_name",
-    "fill",
     "finite",
     "json_line",
-    "make",
     "now",
     "numerics",
+    "read_config",
+    "read_environment",
     "read_metrics",
     "read_status",
-    "refill",
+    "remove_outputs",
     "replace_status",
     "rewrite_status",
     "slug",
@@ -35,5 +44,7 @@ __all__ = [
     "to_json",
     "to_yaml",
     "write_first_status",
+    "write_resumed_files",
+    "write_run_files",
     "write_status",
 ]

@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk leaves the old content or the new, and says what could not be written."""
+"""Atomic writes: a kill or a full disk leaves the old content or the new one. Errors name the file."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-FAULTS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""What keeps a place from being written to that is otherwise fit for it."""
+UNWRITABLE_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors of the device or of its permissions; others mean that the path itself can't be a run directory."""
 
 
 class WriteError(OSError):
-    """A file, `filename`, that could not be written, and why: `strerror`. As a text it is a sentence."""
+    """A file that could not be written. str() is a sentence with `filename` and `strerror`."""
 
     def __str__(self) -> str:
         return f"{self.filename} could not be written ({self.strerror})."
@@ -21,7 +21,7 @@ class WriteError(OSError):
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A block that writes a file: an OSError in it becomes a WriteError that names the file."""
+    """Convert an OSError in the block to a WriteError that names the file."""
     try:
         yield
     except WriteError:
@@ -32,20 +32,22 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file as a whole: whoever reads it sees the old text or the new one, never a part. Raises WriteError."""
+    """Replace a file atomically. Raises WriteError."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """The same for what is not text."""
+    """Replace a file atomically. Raises WriteError."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file to write in the block, which takes the place of another at its end. An error or a signal takes it away
-    again; what a kill leaves, `remove_temporaries` takes away."""
+    """Yield a temporary file to write, which replaces `path` at the end of the block.
+
+    It is removed on an error or a signal; after a kill, `remove_temporaries` does that.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:
@@ -58,44 +60,45 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Take away the files that killed processes did not come to the end of writing."""
+    """Remove the temporary files that killed processes left."""
     for path in directory.glob(".*.tmp"):
         with writing(path):
             path.unlink(missing_ok=True)
 
 
 def write_over(path: Path, content: bytes) -> None:
-    """Write a small file in its place, in one go, which takes no room on a full disk. It keeps its length, with spaces."""
+    """Overwrite a small file in place, which needs no space on a full disk. Pads the content with spaces to the old size."""
     with writing(path):
         descriptor = os.open(path, os.O_WRONLY)
         try:
             size = os.fstat(descriptor).st_size
             if len(content) > size:
-                os.posix_fallocate(descriptor, 0, len(content))  # all of it or an error, before anything is lost
+                os.posix_fallocate(descriptor, 0, len(content))  # fails before anything is overwritten
             os.pwrite(descriptor, content.ljust(size), 0)
         finally:
             os.close(descriptor)
 
 
-class Place:
-    """A directory that is to stay where it is while a process writes files in it, by their paths."""
+class DirectoryGuard:
+    """Detects that a directory was removed or replaced while a process writes files in it by path."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         with writing(directory):
             self._stat = directory.stat()
 
-    def there(self) -> bool:
+    def exists(self) -> bool:
+        """Whether the path still leads to the same directory."""
         return self._directory.exists() and os.path.samestat(self._stat, self._directory.stat())
 
     def check(self) -> None:
-        """WriteError where the directory is gone, or another one has its name now, which must not get this one's files."""
-        if not self.there():
+        """Raise WriteError if the directory is gone, or if another one has its name now, which must not get this one's files."""
+        if not self.exists():
             raise WriteError(errno.ESTALE, "it is gone, or another one has taken its place", str(self._directory))
 
 
-def to_disk(path: Path) -> None:
-    """Wait until a file's content, or the names in a directory, are on the disk, where a power cut can't take them."""
+def fsync(path: Path) -> None:
+    """Flush a file's content, or a directory's entries, to the disk, so that they survive a power cut."""
     with writing(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:

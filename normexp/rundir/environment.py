@@ -1,4 +1,4 @@
-"""environment.json: what a run was made with."""
+"""environment.json: software and hardware of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "n
 
 
 def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, Any]:
-    """Command line, commit, versions and machine. device: its name in words; threads: of torch."""
+    """Command line, git commit, versions and machine. device: readable name. threads: torch's."""
     return {
         "command": list(argv),
         "directory": str(Path.cwd()),
@@ -33,7 +33,7 @@ def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, 
 
 
 def _version(package: str) -> str | None:
-    """None for a package that is not installed, as torchvision may be, which is only used to download data."""
+    """None if the package is not installed, such as torchvision, which is only needed for downloads."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -41,7 +41,7 @@ def _version(package: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit and dirty flag of the checkout that normexp runs from; None where it was installed from a wheel."""
+    """Commit and dirty flag of the checkout that normexp runs from. None if it was installed from a wheel."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
@@ -52,6 +52,6 @@ def _git() -> dict[str, Any] | None:
             ).stdout.strip()
             for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
         )
-    except (OSError, subprocess.CalledProcessError):  # no git on this machine, or a checkout without a commit
+    except (OSError, subprocess.CalledProcessError):  # git is not installed, or the checkout has no commit
         return None
     return {"commit": commit, "dirty": bool(changes)}

@@ -1,23 +1,21 @@
-"""Strict JSON and YAML, as a run directory's files have them."""
+"""Strict JSON and YAML for the files of a run directory."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 
 def to_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
-    """Strict JSON. Non-finite numbers are written as null, and `nonfinite` says for which keys, and what they were."""
+    """Strict JSON. Non-finite numbers become null; the key `nonfinite` has their names and values."""
     return json.dumps(_strict(value), allow_nan=False, indent=indent, ensure_ascii=False)
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    """The same as a line of metrics.jsonl; by orjson, which takes a fifth of the time."""
+    """`to_json` as a line of metrics.jsonl. orjson takes a fifth of the time of json."""
     import orjson
 
     return orjson.dumps(_strict(value), option=orjson.OPT_APPEND_NEWLINE)
@@ -29,7 +27,7 @@ def _strict(value: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def to_yaml(tree: Mapping[str, Any]) -> str:
-    """A config, or a part of one, as it is kept in a run directory."""
+    """A config, or a part of one, as YAML."""
     import yaml
 
     plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
@@ -40,15 +38,6 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
 
 
 def finite(value: object) -> float | None:
-    """A finite number read from JSON, as a float; None for anything else."""
+    """A finite number from JSON, as a float. None for anything else."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     return float(value) if number else None  # type: ignore[arg-type]
-
-
-def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """The entries of metrics.jsonl, in order. A line that a kill cut short is left out."""
-    lines = []
-    for line in (directory / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            lines.append(json.loads(line))
-    return lines

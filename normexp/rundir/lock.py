@@ -1,4 +1,4 @@
-"""A lock on a directory that ends with the process that holds it, however that ends."""
+"""Locks on directories, which the system releases when their process ends, however that happens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,27 +19,27 @@ from normexp.rundir.atomic import writing
 
 NAME = ".lock"
 
-UNABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""What flock says on a file system that has no locks."""
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of flock on file systems without locks."""
 
 
 @contextlib.contextmanager
-def held(directory: Path, **more: Any) -> Iterator[bool]:
-    """Hold the directory's lock within the block, which gets whether it was free: another process, or another block of this
-    one, may hold it.
+def held(directory: Path, **info: Any) -> Iterator[bool]:
+    """Hold the directory's lock within the block. Yields whether it was free: another process, or another block in this one,
+    may hold it.
 
-    The lock belongs to the open file, so that the system frees it when the process is gone. The file stays: taking it away would
-    let two processes lock two files of the same name. What is in it tells who holds it, with `more`; on a file system without
-    locks, that must do. It is emptied at the end: this process may live on and do other things. Raises WriteError.
+    The lock belongs to the open file, so the system releases it when the process is gone. The lock file is never deleted, since
+    two processes could then lock two files of the same name; it is emptied at the end, because this process may live on. Its
+    content, with `info`, identifies the holder; on a file system without locks, that has to do. Raises WriteError.
     """
     with writing(directory / NAME):
         descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         with writing(directory / NAME):
-            locks = _lock(descriptor)
-            free = not process.alive(holder(directory) or {}) if locks is None else locks
+            locked = _lock(descriptor, timeout=0)
+            free = not process.alive(holder(directory) or {}) if locked is None else locked
             if free:
-                content = json.dumps({**process.identity(), **more}).encode()
+                content = json.dumps({**process.identity(), **info}).encode()
                 os.pwrite(descriptor, content, 0)
                 os.ftruncate(descriptor, len(content))
         try:
@@ -51,47 +53,48 @@ def held(directory: Path, **more: Any) -> Iterator[bool]:
 
 
 @contextlib.contextmanager
-def waiting(directory: Path) -> Iterator[None]:
-    """Hold another lock on the directory, for a short change to a file in it. Waits while a block or process holds it.
+def waiting(directory: Path, *, timeout: float = math.inf) -> Iterator[bool]:
+    """Wait for a second lock on the directory, which leaves no file: for a short change to a file in it, say.
 
-    It leaves no file. On a file system without locks, the block runs unprotected. Raises WriteError.
+    Yields whether it is held: not after `timeout` seconds, nor on a file system without locks. Raises WriteError.
     """
     with writing(directory):
-        descriptor = os.open(directory, os.O_RDONLY)
+        descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
     try:
         with writing(directory):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            except OSError as error:
-                if error.errno not in UNABLE:
-                    raise
-        yield
+            locked = bool(_lock(descriptor, timeout=timeout))
+        yield locked
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool | None:
-    """Whether the file could be locked; None where its file system has no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in UNABLE:
-            raise
-        return None
-    return True
+def _lock(descriptor: int, *, timeout: float) -> bool | None:
+    """Whether the file could be locked within `timeout` seconds; None if its file system has no locks."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            return None
+        else:
+            return True
 
 
 def refusal(directory: Path) -> str:
-    """A sentence on who holds the directory's lock."""
+    """A sentence that names the holder of the directory's lock."""
     who = holder(directory) or {}
-    one = f"process {show(who.get('pid'))} on {show(who.get('host'))}" if who else "another process"
-    return f"{directory} is at work: {one} trains there."
+    name = f"process {show(who.get('pid'))} on {show(who.get('host'))}" if who else "another process"
+    return f"{directory} is at work: {name} trains there."
 
 
 def holder(directory: Path) -> Mapping[str, Any] | None:
-    """What the process that holds the directory's lock wrote; None where none does, as far as can be seen from this host."""
+    """The lock file's content, by the process that holds the lock. None if there is none, as far as this host can tell."""
     try:
         who = json.loads((directory / NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):

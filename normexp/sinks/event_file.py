@@ -1,4 +1,4 @@
-"""TensorBoard's file format."""
+"""TensorBoard's event file format."""
 
 from __future__ import annotations
 
@@ -11,42 +11,44 @@ from pathlib import Path
 import google_crc32c
 from tensorboard.compat.proto.event_pb2 import Event
 
-from normexp.rundir.atomic import replacing, to_disk, writing
+from normexp.rundir.atomic import fsync, replacing, writing
 
 PATTERN = "events.out.tfevents.*"
-"""The names that TensorBoard looks for."""
+"""The file names that TensorBoard reads."""
 
 FLUSH_SECONDS = 5.0
-"""How long TensorBoard may have to wait for what was logged."""
+"""How long events may stay in the buffer before TensorBoard can read them."""
 
 
 class EventFile:
-    """Records of length (uint64), its checksum, an Event, its checksum; little-endian.
+    """Writes an event file. Each record is a length (uint64), its checksum, an Event, and its checksum, little-endian.
 
-    tensorboard's own writer computes the checksums in Python, in a second thread that competes with training for the
-    interpreter: 1.2 ms for the histograms of a small net, as much as one of its steps.
-    Format: tensorboard/summary/writer/record_writer.py; the checksum is crc32c, masked.
+    tensorboard's own writer computes the checksums in Python, in a thread that competes with training for the interpreter:
+    1.2 ms for the histograms of a small network, as long as one of its steps.
+    Format: tensorboard/summary/writer/record_writer.py; the checksum is a masked crc32c.
     """
 
     def __init__(self, directory: Path, first: Iterable[Event], *, keep: int = 0) -> None:
-        """keep: bytes of the directory's newest file that this one begins with; `kept` says whether it had as many. Otherwise it
-        begins with the `first` events. It takes the place of all that are there.
+        """Start a new file, and delete the existing ones.
 
-        A TensorBoard that has read on beyond them starts this one from its beginning, and shows it in their stead: for that it
-        must have another name, which comes behind theirs even if the clock was set back.
+        keep: the number of bytes to copy from the newest existing file; `kept` tells whether it had that many. Otherwise the
+        file begins with the events `first`.
+
+        The name sorts after the existing ones, even if the clock was set back: a running TensorBoard that has read beyond
+        `keep` then reads the new file from its beginning and replaces what it shows.
         """
         old = sorted(directory.glob(PATTERN))
-        begin = old[-1].read_bytes()[:keep] if old and keep else b""
-        self.kept = keep > 0 and len(begin) == keep
+        content = old[-1].read_bytes()[:keep] if old and keep else b""
+        self.kept = keep > 0 and len(content) == keep
         times = [path.name.split(".")[3] for path in old]
-        now = max([int(time.time()), *(int(text) + 1 for text in times if text.isdecimal())])
+        now = max([int(time.time()), *(int(digits) + 1 for digits in times if digits.isdecimal())])
         self._path = directory / f"events.out.tfevents.{now:010d}.{time.monotonic_ns()}"
         self._flushed = time.monotonic()
         if not self.kept:
-            begin = b"".join(_record(event) for event in (Event(file_version="brain.Event:2"), *first))
+            content = b"".join(_record(event) for event in (Event(file_version="brain.Event:2"), *first))
         with replacing(self._path) as temporary:
-            temporary.write_bytes(begin)
-            to_disk(temporary)
+            temporary.write_bytes(content)
+            fsync(temporary)
         for path in old:
             with writing(path):
                 path.unlink()
@@ -54,7 +56,7 @@ class EventFile:
             self._file = self._path.open("ab")
 
     def write(self, event: Event) -> None:
-        """Append an event, stamped with the time of day. Raises WriteError, perhaps for one that was written before."""
+        """Append an event with the current time. Raises WriteError, possibly for an earlier event that was buffered."""
         with writing(self._path):
             self._file.write(_record(event))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -66,7 +68,7 @@ class EventFile:
         self._flushed = time.monotonic()
 
     def sync(self) -> int:
-        """Everything written is on the disk; returns how many bytes that are."""
+        """Flush to disk with fsync; returns the size in bytes."""
         self.flush()
         with writing(self._path):
             os.fsync(self._file.fileno())

@@ -1,6 +1,6 @@
-"""Drawing a sheet of heat maps: with Pillow, in milliseconds, since it is drawn while training waits.
+"""Draw a grid of heat maps with Pillow, in milliseconds, because training waits for it.
 
-Matplotlib takes 0.3 s to import, and a second for the panels of a residual network: longer than the training in between.
+Matplotlib takes 0.3 s to import and a second for the panels of a ResNet, longer than the training between two evaluations.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ DECADES = 3.0
 """Powers of ten between the darkest colour and white."""
 
 WIDTH, MARGIN, GAP = 280, 80, 60
-"""Pixels: of a panel, of the names at its left, of the numbers in front of each panel."""
+"""Pixels: width of a panel, of the layer names at the left, and of the space for numbers left of each panel."""
 
 TOP, BOTTOM, PITCH = 30, 46, 14
-"""Pixels above and below all panels, and between two."""
+"""Pixels above and below all panels, and between two rows."""
 
 INK, FAINT = 255, 150
-"""How black text and frames are: of 255."""
+"""Darkness of text and of frames, of 255."""
 
 SHADES, MEDIAN, GREY = 239, 239, 240
-"""Places in the palette: so many colours of the heat maps, the median's, and 16 greys from white to black behind it. A picture
-with a palette is compressed in a sixth of the time."""
+"""Palette: SHADES colours for the heat maps, then the median's colour, then 16 greys from white to black. A palette image is
+compressed in a sixth of the time of an RGB one."""
 
 CAPTION = "dark: dense; white: less than 1/1000 of the densest; grey: nothing finite; line: median"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """density: (rows, looks), from the lowest value to the highest; looks were at `steps`; medians: of each look."""
+    """The heat map of one tag. density: (bins, S) for the snapshots at the S `steps`, lowest bin first; medians: (S,)."""
 
     steps: Sequence[int]
     low: float
@@ -48,12 +48,12 @@ class Panel:
 
 
 def row_height(rows: int) -> int:
-    """Pixels of a panel's height, so that many rows stay a picture that can be opened."""
+    """Height of a panel in pixels. Shrinks with the number of rows, so that viewers can open the picture."""
     return max(24, min(96, 6000 // rows - PITCH))
 
 
 def draw(columns: Sequence[str], rows: Mapping[str, Sequence[Panel | None]]) -> Picture:
-    """Panels in a grid, with their names, the range of their values, and the steps below."""
+    """Draw panels in a grid, with titles, value ranges and steps. columns: titles. rows: a panel per column, by row name."""
     height = row_height(len(rows))
     lefts = [MARGIN + GAP + j * (WIDTH + GAP) for j in range(len(columns))]
     size = lefts[-1] + WIDTH + 20, TOP + len(rows) * (height + PITCH) + BOTTOM
@@ -77,53 +77,56 @@ def draw(columns: Sequence[str], rows: Mapping[str, Sequence[Panel | None]]) -> 
         for text, x, anchor in (("0", left, "la"), ("step", left + WIDTH / 2, "ma"), (str(last), left + WIDTH, "ra")):
             pen.text((x, below), text, FAINT, _font(11), anchor=anchor)
     pen.text((lefts[0], below + 24), CAPTION, FAINT, _font(12))
-    drawn = np.asarray(ink)
-    image = Image.fromarray(np.where(drawn > 0, GREY + drawn // 16, colours))
+    inked = np.asarray(ink)
+    image = Image.fromarray(np.where(inked > 0, GREY + inked // 16, colours))
     image.putpalette(_palette())
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=3)
     return Picture(file.getvalue(), *size)
 
 
-def _looks(panel: Panel, last: int) -> NDArray[np.integer]:
-    """For each pixel across, the look that it shows: the nearest."""
+def _nearest_snapshots(panel: Panel, last: int) -> NDArray[np.integer]:
+    """Index of the snapshot that each column of pixels shows, (WIDTH,)."""
     at = (np.arange(WIDTH) + 0.5) * max(last, 1) / WIDTH
     steps = np.array(panel.steps)
     return np.searchsorted((steps[1:] + steps[:-1]) / 2, at)
 
 
 def _heat(panel: Panel, last: int, height: int) -> NDArray[np.uint8]:
-    """Places in the palette, (height, WIDTH)."""
-    looks = _looks(panel, last)
-    highest = panel.density.max() or 1.0  # nothing finite was seen: nothing is drawn
+    """Palette indices, (height, WIDTH)."""
+    columns = _nearest_snapshots(panel, last)
+    highest = panel.density.max() or 1.0  # 0 if there were no finite values
     with np.errstate(divide="ignore"):
         level = 1 + np.log10(panel.density[::-1] / highest) / DECADES
-    found: NDArray[np.uint8] = ((SHADES - 1) * np.clip(level, 0, 1)).astype(np.uint8)[:, looks]
-    found[:, (panel.density.sum(axis=0) == 0)[looks]] = GREY + 4
+    pixels: NDArray[np.uint8] = ((SHADES - 1) * np.clip(level, 0, 1)).astype(np.uint8)[:, columns]
+    pixels[:, (panel.density.sum(axis=0) == 0)[columns]] = GREY + 4
     if panel.high > panel.low:
         with np.errstate(invalid="ignore"):
-            share = (panel.medians[looks] - panel.low) / (panel.high - panel.low)
-        there = np.flatnonzero((share >= 0) & (share <= 1))
-        found[((1 - share[there]) * (height - 1)).astype(int), there] = MEDIAN
-    return found
+            share = (panel.medians[columns] - panel.low) / (panel.high - panel.low)
+        inside = np.flatnonzero((share >= 0) & (share <= 1))
+        pixels[((1 - share[inside]) * (height - 1)).astype(int), inside] = MEDIAN
+    return pixels
 
 
 @cache
 def _palette() -> list[int]:
-    """Colours from white to nearly black whose brightness falls evenly, so that they also read in grey: the cubehelix of
-    Green 2011, "A colour scheme for the display of astronomical intensity images"; the median's; greys."""
+    """The colours of the palette as R, G, B, R, ...
+
+    The heat maps use the cubehelix of Green 2011, "A colour scheme for the display of astronomical intensity images" (start
+    0.5, one rotation, hue 1.2), whose brightness falls evenly from white to nearly black.
+    """
     bright = np.linspace(1, 0.08, SHADES)
-    angle = 2 * math.pi * (0.5 / 3 + 1 - 1.0 * bright)
-    size = 1.2 * bright * (1 - bright) / 2
-    rgb = bright[:, None] + size[:, None] * (
+    angle = 2 * math.pi * (0.5 / 3 + 1 - bright)
+    amplitude = 1.2 * bright * (1 - bright) / 2
+    rgb = bright[:, None] + amplitude[:, None] * (
         np.cos(angle)[:, None] * np.array([-0.14861, -0.29227, 1.97294])
         + np.sin(angle)[:, None] * np.array([1.78277, -0.90649, 0.0])
     )
     greys = np.linspace(1, 0.12, 256 - GREY)[:, None].repeat(3, axis=1)
-    found: list[int] = (
+    colours: list[int] = (
         (255 * np.concatenate([rgb.clip(0, 1), [[0.94, 0.35, 0.16]], greys])).astype(int).ravel().tolist()
     )
-    return found
+    return colours
 
 
 @cache

@@ -1,11 +1,10 @@
-"""The histograms of all layers over time, as one picture: steps across, values up, density as darkness."""
+"""histograms.png: one heat map per layer, with steps across, values up and density as darkness."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,60 +19,66 @@ COLUMNS = {
     "activation_out": "leaves the activation",
     "norm_out": "leaves the norm",
 }
-"""The groups of tags that the sheet shows, in this order."""
+"""Columns of the sheet: the first part of the tags in a column, and its title."""
 
-FAR = 100
-"""How many times as far as the usual look one may reach, to count for the range that a panel shows."""
+OUTLIER_FACTOR = 100
+"""A snapshot whose values reach further than this multiple of the median reach does not widen the range of a panel."""
 
-MOST = 256
-"""Looks that are kept of a tag: more than a panel has pixels to show."""
+MAX_SNAPSHOTS = 256
+"""Snapshots to keep per tag. Bounds the memory; a panel is only 280 pixels wide."""
 
 
-@dataclass
+class Snapshot(NamedTuple):
+    """A histogram with equal bins: the lower edge of the first one, their width, and the counts."""
+
+    step: int
+    low: float
+    width: float
+    counts: NDArray[np.float32]
+
+
 class History:
-    """The looks at one tag. When there are too many, every second one goes, and of later ones too: memory stays bounded."""
+    """The snapshots of one tag. When there are too many, every second one is dropped, then and from then on."""
 
-    steps: list[int] = field(default_factory=list)
-    lows: list[float] = field(default_factory=list)
-    widths: list[float] = field(default_factory=list)
-    counts: list[NDArray[np.float32]] = field(default_factory=list)
-    _every: int = 1
-    _seen: int = 0
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+        self._every = 1
+        self._seen = 0
+
+    @property
+    def steps(self) -> list[int]:
+        return [snapshot.step for snapshot in self.snapshots]
 
     def add(self, step: int, histogram: Histogram) -> None:
-        """The newest look is always there; it makes way for the next where it is not one of the kept ones."""
-        if self.steps and (self._seen - 1) % self._every:
-            for series in self._series():
-                series.pop()
+        """Add the newest snapshot, which is always kept until the next one comes."""
+        if self.snapshots and (self._seen - 1) % self._every:
+            self.snapshots.pop()
         self._seen += 1
-        self.steps.append(step)
-        self.lows.append(histogram.edges[0])
-        self.widths.append(histogram.edges[1] - histogram.edges[0])
-        self.counts.append(np.array(histogram.counts, dtype=np.float32))
-        if len(self.steps) > MOST:
-            for series in self._series():
-                del series[1::2]
+        low, high = histogram.edges[:2]
+        self.snapshots.append(Snapshot(step, low, high - low, np.array(histogram.counts, dtype=np.float32)))
+        if len(self.snapshots) > MAX_SNAPSHOTS:
+            del self.snapshots[1::2]
             self._every *= 2
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values. Copies, since the looks go on."""
-        counts = torch.from_numpy(np.stack(self.counts))
-        series = {"steps": list(self.steps), "lows": list(self.lows), "widths": list(self.widths)}
-        return {**series, "counts": counts, "every": self._every, "seen": self._seen}
+        """Tensors and plain values for a checkpoint."""
+        steps, lows, widths, counts = (list(column) for column in zip(*self.snapshots, strict=True))
+        series = {"steps": steps, "lows": lows, "widths": widths, "counts": torch.from_numpy(np.stack(counts))}
+        return {**series, "every": self._every, "seen": self._seen}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> History:
-        series = list(state["steps"]), list(state["lows"]), list(state["widths"]), list(state["counts"].numpy())
-        return cls(*series, _every=state["every"], _seen=state["seen"])
+        history = cls()
+        columns = state["steps"], state["lows"], state["widths"], state["counts"].numpy()
+        history.snapshots = [Snapshot(*row) for row in zip(*columns, strict=True)]
+        history._every, history._seen = state["every"], state["seen"]
+        return history
 
-    def _series(self) -> tuple[list[int], list[float], list[float], list[NDArray[np.float32]]]:
-        return self.steps, self.lows, self.widths, self.counts
 
+class HistogramSheet:
+    """Collects histograms, and draws them at each evaluation and at the end.
 
-class Sheet:
-    """Keeps the histograms of what enters and leaves each layer's parts, and draws them at each evaluation and at the end.
-
-    path: where the PNG goes, replaced as a whole. show: is handed each picture too, with its step.
+    path: of the PNG, which is replaced atomically. show: also receives each picture and its step.
     """
 
     def __init__(
@@ -81,9 +86,9 @@ class Sheet:
     ) -> None:
         self._path, self._show = path, show
         self._histories: dict[str, dict[str, History]] = {}
-        self._drawn = self._looked = -1
+        self._drawn_step = self._last_step = -1
         if saved:
-            self._drawn, self._looked = saved["drawn"], saved["looked"]
+            self._drawn_step, self._last_step = saved["drawn"], saved["looked"]
             self._histories = {
                 layer: {group: History.from_state(state) for group, state in row.items()}
                 for layer, row in saved["histories"].items()
@@ -94,7 +99,7 @@ class Sheet:
             group, _, layer = tag.partition("/")
             if group in COLUMNS:
                 self._histories.setdefault(layer, {}).setdefault(group, History()).add(record.step, histogram)
-                self._looked = record.step
+                self._last_step = record.step
         if "val/accuracy" in record.scalars:
             self.draw()
 
@@ -106,52 +111,54 @@ class Sheet:
             layer: {group: history.state_dict() for group, history in row.items()}
             for layer, row in self._histories.items()
         }
-        return {"drawn": self._drawn, "looked": self._looked, "histories": histories}
+        return {"drawn": self._drawn_step, "looked": self._last_step, "histories": histories}
 
     def draw(self) -> None:
-        """A new picture, if there is a look that the last one does not show."""
-        if self._looked > self._drawn:
-            self._drawn = self._looked
+        """Draw a new picture, unless nothing was added since the last one."""
+        if self._last_step > self._drawn_step:
+            self._drawn_step = self._last_step
             picture = draw_sheet(self._histories)
             write_bytes(self._path, picture.png)
-            self._show(picture, self._looked)
+            self._show(picture, self._last_step)
 
 
 def draw_sheet(histories: Mapping[str, Mapping[str, History]]) -> Picture:
-    """A row for each layer, a column for each group of tags that some layer has."""
+    """Draw a row for each layer and a column for each group of tags. histories: by layer, then by group."""
     groups = [group for group in COLUMNS if any(group in row for row in histories.values())]
     height = row_height(len(histories))
     rows = {
-        layer: [panel(row[group], height) if group in row else None for group in groups]
+        layer: [to_panel(row[group], height) if group in row else None for group in groups]
         for layer, row in histories.items()
     }
     return draw([COLUMNS[group] for group in groups], rows)
 
 
-def panel(history: History, height: int) -> Panel:
-    """The share of each look's values that each of `height` rows holds.
+def to_panel(history: History, height: int) -> Panel:
+    """Resample all snapshots to `height` common bins.
 
-    The rows divide the range of all values seen, but for looks that reach more than 100 times as far as the usual one, as when a
-    run diverges: what they have beyond it is put into the outermost rows, and their median is left out where it is beyond.
+    The bins divide the range of all values, without outlier snapshots (OUTLIER_FACTOR), as when a run diverges: their values
+    beyond the range go into the outermost bins, and their median is NaN if it is beyond.
     """
-    lows, widths, counts = (np.array(series) for series in (history.lows, history.widths, history.counts))
-    edges = lows[:, None] + np.arange(counts.shape[1] + 1) * widths[:, None]
-    used = counts > 0
-    there = used.any(axis=1)
-    if not there.any():
-        return Panel(history.steps, 0.0, 0.0, np.zeros((height, len(lows))), np.full(len(lows), np.nan))
-    bottom = np.where(used, edges[:, :-1], np.inf).min(axis=1)
-    top = np.where(used, edges[:, 1:], -np.inf).max(axis=1)
+    lows, widths = (np.array([[getattr(s, name)] for s in history.snapshots]) for name in ("low", "width"))
+    counts = np.stack([snapshot.counts for snapshot in history.snapshots])
+    edges = lows + np.arange(counts.shape[1] + 1) * widths
+    occupied = counts > 0
+    finite = occupied.any(axis=1)
+    shares = np.zeros((height, len(counts)))
+    medians = np.full(len(counts), np.nan)
+    if not finite.any():
+        return Panel(history.steps, 0.0, 0.0, shares, medians)
+    bottom = np.where(occupied, edges[:, :-1], np.inf).min(axis=1)
+    top = np.where(occupied, edges[:, 1:], -np.inf).max(axis=1)
     reach = np.maximum(np.abs(bottom), np.abs(top))
-    usual = there & (reach <= FAR * np.median(reach[there]))
+    usual = finite & (reach <= OUTLIER_FACTOR * np.median(reach[finite]))
     low, high = bottom[usual].min(), top[usual].max()
-    below = np.concatenate([np.zeros((len(counts), 1)), counts.cumsum(axis=1)], axis=1)
-    rows = np.linspace(low, high, height + 1)
-    shares = np.zeros((height, len(lows)))
-    medians = np.full(len(lows), np.nan)
-    for i in np.flatnonzero(there):
-        at = np.interp(rows, edges[i], below[i] / below[i, -1])
-        at[0], at[-1] = 0, 1
-        shares[:, i] = np.diff(at)
-        medians[i] = np.interp(0.5, below[i] / below[i, -1], edges[i])
+    cumulative = np.concatenate([np.zeros((len(counts), 1)), counts.cumsum(axis=1)], axis=1)
+    bins = np.linspace(low, high, height + 1)
+    for i in np.flatnonzero(finite):
+        distribution = cumulative[i] / cumulative[i, -1]
+        at_bins = np.interp(bins, edges[i], distribution)
+        at_bins[0], at_bins[-1] = 0, 1
+        shares[:, i] = np.diff(at_bins)
+        medians[i] = np.interp(0.5, distribution, edges[i])
     return Panel(history.steps, float(low), float(high), shares, medians)

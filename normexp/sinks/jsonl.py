@@ -1,4 +1,4 @@
-"""metrics.jsonl, the record of a run: one strict JSON object a step."""
+"""metrics.jsonl: one strict JSON object per logged step, with all scalars."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from normexp.rundir.atomic import writing
 
 
 class JsonLines:
-    """Appends each record and hands it to the system at once, so that a killed run keeps what it logged.
+    """Appends each record and flushes it at once, so that a killed run keeps what it logged.
 
-    saved: the state to go on from; what was written after it is cut off.
+    saved: the state to resume from; the lines after it are cut off.
     """
 
     def __init__(self, path: Path, saved: Mapping[str, Any] | None = None) -> None:
@@ -27,18 +27,20 @@ class JsonLines:
             self._file = path.open("ab")
 
     @staticmethod
-    def extends(path: Path, saved: Mapping[str, Any]) -> bool:
-        """Whether the file still begins with the lines it had at the saved state: as long, and cut after a whole line. False for
-        a file that somebody has reformatted."""
+    def is_continuation(path: Path, saved: Mapping[str, Any]) -> bool:
+        """Whether the file still begins with the lines of the saved state: it is as long, and the cut is at the end of a line.
+
+        False for a file that was reformatted since.
+        """
         if not path.is_file():
             return False
         content = path.read_bytes()[: saved["size"]]
-        last = content[:-1].rpartition(b"\n")[2]
-        whole = not content or (last.startswith(b"{") and content.endswith(b"}\n"))
-        return len(content) == saved["size"] and whole
+        last_line = content[:-1].rpartition(b"\n")[2]
+        complete = not content or (last_line.startswith(b"{") and content.endswith(b"}\n"))
+        return len(content) == saved["size"] and complete
 
     def log(self, record: Record) -> None:
-        if not record.scalars:  # histograms alone have no place here
+        if not record.scalars:  # histograms alone are not stored here
             return
         entry = {"step": record.step, "epoch": record.epoch, "seconds": round(record.seconds, 6), **record.scalars}
         with writing(self._path):

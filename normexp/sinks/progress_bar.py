@@ -1,7 +1,8 @@
-"""What a person sees while a run trains: a live line on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -13,13 +14,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from normexp.records import Record
 
-REFRESH = 0.25
-"""Seconds between redraws. Drawing takes milliseconds, as long as a step of a small net, so it must be rare."""
+REFRESH_SECONDS = 0.25
+"""Time between redraws. A redraw takes milliseconds, as long as a step of a small network."""
+
+PLAIN_LINE_SECONDS = 1.0
+"""Least time between two plain lines, so that a run with frequent evaluations does not flood a log file."""
+
+BAR_NAMES = {"train/loss": "loss", "val/accuracy": "val acc", "grad_norm/total": "grad"}
+LINE_NAMES = {
+    "train/loss": "train loss",
+    "val/loss": "val loss",
+    "val/accuracy": "val accuracy",
+    "grad_norm/total": "grad norm",
+}
+"""The scalars that are shown, with their names."""
 
 
 class RunConsole(Console):
-    """A console whose closed pipe (`normexp train | head`) ends the display, not the run. So does a full disk that it goes to; of
-    that, `close` tells."""
+    """A console that goes quiet, instead of ending the run, when its pipe is closed (`normexp train | head`) or the disk that
+    stdout is redirected to is full."""
 
     _error: OSError | None = None
 
@@ -30,7 +43,7 @@ class RunConsole(Console):
             self.quiet, self._error = True, error
 
     def close(self) -> None:
-        """Raises the OSError that ended the display, if one did."""
+        """Raise the OSError that silenced the console, if any."""
         if self._error is not None:
             raise self._error
 
@@ -39,8 +52,8 @@ class RunConsole(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-class Terminal:
-    """Shows loss, accuracies and gradient norm. Plain lines come with each evaluation, at most one a second but the last."""
+class ProgressBar:
+    """Shows loss, accuracy and gradient norm. A plain line is printed at each evaluation."""
 
     def __init__(self, console: Console, total_steps: int, saved: Mapping[str, Any] | None = None) -> None:
         self._console, self._total = console, total_steps
@@ -65,15 +78,15 @@ class Terminal:
     def log(self, record: Record) -> None:
         self._step = record.step
         self._values.update({tag: value for tag, value in record.scalars.items() if value is not None})
-        last, now = record.step == self._total, time.monotonic()
-        if self._progress is not None and (last or now - self._drawn > REFRESH):
-            self._progress.update(self._task, completed=record.step, values=self._text(short=True), refresh=True)
-            self._drawn = now
-        elif self._progress is None and "val/accuracy" in record.scalars and (last or now - self._drawn > 1.0):
-            epoch = f"epoch {record.epoch:.4g}"
-            self._console.print(
-                f"step {record.step}/{self._total}  {epoch}  {self._text(short=False)}", highlight=False, soft_wrap=True
-            )
+        now = time.monotonic()
+        elapsed = math.inf if record.step == self._total else now - self._drawn  # the last step is always shown
+        if self._progress is not None:
+            if elapsed > REFRESH_SECONDS:
+                self._progress.update(self._task, completed=record.step, values=self._text(BAR_NAMES), refresh=True)
+                self._drawn = now
+        elif "val/accuracy" in record.scalars and elapsed > PLAIN_LINE_SECONDS:
+            line = f"step {record.step}/{self._total}  epoch {record.epoch:.4g}  {self._text(LINE_NAMES)}"
+            self._console.print(line, highlight=False, soft_wrap=True)
             self._drawn = now
 
     def close(self, *, success: bool) -> None:
@@ -83,13 +96,5 @@ class Terminal:
     def state_dict(self) -> dict[str, Any]:
         return {"values": dict(self._values), "step": self._step}
 
-    def _text(self, *, short: bool) -> str:
-        names = {"train/loss": "loss", "val/accuracy": "val acc", "grad_norm/total": "grad"}
-        if not short:
-            names = {
-                "train/loss": "train loss",
-                "val/loss": "val loss",
-                "val/accuracy": "val accuracy",
-                "grad_norm/total": "grad norm",
-            }
+    def _text(self, names: Mapping[str, str]) -> str:
         return "  ".join(f"{name} {self._values[tag]:.4g}" for tag, name in names.items() if tag in self._values)

@@ -1,6 +1,6 @@
-"""TensorBoard's view of a run: one event file with scalars, histograms, pictures, texts, charts and hyperparameters.
+"""TensorBoard: one event file with scalars, histograms, pictures, texts, charts and hyperparameters.
 
-One event holds a whole record, where torch's SummaryWriter makes one of every number.
+A record is written as one event, where torch's SummaryWriter writes one event per scalar.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import HistogramProto, Summary
 from torch.utils.tensorboard.summary import custom_scalars, text
 
-from normexp.records import About, Chart, Histogram, Picture, Record
+from normexp.records import Chart, Histogram, Picture, Record, RunInfo
 from normexp.sinks import hparams
 from normexp.sinks.event_file import EventFile
 
@@ -22,14 +22,14 @@ logger = logging.getLogger("normexp")
 
 
 class TensorBoard:
-    """Charts of several scalars are on the CUSTOM SCALARS page, hyperparameters and final metrics on HPARAMS."""
+    """Writes a run's event file. Charts of several scalars appear on the CUSTOM SCALARS page, final metrics on HPARAMS."""
 
-    def __init__(self, directory: Path, about: About, saved: Mapping[str, Any] | None = None) -> None:
-        self._metrics = set(about.metrics)
-        first = [hparams.experiment(about.hyperparameters, about.metrics), hparams.start(about.hyperparameters)]
-        first += [text(title, content) for title, content in about.texts.items()]
-        if about.charts:
-            first.append(custom_scalars(_layout(about.charts)))
+    def __init__(self, directory: Path, info: RunInfo, saved: Mapping[str, Any] | None = None) -> None:
+        self._metrics = set(info.metrics)
+        first = [hparams.experiment(info.hyperparameters, info.metrics), hparams.start(info.hyperparameters)]
+        first += [text(title, content) for title, content in info.texts.items()]
+        if info.charts:
+            first.append(custom_scalars(_layout(info.charts)))
         events = [Event(summary=summary) for summary in first]
         self._events = EventFile(directory, events, keep=saved["size"] if saved else 0)
         if saved and not self._events.kept:
@@ -39,17 +39,16 @@ class TensorBoard:
         self._events.write(Event(summary=summary))
 
     def log(self, record: Record) -> None:
-        # A chart of a single point says nothing; the numbers on convergence that HPARAMS lists are wanted there.
-        shown = {t: v for t, v in record.scalars.items() if t in self._metrics or not t.startswith("convergence/")}
         event = Event(step=record.step)
-        add = event.summary.value.add  # in place: a message is copied when it is put into another
-        for tag, value in shown.items():
-            if value is not None:
+        add = event.summary.value.add  # fill in place: protobuf copies a message that is put into another
+        for tag, value in record.scalars.items():
+            # Convergence tags have one value per run: a chart of a single point is useless, but HPARAMS lists some of them.
+            if value is not None and (tag in self._metrics or not tag.startswith("convergence/")):
                 add(tag=tag, simple_value=value)
         for tag, histogram in record.histograms.items():
             _fill(add(tag=tag).histo, histogram)
         self._events.write(event)
-        if "val/accuracy" in record.scalars:  # with slow steps, the next write can be far away
+        if "val/accuracy" in record.scalars:  # the next write may be far away if steps are slow
             self._events.flush()
 
     def picture(self, tag: str, picture: Picture, step: int) -> None:
@@ -68,20 +67,20 @@ class TensorBoard:
 
 
 def _layout(charts: Sequence[Chart]) -> dict[str, dict[str, list[object]]]:
-    """As torch's custom_scalars takes it: pages of charts. Charts with bands come last first: so the page turns them."""
+    """The argument of torch's custom_scalars: charts by page. The page shows charts with bands in reverse order."""
     pages: dict[str, dict[str, list[object]]] = {chart.page: {} for chart in charts}
-    for chart in (each for each in charts if not each.band):
+    for chart in (chart for chart in charts if not chart.band):
         pages[chart.page][chart.title] = ["Multiline", list(chart.lines)]
-    for chart in (each for each in reversed(charts) if each.band):
+    for chart in (chart for chart in reversed(charts) if chart.band):
         pages[chart.page][chart.title] = ["Margin", list(chart.band or ())]
     return pages
 
 
 def _fill(proto: HistogramProto, histogram: Histogram) -> None:
-    """Without empty bins at either end, which TensorBoard takes away when it reads them."""
+    """Copy a histogram, without empty bins at either end: TensorBoard drops them anyway."""
     proto.min, proto.max = histogram.minimum, histogram.maximum
     proto.num, proto.sum, proto.sum_squares = sum(histogram.counts), histogram.total, histogram.total_squares
-    full = [i for i, count in enumerate(histogram.counts) if count]
-    first, last = (full[0], full[-1] + 1) if full else (0, 1)
-    proto.bucket_limit.extend(histogram.edges[first + 1 : last + 1])
-    proto.bucket.extend(histogram.counts[first:last])
+    occupied = [i for i, count in enumerate(histogram.counts) if count]
+    start, stop = (occupied[0], occupied[-1] + 1) if occupied else (0, 1)
+    proto.bucket_limit.extend(histogram.edges[start + 1 : stop + 1])
+    proto.bucket.extend(histogram.counts[start:stop])

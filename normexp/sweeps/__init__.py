@@ -1,1 +1,1 @@
-"""What Hydra's multirun lacks: skip what is done, survive what happens to single runs, show how far it is."""
+"""Sweeps on top of Hydra's multirun: skip finished runs, survive failures of single runs, show progress."""

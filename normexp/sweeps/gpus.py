@@ -1,4 +1,4 @@
-"""The GPUs that CUDA would use, counted without importing torch, and one of them for each run of a sweep."""
+"""List the GPUs that CUDA would use, without importing torch, and reserve one for each run of a sweep."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 from normexp.rundir import atomic, lock
 
 DEV, PROC = Path("/dev"), Path("/proc/driver/nvidia/gpus")
 WSL = Path("/usr/lib/wsl/lib/libcuda.so.1")
-"""Linux on Windows has no device file for each GPU; CUDA is there if this library is."""
+"""WSL has no device file per GPU; CUDA works there if this library exists."""
 
-SLOTS = ".gpus"
-"""Folder of a sweep with the locks of its slots."""
+SLOTS_DIR = ".gpus"
+"""Folder in a sweep's directory with one lock per slot."""
 
 
 def visible_gpus() -> list[str]:
@@ -29,24 +29,19 @@ def visible_gpus() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None or not present:
         return [str(index) for index in range(present)]
-    found: list[str] = []
-    for entry in (each.strip() for each in chosen.split(",")):
-        # CUDA ignores an invalid entry and all after it.
-        if not (entry.startswith(("GPU-", "MIG-")) or (entry.isdecimal() and int(entry) < present)):
-            break
-        found.append(entry)
-    return found
+    valid = lambda entry: entry.startswith(("GPU-", "MIG-")) or (entry.isdecimal() and int(entry) < present)  # noqa: E731
+    return list(takewhile(valid, map(str.strip, chosen.split(","))))  # CUDA ignores an invalid entry and all after it
 
 
 def _count_gpus() -> int:
-    """In a container one of the two may be missing, or list fewer than there are."""
+    """Count device files, or the driver's list: in a container one of them may be missing."""
     files = [path for path in DEV.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
     listed = list(PROC.iterdir()) if PROC.is_dir() else []
     return len(files) or len(listed) or int(WSL.exists())
 
 
 def _torch_has_cuda() -> bool:
-    """Whether torch was built with CUDA, as its version.py tells."""
+    """Whether torch was built with CUDA, according to its version.py."""
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
         return False
@@ -57,8 +52,8 @@ def _torch_has_cuda() -> bool:
 def reserved_gpu(folder: Path) -> Iterator[str | None]:
     """Reserve a GPU for a run of the sweep in a folder; yields its value for CUDA_VISIBLE_DEVICES, None without GPUs.
 
-    A run takes the first free slot, a lock that ends with its process. Slot i uses GPU i modulo the number of GPUs, so runs
-    spread evenly even if there are more of them than GPUs.
+    A run takes the first free slot, a lock that is released when its process ends. Slot i uses GPU i modulo the number of GPUs,
+    so more runs than GPUs are spread evenly.
     """
     gpus = visible_gpus()
     if not gpus:
@@ -66,7 +61,7 @@ def reserved_gpu(folder: Path) -> Iterator[str | None]:
         return
     with ExitStack() as locks:
         for slot in count():
-            directory = folder / SLOTS / str(slot)
+            directory = folder / SLOTS_DIR / str(slot)
             with atomic.writing(directory):
                 directory.mkdir(parents=True, exist_ok=True)
             if locks.enter_context(lock.held(directory)):

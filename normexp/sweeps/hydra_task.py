@@ -1,4 +1,4 @@
-"""What a launcher calls for each run of a sweep, wherever it launches it."""
+"""The task function that a launcher calls for each run of a sweep, on whatever machine."""
 
 from __future__ import annotations
 
@@ -17,59 +17,62 @@ from normexp.sweeps import gpus
 from normexp.sweeps.job import Job
 from normexp.sweeps.manifest import Session, read_session
 from normexp.sweeps.names import run_name
-from normexp.sweeps.outcome import changes, ended, objective, set_aside, state, worth_keeping
-from normexp.sweeps.spawn import attempt
+from normexp.sweeps.outcome import changed_keys, has_progress, is_finished, objective_value, run_state, set_aside
+from normexp.sweeps.spawn import train_with_retry
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-SESSION = "NORMEXP_SESSION"
-"""The environment variable with the path of the session's file: Hydra sets it around each run, with every launcher."""
+SESSION_VARIABLE = "NORMEXP_SESSION"
+"""Environment variable with the path of the session file. Hydra sets it around each run, with every launcher."""
 
 
 def task(tree: DictConfig) -> float:
-    """Train one run of a sweep, unless it is done or another process is at it; returns its objective.
+    """Train one run of a sweep, unless it is finished or another process trains it; returns its objective.
 
-    Whatever happens to it ends in its directory, never in an exception: with some launchers that would end other runs.
+    A failure is recorded in the run's directory and never raised: with some launchers an exception would end other runs.
     """
     from hydra.core.hydra_config import HydraConfig
     from omegaconf import OmegaConf
 
-    session = read_session(Path(os.environ[SESSION]))
+    session = read_session(Path(os.environ[SESSION_VARIABLE]))
     if session is None:
         return math.nan
     plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
     name = plain["name"] if session.named else run_name(HydraConfig.get().overrides.task)
     directory = Path(HydraConfig.get().sweep.dir) / name
-    take(directory, plain, session, stopping=lambda: read_session(Path(os.environ[SESSION])) is None)
-    return objective(directory, plain["objective"])
+    train_if_needed(
+        directory, plain, session, stopping=lambda: read_session(Path(os.environ[SESSION_VARIABLE])) is None
+    )
+    return objective_value(directory, plain["objective"])
 
 
-def take(directory: Path, tree: Mapping[str, Any], session: Session, *, stopping: Callable[[], bool]) -> None:
-    """Train the run of a composed config in its directory if it needs that."""
+def train_if_needed(
+    directory: Path, tree: Mapping[str, Any], session: Session, *, stopping: Callable[[], bool]
+) -> None:
+    """Train a run in its directory, unless it is finished with the same config. tree: its composed config."""
     from normexp.compose.validate import validate
 
     try:
         config = validate(tree)
     except ConfigError as error:
-        skip(directory, str(error), tree)
+        record_skipped(directory, str(error), tree)
         return
-    if ended(directory) and not changes(directory, config):
+    if is_finished(directory) and not changed_keys(directory, config):
         return
-    if worth_keeping(directory) and changes(directory, config):
+    if has_progress(directory) and changed_keys(directory, config):
         with lock.held(directory) as free:
-            if (
-                free and worth_keeping(directory) and changes(directory, config)
-            ):  # still: another process may have done it
+            # Checked again under the lock: another process may have moved it meanwhile.
+            if free and has_progress(directory) and changed_keys(directory, config):
                 set_aside(directory)
     with atomic.writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    if not (directory / "config.yaml").exists():  # so that a run that fails before it trains has one
+    if not (directory / "config.yaml").exists():  # for a run that fails before training
         atomic.write_text(directory / "config.yaml", rundir.to_yaml(dataclasses.asdict(config)))
     # On a cluster the scheduler assigns the GPUs.
     reserves = session.local and config.device != "cpu"
     with gpus.reserved_gpu(directory.parent) if reserves else nullcontext() as gpu:
-        attempt(
+        train_with_retry(
             Job(
                 directory,
                 dict(tree),
@@ -84,12 +87,12 @@ def take(directory: Path, tree: Mapping[str, Any], session: Session, *, stopping
         )
 
 
-def skip(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
+def record_skipped(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
     """Record that a combination can't be trained, and why. tree: its config, if it could be composed.
 
-    What was trained there before, when it could be, is set aside.
+    A run that was trained in the directory before is set aside.
     """
-    if state(directory) not in (None, "skipped"):
+    if run_state(directory) not in (None, "skipped"):
         with lock.held(directory) as free:
             if not free:
                 return

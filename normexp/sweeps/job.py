@@ -1,4 +1,4 @@
-"""What a worker process is to train."""
+"""The description of a run that a worker process trains."""
 
 from __future__ import annotations
 
@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 BUSY = 75
-"""Exit code of a process that finds another one training its run (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code of a worker whose run is being trained by another process (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to train, and where. tree: the composed config. threads: where it leaves them open. cwd: for relative paths. driver,
-    parent: the processes that launched the sweep, and that started this run's. gpu: the only one that the run may see, as a
-    value of CUDA_VISIBLE_DEVICES; None leaves that variable as it is."""
+    """A run to train.
+
+    tree: the composed config. threads: the default if the config has none. cwd: the folder that relative paths refer to.
+    driver: the process that launched the sweep. parent: the process that starts the worker. gpu: the only one that the run may
+    use, as a value of CUDA_VISIBLE_DEVICES; None leaves the variable unchanged.
+    """
 
     directory: Path
     tree: Mapping[str, Any]

@@ -1,7 +1,7 @@
-"""What a sweep and the processes that work on it know of each other, through two small files in the sweep's directory.
+"""The two small files through which a sweep and its processes communicate.
 
-sweep.json stays, for `normexp resume` and for readers. A session's file belongs to one driver (the command that launches the
-runs): its workers read it, wherever they run, and take on no more runs once it is gone.
+sweep.json is permanent, for `normexp resume` and for reports. A session file belongs to one driver, the command that launches
+the runs: its workers read it, on whatever machine, and start no more runs once it is deleted.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Session:
-    """command: as it was typed. cwd: what its paths are relative to. threads: of runs that leave it open.
-    driver: its process. local: whether the runs end with that. named: whether a run's directory has its config's `name`; else
-    that of its overrides."""
+    """One execution of a sweep's command.
+
+    command: as typed. cwd: the folder that relative paths refer to. threads: the default for runs whose config has none.
+    driver: its process. local: whether the runs end with it. named: whether a run's directory is named by its config's `name`;
+    otherwise by its overrides.
+    """
 
     command: Sequence[str]
     cwd: str
@@ -36,7 +39,7 @@ class Session:
 
 
 def open_session(folder: Path, session: Session) -> Path:
-    """Write the session's file; those of drivers that are gone are taken away, unless a cluster works for them."""
+    """Write a session file, and delete those of local drivers that have ended; returns its path."""
     for path in folder.glob(".session-*.json"):
         with suppress(OSError, ValueError, TypeError):
             old = read_session(path)
@@ -48,13 +51,13 @@ def open_session(folder: Path, session: Session) -> Path:
 
 
 def close_session(path: Path) -> None:
-    """Have no further run taken on."""
+    """Delete a session file, so no further run is started."""
     with atomic.writing(path):
         path.unlink(missing_ok=True)
 
 
 def read_session(path: Path) -> Session | None:
-    """The session of a file; None where it is gone: its driver is stopping."""
+    """Read a session file; returns None if it was deleted, since its driver is stopping."""
     try:
         return Session(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -62,8 +65,8 @@ def read_session(path: Path) -> Session | None:
 
 
 def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session: Session) -> None:
-    """Keep what `normexp resume` needs: all the commands that made runs here. The first start stays."""
-    with changing_manifest(folder) as manifest:
+    """Record what `normexp resume` needs: all commands that ran this sweep, and the time of the first one."""
+    with edit_manifest(folder) as manifest:
         before = [words for words in manifest.get("arguments", []) if words != list(arguments)]
         manifest |= {
             "format": FORMAT,
@@ -77,17 +80,16 @@ def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session
 
 
 def add_runs(folder: Path, names: Iterable[str]) -> None:
-    """Keep the names of the runs that there are to be, so that readers can tell which have not begun."""
-    with changing_manifest(folder) as manifest:
+    """Record the names of all planned runs, so reports can tell which have not begun."""
+    with edit_manifest(folder) as manifest:
         manifest["runs"] = list(dict.fromkeys([*manifest.get("runs", []), *names]))
 
 
 @contextmanager
-def changing_manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    """The content of sweep.json, written back at the end of the block.
+def edit_manifest(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the content of sweep.json and write it back, under a lock.
 
-    Other commands that change it wait, so no change is lost. Raises ConfigError if the file can't be read, WriteError if it can't
-    be written.
+    Raises ConfigError if the file can't be read, WriteError if it can't be written.
     """
     with lock.waiting(folder):
         manifest = read_manifest(folder) or {}
@@ -96,7 +98,7 @@ def changing_manifest(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """sweep.json; None where there is none. Raises ConfigError where it can't be read."""
+    """The content of sweep.json, or None if it does not exist. Raises ConfigError if it can't be read."""
     try:
         content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

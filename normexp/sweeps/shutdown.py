@@ -1,4 +1,4 @@
-"""What a sweep's driver does beside waiting: show how far the runs are, and let Ctrl-C end them in good order."""
+"""Show progress and handle Ctrl-C while a sweep's launcher runs."""
 
 from __future__ import annotations
 
@@ -16,44 +16,47 @@ from types import FrameType
 from joblib.externals.loky import backend as loky
 
 from normexp.rundir import lock, process
-from normexp.sweeps.progress import View
+from normexp.sweeps.progress import ProgressView
 
 SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
-PATIENCE = 15.0
-"""Seconds that runs have, after Ctrl-C, to finish their step and write their files."""
+STOP_TIMEOUT = 15.0
+"""Seconds that runs get after Ctrl-C to finish their step and write their files."""
 
-POLL = 0.25
+POLL_INTERVAL = 0.25
 """Seconds between two checks for signals."""
 
 
-class Watch:
-    """Two threads beside the launcher: one acts on signals, one shows progress. Whatever becomes of the display, an error or a
-    terminal that takes no more output, signals stop the sweep. signal: the one that asked for the end, if any.
+class Watcher:
+    """Two threads next to the launcher: one handles signals, one shows progress.
 
-    The first signal takes the session's file away, so that no further run starts, and asks those at work to stop after their
-    step; when they have, or at a second signal, the launcher is interrupted. The main thread blocks the signals, and so does
-    all that it starts: Ctrl-C on a terminal reaches every process, and would end each in its own way. A signal then comes to a
-    thread that does not block it, and so to the handler, or stays pending.
+    They are separate so that signals stop the sweep even if the display fails or the terminal blocks. The first signal deletes
+    the session file, so no further run starts, and asks the running ones to stop after their step. When they have stopped, or
+    at a second signal, the launcher is interrupted.
+
+    Ctrl-C on a terminal reaches every process of the sweep. The main thread therefore blocks the signals, and its children
+    inherit that. A signal then goes to a thread that does not block it, and so to the handler, or it stays pending.
+
+    Attribute signal: the first signal received, or None.
     """
 
-    def __init__(self, view: View, folder: Path, session: Path) -> None:
+    def __init__(self, view: ProgressView, folder: Path, session: Path) -> None:
         self._view, self._folder, self._session = view, folder, session
         self._over = threading.Event()
-        self._heard: list[int] = []
+        self._received: list[int] = []
         self._stopping: set[int] = set()
-        self._give_up = False
+        self._giving_up = False
         self.signal: int | None = None
         self._asked = 0.0
 
     @contextmanager
-    def beside(self, *, local: bool) -> Iterator[None]:
-        """Watch while the block runs. local: whether the runs are this process's own, and end with it."""
+    def running(self, *, local: bool) -> Iterator[None]:
+        """Run both threads during the block. local: whether the runs are processes of this machine that end with this one."""
         mine = local and threading.current_thread() is threading.main_thread()
         display = threading.Thread(target=self._show, daemon=True)
         signals = threading.Thread(target=self._act_on_signals, daemon=True)
         try:
-            with self._signals_taken() if mine else nullcontext():
+            with self._signals_handled() if mine else nullcontext():
                 for thread in (display, signals):
                     thread.start()
                 try:
@@ -61,14 +64,14 @@ class Watch:
                 finally:
                     self._over.set()
                     signals.join()
-        finally:  # here Ctrl-C works as ever, in case the display hangs
+        finally:  # Ctrl-C has its usual effect here, in case the display hangs
             display.join()
 
     @contextmanager
-    def _signals_taken(self) -> Iterator[None]:
+    def _signals_handled(self) -> Iterator[None]:
         for tracker in (multiprocessing.resource_tracker, loky.resource_tracker):
             tracker.ensure_running()  # when it starts, it unblocks signals
-        handlers = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        handlers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             yield
@@ -77,10 +80,10 @@ class Watch:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        if self._give_up:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._giving_up:
             raise KeyboardInterrupt
-        self._heard.append(number)
+        self._received.append(number)
 
     def _show(self) -> None:
         said = over = False
@@ -93,39 +96,39 @@ class Watch:
                 self._view.tick()
 
     def _act_on_signals(self) -> None:
-        while not self._over.wait(POLL):
-            self._take_signals()
+        while not self._over.wait(POLL_INTERVAL):
+            self._process_signals()
 
-    def _take_signals(self) -> None:
+    def _process_signals(self) -> None:
         pending = SIGNALS & signal.sigpending()
-        self._heard += [signal.sigwait({number}) for number in pending]
-        while self._heard:
-            number = self._heard.pop(0)
+        self._received += [signal.sigwait({number}) for number in pending]
+        while self._received:
+            number = self._received.pop(0)
             if self.signal is None:
                 self.signal, self._asked = number, time.monotonic()
-                with suppress(OSError):  # the runs are asked to stop all the same
+                with suppress(OSError):  # the runs are asked to stop in any case
                     self._session.unlink(missing_ok=True)
             else:
-                self._asked = -PATIENCE
+                self._asked = -STOP_TIMEOUT
         if self.signal is not None:
             self._stop_runs()
 
     def _stop_runs(self) -> None:
-        """Ask each run once, since a second signal stops it within its step; end what is left when the time is over."""
-        at_work, patient = self._pids(), time.monotonic() - self._asked < PATIENCE
-        for pid in at_work:
-            if not patient or pid not in self._stopping:
+        """Send SIGTERM to each run once, since a second one stops it within its step. After the timeout, kill the rest."""
+        running, waiting = self._pids(), time.monotonic() - self._asked < STOP_TIMEOUT
+        for pid in running:
+            if not waiting or pid not in self._stopping:
                 self._stopping.add(pid)
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM if patient else signal.SIGKILL)
-        if not at_work or not patient:
-            self._give_up = True
+                    os.kill(pid, signal.SIGTERM if waiting else signal.SIGKILL)
+        if not running or not waiting:
+            self._giving_up = True
             _thread.interrupt_main(signal.SIGTERM)
 
     def _pids(self) -> list[int]:
-        """The processes that train for this driver."""
+        """The processes that train runs of this driver."""
         me = process.identity()
-        with suppress(FileNotFoundError):  # the folder may be deleted at this moment
-            found = [lock.holder(path.parent) for path in self._folder.glob(f"*/{lock.NAME}")]
-            return [who["pid"] for who in found if who and who.get("driver") == me and process.alive(who)]
+        with suppress(FileNotFoundError):  # the folder may have been deleted
+            holders = [lock.holder(path.parent) for path in self._folder.glob(f"*/{lock.NAME}")]
+            return [who["pid"] for who in holders if who and who.get("driver") == me and process.alive(who)]
         return []

@@ -1,4 +1,4 @@
-"""Jobs on a cluster: they outlive the command that submitted them, and are found again."""
+"""Track Slurm jobs, which outlive the command that submitted them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from pathlib import Path
 
 from normexp import rundir
 from normexp.rundir.atomic import WriteError
-from normexp.sweeps.manifest import changing_manifest, read_manifest
+from normexp.sweeps.manifest import edit_manifest, read_manifest
 
-JOBS = "slurm"
-"""The key of sweep.json under which a job's id has the name of its run."""
+JOBS_KEY = "slurm"
+"""The key of sweep.json that maps job ids to names of runs."""
+
+MAX_MISSES = 3
+"""How often in a row, a second apart, squeue may list no job: between two states a job may be missing."""
 
 
-def submitted(folder: Path) -> list[str]:
-    """The ids of all jobs that submitit has a folder for, in the order in which they were submitted."""
+def submitted_jobs(folder: Path) -> list[str]:
+    """Ids of all submitted jobs, according to submitit's folders, in the order of submission."""
     names = [path.parent.name for path in (folder / ".submitit").glob("*/*_submitted.pkl")]
     ids = [name for name in names if name.replace("_", "").isdigit()]
     return sorted(ids, key=lambda job: tuple(map(int, job.split("_"))))
@@ -30,26 +33,26 @@ def is_slurm(launcher: str) -> bool:
 
 
 @contextmanager
-def noting(folder: Path, names: Sequence[str], say: Callable[[str], None]) -> Iterator[None]:
-    """Write down and say, while the block waits for them, which jobs train which of the runs."""
-    before = set(submitted(folder))
+def record_jobs(folder: Path, names: Sequence[str], say: Callable[[str], None]) -> Iterator[None]:
+    """While the block waits for its jobs, record in sweep.json which job trains which run, and print that."""
+    before = set(submitted_jobs(folder))
     over = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         while not over.wait(0.5):
-            new = [job for job in submitted(folder) if job not in before]
+            new = [job for job in submitted_jobs(folder) if job not in before]
             if len(new) == len(names):
                 try:
-                    with changing_manifest(folder) as manifest:
-                        manifest[JOBS] = {**jobs(folder), **dict(zip(new, names, strict=True))}
+                    with edit_manifest(folder) as manifest:
+                        manifest[JOBS_KEY] = {**recorded_jobs(folder), **dict(zip(new, names, strict=True))}
                 except WriteError as error:
                     say(f"{error} The same command will not find these jobs again.")
                 say(
-                    f"with Slurm: {len(new)} jobs, which go on if this command is stopped; scancel {ids(new)} ends them"
+                    f"with Slurm: {len(new)} jobs, which go on if this command is stopped; scancel {scancel_ids(new)} ends them"
                 )
                 return
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=poll, daemon=True)
     thread.start()
     try:
         yield
@@ -58,52 +61,48 @@ def noting(folder: Path, names: Sequence[str], say: Callable[[str], None]) -> It
         thread.join()
 
 
-def jobs(folder: Path) -> Mapping[str, str]:
-    """The name of the run of each job that was submitted."""
-    known = (read_manifest(folder) or {}).get(JOBS)
+def recorded_jobs(folder: Path) -> Mapping[str, str]:
+    """The recorded jobs: ids and the names of their runs."""
+    known = (read_manifest(folder) or {}).get(JOBS_KEY)
     names = {job: str(name) for job, name in known.items()} if isinstance(known, dict) else {}
-    # The file may be somebody else's, with names that lead out of the folder.
+    # The file may come from someone else, with names that lead out of the folder.
     return {job: name for job, name in names.items() if Path(name).name == name not in ("", "..")}
 
 
-def ids(jobs: Iterable[str]) -> str:
-    """The ids of jobs as scancel takes them: an array's by its own."""
+def scancel_ids(jobs: Iterable[str]) -> str:
+    """The ids as arguments of scancel; a job array has one id."""
     return " ".join(sorted({job.split("_")[0] for job in jobs}, key=int))
 
 
-def tidy(folder: Path) -> None:
-    """Write down which runs were killed: those at work on a job that Slurm has no more."""
-    known = jobs(folder)
+def mark_lost_runs(folder: Path) -> None:
+    """Mark the runs as killed whose Slurm job ended without recording a result."""
+    known = recorded_jobs(folder)
     if not known or shutil.which("squeue") is None:
         return
-    there = set(waiting(folder).values())
-    for name in set(known.values()) - there:
+    queued = set(queued_jobs(folder).values())
+    for name in set(known.values()) - queued:
         with suppress(OSError, ValueError):
             status = rundir.read_status(folder / name)
             if status["state"] == "running" or status["process_gone"]:
                 rundir.rewrite_status(folder / name, status, state="killed", error="its Slurm job ended before it did")
 
 
-def waiting(folder: Path) -> Mapping[str, str]:
-    """Of those jobs, the ones that Slurm still has: they wait, or they run. All of them where Slurm does not answer just now."""
-    known = jobs(folder)
+def queued_jobs(folder: Path) -> Mapping[str, str]:
+    """The recorded jobs that Slurm still has, pending or running. All of them if squeue fails."""
+    known = recorded_jobs(folder)
     if not known or shutil.which("squeue") is None:
         return {}
-    asked = subprocess.run(
+    result = subprocess.run(
         ["squeue", "--noheader", "--array", "--format=%i"], capture_output=True, text=True, check=False
     )
-    there = set(asked.stdout.split())
-    return known if asked.returncode else {job: name for job, name in known.items() if job in there}
+    listed = set(result.stdout.split())
+    return known if result.returncode else {job: name for job, name in known.items() if job in listed}
 
 
-PATIENCE = 3
-"""How often, a second apart, Slurm must say that a job is gone: between two states it may not be listed."""
-
-
-def wait(folder: Path, over: Callable[[], bool] = lambda: False) -> None:
-    """Wait until Slurm has none of the sweep's jobs, or `over` says that nothing is to be waited for; see what they left."""
-    gone = 0 if jobs(folder) else PATIENCE
-    while gone < PATIENCE and not over():
-        gone = 0 if waiting(folder) else gone + 1
+def wait_for_jobs(folder: Path, over: Callable[[], bool] = lambda: False) -> None:
+    """Wait until Slurm has none of the sweep's jobs or `over` returns True, then mark the lost runs."""
+    misses = 0 if recorded_jobs(folder) else MAX_MISSES
+    while misses < MAX_MISSES and not over():
+        misses = 0 if queued_jobs(folder) else misses + 1
         time.sleep(1.0)
-    tidy(folder)
+    mark_lost_runs(folder)

@@ -1,4 +1,4 @@
-"""One run of a sweep in a process of its own, so that whatever ends it ends nothing else."""
+"""Train each run of a sweep in a process of its own, so a crash ends nothing else."""
 
 from __future__ import annotations
 
@@ -15,56 +15,60 @@ from normexp import rundir
 from normexp.rundir import lock, process
 from normexp.sweeps.job import BUSY, Job
 
-ATTEMPTS = 2
-"""How often a run is started whose process gets killed."""
+MAX_ATTEMPTS = 2
+"""How often a run is started if its process gets killed."""
 
-PAUSE = 1.0
-"""Seconds before it is started once more: memory may be free again then, and the driver has seen what happened."""
+RETRY_PAUSE = 1.0
+"""Seconds before the retry: memory may be free again, and the driver has noticed that the process was killed."""
 
 
-def attempt(job: Job, *, stopping: Callable[[], bool]) -> None:
-    """Train, and once more if the process is killed, but by the sweep's own end. How it ended stands in the run's status."""
-    for left in reversed(range(ATTEMPTS)):
-        code, pid = _in_a_process(job)
+def train_with_retry(job: Job, *, stopping: Callable[[], bool]) -> None:
+    """Train a run, and retry if its process is killed. The outcome is recorded in the run's status.
+
+    stopping: whether the sweep is ending its runs, which are not retried then.
+    """
+    for left in reversed(range(MAX_ATTEMPTS)):
+        code, pid = _run_process(job)
         if code in (0, BUSY):
             return
-        state, error = _how(code, stopping=stopping())
+        state, error = _describe_exit(code, stopping=stopping())
         again = state == "killed" and left > 0
-        if not _record(job, pid, state, error + "; trying once more" * again) or not again:
+        if not _record_exit(job, pid, state, error + "; trying once more" * again) or not again:
             return
-        time.sleep(PAUSE)
+        time.sleep(RETRY_PAUSE)
 
 
-def _in_a_process(job: Job) -> tuple[int, int]:
-    """The exit code, or minus the signal, of a process that trains; and its pid.
+def _run_process(job: Job) -> tuple[int, int]:
+    """Train in a new process; returns its exit code, or minus the signal that killed it, and its pid.
 
-    It comes from a fork server, which has imported torch once: that saves seconds a run, and nothing is forked that has threads.
+    The process is forked from a fork server that has imported torch once: that saves seconds per run, and no process with
+    threads is forked.
     """
     if multiprocessing.get_start_method(allow_none=True) == "loky":
-        # In a worker of joblib's, whose children don't know loky.
+        # In a joblib worker, whose children don't know the start method loky.
         multiprocessing.set_start_method("forkserver", force=True)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    resource_tracker.ensure_running()  # when it starts, it unblocks the signals that this process blocks
+    resource_tracker.ensure_running()  # its start unblocks the signals that this process blocks
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["normexp.sweeps.worker"])
     child = context.Process(target=_train, args=(job,))
     child.start()
-    while child.is_alive():  # not for ever at once: between two waits, this process heeds its signals
+    while child.is_alive():  # with a timeout, so this process can handle signals
         child.join(0.2)
     assert child.exitcode is not None and child.pid is not None
     return child.exitcode, child.pid
 
 
 def _train(job: Job) -> None:
-    """In the worker. The driver imports no torch, which would take memory and seconds."""
+    """Runs in the worker. The driver never imports torch, to save memory and seconds."""
     from normexp.sweeps.worker import train
 
     train(job)
 
 
-def _how(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
-    """How a process ended, by its exit code or minus the signal. stopping: whether the sweep ends its runs."""
+def _describe_exit(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
+    """Translate an exit code, or minus a signal, into a run state and an error message."""
     if code > 0:
         return "failed", f"its process ended with exit code {code}"
     name = signal.Signals(-code).name
@@ -75,9 +79,9 @@ def _how(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
     return "killed", f"killed by {name}" + ", as the system does where memory runs out" * (-code == signal.SIGKILL)
 
 
-def _record(job: Job, pid: int, state: rundir.State, error: str) -> bool:
-    """Write down how a process ended, unless it did so itself, or another is at work there; returns whether that was done."""
-    with lock.held(job.directory) as free:  # without the driver, which marks locks of runs that train
+def _record_exit(job: Job, pid: int, state: rundir.State, error: str) -> bool:
+    """Record how a process ended, unless it did so itself or another process trains the run; returns whether it was recorded."""
+    with lock.held(job.directory) as free:  # no driver: only locks of training runs name one
         if not free:
             return False
         try:
@@ -93,8 +97,8 @@ def _record(job: Job, pid: int, state: rundir.State, error: str) -> bool:
         return True
 
 
-def end_with(other: Mapping[str, Any]) -> None:
-    """Watch, from a thread, until another process is gone, and then end this one at once. Ctrl-C is for the other to heed."""
+def exit_with_process(other: Mapping[str, Any]) -> None:
+    """Exit this process when another one does. Blocks Ctrl-C here, since the other process handles it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""What a sweep says when it begins and when it ends."""
+"""Print what a sweep is going to do before it starts, and its results at the end."""
 
 from __future__ import annotations
 
@@ -6,125 +6,111 @@ import dataclasses
 import shlex
 from collections import defaultdict
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from normexp import rundir
+from normexp.compose.composer import Combination
 from normexp.config import ConfigError
+from normexp.console import print_line
 from normexp.report import read, terminal
 from normexp.rundir import lock
 from normexp.sweeps import optuna_study, slurm
-from normexp.sweeps.grid import Combination
-from normexp.sweeps.hydra_task import skip
+from normexp.sweeps.hydra_task import record_skipped
 from normexp.sweeps.manifest import MANIFEST
-from normexp.sweeps.outcome import changes, ended, state, worth_keeping
+from normexp.sweeps.outcome import changed_keys, has_progress, is_finished, run_state
+from normexp.sweeps.plan import Plan
 
-if TYPE_CHECKING:
-    from normexp.sweeps.plan import Plan
+MAX_LINES = 8
+"""Lines about single runs before the first one trains. The rest are only counted."""
 
-MOST = 8
-"""Lines for single runs before the first one trains; more are counted."""
+LABEL_WIDTH = 15
 
 
-def opening(plan: Plan, console: Console) -> list[Combination]:
-    """Record what can't be trained, say what there is to do, and return it."""
+def prepare(plan: Plan, console: Console) -> list[Combination]:
+    """Record the combinations that can't be trained, print what the sweep will do, and return the runs to train."""
     if plan.grid is None:
-        _say(console, f"sweep {plan.folder}: {plan.trials} trials, {plan.jobs} at a time")
+        print_line(console, f"sweep {plan.folder}: {plan.trials} trials, {plan.jobs} at a time")
         return []
-    reasons: dict[str, list[str]] = defaultdict(list)
+    skipped: dict[str, list[str]] = defaultdict(list)
     left: list[Combination] = []
     replaced: list[str] = []
-    slurm.tidy(plan.folder)
-    queued, elsewhere, going_on = set(slurm.waiting(plan.folder).values()), 0, 0
-    for each in plan.grid:
-        directory = plan.folder / each.name
-        if each.problem is not None:
-            reasons[each.problem].append(each.name)
-            if each.config is None or state(directory) is None:  # what lacks its data for now stays as it is
-                skip(directory, each.problem, dataclasses.asdict(each.config) if each.config else each.tree)
+    slurm.mark_lost_runs(plan.folder)
+    queued, locked, resumed = set(slurm.queued_jobs(plan.folder).values()), 0, 0
+    for run in plan.grid:
+        directory = plan.folder / run.name
+        if run.problem is not None:
+            skipped[run.problem].append(run.name)
+            if run.config is None or run_state(directory) is None:  # a run that only lacks its data keeps its state
+                record_skipped(directory, run.problem, dataclasses.asdict(run.config) if run.config else run.tree)
             continue
-        assert each.config is not None
-        if each.name in queued:
+        assert run.config is not None
+        if run.name in queued:
             continue
-        changed = changes(directory, each.config) if worth_keeping(directory) else []
-        if changed:
-            replaced.append(f"{each.name}: changed since it was trained: {', '.join(changed)}")
-        elif not ended(directory):
-            elsewhere += lock.holder(directory) is not None
-            going_on += worth_keeping(directory)
+        if has_progress(directory) and (changed := changed_keys(directory, run.config)):
+            replaced.append(f"{run.name}: changed since it was trained: {', '.join(changed)}")
+        elif is_finished(directory):
+            continue
         else:
-            continue
-        left.append(each)
-    trainable = sum(each.problem is None for each in plan.grid)
-    done = trainable - len(left) - len(queued & {each.name for each in plan.grid})
+            locked += lock.holder(directory) is not None
+            resumed += has_progress(directory)
+        left.append(run)
+    trainable = sum(run.problem is None for run in plan.grid)
+    done = trainable - len(left) - len(queued & {run.name for run in plan.grid})
     parts = [f"{trainable} run{'s' * (trainable != 1)}"]
     parts += [f"{done} done already"] * (done > 0)
-    parts += [f"{going_on} from {'its' if going_on == 1 else 'their'} last checkpoint"] * (going_on > 0)
-    parts += [f"{elsewhere} in the hands of another process"] * (elsewhere > 0)
+    parts += [f"{resumed} from {'its' if resumed == 1 else 'their'} last checkpoint"] * (resumed > 0)
+    parts += [f"{locked} in the hands of another process"] * (locked > 0)
     parts += [f"{len(queued)} with Slurm"] * bool(queued)
     parts += [f"{min(plan.jobs, len(left))} at a time"] * (plan.local and len(left) > 1)
-    _say(console, f"sweep {plan.folder}: {', '.join(parts)}")
-    for problem, names in reasons.items():
-        count = f"{len(names)} runs" if len(names) > 1 else names[0]
-        _say(console, f"skipped {count}: {problem}")
-    _few(console, replaced)
+    print_line(console, f"sweep {plan.folder}: {', '.join(parts)}")
+    for problem, names in skipped.items():
+        print_line(console, f"skipped {f'{len(names)} runs' if len(names) > 1 else names[0]}: {problem}")
+    for line in replaced[:MAX_LINES]:
+        print_line(console, line)
+    if len(replaced) > MAX_LINES:
+        print_line(console, f"and {len(replaced) - MAX_LINES} more")
     if replaced:
-        _say(console, f"trained again; what was there is kept in {plan.folder / '.replaced'}")
+        print_line(console, f"trained again; what was there is kept in {plan.folder / '.replaced'}")
     return left
 
 
-def closing(plan: Plan, console: Console) -> bool:
-    """The table of all runs, where they are and what to do next; returns whether any of this sweep's has no result."""
-    if not (plan.folder / MANIFEST).exists():
+def print_summary(plan: Plan, console: Console) -> bool:
+    """Print the table of all runs and the next steps; returns whether any run of this sweep has no result."""
+    folder = plan.folder
+    if not (folder / MANIFEST).exists():
         with suppress(OSError):
-            plan.folder.rmdir()  # the launcher creates it again, empty
-        where = f"{plan.folder} is gone: it was moved or deleted while the sweep ran."
-        _say(console, f"{where} If it was moved: normexp resume, with its new path.")
+            folder.rmdir()  # the launcher creates it again, empty
+        gone = f"{folder} is gone: it was moved or deleted while the sweep ran."
+        print_line(console, f"{gone} If it was moved: normexp resume, with its new path.")
         return True
-    names = (
-        [each.name for each in plan.grid]
-        if plan.grid is not None
-        else [p.parent.name for p in plan.folder.glob("*/status.json")]
-    )
-    states = list[str]()
-    for name in names:
-        with suppress(OSError, ValueError):
-            states.append(rundir.read_status(plan.folder / name)["state"])
+    if plan.grid is not None:
+        names = [run.name for run in plan.grid]
+    else:
+        names = [path.parent.name for path in folder.glob("*/status.json")]
+    states = [state for name in names if (state := run_state(folder / name)) is not None]
     console.print()
     if states:
         try:
-            terminal.show(console, read.read([plan.folder]))
-        except ConfigError as error:  # none of them has a result
-            _say(console, str(error))
+            terminal.show(console, read.read([folder]))
+        except ConfigError as error:  # no run has a result
+            print_line(console, str(error))
         console.print()
     unfinished = len(names) - sum(state in ("completed", "diverged", "skipped", "running") for state in states)
-    if plan.grid is None:  # several trials may have one run
-        unfinished = max(unfinished, plan.trials - optuna_study.made(plan))
-    where = shlex.quote(str(plan.folder))
-    jobs = slurm.waiting(plan.folder)
-    if jobs:
-        _say(
-            console,
-            f"on Slurm       {len(jobs)} jobs go on; the same command picks them up; scancel {slurm.ids(jobs)} ends them",
-        )
-    if plan.grid is None and (best := optuna_study.best(plan)):
-        _say(console, f"best           {plan.cfg.objective} {best}")
+    if plan.grid is None:  # several trials may share a run
+        unfinished = max(unfinished, plan.trials - optuna_study.count_trials(plan))
+
+    def line(label: str, text: str) -> None:
+        print_line(console, f"{label:<{LABEL_WIDTH}}{text}")
+
+    if jobs := slurm.queued_jobs(folder):
+        ids = slurm.scancel_ids(jobs)
+        line("on Slurm", f"{len(jobs)} jobs go on; the same command picks them up; scancel {ids} ends them")
+    if plan.grid is None and (best := optuna_study.describe_best(plan)):
+        line("best", f"{plan.cfg.objective} {best}")
     if unfinished:
-        _say(console, f"{unfinished} left".ljust(15) + f"normexp resume {where}")
-    _say(console, f"sweep          {plan.folder}")
+        line(f"{unfinished} left", f"normexp resume {shlex.quote(str(folder))}")
+    line("sweep", str(folder))
     if states:
-        _say(console, f"report         normexp report {where} --html")
-        _say(console, f"look inside    normexp tensorboard {where}")
+        line("report", f"normexp report {shlex.quote(str(folder))} --html")
+        line("look inside", f"normexp tensorboard {shlex.quote(str(folder))}")
     return unfinished > 0
-
-
-def _few(console: Console, lines: list[str]) -> None:
-    for line in lines[:MOST]:
-        _say(console, line)
-    if len(lines) > MOST:
-        _say(console, f"and {len(lines) - MOST} more")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The process in which one run of a sweep trains. A fork server imports this module once, and forks for each run."""
+"""The process that trains one run of a sweep. A fork server imports this module once and forks for each run."""
 
 from __future__ import annotations
 
@@ -21,25 +21,21 @@ from rich.console import Console
 from normexp import rundir
 from normexp.compose.validate import validate
 from normexp.config import Config, ConfigError, yaml_files
-from normexp.models.describe import describe, markdown
 from normexp.rundir import lock, process
 from normexp.rundir.atomic import WriteError
 from normexp.sweeps.job import BUSY, Job
-from normexp.sweeps.outcome import ended
+from normexp.sweeps.outcome import is_finished
 from normexp.training import checkpoint
 from normexp.training.run import run
 
 
 def train(job: Job) -> None:
-    """Train in the run's directory, which is there, and end this process.
-
-    What is printed, by whoever, and the stack at a crash go to the run's log.
-    """
+    """Train in the run's existing directory. Output of all libraries and the stack at a crash go to the run's train.log."""
     # Ctrl-C stays blocked: it reaches the driver, which passes it on as SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     os.chdir(job.cwd)
-    if job.gpu is not None:  # in time: CUDA reads it when it is first used, which is in this process
+    if job.gpu is not None:  # CUDA reads it on first use, which is in this process
         os.environ["CUDA_VISIBLE_DEVICES"] = job.gpu
     log = (job.directory / "train.log").open("a", encoding="utf-8")
     os.dup2(log.fileno(), 1)
@@ -53,7 +49,7 @@ def train(job: Job) -> None:
         with lock.held(job.directory, driver=job.driver) as free:
             if not free:
                 sys.exit(BUSY)
-            if not ended(job.directory):  # another process may have done it meanwhile
+            if not is_finished(job.directory):  # another process may have finished it meanwhile
                 _train(job)
     except ConfigError as error:
         logging.getLogger("normexp").error(str(error))
@@ -65,10 +61,12 @@ def train(job: Job) -> None:
 
 
 def _fail(directory: Path, error: str) -> None:
-    """The status of a run that did not begin to train this time. What it says of how far the run has come stays, and that of a
-    run that another process has trained meanwhile, or trains."""
+    """Record that a run failed before it began to train. Its progress is kept.
+
+    Does nothing if another process has finished the run meanwhile or is training it.
+    """
     who = lock.holder(directory)
-    if ended(directory) or (who and who.get("pid") != os.getpid()):
+    if is_finished(directory) or (who and who.get("pid") != os.getpid()):
         return
     try:
         status = rundir.read_status(directory)
@@ -81,7 +79,7 @@ def _fail(directory: Path, error: str) -> None:
 def _train(job: Job) -> None:
     config = validate(job.tree)
     saved = _saved(job.directory, config)
-    if config.threads is None and job.threads is not None and saved is None:  # else it goes on with as many as before
+    if config.threads is None and job.threads is not None and saved is None:  # a resumed run keeps its number
         config = dataclasses.replace(config, threads=job.threads)
     run(
         config,
@@ -89,13 +87,12 @@ def _train(job: Job) -> None:
         diff=yaml_files.differences(job.tree),
         command=job.command,
         console=Console(quiet=True),
-        texts={"layers": markdown(describe(config))},
         saved=saved,
     )
 
 
 def _saved(directory: Path, config: Config) -> dict[str, Any] | None:
-    """The checkpoint to go on from, if there is one that can be used."""
+    """The checkpoint to resume from, if there is a usable one."""
     saved, lines = checkpoint.newest(directory, config)
     for line in lines:
         print(line, flush=True)
@@ -105,15 +102,15 @@ def _saved(directory: Path, config: Config) -> dict[str, Any] | None:
 def _fill(directory: Path, files: Mapping[str, str], saved: Mapping[str, Any] | None) -> Path:
     checkpoint.set_aside(directory, saved)
     if saved is not None:
-        return rundir.refill(directory, files, saved["step"])
-    rundir.clear(directory)
-    return rundir.fill(directory, files)
+        return rundir.write_resumed_files(directory, files, saved["step"])
+    rundir.remove_outputs(directory)
+    return rundir.write_run_files(directory, files)
 
 
 def _end_with(parent: Mapping[str, Any]) -> None:
-    """End this process when the one that started it is gone: after its step if that takes no longer than a few seconds.
+    """Stop this process when the one that started it is gone: after its step, or after 5 s at the latest.
 
-    Its parent for the system is the fork server, which lives as long as what it has forked.
+    getppid() does not help: the parent process is the fork server, which lives as long as its children.
     """
     while process.alive(parent):
         time.sleep(0.2)

@@ -1,4 +1,4 @@
-"""debug=anomaly: where a value first stops being finite."""
+"""debug=anomaly: find the layer in which a value first becomes non-finite."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ from normexp.models.layer import named_layers
 
 
 class AnomalyError(Exception):
-    """A value is not finite, or its gradient; says where, and what went in."""
+    """A value or a gradient is not finite. The message names the layer and the size of its input."""
 
 
 @contextmanager
-def watching(model: nn.Module, *, gradients: bool = True) -> Iterator[None]:
-    """Within it, each part of each layer raises AnomalyError when in training what leaves it, or the gradient that comes back to
-    it, is not finite for the first time. Each check waits for the device.
+def detect_anomalies(model: nn.Module, *, gradients: bool = True) -> Iterator[None]:
+    """Raise AnomalyError as soon as an output of a layer's part, or its gradient, is not finite in training.
 
-    gradients: not where a loss is scaled, which makes them infinite now and then without any harm.
-
-    Hooks on modules see what torch's own anomaly mode does not: infinities, and the layer's name.
+    Each check waits for the device. gradients: must be False with loss scaling, which overflows now and then by design.
+    Unlike torch's own anomaly mode, the hooks also catch infinities, and know the name of the layer.
     """
     check = partial(_check, model, gradients)
     hooks = [
@@ -38,12 +36,12 @@ def watching(model: nn.Module, *, gradients: bool = True) -> Iterator[None]:
             hook.remove()
 
 
-def _check(  # noqa: PLR0917 - torch gives a hook the last three
+def _check(  # noqa: PLR0917 - torch passes the last three to a hook
     model: nn.Module, gradients: bool, name: str, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
 ) -> None:
-    # Neither evaluations nor the weights that a probe tries in the parameters' place are training.
-    tried = not isinstance(next(model.parameters()), nn.Parameter)
-    if tried or not part.training or torch.is_inference_mode_enabled():
+    # Skip evaluations, and probes that call the model with other tensors in the place of its parameters.
+    substituted = not isinstance(next(model.parameters()), nn.Parameter)
+    if substituted or not part.training or torch.is_inference_mode_enabled():
         return
     for parameter, value in part.named_parameters():
         if bad := _not_finite(value):
@@ -60,7 +58,7 @@ def _check_gradient(name: str, largest: str, gradient: Tensor) -> None:
 
 
 def _not_finite(values: Tensor) -> str | None:
-    """How many values are not finite, in words; None where all are."""
+    """Count the non-finite values, in words. Returns None if all are finite."""
     count = int((~torch.isfinite(values)).sum())
     return f"{count:,} of {values.numel():,} values are not finite" if count else None
 

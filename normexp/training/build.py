@@ -1,4 +1,4 @@
-"""The one place that puts the parts of a run together."""
+"""Build the parts of a run: data, model, optimizer, probes."""
 
 from __future__ import annotations
 
@@ -14,65 +14,66 @@ from torch.optim import Optimizer
 from normexp.config import Config, ConfigError
 from normexp.data import DATA
 from normexp.data.augment import Augment
-from normexp.data.batch_sampler import Order
+from normexp.data.batch_sampler import BatchSampler
 from normexp.data.sizes import Sizes, sizes
 from normexp.data.splits import Splits, load
 from normexp.models import layers
-from normexp.models.layer import build_model, named_layers
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
 from normexp.optim.optimizers import OPTIMIZERS
-from normexp.probes.recorder import Probes
+from normexp.probes.runner import Probes
 from normexp.streams import stream_seed
-from normexp.training.precision import Precision, compiled, set_precision
+from normexp.training.precision import Precision, compile_forward, set_precision
 
 ALL_THREADS = torch.get_num_threads()
-"""What torch takes by itself: the cores that this process may use, or OMP_NUM_THREADS."""
+"""Torch's default: the cores that this process may use, or OMP_NUM_THREADS."""
 
-SMALL_STEP = 100_000_000
-"""Multiplications of a step's forward pass below which a second thread costs more than it brings. Measured on 2 cores
-for mlp and cnn: at 6e6 and 4e7 one thread was as fast or faster, at 1.5e8 two were 1.2 times as fast, at 2.5e8 1.6 times."""
+MAX_SINGLE_THREAD_MULTIPLICATIONS = 100_000_000
+"""Multiplications in the forward pass of a step up to which one thread is best. Measured for mlp and cnn on 2 cores: at 6e6
+and 4e7 one thread was as fast or faster, at 1.5e8 two were 1.2 times as fast, at 2.5e8 1.6 times."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """All that training needs. forward: the model, or the same by torch.compile, for the steps at which no probe looks."""
+    """Everything that training needs. forward: the compiled model with compile=true, for steps without probes; else the model."""
 
     data: Splits
     model: nn.Module
     forward: Callable[[Tensor], Tensor]
-    arithmetic: Precision
+    precision: Precision
     optimizer: Optimizer
     probes: Probes
     augment: Augment | None
-    order: Order
+    order: BatchSampler
     device: torch.device
     sizes: Sizes
 
 
 def build(config: Config) -> Parts:
-    """The parts of a config's run. Raises ConfigError where data or device are missing.
+    """Build the parts of a run. Raises ConfigError if the data or the device are not available.
 
-    Sets torch's seed, threads and determinism for the whole process: the same config then gives the same run, bit for bit,
-    on the same machine.
+    Also sets seeds, threads and determinism for the whole process, so that the same config gives the same run, bit for bit, on
+    the same machine.
     """
     device = choose_device(config.device)
     set_threads(config)
     set_precision(config, device)
     data = load(config, device)
-    model = on_device(build_model(config), device)
+    model = to_device(build_model(config), device)
     _, make = OPTIMIZERS[config.optim.name]
     augment = config.data.augment
-    arithmetic = Precision(config, device)
+    precision = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
-    if config.compile and config.debug != "anomaly":  # whose hooks a compiled network does not call
+    if config.compile and config.debug != "anomaly":  # a compiled model calls no hooks
         example, _ = data.train.batch(torch.arange(config.batch_size, device=device))
-        forward = compiled(model, example, arithmetic)
+        forward = compile_forward(model, example, precision)
     optimizer = make(model.parameters(), config.optim, config.peak_lr)
-    arithmetic.prepare(optimizer)
+    precision.prepare(optimizer)
     parts = Parts(
         data=data,
         model=model,
         forward=forward,
-        arithmetic=arithmetic,
+        precision=precision,
         optimizer=optimizer,
         probes=Probes(named_layers(model), config.probe, seed=config.seed),
         augment=Augment(
@@ -84,11 +85,11 @@ def build(config: Config) -> Parts:
         )
         if augment
         else None,
-        order=Order(len(data.train), config.batch_size, seed=config.seed, device=device),
+        order=BatchSampler(len(data.train), config.batch_size, seed=config.seed, device=device),
         device=device,
         sizes=sizes(config),
     )
-    # From here on torch's global generator serves dropout and noise. The other two serve nothing but a user's own norm.
+    # From here on, torch's global generator is used by dropout and noise only, the other two only by a user's own norm.
     torch.manual_seed(stream_seed(config.seed, "dropout and noise"))
     random.seed(stream_seed(config.seed, "python"))
     np.random.seed(stream_seed(config.seed, "numpy") % 2**32)
@@ -96,7 +97,7 @@ def build(config: Config) -> Parts:
 
 
 def choose_device(name: str) -> torch.device:
-    """`auto` is a GPU where there is one. ConfigError for `cuda` without one."""
+    """Resolve `auto` to a GPU if there is one. Raises ConfigError for `cuda` without a GPU."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise ConfigError("device=cuda: torch sees no GPU here; device=cpu or device=auto works.")
@@ -104,30 +105,29 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or `cpu`."""
+    """The name of the GPU, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def on_device(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model on the device, in the memory format that suits it."""
+def to_device(model: nn.Module, device: torch.device) -> nn.Module:
+    """Move the model to the device, in its best memory format."""
     moved: nn.Module = model.to(device).to(memory_format=memory_format(model, device))  # type: ignore[call-overload]
     return moved
 
 
 def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
-    """channels_last, except for a model with group or instance norms (ln is a group norm) on CUDA.
+    """channels_last, except on CUDA for a model with group or instance norms (ln is a group norm).
 
-    Convolutions run 1.3 to 1.7 times as fast on CPU with the channels last in memory; linear layers don't notice. On CUDA,
-    torch's group and instance norms return contiguous tensors, so each layer would change the format twice.
-    scripts/gpu_check.py times both formats.
+    On CPU, convolutions are 1.3 to 1.7 times as fast with channels_last, and linear layers are not affected. On CUDA, torch's
+    group and instance norms return contiguous tensors, so each layer would convert twice. scripts/gpu_check.py times both.
     """
-    kinds = (nn.GroupNorm, nn.InstanceNorm2d)
-    if device.type == "cuda" and any(isinstance(module, kinds) for module in model.modules()):
+    contiguous = (nn.GroupNorm, nn.InstanceNorm2d)
+    if device.type == "cuda" and any(isinstance(module, contiguous) for module in model.modules()):
         return torch.contiguous_format
     return torch.channels_last
 
 
 def set_threads(config: Config) -> None:
-    """The config's number of CPU threads; null: one where a step is too little work to share, else all."""
-    work = config.batch_size * sum(plan.multiplications for plan in layers(config))
-    torch.set_num_threads(config.threads or (1 if work < SMALL_STEP else ALL_THREADS))
+    """Set the number of CPU threads. threads=null: one if a step is too small to share, else all."""
+    multiplications = config.batch_size * sum(plan.multiplications for plan in layers(config))
+    torch.set_num_threads(config.threads or (1 if multiplications < MAX_SINGLE_THREAD_MULTIPLICATIONS else ALL_THREADS))

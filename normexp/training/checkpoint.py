@@ -1,6 +1,6 @@
-"""checkpoint.pt: all that going on with a run needs, so that it ends bit for bit as if it had never been stopped.
+"""Checkpoints: checkpoint.pt holds everything that a run needs to resume and end bit for bit as if it had not been stopped.
 
-It loads with weights_only=True. The one before it is kept as checkpoint.prev.pt, for when the newest is damaged.
+The file loads with weights_only=True. The previous one is kept as checkpoint.prev.pt, in case the newest is damaged.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ import numpy as np
 import torch
 
 from normexp import NUMERICS, __version__
-from normexp.config import NOT_OF_THE_RESULT, Config, ConfigError, show
-from normexp.records import Sink
+from normexp.config import RESULT_INDEPENDENT_KEYS, Config, ConfigError, show
 from normexp.rundir import atomic
 from normexp.sinks.jsonl import JsonLines
+from normexp.sinks.run_sinks import RunSinks
 from normexp.training.build import Parts, device_name
 from normexp.training.state import TrainState
 
 FORMAT = 2
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.prev.pt"
 
-EXTENDS = ("epochs", "steps")
-"""Keys of which a run may have more than it was started with."""
-
+LENGTH_KEYS = ("epochs", "steps")
+"""Config keys that a resumed run may increase."""
 
 KEYS = {
     *("format", "step", "seconds", "started", "config", "config_hash", "versions", "threads", "device", "data"),
@@ -44,27 +43,27 @@ KEYS = {
 
 
 class CheckpointError(Exception):
-    """A checkpoint that can't be gone on from, and why."""
+    """The checkpoint cannot be resumed."""
 
 
 def save(
     directory: Path,
     parts: Parts,
-    course: TrainState,
+    train_state: TrainState,
     config: Config,
-    sinks: Mapping[str, Sink],
+    sinks: RunSinks,
     *,
     seconds: float,
     started: str,
 ) -> None:
-    """Write the state of everything that a run consists of. The file takes its name when all of it is on the disk.
+    """Write checkpoint.pt atomically, after fsync, and keep the one before as checkpoint.prev.pt.
 
-    seconds, started: how long the run has taken so far, and since when, as its status tells. Raises WriteError.
+    seconds, started: the duration and the start of the run, as in its status. Raises WriteError.
     """
     state: dict[str, Any] = {
         "format": FORMAT,
         "numerics": NUMERICS,
-        "step": course.step,
+        "step": train_state.step,
         "seconds": seconds,
         "started": started,
         "config": _plain(config),
@@ -76,14 +75,14 @@ def save(
         "data": parts.data.fingerprint,
         "model": parts.model.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
-        "arithmetic": parts.arithmetic.state_dict(),
+        "arithmetic": parts.precision.state_dict(),
         "generators": _generators(parts),
         "order": parts.order.state_dict(),
         "probes": parts.probes.state_dict(),
-        "course": course.state_dict(),
-        "sinks": {name: sink.state_dict() for name, sink in sinks.items()},
+        "course": train_state.state_dict(),
+        "sinks": sinks.state_dict(),
     }
-    content = io.BytesIO()  # torch's own writer aborts the process where a disk is full
+    content = io.BytesIO()  # torch's own file writer aborts the process on a full disk
     torch.save(state, content)
     path = directory / NAME
     with atomic.replacing(path) as temporary:
@@ -93,26 +92,29 @@ def save(
             os.fsync(file.fileno())
         if path.exists():
             path.replace(directory / PREVIOUS)
-    atomic.to_disk(directory)
+    atomic.fsync(directory)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """What `save` wrote. Raises CheckpointError for a file that is torn, damaged, or something else; OSError and MemoryError
-    where it could not be read, which says nothing of it; and ConfigError where another version of normexp wrote it."""
+    """Read what `save` wrote.
+
+    Raises CheckpointError if the file is damaged or not a checkpoint; OSError or MemoryError if it could not be read, which
+    does not mean that it is damaged; ConfigError if an incompatible version of normexp wrote it.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
+        with zipfile.ZipFile(path) as archive:  # torch does not verify the checksums that it writes
             if damaged := archive.testzip():
                 raise CheckpointError(f"{show(damaged)} in it does not have its checksum")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (CheckpointError, MemoryError):
         raise
     except OSError as error:
-        if error.errno != errno.EINVAL:  # that of a place before a file's beginning, to which damage can lead
+        if error.errno != errno.EINVAL:  # a seek to a negative offset, which a damaged file can cause
             raise
         raise CheckpointError(_first_line(error)) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError("it holds more than tensors and plain values") from error
-    except Exception as error:  # whatever else a damaged file raises: it is at fault
+    except Exception as error:  # a damaged file can raise anything
         raise CheckpointError(_first_line(error)) from error
     if not isinstance(state, dict):
         raise CheckpointError("it is not what a run writes")
@@ -125,9 +127,9 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list[str]]:
-    """The newest state to go on from, or None, and a line for each file that can't be used.
+    """Load the newest usable checkpoint; returns its state, or None, and a message for each file that is not usable.
 
-    Raises ConfigError where it belongs to a run with another config.
+    The state's extra key `file` is the name of the file. Raises ConfigError if the checkpoint was trained with another config.
     """
     lines, gap = [], False
     for name in (NAME, PREVIOUS):
@@ -141,7 +143,7 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
         except CheckpointError as reason:
             lines.append(f"{directory / name} can't be used: {reason}.")
             continue
-        except (KeyError, TypeError, AttributeError):  # of a file that somebody else made
+        except (KeyError, TypeError, AttributeError):  # not written by normexp
             lines.append(f"{directory / name} can't be used: it is not what a run writes.")
             continue
         if differing:
@@ -150,7 +152,7 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
                 "Put them back, or train another run."
             )
         return state, lines
-    if gap:  # not a reason to give up what was trained
+    if gap:  # refuse rather than train again from scratch: the checkpoint itself is good
         raise ConfigError(
             f"{directory / 'metrics.jsonl'} is gone, shorter than it was at the checkpoint, or reformatted: there would be a "
             "gap. Put it back as it was, or take the checkpoints away to have the run trained from its beginning."
@@ -159,8 +161,10 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
 
 
 def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
-    """Before a run goes on from a state that `newest` found: give the files that it could not use another name. What is written
-    from now on makes them wrong, or would push a good one out."""
+    """Rename the checkpoints that `newest` could not use to *.damaged, before the run resumes from `state`.
+
+    Otherwise the next `save` would keep a damaged file as the previous checkpoint and delete the good one.
+    """
     unusable = (NAME, PREVIOUS) if state is None else (NAME,) if state["file"] == PREVIOUS else ()
     for name in unusable:
         path = directory / name
@@ -170,22 +174,23 @@ def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
 
 
 def _has_gap(directory: Path, state: Mapping[str, Any]) -> bool:
-    """Whether the record lacks something that had been written before the checkpoint, or was reformatted since."""
-    return not JsonLines.extends(directory / "metrics.jsonl", state["sinks"]["metrics"])
+    """Whether metrics.jsonl lacks lines from before the checkpoint, or was reformatted since."""
+    return not JsonLines.is_continuation(directory / "metrics.jsonl", state["sinks"]["metrics"])
 
 
 def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
-    """Keys in which the config differs from the state's, but for how long to train, where, and how to show it."""
+    """Keys in which the config differs from the checkpoint's, apart from those that don't change the result."""
     if state["config_hash"] == config_hash(config):
         return []
-    then, now = _of_the_result(state["config"]), _of_the_result(_plain(config))
-    return [key for key in now if key in then and then[key] != now[key]]
+    before, now = _result_keys(state["config"]), _result_keys(_plain(config))
+    return [key for key in now if key in before and before[key] != now[key]]
 
 
-def restore(state: Mapping[str, Any], parts: Parts, course: TrainState, config: Config) -> list[str]:
-    """Put parts and course into the state of a checkpoint; returns what may keep the results from being the same to the bit.
+def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, config: Config) -> list[str]:
+    """Load a checkpoint into `parts` and `train_state`.
 
-    Raises ConfigError where the data is not what the run was trained on, or the state not that of such a network.
+    Returns a message for each change of version, device or threads, after which results may differ in the last bits.
+    Raises ConfigError if the data has changed, or the checkpoint does not fit the network.
     """
     if state["data"] != parts.data.fingerprint:
         raise ConfigError(
@@ -195,26 +200,24 @@ def restore(state: Mapping[str, Any], parts: Parts, course: TrainState, config: 
     try:
         parts.model.load_state_dict(state["model"])
         parts.optimizer.load_state_dict(state["optimizer"])
-        parts.arithmetic.load_state_dict(state.get("arithmetic", {}))
+        parts.precision.load_state_dict(state.get("arithmetic", {}))
         parts.order.load_state_dict(state["order"])
         parts.probes.load_state_dict(state["probes"])
-        course.load_state_dict(state["course"])
+        train_state.load_state_dict(state["course"])
         if config.threads is None:
             torch.set_num_threads(state["threads"])
         _set_generators(state["generators"], parts, state["device"])
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # of a file that somebody else made
+    except Exception as error:  # not written by normexp
         raise ConfigError(f"The checkpoint does not fit the config of its run: {_first_line(error)}.") from error
-    named = "device_name" in state  # else written before there were names
-    device = device_name(parts.device) if named else parts.device.type
-    found = {**versions(), "device": device, "threads": torch.get_num_threads()}
-    before = {
-        **state["versions"],
-        "device": state["device_name" if named else "device"],
-        "threads": state["threads"],
-    }
-    return [f"{name} was {before[name]} and is {found[name]}" for name in before if before[name] != found[name]]
+    if "device_name" in state:
+        devices = state["device_name"], device_name(parts.device)
+    else:  # written before names were stored
+        devices = state["device"], parts.device.type
+    before = {**state["versions"], "device": devices[0], "threads": state["threads"]}
+    now = {**versions(), "device": devices[1], "threads": torch.get_num_threads()}
+    return [f"{name} was {before[name]} and is {now[name]}" for name in before if before[name] != now[name]]
 
 
 def _first_line(error: Exception) -> str:
@@ -223,7 +226,7 @@ def _first_line(error: Exception) -> str:
 
 
 def versions() -> dict[str, str]:
-    """What the bits of a result depend on."""
+    """Versions of the software that determines the bits of a result."""
     return {
         "normexp": __version__,
         "torch": str(torch.__version__),
@@ -233,8 +236,8 @@ def versions() -> dict[str, str]:
 
 
 def config_hash(config: Config) -> str:
-    """The same for configs that make the same run, but for its length."""
-    return hashlib.sha256(json.dumps(_of_the_result(_plain(config)), sort_keys=True).encode()).hexdigest()
+    """Hash the keys that determine the result, without the length of the run."""
+    return hashlib.sha256(json.dumps(_result_keys(_plain(config)), sort_keys=True).encode()).hexdigest()
 
 
 def _plain(config: Config) -> dict[str, Any]:
@@ -242,12 +245,12 @@ def _plain(config: Config) -> dict[str, Any]:
     return plain
 
 
-def _of_the_result(tree: Mapping[str, Any]) -> dict[str, Any]:
+def _result_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping):
             flat |= {f"{key}.{name}": item for name, item in value.items()}
-        elif key not in (*NOT_OF_THE_RESULT, *EXTENDS):
+        elif key not in (*RESULT_INDEPENDENT_KEYS, *LENGTH_KEYS):
             flat[key] = value
     return flat
 
@@ -255,10 +258,10 @@ def _of_the_result(tree: Mapping[str, Any]) -> dict[str, Any]:
 def _generators(parts: Parts) -> dict[str, Any]:
     numpy = np.random.get_state(legacy=False)
     assert isinstance(numpy, dict)
-    words = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
+    key = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
     return {
         "python": random.getstate(),
-        "numpy": {**numpy, "state": {**numpy["state"], "key": words}},
+        "numpy": {**numpy, "state": {**numpy["state"], "key": key}},
         "torch": torch.get_rng_state(),
         **({"augment": parts.augment.generator.get_state()} if parts.augment else {}),
         **({"cuda": torch.cuda.get_rng_state(parts.device)} if parts.device.type == "cuda" else {}),
@@ -268,10 +271,10 @@ def _generators(parts: Parts) -> dict[str, Any]:
 def _set_generators(states: Mapping[str, Any], parts: Parts, device: str) -> None:
     random.setstate(states["python"])
     numpy = states["numpy"]
-    words = numpy["state"]["key"].numpy().astype(np.uint32)
-    np.random.set_state({**numpy, "state": {**numpy["state"], "key": words}})
+    key = numpy["state"]["key"].numpy().astype(np.uint32)
+    np.random.set_state({**numpy, "state": {**numpy["state"], "key": key}})
     torch.set_rng_state(states["torch"])
-    if parts.device.type != device:  # theirs can't be translated
+    if parts.device.type != device:  # CPU and CUDA generators have incompatible states
         return
     if parts.augment:
         parts.augment.generator.set_state(states["augment"])

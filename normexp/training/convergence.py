@@ -1,4 +1,4 @@
-"""How fast a run got where: a summary of its validation accuracies."""
+"""Speed of convergence, summarized from the validation accuracies of a run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-LEVELS = (50, 80, 90, 95, 99)
-"""Validation accuracies, in percent, whose first arrival is noted."""
+ACCURACY_LEVELS = (50, 80, 90, 95, 99)
+"""Validation accuracies in percent; the first step at which each is reached is recorded."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation. seconds: of training, evaluations left out."""
+    """One validation. seconds: of training, without evaluations."""
 
     step: int
     seconds: float
@@ -20,11 +20,13 @@ class Point:
 
 
 def convergence(points: Sequence[Point]) -> dict[str, float | None]:
-    """By tag: steps and seconds to each level (null: not reached; as fine as evaluations are frequent), the best accuracy and
-    its step, and the area under the accuracy over the steps, as a mean accuracy from 0 to 1 (trapezoidal rule).
+    """Summarize the validations, by tag.
+
+    Steps and seconds to each level (None if it was not reached; their resolution is `eval_every`), the best accuracy and its
+    step, and the area under the accuracy curve over the steps, as a mean accuracy in [0, 1] (trapezoidal rule).
     """
     summary: dict[str, float | None] = {}
-    for level in LEVELS:
+    for level in ACCURACY_LEVELS:
         first = next((p for p in points if p.accuracy >= level / 100), None)
         summary[f"convergence/steps_to_{level}"] = None if first is None else first.step
         summary[f"convergence/seconds_to_{level}"] = None if first is None else first.seconds

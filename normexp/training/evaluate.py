@@ -1,4 +1,4 @@
-"""Loss and accuracy of a network on a whole split."""
+"""Loss and accuracy of a model on a split."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from normexp.data.splits import Split
 
-BATCH = 500
-"""Samples an evaluation takes at once; the result does not depend on it."""
+EVAL_BATCH_SIZE = 500
+"""Batch size of evaluations. The result does not depend on it."""
 
 
 class StoppedError(Exception):
-    """An evaluation was asked to stop: on a slow device it takes longer than one waits for Ctrl-C."""
+    """An evaluation was interrupted. On a slow device it takes too long to finish it after Ctrl-C."""
 
 
 def never() -> bool:
@@ -27,24 +27,24 @@ def never() -> bool:
 def evaluate(model: nn.Module, split: Split, interrupted: Callable[[], bool] = never) -> tuple[float, float]:
     """Mean cross-entropy (nats) and accuracy over the split, in evaluation mode: bn uses its running statistics.
 
-    Raises StoppedError once `interrupted` says so, which is asked before each batch.
+    interrupted: asked before each batch. Raises StoppedError if it returns True.
     """
     with evaluating(model):
-        loss, correct, count = _totals(model, split.batches(BATCH), interrupted)
+        loss, correct, count = _totals(model, split.batches(EVAL_BATCH_SIZE), interrupted)
     return loss / count, correct / count
 
 
 def evaluate_with_batch_statistics(
     model: nn.Module, split: Split, batch_size: int, interrupted: Callable[[], bool] = never
 ) -> tuple[float, float]:
-    """The same, but every bn normalises each batch with the batch's own statistics, as in training.
+    """As `evaluate`, but bn normalizes each batch with its own statistics, as in training; dropout and noise are off.
 
-    The batches are as large as in training, since the statistics depend on it; a smaller rest is left out. The running
-    statistics are neither used nor changed, and dropout and noise are off.
+    batch_size: that of training, since the statistics depend on it. An incomplete last batch is dropped. The running
+    statistics are neither used nor updated.
     """
     with evaluating(model), batch_statistics(model):
-        full = min(batch_size, len(split))
-        batches = (batch for batch in split.batches(full) if len(batch[1]) == full)
+        size = min(batch_size, len(split))
+        batches = (batch for batch in split.batches(size) if len(batch[1]) == size)
         loss, correct, count = _totals(model, batches, interrupted)
     return loss / count, correct / count
 
@@ -52,7 +52,7 @@ def evaluate_with_batch_statistics(
 def _totals(
     model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], interrupted: Callable[[], bool]
 ) -> tuple[float, int, int]:
-    """Sum of losses, number of correct answers, number of samples; the device is asked once, at the end."""
+    """Sum of losses, number of correct predictions, number of samples, with a single transfer from the device at the end."""
     sums, count = [], 0
     with torch.inference_mode():
         for inputs, labels in batches:
@@ -68,7 +68,7 @@ def _totals(
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Dropout off, and bn with its running statistics."""
+    """Evaluation mode: dropout is off, and bn uses its running statistics."""
     model.eval()
     try:
         yield
@@ -78,11 +78,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """While evaluating: bn with each batch's own statistics, and without an update of the running ones."""
+    """Inside `evaluating`: bn uses each batch's own statistics, and does not update the running ones."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     for norm in norms:
         norm.train()
-        norm.track_running_stats = False  # in training mode: the batch's statistics, without an update
+        norm.track_running_stats = False  # in train mode: batch statistics without an update
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""train.log: what a person reads afterwards."""
+"""train.log: progress, warnings and tracebacks of a run, for people."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from normexp.rundir import atomic
 
 logger = logging.getLogger("normexp")
-logger.addHandler(logging.NullHandler())  # without a file, what is logged is not to be printed either
+logger.addHandler(logging.NullHandler())  # without a log file, logging would print warnings to stderr
 
 
-class Log(logging.FileHandler):
-    """A log that a full disk cuts short, without a word on the terminal: what matters is in the status."""
+class BestEffortFileHandler(logging.FileHandler):
+    """A file handler that ignores write errors: on a full disk the log is cut short, and the status tells the reason."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         pass
@@ -26,19 +26,19 @@ class Log(logging.FileHandler):
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Everything that this run's process logs or warns of goes to the file. Raises WriteError where it can't be opened."""
+    """Write this process's log records and warnings to a file. Raises WriteError if it can't be opened."""
     with atomic.writing(path):
-        handler = Log(path, encoding="utf-8", errors="backslashreplace")
+        handler = BestEffortFileHandler(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.setLevel(logging.INFO)
     loggers = [logger, logging.getLogger("py.warnings")]
-    for each in loggers:
-        each.addHandler(handler)
+    for source in loggers:
+        source.addHandler(handler)
     logging.captureWarnings(True)
     try:
         yield
     finally:
         logging.captureWarnings(False)
-        for each in loggers:
-            each.removeHandler(handler)
+        for source in loggers:
+            source.removeHandler(handler)
         handler.close()

@@ -1,4 +1,4 @@
-"""debug=profile: where the time of a training step goes."""
+"""debug=profile: profile some training steps with torch.profiler."""
 
 from __future__ import annotations
 
@@ -22,67 +22,63 @@ from normexp.rundir import atomic
 TRACE, TABLE = "profile.pt.trace.json.gz", "profile.txt"
 
 WAIT, ACTIVE = 10, 20
-"""Steps in front of those that are recorded, the last of which warms up the profiler; and steps that are recorded."""
+"""Steps before the recorded ones, the last of which warms up the profiler; and steps that are recorded."""
 
 REGIONS = ("batch", "forward", "backward", "update", "look", "log", "evaluate")
-"""What a step consists of, as the training loop names it."""
+"""The parts of a training step, as the training loop names them; `look` is the time of the probes."""
 
 
-class Unprofiled:
-    """Names for the parts of a step, which nobody writes down."""
+class NullProfiler:
+    """A profiler that records nothing."""
 
-    _nothing = nullcontext()
+    _null_context = nullcontext()
 
     def step(self) -> None:
-        """A training step begins."""
+        """Call at the start of each training step."""
 
     def region(self, name: str) -> AbstractContextManager[Any]:
-        """The context of a part of a step."""
-        return self._nothing
+        """The context of one of the REGIONS."""
+        return self._null_context
 
 
-class Profiled(Unprofiled):
-    """Names that stand in the profiler's trace."""
+class LoopProfiler(NullProfiler):
+    """Passes steps and regions on to torch's profiler."""
 
     def __init__(self, profiler: profile) -> None:
-        self._profiler, self._begun = profiler, False
+        self._profiler, self._started = profiler, False
 
     def step(self) -> None:
-        if self._begun:
+        if self._started:
             self._profiler.step()
-        self._begun = True
+        self._started = True
 
     def region(self, name: str) -> AbstractContextManager[Any]:
         return record_function(name)
 
 
 @contextmanager
-def profiling(model: nn.Module, directory: Path) -> Iterator[Profiled]:
-    """What the training loop tells the profiler.
+def profiling(model: nn.Module, directory: Path) -> Iterator[LoopProfiler]:
+    """Profile the training loop, which must call the yielded profiler.
 
-    The trace (Chrome's format, which ui.perfetto.dev opens, with each layer's forward pass by its name), and the operations and
-    regions as a table, are in the directory as soon as the steps are over. Raises WriteError.
+    After the last recorded step, writes a trace in Chrome's format (for ui.perfetto.dev), with a named region for each layer's
+    forward pass, and a table of operations and regions. Raises WriteError.
     """
-    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else it prints lines of its own
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # keeps Kineto from printing
     on_gpu = any(parameter.is_cuda for parameter in model.parameters())
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    plan = schedule(wait=WAIT - 1, warmup=1, active=ACTIVE, repeat=1)
-    hooks = [hook for name, layer in named_layers(model).items() for hook in _named(name, layer)]
+    steps = schedule(wait=WAIT - 1, warmup=1, active=ACTIVE, repeat=1)
+    write = partial(_write, directory)
+    hooks = [hook for name, layer in named_layers(model).items() for hook in _name_forward_pass(name, layer)]
     try:
-        with profile(
-            activities=activities,
-            schedule=plan,
-            on_trace_ready=partial(_write, directory),
-            record_shapes=True,
-        ) as profiler:
-            yield Profiled(profiler)
+        with profile(activities=activities, schedule=steps, on_trace_ready=write, record_shapes=True) as profiler:
+            yield LoopProfiler(profiler)
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _named(name: str, layer: nn.Module) -> list[Any]:
-    """Hooks that give a layer's forward pass its name in the trace."""
+def _name_forward_pass(name: str, layer: nn.Module) -> list[Any]:
+    """Add hooks that record a layer's forward pass as a region; returns their handles."""
     open_regions: list[record_function] = []
 
     def begin(_: nn.Module, inputs: object) -> None:
@@ -97,10 +93,8 @@ def _named(name: str, layer: nn.Module) -> list[Any]:
 
 def _write(directory: Path, profiler: profile) -> None:
     averages = profiler.key_averages()
-    on_cpu = [
-        event for event in averages if event.device_type == DeviceType.CPU
-    ]  # regions stand there for the GPU, too
-    times = {event.key: event.cpu_time_total / 1e3 for event in on_cpu}
+    on_cpu = [event for event in averages if event.device_type == DeviceType.CPU]  # each region is also a GPU event
+    times = {event.key: event.cpu_time_total / 1e3 for event in on_cpu}  # ms
     steps = max(1, sum(event.count for event in on_cpu if event.key.startswith("ProfilerStep")))
     total = sum(times.get(region, 0.0) for region in REGIONS) or 1.0
     lines = [f"{steps} steps, {total / steps:.2f} ms of CPU time each, in regions of the training loop:"]
@@ -113,11 +107,10 @@ def _write(directory: Path, profiler: profile) -> None:
         atomic.write_bytes(directory / TRACE, gzip.compress(trace.read_bytes(), compresslevel=6))
 
 
-def shares(directory: Path) -> str | None:
-    """The time of each region of a step in a run's profile, for people; None where there is none."""
+def region_shares(directory: Path) -> str | None:
+    """The share of each region in the time of a step, as one line. Returns None if the run has no profile."""
     try:
         lines = (directory / TABLE).read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
-    found = [line.split() for line in lines[1 : 1 + len(REGIONS)]]
-    return "  ".join(f"{name} {share}" for name, share in found)
+    return "  ".join(" ".join(line.split()) for line in lines[1 : 1 + len(REGIONS)])

@@ -9,7 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,35 +18,32 @@ import torch
 from rich.console import Console
 
 from normexp import rundir
-from normexp.compose.choices import hyperparameters
-from normexp.config import Config, ConfigError, show
+from normexp.config import Config, ConfigError, flatten, show
 from normexp.data.sizes import sizes
-from normexp.records import About, Chart, Record, Sink
+from normexp.records import Record
 from normexp.rundir import atomic
 from normexp.rundir.environment import environment
-from normexp.sinks.histogram_sheet import Sheet
-from normexp.sinks.jsonl import JsonLines
-from normexp.sinks.progress_bar import Terminal
-from normexp.sinks.tensorboard import TensorBoard
+from normexp.sinks.run_sinks import RunSinks
 from normexp.training import checkpoint
-from normexp.training.anomaly import watching
+from normexp.training.anomaly import detect_anomalies
 from normexp.training.build import Parts, build, device_name
 from normexp.training.log import logging_to
-from normexp.training.profile import Unprofiled, profiling
+from normexp.training.profile import NullProfiler, profiling
+from normexp.training.run_info import run_info
 from normexp.training.signals import Interrupt
-from normexp.training.state import Stopwatch, TrainState
-from normexp.training.status import Cause, Status, cause_of, sentence
-from normexp.training.trainer import fit
+from normexp.training.state import TrainState
+from normexp.training.status import Cause, StatusWriter, cause_of, describe_error
+from normexp.training.trainer import Outcome, Trainer
 
 logger = logging.getLogger("normexp")
 
-# Else Python, when it ends, looks for garbage once more in all that torch has made: Ctrl-C would take almost a second more.
+# Skip the garbage collection at interpreter exit: with all of torch's objects it delays Ctrl-C by almost a second.
 atexit.register(gc.freeze)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a run. signal: the one that interrupted it. debug: the config's. cause: of a failure, where it is known."""
+    """How a run ended. signal: the one that interrupted it. debug: from the config. cause: of a failure, if known."""
 
     directory: Path
     state: rundir.State
@@ -57,152 +54,128 @@ class Result:
     cause: Cause | None = None
 
 
-def run(  # noqa: PLR0915 - from beginning to end, whatever happens
+def run(
     config: Config,
     *,
     make_directory: Callable[[Mapping[str, str]], Path],
     diff: Mapping[str, Any],
     command: list[str],
     console: Console,
-    texts: Mapping[str, str] | None = None,
     saved: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Train the config's network in the directory that `make_directory` makes, once its parts are there, of the first files
-    that it is given: their texts by their names.
+    """Train a model by the config, or resume it from the checkpoint `saved`.
 
-    diff: what of the config differs from the defaults. texts: more to read beside the config, in Markdown by title. saved: the
-    checkpoint to go on from, with its files in the directory.
+    make_directory: called with the first files (content by name) when model and data are ready; returns the run directory
+    that holds them. diff: the keys in which the config differs from the defaults.
 
-    Raises ConfigError, with nothing written, where the data or the directory can't be had, and WriteError where the directory
-    can't be written to. Whatever else goes wrong ends as a result with the state `failed`; its traceback is in train.log.
+    Raises ConfigError, with nothing written, if the data or the directory are not available, and WriteError if the directory
+    is not writable. Any other failure gives a result with the state `failed`, and its traceback is in train.log.
     """
-    _say_how(config, console)
+    _announce(config, console)
     parts = _build(config)
     device = torch.device("cpu") if isinstance(parts, Exception) else parts.device
-    course = TrainState(sizes(config).total_steps, Stopwatch(device))
-    notes = [] if saved is None else _restore(saved, parts, course, config)
-    status = Status(course, seconds=saved["seconds"], started=saved["started"]) if saved else Status(course)
+    state = TrainState(sizes(config).total_steps, device)
+    notes = [] if saved is None else _restore(saved, parts, state, config)
+    status = StatusWriter(state, seconds=saved["seconds"], started=saved["started"]) if saved else StatusWriter(state)
     files = _first_files(config, diff, command, device)
     directory = make_directory({**files, "status.json": status.text("running")})
-    place = atomic.Place(directory)
-    state: rundir.State = "failed"
-    error: str | None = None
-    cause: Cause | None = None
-    stop = Interrupt()
-    with stop.handling(), ExitStack() as log_file:
-        sinks: dict[str, Sink] = {}
+    session = _Session(directory, config, state, status)
+    with session.interrupt.handling(), ExitStack() as log_file:
         try:
             log_file.enter_context(logging_to(directory / "train.log"))
             if isinstance(parts, Exception):
                 raise parts
             atomic.remove_temporaries(directory)
-            _log_beginning(parts, diff, course.step, notes)
-            told = about(parts, config, diff, texts or {})
-            sinks = open_sinks(directory, told, console, course.total_steps, saved["sinks"] if saved else {})
-
-            def log(record: Record) -> None:
-                if "val/accuracy" in record.scalars:
-                    place.check()
-                for sink in sinks.values():
-                    sink.log(record)
-                if "val/accuracy" in record.scalars:
-                    logger.info("step %d: %s", record.step, _brief(record.scalars))
-                    status.write(directory, "running")
-
-            def save() -> None:
-                place.check()
-                checkpoint.save(directory, parts, course, config, sinks, seconds=status.seconds, started=status.started)
-
-            with _debugging(config, parts, directory) as profile:
-                interrupted = lambda: stop.signal is not None  # noqa: E731
-                outcome = fit(parts, config, course, log=log, interrupted=interrupted, save=save, profile=profile)
-            save()
-            state, error = outcome.state, outcome.error
+            _log_start(parts, diff, state.step, notes)
+            info, saved_sinks = run_info(parts, config, diff), saved and saved["sinks"]
+            session.train(parts, RunSinks(directory, info, console, state.total_steps, saved_sinks))
         except KeyboardInterrupt:
-            state = "interrupted"
+            session.outcome = Outcome("interrupted")
         except BaseException as exception:
-            error, cause = sentence(exception, config), cause_of(exception)
+            session.fail(exception)
             logger.error("failed\n%s", traceback.format_exc())
             if not isinstance(exception, Exception):
                 raise
         finally:
-            stop.over = True
+            session.finish()
+    return session.result()
+
+
+class _Session:
+    """A run whose directory exists: whatever happens now is written there."""
+
+    def __init__(self, directory: Path, config: Config, train_state: TrainState, status: StatusWriter) -> None:
+        self.directory, self.config, self.train_state, self.status = directory, config, train_state, status
+        self.guard = atomic.DirectoryGuard(directory)
+        self.interrupt = Interrupt()
+        self.sinks: RunSinks | None = None
+        self.outcome = Outcome("failed")
+
+    def train(self, parts: Parts, sinks: RunSinks) -> None:
+        self.sinks = sinks
+        save = partial(self.save, parts, sinks)
+        with _debugging(self.config, parts, self.directory) as profiler:
+            trainer = Trainer(
+                parts,
+                self.config,
+                state=self.train_state,
+                log=partial(self.log, sinks),
+                interrupted=self.interrupt.requested,
+                save=save,
+                profiler=profiler,
+            )
+            outcome = trainer.train()
+        save()
+        self.outcome = outcome
+
+    def log(self, sinks: RunSinks, record: Record) -> None:
+        evaluated = "val/accuracy" in record.scalars
+        if evaluated:
+            self.guard.check()
+        sinks.log(record)
+        if evaluated:
+            logger.info("step %d: %s", record.step, _brief(record.scalars))
+            self.status.write(self.directory, "running")
+
+    def save(self, parts: Parts, sinks: RunSinks) -> None:
+        self.guard.check()
+        seconds, started = self.status.seconds, self.status.started
+        checkpoint.save(self.directory, parts, self.train_state, self.config, sinks, seconds=seconds, started=started)
+
+    def fail(self, error: BaseException) -> None:
+        self.outcome = Outcome("failed", describe_error(error, self.config), cause_of(error))
+
+    def finish(self) -> None:
+        """Close the sinks, then write the final status: once it is there, nothing is left to write."""
+        self.interrupt.finishing = True
+        outcome = self.outcome
+        try:
+            if self.sinks is not None:
+                # Another run may have the directory's name by now, whose sheet must not be overwritten.
+                self.sinks.close(success=outcome.state == "completed", draw=self.guard.exists())
+        finally:
             try:
-                _close(sinks, place, success=state == "completed")
-            finally:  # behind them: a run that says how it ended has nothing left to write
-                try:
-                    place.check()
-                    status.write(directory, state, error)
-                    with suppress(atomic.WriteError):  # against power cuts alone
-                        atomic.to_disk(directory / "status.json")
-                except atomic.WriteError as failure:  # now it says `running`, and will be that of a killed run
-                    state = "failed"
-                    if error is None:
-                        error, cause = str(failure), cause_of(failure)
-            reason = f": {error}" if error else ""
-            logger.info("%s after %d of %d steps%s", state, course.step, course.total_steps, reason)
-    signal = stop.signal if state == "interrupted" else None
-    return Result(directory, state, error, dict(course.scalars), signal, config.debug, cause)
+                self.guard.check()
+                self.status.write(self.directory, outcome.state, outcome.error)
+                with suppress(atomic.WriteError):  # only a power cut could still lose it
+                    atomic.fsync(self.directory / "status.json")
+            except atomic.WriteError as failure:  # status.json still says `running`: readers will see a killed run
+                if outcome.error is None:
+                    self.fail(failure)
+                else:
+                    self.outcome = replace(outcome, state="failed")
+        reason = f": {self.outcome.error}" if self.outcome.error else ""
+        step, total = self.train_state.step, self.train_state.total_steps
+        logger.info("%s after %d of %d steps%s", self.outcome.state, step, total, reason)
 
-
-def open_sinks(
-    directory: Path, about: About, console: Console, total_steps: int, saved: Mapping[str, Any] | None = None
-) -> dict[str, Sink]:
-    """All that a run writes to and shows, in the order in which they are to be closed. saved: their states in a checkpoint."""
-    saved = saved or {}
-    tensorboard = TensorBoard(directory, about, saved.get("tensorboard"))
-    try:
-        metrics = JsonLines(directory / "metrics.jsonl", saved.get("metrics"))
-    except atomic.WriteError:
-        with suppress(atomic.WriteError):
-            tensorboard.close(success=False)
-        raise
-    return {
-        "metrics": metrics,
-        "sheet": Sheet(directory / "histograms.png", partial(tensorboard.picture, "histograms"), saved.get("sheet")),
-        "tensorboard": tensorboard,
-        "terminal": Terminal(console, total_steps, saved.get("terminal")),
-    }
-
-
-def _close(sinks: Mapping[str, Sink], place: atomic.Place, *, success: bool) -> None:
-    there = place.there()
-    for name, sink in sinks.items():
-        with suppress(OSError):
-            if there or name != "sheet":  # which would be drawn into the folder of another
-                sink.close(success=success)
-
-
-def about(parts: Parts, config: Config, diff: Mapping[str, Any], texts: Mapping[str, str]) -> About:
-    """What TensorBoard shows of a run beside its measurements."""
-    texts = {
-        **texts,
-        "config": f"```yaml\n{rundir.to_yaml(dataclasses.asdict(config))}```",
-        "config that differs from the defaults": f"```yaml\n{rundir.to_yaml(diff)}```" if diff else "nothing",
-    }
-    charts = [
-        Chart("Whole network", "loss", lines=["train/loss", "val/loss$"]),
-        Chart("Whole network", "accuracy", lines=["train/accuracy", "val/accuracy$", "val/accuracy_batch_statistics"]),
-        Chart("Whole network", "gradient of all parameters of a layer", lines=["grad_norm/.*"]),
-        *parts.probes.charts(),
-    ]
-    return About(hyperparameters(config), HPARAM_METRICS, texts, charts)
-
-
-def _restore(saved: Mapping[str, Any], parts: Parts | Exception, course: TrainState, config: Config) -> list[str]:
-    """As `checkpoint.restore`. A run that can't be taken up stays what it is, perhaps completed: that is no failure of it."""
-    try:
-        if isinstance(parts, Exception):
-            raise parts
-        return checkpoint.restore(saved, parts, course, config)
-    except ConfigError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"The run can't be taken up, and stays as it was: {sentence(error, config)}.") from error
+    def result(self) -> Result:
+        outcome, metrics = self.outcome, dict(self.train_state.scalars)
+        signal = self.interrupt.signal if outcome.state == "interrupted" else None
+        return Result(self.directory, outcome.state, outcome.error, metrics, signal, self.config.debug, outcome.cause)
 
 
 def _build(config: Config) -> Parts | Exception:
-    """The parts, or why they can't be had (no memory, say): that is a failed run like others, and no reason to stop a sweep."""
+    """Build the parts, or return why that failed: out of memory, say, is a failed run, and no reason to stop a sweep."""
     try:
         return build(config)
     except ConfigError:
@@ -211,67 +184,57 @@ def _build(config: Config) -> Parts | Exception:
         return exception
 
 
+def _restore(saved: Mapping[str, Any], parts: Parts | Exception, state: TrainState, config: Config) -> list[str]:
+    """Call `checkpoint.restore`. Any error becomes a ConfigError, since the run keeps the state that it had."""
+    try:
+        if isinstance(parts, Exception):
+            raise parts
+        return checkpoint.restore(saved, parts, state, config)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"The run can't be taken up, and stays as it was: {describe_error(error, config)}."
+        ) from error
+
+
 @contextmanager
-def _debugging(config: Config, parts: Parts, directory: Path) -> Iterator[Unprofiled]:
-    """What `debug` adds to training; yields what the loop is to tell of itself."""
+def _debugging(config: Config, parts: Parts, directory: Path) -> Iterator[NullProfiler]:
+    """The context of training for the config's `debug`; yields the profiler for the training loop."""
     if config.debug == "profile":
-        with profiling(parts.model, directory) as profile:
-            yield profile
+        with profiling(parts.model, directory) as profiler:
+            yield profiler
     elif config.debug == "anomaly":
-        with watching(parts.model, gradients=config.amp != "fp16"):
-            yield Unprofiled()
+        with detect_anomalies(parts.model, gradients=config.amp != "fp16"):
+            yield NullProfiler()
     else:
-        yield Unprofiled()
-
-
-HPARAM_METRICS = [
-    "test/accuracy",
-    "test/loss",
-    "convergence/best_accuracy",
-    "convergence/area_under_curve",
-    "train/loss",
-]
-
-
-def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """{'norm': 'bn', 'norm.eps': 1e-5, ...}: a group's name stands under the group itself, as on the command line."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= {key: value["name"]} if "name" in value else {}  # a difference may be of other keys alone
-            flat |= {f"{key}.{name}": item for name, item in value.items() if name != "name"}
-        else:
-            flat[key] = value
-    return flat
+        yield NullProfiler()
 
 
 def _first_files(config: Config, diff: Mapping[str, Any], command: list[str], device: torch.device) -> dict[str, str]:
-    """The files that say what the run is."""
-    made_with = environment(command, device=device_name(device), threads=torch.get_num_threads())
+    """The files that identify a run, as content by name."""
+    details = environment(command, device=device_name(device), threads=torch.get_num_threads())
     return {
         "config.yaml": rundir.to_yaml(dataclasses.asdict(config)),
         "config_diff.yaml": rundir.to_yaml(diff),
-        "environment.json": rundir.to_json(made_with, indent=2) + "\n",
+        "environment.json": rundir.to_json(details, indent=2) + "\n",
     }
 
 
-def how(config: Config) -> list[str]:
-    """What of the arithmetic is not as in any other run, as overrides."""
-    keys = {"compile": False, "amp": None, "matmul_precision": "highest"}
-    return [f"{key}={show(getattr(config, key))}" for key, usual in keys.items() if getattr(config, key) != usual]
-
-
-def _say_how(config: Config, console: Console) -> None:
-    if found := how(config):
-        console.print(f"computing with {', '.join(found)}", highlight=False, soft_wrap=True)
+def _announce(config: Config, console: Console) -> None:
+    """Print the settings of numerical precision that are not the defaults."""
+    defaults = {"compile": False, "amp": None, "matmul_precision": "highest"}
+    values = {key: getattr(config, key) for key in defaults}
+    if changed := [f"{key}={show(value)}" for key, value in values.items() if value != defaults[key]]:
+        console.print(f"computing with {', '.join(changed)}", highlight=False, soft_wrap=True)
     if config.compile and config.debug != "anomaly":
         console.print("compiling the network, which can take a minute", highlight=False)
 
 
-def _log_beginning(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:
-    what = ", ".join(f"{key}={show(value)}" for key, value in flatten(diff).items()) or "the defaults"
+def _log_start(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:
+    overrides = ", ".join(f"{key}={show(value)}" for key, value in flatten(diff).items()) or "the defaults"
     parameters, threads = sum(p.numel() for p in parts.model.parameters()), torch.get_num_threads()
-    logger.info("%s; %d parameters, %s, %d threads", what, parameters, parts.device, threads)
+    logger.info("%s; %d parameters, %s, %d threads", overrides, parameters, parts.device, threads)
     if step:
         logger.info("goes on after step %d", step)
     for note in notes:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, as a run heeds them."""
+"""Ctrl-C and SIGTERM during a run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from types import FrameType
 
 
 class Interrupt:
-    """Turns the first SIGINT or SIGTERM into a request to stop after the step; a second one stops at once.
+    """Turns the first SIGINT or SIGTERM into a request to stop after the current step; a second one raises KeyboardInterrupt.
 
-    over: whether the run is, so that it only writes how it ended, which nothing is to cut short.
+    signal: the first one's number. finishing: set when the run only writes how it ended; further signals are then ignored.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self.over = False
+        self.finishing = False
+
+    def requested(self) -> bool:
+        return self.signal is not None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         again, self.signal = self.signal is not None, self.signal or number
-        if again and not self.over:
+        if again and not self.finishing:
             raise KeyboardInterrupt
 
     @contextmanager
     def handling(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():  # Python gives signals to the main thread alone
+        if threading.current_thread() is not threading.main_thread():  # signal handlers run only in the main thread
             yield
             return
         before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -1,4 +1,4 @@
-"""Where a run is: all that the training loop carries from one step to the next, beside network, optimizer and generators."""
+"""Training state carried between steps, apart from the model, the optimizer and the random generators."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normexp.probes.base import Findings
+from normexp.probes.base import Measurements
 from normexp.records import Histogram
 from normexp.training.convergence import Point
 
 
 class Window:
-    """The steps since the last entry. What they brought stays on the device until it is fetched, all at once."""
+    """Losses and correct predictions of the steps since the last record, kept on the device until `fetch`."""
 
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
@@ -37,26 +37,24 @@ class Window:
         self._labels.append(labels)
         self.unchecked += 1
 
-    def fetch(self, more: Tensor | None) -> list[float]:
-        """Bring `losses` and `correct`, the number of right answers, up to date; returns the values of `more`."""
+    def fetch(self, extra: Tensor | None) -> list[float]:
+        """Update `losses` and `correct` in one transfer, which also brings `extra`, (n,) float64; returns its values."""
         self.unchecked = 0
-        return self._fetch(more)
-
-    def _fetch(self, more: Tensor | None) -> list[float]:
         count = len(self._losses)
-        right = (torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum()
-        parts = [torch.stack(self._losses).double(), right.double()[None]]
-        values: list[float] = torch.cat(parts if more is None else [*parts, more]).tolist()
+        correct = (torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum()
+        parts = [torch.stack(self._losses).double(), correct.double()[None]]
+        values: list[float] = torch.cat(parts if extra is None else [*parts, extra]).tolist()
         self.losses += values[:count]
         self.correct += int(values[count])
-        for kept in (self._losses, self._logits, self._labels):
-            kept.clear()
+        for pending in (self._losses, self._logits, self._labels):
+            pending.clear()
         return values[count + 1 :]
 
     def state_dict(self) -> dict[str, Any]:
-        # `unchecked` stays: when a checkpoint is made must not decide when a divergence is seen.
+        unchecked = self.unchecked
         if self._losses:
-            self._fetch(None)
+            self.fetch(None)
+        self.unchecked = unchecked  # saving a checkpoint must not change when a divergence is noticed
         return {"losses": list(self.losses), "correct": self.correct, "unchecked": self.unchecked}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -64,12 +62,12 @@ class Window:
 
 
 class Stopwatch:
-    """Seconds of training: the pauses are left out, once the device has done what it was given before them."""
+    """Seconds of training without the pauses. A pause begins when the device has finished its queued work."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._start = self._lap = time.perf_counter()
-        self._so_far: Mapping[str, float] = {"seconds": 0.0, "lap": 0.0}
+        self._elapsed: Mapping[str, float] = {"seconds": 0.0, "lap": 0.0}
 
     def seconds(self) -> float:
         return time.perf_counter() - self._start
@@ -96,63 +94,72 @@ class Stopwatch:
         return {"seconds": now - self._start, "lap": now - self._lap}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        self._so_far = dict(state)
+        self._elapsed = dict(state)
         self.start()
 
     def start(self) -> None:
-        """Count from now on, on top of the seconds of the state that was loaded."""
+        """Start counting now, from the loaded seconds if a state was loaded."""
         now = time.perf_counter()
-        self._start, self._lap = now - self._so_far["seconds"], now - self._so_far["lap"]
+        self._start, self._lap = now - self._elapsed["seconds"], now - self._elapsed["lap"]
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What was measured in a step whose evaluation is still to be done."""
+class PendingRecord:
+    """What a training step measured, while its evaluation is still to be done."""
 
     scalars: Mapping[str, float | None]
-    found: Findings
+    measurements: Measurements
 
 
 @dataclass
 class TrainState:
-    """step: updates made so far. scalars: the newest value of each; what a status file needs at any moment. points: the
-    evaluations. unfinished: of the step, where it has been made but not reported. error: what made the run diverge, if it did.
+    """The state of the training loop.
+
+    step: number of updates so far. scalars: the latest value of each tag. points: one per validation. pending: the record of
+    the current step until it is logged; an interrupted evaluation leaves it set. error: why the run diverged, if it did.
     """
 
     total_steps: int
-    clock: Stopwatch
+    device: torch.device
     step: int = 0
     scalars: dict[str, float | None] = field(default_factory=dict)
     points: list[Point] = field(default_factory=list)
     window: Window = field(default_factory=Window)
-    unfinished: Entry | None = None
+    pending: PendingRecord | None = None
     error: str | None = None
 
+    def __post_init__(self) -> None:
+        self.clock = Stopwatch(self.device)
+
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, which a checkpoint keeps."""
+        """Plain values for a checkpoint. The keys are those of FORMAT 2, whatever the attributes are called."""
+        pending = None
+        if self.pending is not None:
+            measurements = dataclasses.asdict(self.pending.measurements)
+            pending = {"scalars": dict(self.pending.scalars), "found": measurements}
         return {
             "step": self.step,
             "scalars": dict(self.scalars),
             "points": [dataclasses.astuple(point) for point in self.points],
             "window": self.window.state_dict(),
             "clock": self.clock.state_dict(),
-            "unfinished": None if self.unfinished is None else dataclasses.asdict(self.unfinished),
+            "unfinished": pending,
             "error": self.error,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.step, self.error = state["step"], state["error"]
-        # A run that goes on beyond its first end has not come to its results any more.
-        goes_on = self.step < self.total_steps and self.error is None
-        results = ("test/", "convergence/") if goes_on else ()
-        self.scalars = {tag: value for tag, value in state["scalars"].items() if not tag.startswith(results)}
+        # The final results of a run that is now extended are no longer its results.
+        extended = self.step < self.total_steps and self.error is None
+        stale = ("test/", "convergence/") if extended else ()
+        self.scalars = {tag: value for tag, value in state["scalars"].items() if not tag.startswith(stale)}
         self.points = [Point(*point) for point in state["points"]]
         self.window.load_state_dict(state["window"])
         self.clock.load_state_dict(state["clock"])
-        self.unfinished = None if state["unfinished"] is None else _entry(state["unfinished"])
+        self.pending = None if state["unfinished"] is None else _pending(state["unfinished"])
 
 
-def _entry(state: Mapping[str, Any]) -> Entry:
+def _pending(state: Mapping[str, Any]) -> PendingRecord:
     found = state["found"]
     histograms = {tag: Histogram(**histogram) for tag, histogram in found["histograms"].items()}
-    return Entry(state["scalars"], Findings(found["scalars"], histograms))
+    return PendingRecord(state["scalars"], Measurements(found["scalars"], histograms))

@@ -4,208 +4,274 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from normexp.config import Cadence, Config
+from normexp.config import Config
 from normexp.models.layer import named_layers
 from normexp.norms import NORMS
 from normexp.optim.schedules import lr_factor
-from normexp.probes.base import Findings
+from normexp.probes.base import Measurements
 from normexp.probes.gradients import GradientNorms
 from normexp.probes.recorder import Step
+from normexp.probes.runner import Snapshot
 from normexp.records import Record
+from normexp.rundir import State
 from normexp.training.anomaly import AnomalyError
-from normexp.training.bn_statistics import for_evaluation
+from normexp.training.bn_statistics import evaluation_statistics
 from normexp.training.build import Parts
 from normexp.training.convergence import Point, convergence
-from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics
-from normexp.training.profile import Unprofiled
-from normexp.training.state import Entry, TrainState
+from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics, never
+from normexp.training.profile import NullProfiler
+from normexp.training.state import PendingRecord, TrainState
+from normexp.training.status import Cause
+
+MAX_UNCHECKED_STEPS = 100
+"""Steps whose losses and logits may stay on the device. Bounds their memory, and how late a divergence is noticed."""
+
+Scalars = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    state: Literal["completed", "diverged", "interrupted"]
+    """How training ended. cause: of a failure, if known."""
+
+    state: State
     error: str | None = None
+    cause: Cause | None = None
 
 
-def fit(
-    parts: Parts,
-    config: Config,
-    course: TrainState,
-    *,
-    log: Callable[[Record], None],
-    interrupted: Callable[[], bool],
-    save: Callable[[], None] = lambda: None,
-    profile: Unprofiled = Unprofiled(),  # noqa: B008 - it holds nothing
-) -> Outcome:
-    """Train from where the course is to the end, to a non-finite loss or gradient, or until `interrupted` says so; then test, if
-    at the end. `save` is called when a checkpoint is due. profile: is told what the loop does.
+class Trainer:
+    """Trains the model of `parts` from `state` on.
 
-    Nothing here waits for the device on a step that does not log: losses and logits are kept there and fetched together.
+    Losses and logits stay on the device until a step that logs, which fetches them in one transfer; no other step waits for
+    the device.
+
+    log: receives each record. interrupted: asked before each step and each batch of an evaluation. save: called when a
+    checkpoint is due.
     """
-    data, model, optimizer, arithmetic = parts.data, parts.model, parts.optimizer, parts.arithmetic
-    total, epoch_steps = course.total_steps, parts.sizes.steps_per_epoch
-    eval_every = config.eval_every or epoch_steps
-    parameters, gradient_norms = list(model.parameters()), GradientNorms(named_layers(model))
-    clock, window = course.clock, course.window
-    checkpoint_due = _cadence(config.checkpoints)
-    region = profile.region
-    statistics = partial(for_evaluation, model, config, data.train, interrupted)
 
-    def report(step: int, seconds: float, scalars: Mapping[str, float | None], found: Findings) -> None:
-        scalars = {**scalars, **found.scalars}
-        course.scalars.update(scalars)
-        with region("log"):
-            log(Record(step, step / epoch_steps, seconds, scalars, found.histograms))
+    def __init__(
+        self,
+        parts: Parts,
+        config: Config,
+        *,
+        log: Callable[[Record], None],
+        state: TrainState | None = None,
+        interrupted: Callable[[], bool] = never,
+        save: Callable[[], None] | None = None,
+        profiler: NullProfiler | None = None,
+    ) -> None:
+        self.parts, self.config, self.log, self.interrupted = parts, config, log, interrupted
+        self.state = state or TrainState(parts.sizes.total_steps, parts.device)
+        self.save, self.profiler = save, profiler or NullProfiler()
+        self.model, self.optimizer, self.precision = parts.model, parts.optimizer, parts.precision
+        self.parameters = list(parts.model.parameters())
+        self.gradient_norms = GradientNorms(named_layers(parts.model))
+        self.eval_every = config.eval_every or parts.sizes.steps_per_epoch
+        self.checkpoint_every, self.last_checkpoint = config.checkpoints, time.monotonic()
+        self.initial_scalars: Scalars = {}
 
-    def validate() -> tuple[dict[str, float | None], Point]:
-        with clock.paused(), arithmetic.autocast(), region("evaluate"), statistics() as seen:
-            scalars = {**_validation(parts, config, interrupted), **seen}
-        accuracy = scalars["val/accuracy"]
-        assert accuracy is not None
-        return scalars, Point(course.step, clock.seconds(), accuracy)
+    def train(self) -> Outcome:
+        """Train to the last step, a non-finite loss or gradient, or an interruption; test after the last step."""
+        state = self.state
+        self.model.train()
+        state.clock.start()
+        try:
+            if state.step == 0:
+                self.initial_scalars, point = self.validate()
+                state.points = [point]
+            if state.pending is not None:
+                self.finish_step(state.pending)
+            while state.step < state.total_steps and state.error is None:
+                if self.interrupted():
+                    return Outcome("interrupted")
+                self.train_step()
+                self.save_if_due()
+        except StoppedError:
+            return Outcome("interrupted")
+        except AnomalyError as anomaly:
+            state.error = f"in step {state.step + 1}, {anomaly}"
+            self.log_record(state.step + 1, convergence(state.points), Measurements())
+        return Outcome("completed") if state.error is None else Outcome("diverged", state.error)
 
-    def conclude(entry: Entry, error: str | None) -> None:
-        """Evaluate, if the step is one for it, and report the step. An interruption leaves it unfinished."""
-        step, scalars = course.step, dict(entry.scalars)
-        course.unfinished = entry
-        if error is None and (step % eval_every == 0 or step == total):
-            validation, point = validate()
-            scalars |= validation
-            if step == total:
-                with clock.paused(), arithmetic.autocast(), region("evaluate"), statistics():
-                    test_loss, test_accuracy = evaluate(model, data.test, interrupted)
-                scalars |= {"test/loss": test_loss, "test/accuracy": test_accuracy}
-            course.points.append(point)
-            error = _non_finite_evaluation(step, scalars)
-        if error is not None or step == total:
-            scalars |= convergence(course.points)
-        if scalars or entry.found.scalars:
-            report(step, clock.seconds(), scalars, entry.found)
-        course.unfinished, course.error = None, error
+    def train_step(self) -> None:
+        state, config, precision, region = self.state, self.config, self.precision, self.profiler.region
+        self.profiler.step()
+        step = state.step + 1
+        logs = step == 1 or step % config.log_every == 0 or step == state.total_steps
+        lr = self.set_lr(step)
+        with region("batch"):
+            inputs, labels = self.parts.data.train.batch(next(self.parts.order), self.parts.augment)
+        loss_scale = precision.loss_scale()
+        snapshot = self.parts.probes.snapshot(
+            Step(step, state.total_steps, self.model, inputs, labels, config.peak_lr, precision.autocast, loss_scale)
+        )
+        loss, logits = self.forward_backward(inputs, labels, snapshot)
+        grad_norms = self.gradient_norms.on_device() if logs else None  # before clipping
+        self.update(snapshot)
+        state.window.add(loss.detach(), logits.detach(), labels)
+        state.step = step
 
-    model.train()
-    clock.start()
-    try:
-        if course.step == 0:
-            start, point = validate()
-            course.points = [point]
-        if course.unfinished is not None:
-            conclude(course.unfinished, None)
-        while course.step < total and course.error is None:
-            if interrupted():
-                return Outcome("interrupted")
-            profile.step()
-            step = course.step + 1
-            logs = step == 1 or step % config.log_every == 0 or step == total
-            evaluates = step % eval_every == 0 or step == total
+        scalars: Scalars = {}
+        error = None
+        if logs or self.evaluates(step) or state.window.unchecked == MAX_UNCHECKED_STEPS:
+            scalars, error = self.collect_scalars(grad_norms, lr=lr, loss_scale=loss_scale)
+        with region("look"):
+            measurements = snapshot.measurements() if snapshot else Measurements()
+        if step == 1:  # the probes saw the weights before the first update
+            self.log_record(0, self.initial_scalars, measurements, seconds=state.points[0].seconds)
+            measurements = Measurements()
+        self.finish_step(PendingRecord(scalars, measurements), error)
 
-            lr = config.peak_lr * lr_factor(config.schedule, step - 1, total)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            with region("batch"):
-                inputs, labels = data.train.batch(next(parts.order), parts.augment)
-            scale = arithmetic.loss_scale()
-            look = parts.probes.look(
-                Step(step, total, model, inputs, labels, config.peak_lr, arithmetic.autocast, scale)
-            )
-            for parameter in parameters:  # what optimizer.zero_grad() does, at a tenth of its cost
-                parameter.grad = None  # before the forward pass: a CUDA graph writes over the last step's gradients
-            with region("forward"), arithmetic.autocast():
-                with look or nullcontext():
-                    logits = model(inputs) if look else parts.forward(inputs)
-                loss = F.cross_entropy(logits, labels)  # in float32, also where the logits are not
-            with region("backward"):
-                arithmetic.backward(loss, optimizer)
-            norms = gradient_norms.on_device() if logs else None  # before clipping
-            if look:
-                with region("look"):
-                    look.gradients()
-            with region("update"):
-                if config.grad_clip is not None:
-                    torch.nn.utils.clip_grad_norm_(parameters, config.grad_clip)
-                arithmetic.update(optimizer)
-            if look:
-                with region("look"):
-                    look.updated()
-            window.add(loss.detach(), logits.detach(), labels)
-            course.step = step
+    def set_lr(self, step: int) -> float:
+        lr = self.config.peak_lr * lr_factor(self.config.schedule, step - 1, self.state.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        return lr
 
-            scalars: dict[str, float | None] = {}
-            error = None
-            if logs or evaluates or window.unchecked == MOST_UNCHECKED:
-                norm_values = window.fetch(norms)
-                error = _non_finite_loss(step, window.losses)
-            if logs or error:
-                gradients = gradient_norms.by_layer(norm_values) if logs else {}
-                scalars = {
-                    "train/loss": sum(window.losses) / len(window.losses),
-                    "train/accuracy": window.correct / (len(window.losses) * config.batch_size),
-                    "lr": lr,
-                    **gradients,
-                    "speed/samples_per_second": len(window.losses) * config.batch_size / clock.lap(),
-                }
-                window.restart()
-                if arithmetic.scaler is not None:
-                    scalars["amp/loss_scale"] = float(scale)
-                # Else it may be the loss's scale that was too much: this update was left out, and the scale shrinks.
-                if float(scale) <= 1:
-                    error = error or _non_finite_gradient(step, gradients)
+    def forward_backward(self, inputs: Tensor, labels: Tensor, snapshot: Snapshot | None) -> tuple[Tensor, Tensor]:
+        """Compute the gradients of a batch; returns the mean loss and the logits (B, classes), both on the device."""
+        for parameter in self.parameters:  # optimizer.zero_grad() at a tenth of its cost
+            parameter.grad = None  # before the forward pass: a CUDA graph overwrites the last step's gradients
+        with self.profiler.region("forward"), self.precision.autocast():
+            with snapshot or nullcontext():
+                logits = self.model(inputs) if snapshot else self.parts.forward(inputs)
+            loss = F.cross_entropy(logits, labels)  # autocast computes it in float32
+        with self.profiler.region("backward"):
+            self.precision.backward(loss, self.optimizer)
+        return loss, logits
+
+    def update(self, snapshot: Snapshot | None) -> None:
+        """Clip the gradients and update the weights; the probes see both before and after."""
+        region = self.profiler.region
+        if snapshot:
             with region("look"):
-                found = look.findings() if look else Findings()
-            if step == 1:  # its look was at the weights before any update
-                report(0, course.points[0].seconds, start, found)
-                found = Findings()
-            conclude(Entry(scalars, found), error)
-            if checkpoint_due(step) and step < total:
-                with clock.paused():
-                    save()
-    except StoppedError:
-        return Outcome("interrupted")
-    except AnomalyError as anomaly:
-        course.error = f"in step {course.step + 1}, {anomaly}"
-        report(course.step + 1, clock.seconds(), convergence(course.points), Findings())
-    return Outcome("completed") if course.error is None else Outcome("diverged", course.error)
+                snapshot.after_backward()
+        with region("update"):
+            if self.config.grad_clip is not None:
+                torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
+            self.precision.update(self.optimizer)
+        if snapshot:
+            with region("look"):
+                snapshot.after_update()
 
+    def collect_scalars(
+        self, grad_norms: Tensor | None, *, lr: float, loss_scale: Tensor | float
+    ) -> tuple[Scalars, str | None]:
+        """Fetch what the last steps left on the device and check it.
 
-def _cadence(every: Cadence) -> Callable[[int], bool]:
-    """Whether it is time again, asked after each step."""
-    last = time.monotonic()
+        Returns the scalars of the step, none if it neither logs nor diverged, and the reason of a divergence.
+        """
+        state, window = self.state, self.state.window
+        fetched = window.fetch(grad_norms)
+        error = _non_finite_loss(state.step, window.losses)
+        if grad_norms is None and error is None:
+            return {}, None
+        gradients = {} if grad_norms is None else self.gradient_norms.by_layer(fetched)
+        samples = len(window.losses) * self.config.batch_size
+        scalars: Scalars = {
+            "train/loss": sum(window.losses) / len(window.losses),
+            "train/accuracy": window.correct / samples,
+            "lr": lr,
+            **gradients,
+            "speed/samples_per_second": samples / state.clock.lap(),
+        }
+        window.restart()
+        if self.precision.scaler is not None:
+            scalars["amp/loss_scale"] = float(loss_scale)
+        # With a larger scale, fp16 gradients may have overflowed: GradScaler then skips the update and shrinks the scale.
+        if float(loss_scale) <= 1:
+            error = error or _non_finite_gradient(state.step, gradients)
+        return scalars, error
 
-    def due(step: int) -> bool:
-        nonlocal last
+    def finish_step(self, pending: PendingRecord, error: str | None = None) -> None:
+        """Evaluate if due, and log the step.
+
+        If the evaluation is interrupted, `state.pending` stays set, and the resumed run finishes the step.
+        """
+        state, scalars = self.state, dict(pending.scalars)
+        state.pending = pending
+        last = state.step == state.total_steps
+        if error is None and self.evaluates(state.step):
+            validation, point = self.validate()
+            scalars |= validation
+            if last:
+                scalars |= self.test()
+            state.points.append(point)
+            error = _non_finite_evaluation(state.step, scalars)
+        if error is not None or last:
+            scalars |= convergence(state.points)
+        if scalars or pending.measurements.scalars:
+            self.log_record(state.step, scalars, pending.measurements)
+        state.pending, state.error = None, error
+
+    def evaluates(self, step: int) -> bool:
+        return step % self.eval_every == 0 or step == self.state.total_steps
+
+    def validate(self) -> tuple[Scalars, Point]:
+        """Evaluate on the validation split, a bn model also with batch statistics. Raises StoppedError."""
+        model, val = self.model, self.parts.data.val
+        with self.evaluating() as ratios:
+            loss, accuracy = evaluate(model, val, self.interrupted)
+            scalars: Scalars = {"val/loss": loss, "val/accuracy": accuracy}
+            if NORMS[self.config.norm.name].uses_batch:
+                batch_loss, batch_accuracy = evaluate_with_batch_statistics(
+                    model, val, self.config.batch_size, self.interrupted
+                )
+                scalars |= {"val/loss_batch_statistics": batch_loss, "val/accuracy_batch_statistics": batch_accuracy}
+        return {**scalars, **ratios}, Point(self.state.step, self.state.clock.seconds(), accuracy)
+
+    def test(self) -> Scalars:
+        with self.evaluating():
+            loss, accuracy = evaluate(self.model, self.parts.data.test, self.interrupted)
+        return {"test/loss": loss, "test/accuracy": accuracy}
+
+    @contextmanager
+    def evaluating(self) -> Iterator[dict[str, float]]:
+        """The context of an evaluation; yields what `evaluation_statistics` does."""
+        with (
+            self.state.clock.paused(),
+            self.precision.autocast(),
+            self.profiler.region("evaluate"),
+            evaluation_statistics(self.model, self.config, self.parts.data.train, self.interrupted) as ratios,
+        ):
+            yield ratios
+
+    def log_record(
+        self, step: int, scalars: Scalars, measurements: Measurements, *, seconds: float | None = None
+    ) -> None:
+        """seconds: of training, by default until now."""
+        scalars = {**scalars, **measurements.scalars}
+        self.state.scalars.update(scalars)
+        if seconds is None:
+            seconds = self.state.clock.seconds()
+        with self.profiler.region("log"):
+            self.log(Record(step, step / self.parts.sizes.steps_per_epoch, seconds, scalars, measurements.histograms))
+
+    def save_if_due(self) -> None:
+        """Save a checkpoint every so many steps or seconds. The caller of `train` saves after the last step."""
+        every, step = self.checkpoint_every, self.state.step
         if every.steps is not None:
-            return step % every.steps == 0
-        if every.seconds is None or time.monotonic() - last < every.seconds:
-            return False
-        last = time.monotonic()
-        return True
-
-    return due
-
-
-def _validation(parts: Parts, config: Config, interrupted: Callable[[], bool]) -> dict[str, float | None]:
-    loss, accuracy = evaluate(parts.model, parts.data.val, interrupted)
-    scalars: dict[str, float | None] = {"val/loss": loss, "val/accuracy": accuracy}
-    if NORMS[config.norm.name].uses_batch:
-        loss, accuracy = evaluate_with_batch_statistics(parts.model, parts.data.val, config.batch_size, interrupted)
-        scalars |= {"val/loss_batch_statistics": loss, "val/accuracy_batch_statistics": accuracy}
-    return scalars
+            due = step % every.steps == 0
+        else:
+            due = every.seconds is not None and time.monotonic() - self.last_checkpoint >= every.seconds
+        if due and self.save and step < self.state.total_steps:
+            self.last_checkpoint = time.monotonic()
+            with self.state.clock.paused():
+                self.save()
 
 
 def _non_finite_loss(step: int, losses: list[float]) -> str | None:
-    """Which of the losses of the steps up to `step` is the first that is not finite, in words; None where all are."""
-    for at, loss in enumerate(losses, start=step - len(losses) + 1):
+    """Report the first non-finite loss of the steps up to `step`. Returns None if all are finite."""
+    for number, loss in enumerate(losses, start=step - len(losses) + 1):
         if not math.isfinite(loss):
-            return f"the loss became {loss} in step {at}"
+            return f"the loss became {loss} in step {number}"
     return None
 
 
@@ -215,13 +281,9 @@ def _non_finite_gradient(step: int, norms: Mapping[str, float]) -> str | None:
 
 
 def _non_finite_evaluation(step: int, scalars: Mapping[str, float | None]) -> str | None:
-    """The same for the losses of an evaluation, which see the last update too."""
+    """Report a non-finite loss of an evaluation, which includes the last update."""
     for tag in ("val/loss", "test/loss"):
         loss = scalars.get(tag)
         if loss is not None and not math.isfinite(loss):
             return f"{tag} became {loss} after step {step}"
     return None
-
-
-MOST_UNCHECKED = 100
-"""Steps whose losses and logits are left on the device at most: this bounds their memory, and how late a divergence is seen."""

@@ -1,18 +1,19 @@
-"""What checkpoints cost: how long training stands still for one, as a share of the time between two.
+"""Cost of checkpoints: how long training pauses for one, as a share of the time between two.
 
-The state is that of a run that has long been going: momentum in the optimizer, and as many looks in the picture's memory as it
-keeps. On handwritten digits, since the data has no part in it.
+The state is that of a long run: the optimizer has momentum, and the histogram sheet holds as many snapshots as it keeps.
+Trains on the handwritten digits, as the data does not matter.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+import measuring
+from harness import all_sinks
 from rich.console import Console
 from rich.table import Table
 
@@ -20,9 +21,8 @@ from normexp.compose.compose import compose
 from normexp.records import Record
 from normexp.training import checkpoint
 from normexp.training.build import build
-from normexp.training.run import about, open_sinks
-from normexp.training.state import Stopwatch, TrainState
-from normexp.training.trainer import fit
+from normexp.training.state import TrainState
+from normexp.training.trainer import Trainer
 
 CASES = {
     "mlp 64-100x3": ["model=mlp"],
@@ -31,35 +31,32 @@ CASES = {
     "resnet 110": ["model=resnet", "model.depth=110"],
     "resnet 110, Adam": ["model=resnet", "model.depth=110", "optim=adam"],
 }
-LOOKS = 256
-"""That the picture of all layers remembers at most."""
+MAX_SNAPSHOTS = 256
+"""The number of snapshots that the histogram sheet keeps at most."""
 
 
 def measure(overrides: list[str], repeats: int) -> tuple[list[float], float, float]:
-    """Seconds of each checkpoint, its size in MB, and the seconds that the config has between two."""
+    """Seconds of each checkpoint, its size in MB, and the configured seconds between two."""
     config = compose([*overrides, "batch_size=8", "steps=2", "probe.every=1", "log_every=1", "threads=1"])
     parts = build(config)
-    course = TrainState(2, Stopwatch(parts.device))
-    with tempfile.TemporaryDirectory() as folder:
-        directory = Path(folder)
-        sinks = open_sinks(directory, about(parts, config, {}, {}), Console(quiet=True), 2)
+    state = TrainState(2, parts.device)
+    with tempfile.TemporaryDirectory() as folder, all_sinks(parts, config, Path(folder)) as sinks:
 
         def log(record: Record) -> None:
-            for sink in sinks.values():
-                sink.log(record)
-            if record.histograms and record.step == 2:  # the same look, as often as the picture would have it
-                for step in range(3, 3 + LOOKS):
-                    sinks["sheet"].log(Record(step, 0.0, 0.0, {}, record.histograms))
+            sinks.log(record)
+            if record.histograms and record.step == 2:  # the same snapshot again, until the sheet is full
+                for step in range(3, 3 + MAX_SNAPSHOTS):
+                    sinks.by_name["sheet"].log(Record(step, 0.0, 0.0, {}, record.histograms))
 
-        fit(parts, config, course, log=log, interrupted=lambda: False)
-        taken = []
+        Trainer(parts, config, state=state, log=log).train()
+        seconds = []
         for _ in range(repeats):
             start = time.perf_counter()
-            checkpoint.save(directory, parts, course, config, sinks, seconds=0.0, started="")
-            taken.append(time.perf_counter() - start)
-        size = (directory / checkpoint.NAME).stat().st_size / 1e6
+            checkpoint.save(Path(folder), parts, state, config, sinks, seconds=0.0, started="")
+            seconds.append(time.perf_counter() - start)
+        megabytes = (Path(folder) / checkpoint.NAME).stat().st_size / 1e6
     assert config.checkpoints.seconds is not None
-    return taken, size, config.checkpoints.seconds
+    return seconds, megabytes, config.checkpoints.seconds
 
 
 def main() -> None:
@@ -68,16 +65,16 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the numbers there, too")
     arguments = parser.parse_args()
     table = Table("network", "MB", "ms a checkpoint, median [quartiles]", "share of training, in %", box=None)
-    found = {}
+    results = {}
     for name, overrides in CASES.items():
-        taken, size, between = measure(overrides, arguments.repeats)
-        low, median, high = (1000 * t for t in statistics.quantiles(taken, n=4))
-        share = 100 * median / 1000 / between
-        found[name] = {"megabytes": size, "milliseconds": [low, median, high], "percent": share}
-        table.add_row(name, f"{size:.1f}", f"{median:.1f} [{low:.1f}-{high:.1f}]", f"{share:.3f}")
+        seconds, megabytes, interval = measure(overrides, arguments.repeats)
+        low, median, high = (1000 * s for s in statistics.quantiles(seconds, n=4))
+        percent = 100 * median / 1000 / interval
+        results[name] = {"megabytes": megabytes, "milliseconds": [low, median, high], "percent": percent}
+        table.add_row(name, f"{megabytes:.1f}", f"{median:.1f} [{low:.1f}-{high:.1f}]", f"{percent:.3f}")
     Console().print(table)
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+        measuring.write_json(arguments.json, results)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""What an evaluation costs: beside a bare pass without gradients over the same data, and as a share of a default run.
+"""Cost of an evaluation: relative to a bare pass without gradients over the same data, and as a share of a default run.
 
     python scripts/bench/evaluation.py [--data-dir DIR] [--repeats N] [--json FILE] [--quick]
 
-The bare pass takes batches of the same size out of float32 tensors that were standardised beforehand, and asks the device for
-the loss and the right answers of every batch. Both sides evaluate the same network on the validation set, in one process, by
-turns. The share is that of all evaluations (the test set's too, and those with batch statistics) of the whole run, from the
-shell's prompt to the end of the process; beside it stands that of training with evaluations alone.
+The bare pass reads batches of the same size from float32 tensors that were standardized beforehand, and fetches the loss and
+the number of correct answers of every batch. Both evaluate the same network on the validation set in one process, alternating.
+The share is that of all evaluations (including the test set, and those with batch statistics) in the time of the process from
+start to exit, and next to it in the time of training with evaluations alone.
 """
 
-import os
 import statistics
 import tempfile
 import time
@@ -18,18 +17,14 @@ from typing import Any
 
 import measuring
 import torch
-from loop import quick_build
-from rich.console import Console
+from harness import all_sinks, cache_data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.compose.compose import compose
-from normexp.records import Record
 from normexp.training import trainer
 from normexp.training.build import build
-from normexp.training.evaluate import BATCH, evaluate
-from normexp.training.run import about, open_sinks
-from normexp.training.state import Stopwatch, TrainState
+from normexp.training.evaluate import EVAL_BATCH_SIZE, evaluate
 
 GOAL, GOAL_SHARE = 1.10, 0.05
 
@@ -38,75 +33,70 @@ NETS = {
     "cnn, MNIST": (["data=mnist"], 11),
     "resnet 20, CIFAR-10": (["model=resnet", "data=cifar10", "data.verify=false"], 5),
 }
+"""Overrides and default number of rounds."""
+
 RUNS = {
     "normexp train": ([], 5, GOAL_SHARE),
     "normexp train model=mlp data=mnist": (["model=mlp", "data=mnist"], 3, None),
     "normexp train data=mnist": (["data=mnist"], 1, None),
 }
-"""Each with how often it is measured by default, and its goal: it is of the default run."""
+"""Overrides, default number of runs, and goal. Only the default run has a goal."""
 
 SMALL = {
     "mlp": ["model.width=4", "data.val_size=0.01"],
     "cnn": ["model.channels=[2,2]", "data.val_size=0.01"],
     "resnet": ["model.depth=8", "model.width=4", "data.val_size=0.01"],
 }
-"""What makes nets and data small, for --quick."""
+"""Small networks and data for --quick."""
 
 
 def bare_pass(model: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean loss and accuracy, as one would write it by hand."""
+    """Mean loss and accuracy, handwritten."""
     loss, correct = 0.0, 0
     model.eval()
     with torch.no_grad():
-        for x, y in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
+        for x, y in zip(inputs.split(EVAL_BATCH_SIZE), labels.split(EVAL_BATCH_SIZE), strict=True):
             logits = model(x)
             loss += F.cross_entropy(logits, y, reduction="sum").item()
             correct += int((logits.argmax(1) == y).sum().item())
     return loss / len(labels), correct / len(labels)
 
 
-def against_bare(what: str, overrides: list[str], repeats: int) -> measuring.Row:
+def compare_with_bare_pass(what: str, overrides: list[str], repeats: int) -> measuring.Row:
     parts = build(compose(overrides))
     model, split = parts.model, parts.data.val
     inputs = (split.images - split.mean) / split.std
     assert abs(evaluate(model, split)[1] - bare_pass(model, inputs, split.labels)[1]) <= 1 / len(split)
-    sides = [_seconds(lambda: bare_pass(model, inputs, split.labels)), _seconds(lambda: evaluate(model, split))]
+    sides = [_timer(lambda: bare_pass(model, inputs, split.labels)), _timer(lambda: evaluate(model, split))]
     times = measuring.alternate(sides, repeats)
-    bare, ours = (statistics.median(side) for side in zip(*times, strict=True))
-    more = {"bare, ms": 1e3 * bare, "normexp, ms": 1e3 * ours, "threads": torch.get_num_threads()}
+    bare, normexp = (statistics.median(side) for side in zip(*times, strict=True))
+    more = {"bare, ms": 1e3 * bare, "normexp, ms": 1e3 * normexp, "threads": torch.get_num_threads()}
     return measuring.Row(f"evaluation over a bare pass: {what}", [b / a for a, b in times], GOAL, more=more)
 
 
 def share(what: str, overrides: list[str], repeats: int, goal: float | None) -> measuring.Row:
-    runs = [(*_share_of_run(overrides), _process_seconds(overrides)) for _ in range(repeats)]
+    command = [*measuring.COMMAND, "train", *overrides]
+    runs = [(*_training_seconds(overrides), measuring.command_seconds(command)) for _ in range(repeats)]
     more = {
-        "run, s": statistics.median(whole for *_, whole in runs),
-        "of training": statistics.median(part / training for part, training, _ in runs),
+        "run, s": statistics.median(process for *_, process in runs),
+        "of training": statistics.median(evaluations / training for evaluations, training, _ in runs),
     }
-    shares = [part / whole for part, _, whole in runs]
+    shares = [evaluations / process for evaluations, _, process in runs]
     return measuring.Row(f"share of evaluations: {what}", shares, goal, more=more)
 
 
-def _process_seconds(overrides: list[str]) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        measuring.must_succeed([*measuring.COMMAND, "train", *overrides], Path(folder))
-        return time.perf_counter() - start
-
-
-def _share_of_run(overrides: list[str]) -> tuple[float, float]:
-    """Seconds of a run's evaluations, and of its training with them, with all sinks."""
+def _training_seconds(overrides: list[str]) -> tuple[float, float]:
+    """Seconds of a run's evaluations, and of its training including them, with all sinks."""
     config = compose(overrides)
     parts = build(config)
-    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
-    spent = 0.0
+    evaluations = 0.0
 
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **keywords: Any) -> Any:
-            nonlocal spent
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal evaluations
             start = time.perf_counter()
-            result = function(*args, **keywords)
-            spent += time.perf_counter() - start
+            result = function(*args, **kwargs)
+            evaluations += time.perf_counter() - start
             return result
 
         return call
@@ -114,46 +104,36 @@ def _share_of_run(overrides: list[str]) -> tuple[float, float]:
     real = trainer.evaluate, trainer.evaluate_with_batch_statistics
     trainer.evaluate, trainer.evaluate_with_batch_statistics = (timed(function) for function in real)
     try:
-        with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere:
-            console = Console(file=nowhere, force_terminal=True)
-            sinks = open_sinks(Path(folder), about(parts, config, {}, {}), console, course.total_steps)
-
-            def log(record: Record) -> None:
-                for sink in sinks.values():
-                    sink.log(record)
-
-            start = time.perf_counter()
-            trainer.fit(parts, config, course, log=log, interrupted=lambda: False)
-            total = time.perf_counter() - start
-            for sink in sinks.values():
-                sink.close(success=True)
+        with tempfile.TemporaryDirectory() as folder, all_sinks(parts, config, Path(folder)) as sinks:
+            training = _timer(lambda: trainer.Trainer(parts, config, log=sinks.log).train())()
     finally:
         trainer.evaluate, trainer.evaluate_with_batch_statistics = real
-    return spent, total
+    return evaluations, training
 
 
-def _seconds(work: Callable[[], object]) -> Callable[[], float]:
-    def measured() -> float:
+def _timer(work: Callable[[], object]) -> Callable[[], float]:
+    def seconds() -> float:
         start = time.perf_counter()
         work()
         return time.perf_counter() - start
 
-    return measured
+    return seconds
 
 
 def main() -> None:
     repeats_help = "rounds, and runs for the share (so many for each row)"
-    arguments = measuring.parse(measuring.parser(__doc__, repeats=None, repeats_help=repeats_help))
-    quick_build()
-    place, few = ["device=cpu", f"data_dir={arguments.data_dir}"], arguments.repeats
-    short = ["steps=20", "eval_every=10"] if arguments.quick else []
+    arguments = measuring.parse(measuring.argument_parser(__doc__, repeats=None, repeats_help=repeats_help))
+    cache_data()
+    common, quick = ["device=cpu", f"data_dir={arguments.data_dir}"], arguments.quick
     rows = []
-    for what, (overrides, count) in NETS.items():
-        words = [*overrides, *place, *(SMALL[what.split()[0].rstrip(",")] if arguments.quick else [])]
-        rows.append(measuring.told(against_bare(what, words, few or (2 if arguments.quick else count))))
-    for what, (overrides, count, goal) in list(RUNS.items())[: 1 if arguments.quick else None]:
-        words = [*overrides, *place, *short, *(SMALL["mlp" if "mlp" in what else "cnn"] if arguments.quick else [])]
-        rows.append(measuring.told(share(what, words, few or (1 if arguments.quick else count), goal)))
+    for what, (overrides, repeats) in NETS.items():
+        words = [*overrides, *common, *(SMALL[what.split()[0].rstrip(",")] if quick else [])]
+        rounds = arguments.repeats or (2 if quick else repeats)
+        rows.append(measuring.report(compare_with_bare_pass(what, words, rounds)))
+    for what, (overrides, repeats, goal) in list(RUNS.items())[: 1 if quick else None]:
+        small = ["steps=20", "eval_every=10", *SMALL["mlp" if "mlp" in what else "cnn"]] if quick else []
+        rounds = arguments.repeats or (1 if quick else repeats)
+        rows.append(measuring.report(share(what, [*overrides, *common, *small], rounds, goal)))
     measuring.finish("Evaluation", rows, arguments)
 
 

@@ -1,43 +1,38 @@
-"""What a training step costs beside a bare hand-written loop with the same net, data and batch, nothing logged there.
+"""Cost of a training step relative to a bare handwritten loop with the same network, data and batch size, without logging.
 
     python scripts/bench/loop.py [--data-dir DIR] [--repeats N] [--device cpu|cuda] [--json FILE] [--quick]
 
-Both sides train in one process, by turns, a block of steps each: normexp as by default, with all sinks and probes, to a run
-directory that is thrown away; the bare loop on float32 tensors that were standardised beforehand (with augmentation: on the
-bytes, since it must be drawn anew for every batch). The first steps are left out, and so are evaluations. A ratio is that of the
-seconds of 100 steps, in which there is one look of the probes and there are ten entries of the metrics.
+Both train in one process and alternate in blocks of steps. normexp runs with its defaults, with all sinks and probes, in a
+temporary run directory. The bare loop reads float32 tensors that were standardized beforehand; with augmentation it reads the
+bytes, as each batch is augmented anew. The first steps and evaluations are excluded. Each ratio is over 100 steps, which
+include one snapshot of the probes and ten log entries.
 """
 
-import functools
-import os
 import re
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import measuring
 import torch
-from rich.console import Console
+from harness import all_sinks, cache_data, no_evaluation
 from torch.nn import functional as F
 
 from normexp.compose.compose import compose
 from normexp.config import Config
-from normexp.records import Record
 from normexp.sinks import progress_bar
 from normexp.training.build import build
-from normexp.training.run import about, open_sinks
-from normexp.training.state import Stopwatch, TrainState
-from normexp.training.trainer import fit
+from normexp.training.state import TrainState
+from normexp.training.trainer import Trainer
 
 GOAL = 1.05
 
 
 @dataclass(frozen=True)
 class Case:
-    """block: steps of one side's turn, a multiple of 10, in which there is then an entry of the metrics. repeats: ratios."""
+    """block: steps before the other side has its turn, a multiple of 10 to include log entries. repeats: number of ratios."""
 
     overrides: list[str]
     block: int
@@ -55,11 +50,11 @@ CASES = {
 }
 
 QUICK = {"resnet": ["model.depth=8", "model.width=4"], "cnn": ["model.channels=[4,4]"]}
-"""Nets for --quick, by the first word of a case."""
+"""Network sizes for --quick, by the first word of a case."""
 
 
 def bare_loop(config: Config, block: int) -> Iterator[None]:
-    """The loop that one would write by hand; each `next` trains a block of steps."""
+    """A handwritten training loop. Each `next` trains a block of steps."""
     parts = build(config)
     model, optimizer, augment, train = parts.model, parts.optimizer, parts.augment, parts.data.train
     images = train.images if augment else (train.images - train.mean) / train.std
@@ -81,105 +76,78 @@ def bare_loop(config: Config, block: int) -> Iterator[None]:
                 yield
 
 
-def take_turns(config: Config, *, block: int, cycle: int, repeats: int) -> list[tuple[float, float]]:
-    """Seconds of the bare loop and of normexp's for each `cycle` of steps.
+def time_alternately(config: Config, *, block: int, cycle: int, repeats: int) -> list[tuple[float, float]]:
+    """Seconds of the bare loop and of normexp for each `cycle` of steps.
 
-    fit asks before each step whether it is to stop: where a block of its steps is done, the bare loop has its turn there.
+    The trainer calls `interrupted` before each step. At the end of each block this callback runs the bare loop.
     """
     parts, bare = build(config), bare_loop(config, block)
-    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
-    turns: list[tuple[float, float]] = []
-    bare_seconds = began = 0.0
+    state = TrainState(parts.sizes.total_steps, parts.device)
+    times: list[tuple[float, float]] = []
+    bare_seconds = start = 0.0
 
     def now() -> float:
         if parts.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
 
-    def turn() -> bool:
-        nonlocal bare_seconds, began
-        if course.step == 0 or course.step % block:
+    def interrupted() -> bool:
+        nonlocal bare_seconds, start
+        if state.step == 0 or state.step % block:
             return False
-        ended = now()
-        if course.step > block:
-            turns.append((bare_seconds, ended - began))
-        else:  # both have warmed up then, normexp with the look at its first step
+        end = now()
+        if state.step > block:
+            times.append((bare_seconds, end - start))
+        else:  # the first block of both is warm-up; normexp's includes the snapshot of its first step
             next(bare)
-        if len(turns) == repeats * cycle // block:
+        if len(times) == repeats * cycle // block:
             return True
-        start = now()
+        bare_start = now()
         next(bare)
-        began = now()
-        bare_seconds = began - start
+        start = now()
+        bare_seconds = start - bare_start
         return False
 
-    with tempfile.TemporaryDirectory() as folder, Path(os.devnull).open("w") as nowhere, no_evaluation():
-        # The terminal is drawn by the clock, which goes on while the other side has its turn.
-        rate, progress_bar.REFRESH = progress_bar.REFRESH, 2 * progress_bar.REFRESH
-        console = Console(file=nowhere, force_terminal=True)
-        sinks = open_sinks(Path(folder), about(parts, config, {}, {}), console, course.total_steps)
-
-        def log(record: Record) -> None:
-            for sink in sinks.values():
-                sink.log(record)
-
-        outcome = fit(parts, config, course, log=log, interrupted=turn)
-        for sink in sinks.values():
-            sink.close(success=True)
-        progress_bar.REFRESH = rate
+    with tempfile.TemporaryDirectory() as folder, all_sinks(parts, config, Path(folder)) as sinks, no_evaluation():
+        # The progress bar is redrawn by wall-clock time, half of which belongs to the bare loop.
+        refresh, progress_bar.REFRESH_SECONDS = progress_bar.REFRESH_SECONDS, 2 * progress_bar.REFRESH_SECONDS
+        outcome = Trainer(parts, config, state=state, log=sinks.log, interrupted=interrupted).train()
+        progress_bar.REFRESH_SECONDS = refresh
     if outcome.state != "interrupted":
         raise SystemExit(f"The run ended before it was measured: {outcome.error}.")
-    grouped = [turns[i : i + cycle // block] for i in range(0, len(turns), cycle // block)]
-    return [(sum(bare for bare, _ in group), sum(ours for _, ours in group)) for group in grouped]
-
-
-@contextmanager
-def no_evaluation() -> Iterator[None]:
-    from normexp.training import trainer
-
-    real = trainer.evaluate, trainer.evaluate_with_batch_statistics
-    trainer.evaluate = lambda *_, **__: (0.0, 0.0)
-    trainer.evaluate_with_batch_statistics = lambda *_, **__: (0.0, 0.0)
-    try:
-        yield
-    finally:
-        trainer.evaluate, trainer.evaluate_with_batch_statistics = real
-
-
-def quick_build() -> None:
-    """Let every build of a case share the loaded data, which no step changes."""
-    from normexp.training import build as module
-
-    module.load = functools.lru_cache(maxsize=1)(module.load)
+    cycles = [times[i : i + cycle // block] for i in range(0, len(times), cycle // block)]
+    return [(sum(bare for bare, _ in blocks), sum(normexp for _, normexp in blocks)) for blocks in cycles]
 
 
 def measure(what: str, case: Case, *, data_dir: str, device: str, repeats: int | None, quick: bool) -> measuring.Row:
-    """One case. quick: too short, and of nets too small, to be a measurement."""
+    """Measure a case. quick: only show that it works, with few steps and small networks."""
     cycle, count = (10, repeats or 1) if quick else (100, repeats or case.repeats)
-    # On a GPU, whose steps are short, waiting for it at the end of every block would be a cost of its own.
+    # On a GPU, whose steps are short, synchronizing after every block would distort the times.
     block = cycle if quick or device == "cuda" else case.block
-    far = cycle * (count + 2)  # behind what is measured: the last step is looked at and evaluated
-    overrides = [*case.overrides, f"steps={far}", f"eval_every={far}", f"data_dir={data_dir}", f"device={device}"]
+    steps = cycle * (count + 2)  # ends before the last step, which has a snapshot and an evaluation
+    overrides = [*case.overrides, f"steps={steps}", f"eval_every={steps}", f"data_dir={data_dir}", f"device={device}"]
     overrides += [f"probe.every={cycle}", *QUICK.get(re.split(r"\W", what)[0], [])] if quick else []
     config = compose(overrides)
-    pairs = take_turns(config, block=block, cycle=cycle, repeats=count)
-    bare, ours = (measuring.spread(side)[1] / cycle for side in zip(*pairs, strict=True))
+    times = time_alternately(config, block=block, cycle=cycle, repeats=count)
+    bare, normexp = (measuring.quartiles(side)[1] / cycle for side in zip(*times, strict=True))
     more = {
         "bare, ms a step": 1e3 * bare,
-        "normexp, ms": 1e3 * ours,
-        "normexp, images/s": round(config.batch_size / ours),
+        "normexp, ms": 1e3 * normexp,
+        "normexp, images/s": round(config.batch_size / normexp),
         "threads": torch.get_num_threads(),
     }
-    return measuring.Row(what, [normexp / by_hand for by_hand, normexp in pairs], case.goal, more=more)
+    return measuring.Row(what, [b / a for a, b in times], case.goal, more=more)
 
 
 def main() -> None:
-    parser = measuring.parser(__doc__, repeats=None, repeats_help="ratios of 100 steps each (so many for each case)")
+    parser = measuring.argument_parser(
+        __doc__, repeats=None, repeats_help="ratios of 100 steps each (so many for each case)"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = measuring.parse(parser)
-    quick_build()
-    keys = {"data_dir": arguments.data_dir, "device": arguments.device, "repeats": arguments.repeats}
-    rows = [measuring.told(measure(what, case, **keys, quick=arguments.quick)) for what, case in CASES.items()]
+    cache_data()
+    options = {"data_dir": arguments.data_dir, "device": arguments.device, "repeats": arguments.repeats}
+    rows = [measuring.report(measure(what, case, **options, quick=arguments.quick)) for what, case in CASES.items()]
     device = torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu"
     measuring.finish("A training step over that of a bare loop", rows, arguments, device=device)
 

@@ -1,6 +1,6 @@
-"""What the benchmarks share: taking turns, medians with quartiles, the machine in words, a table, and one JSON file each.
+"""Shared by the benchmarks: alternating rounds, quartiles, a description of the machine, a table and a JSON file.
 
-Nothing here imports torch: a child's peak of memory begins with that of the process that starts it.
+Does not import torch, because the peak memory of a child process starts at that of its parent.
 """
 
 import argparse
@@ -10,6 +10,8 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -21,14 +23,20 @@ from rich.table import Table
 
 BIN = Path(sys.executable).parent
 COMMAND = [str(BIN / "normexp")] if (BIN / "normexp").exists() else [sys.executable, "-m", "normexp"]
-"""What the shell runs for `normexp`."""
+"""The `normexp` command as the shell runs it."""
+
+MAX_LOAD = 0.7
+"""Load average above which timings can't be trusted. A benchmark that has just ended leaves about this much."""
+
+RSS_PER_MIB = 1024 if sys.platform == "linux" else 1 << 20
+"""Units of ru_maxrss per MiB: Linux counts KiB, macOS bytes."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was measured: the median of `values`, its quartiles, and what it should be.
+    """A measurement: values of which the median counts, and its goal.
 
-    unit: none for a ratio. at_least: the goal is a lower limit; else an upper one. more: further numbers of the row, by name.
+    unit: empty for a ratio. at_least: the goal is a lower bound rather than an upper one. more: further numbers to show.
     """
 
     what: str
@@ -39,24 +47,24 @@ class Row:
     more: Mapping[str, float | int | str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """The row as it stands in a JSON file."""
-        low, measured, high = spread(self.values)
-        met = None if self.goal is None else (measured >= self.goal if self.at_least else measured <= self.goal)
-        limit = None if self.goal is None else {"at_least" if self.at_least else "at_most": self.goal}
+        """The row's entry in a JSON file."""
+        low, median, high = quartiles(self.values)
+        met = None if self.goal is None else (median >= self.goal if self.at_least else median <= self.goal)
+        goal = None if self.goal is None else {"at_least" if self.at_least else "at_most": self.goal}
         return {
             "what": self.what,
-            "measured": measured,
+            "measured": median,
             "quartiles": [low, high],
             "unit": self.unit or "ratio",
             "repeats": len(self.values),
-            "goal": limit,
+            "goal": goal,
             "met": met,
             **self.more,
         }
 
 
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile, all inside the values' range."""
+def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile, interpolated within the range of the values."""
     if len(values) == 1:
         return values[0], values[0], values[0]
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -64,50 +72,48 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def alternate(sides: Sequence[Callable[[], float]], repeats: int, *, warm_up: bool = True) -> list[tuple[float, ...]]:
-    """What each side says, in as many rounds, each in the reverse order of the one before; one more to warm up is left out."""
+    """Measure all sides in each of `repeats` rounds, in alternating order. The warm-up is an extra round that is discarded."""
     rounds = []
     for repeat in range(0 if warm_up else 1, repeats + 1):
         order = range(len(sides)) if repeat % 2 else range(len(sides) - 1, -1, -1)
-        said = {i: sides[i]() for i in order}
+        values = {i: sides[i]() for i in order}
         if repeat:
-            rounds.append(tuple(said[i] for i in range(len(sides))))
+            rounds.append(tuple(values[i] for i in range(len(sides))))
     return rounds
 
 
-def parser(doc: str | None, *, repeats: int | None, repeats_help: str = "") -> argparse.ArgumentParser:
-    """The arguments that all benchmarks take; `repeats=None` leaves their number to each row."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument(
+def argument_parser(doc: str | None, *, repeats: int | None, repeats_help: str = "") -> argparse.ArgumentParser:
+    """The arguments of all benchmarks. With `repeats=None` each row has a default of its own."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
         "--data-dir", default=os.environ.get("NORMEXP_DATA_DIR", "data"), help="where MNIST and CIFAR-10 lie"
     )
-    made.add_argument("--repeats", type=positive, default=repeats, help=repeats_help or f"measured rounds ({repeats})")
-    made.add_argument("--json", type=Path, help="the file to write, or a folder, which gets one of the script's name")
-    made.add_argument("--quick", action="store_true", help="as little as shows that the script works: no measurement")
-    return made
+    parser.add_argument(
+        "--repeats", type=positive, default=repeats, help=repeats_help or f"measured rounds ({repeats})"
+    )
+    parser.add_argument("--json", type=Path, help="the file to write, or a folder, which gets one of the script's name")
+    parser.add_argument("--quick", action="store_true", help="as little as shows that the script works: no measurement")
+    return parser
 
 
-def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
-    """The arguments of the command line, with `json` as the path of a file that can be made and `data_dir` absolute."""
-    arguments = made.parse_args()
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line. `json` becomes the path of a file that can be written, `data_dir` absolute."""
+    arguments = parser.parse_args()
     arguments.data_dir = str(Path(arguments.data_dir).expanduser().resolve())
     if arguments.json is not None:
         try:
             arguments.json = json_file(arguments.json, Path(sys.argv[0]).stem)
         except OSError as error:
-            made.error(f"--json {arguments.json}: {error.strerror}")
-    if not arguments.quick and (load := os.getloadavg()[0]) > BUSY:
+            parser.error(f"--json {arguments.json}: {error.strerror}")
+    if not arguments.quick and (load := os.getloadavg()[0]) > MAX_LOAD:
         print(
             f"note: this machine is busy (load {load:.1f}): torch's threads then wait for one another", file=sys.stderr
         )
     return arguments
 
 
-BUSY = 0.7
-"""The load from which on the numbers are not to be trusted; a benchmark that has just ended leaves about so much."""
-
-
 def json_file(path: Path, name: str) -> Path:
-    """The file itself, or that of this name in a folder; what has no suffix is a folder, and is made where it is missing."""
+    """The file itself, or NAME.json in a folder. A path without a suffix is a folder, which is created if missing."""
     if path.is_dir() or not path.suffix:
         path.mkdir(parents=True, exist_ok=True)
         path /= f"{name}.json"
@@ -116,14 +122,14 @@ def json_file(path: Path, name: str) -> Path:
     return path
 
 
-def told(row: Row) -> Row:
-    """The row itself, of which standard error hears at once: the table is printed when all is done."""
-    print(f"{row.what}: {spread(row.values)[1]:.3f} {row.unit}".rstrip(), file=sys.stderr, flush=True)
+def report(row: Row) -> Row:
+    """Print the row to standard error as progress, and return it; the table is printed at the end."""
+    print(f"{row.what}: {quartiles(row.values)[1]:.3f} {row.unit}".rstrip(), file=sys.stderr, flush=True)
     return row
 
 
 def finish(title: str, rows: Sequence[Row], arguments: argparse.Namespace, **more: Any) -> None:
-    """Print the rows as a table, and write them to --json's file, with the machine and whatever else is given."""
+    """Print the rows as a table, and write them to the file of --json with the machine and `more`."""
     if arguments.quick:
         title += " (--quick: no measurement)"
     names = list(dict.fromkeys(name for row in rows for name in row.more))
@@ -134,23 +140,23 @@ def finish(title: str, rows: Sequence[Row], arguments: argparse.Namespace, **mor
         table.add_column(name)
     for row in rows:
         unit, digits = (f" {row.unit}", 2) if row.unit else ("", 3)
-        low, measured, high = (f"{value:.{digits}f}" for value in spread(row.values))
+        low, median, high = (f"{value:.{digits}f}" for value in quartiles(row.values))
         goal = "" if row.goal is None else f"{'>=' if row.at_least else '<='} {row.goal:g}{unit}"
         met = {None: "", True: "met", False: "missed"}[row.summary()["met"]]
-        cells = [_cell(row.more[name]) if name in row.more else "" for name in names]
-        table.add_row(row.what, *cells, measured + unit, f"{low} to {high}", goal, met)
+        more_cells = [_cell(row.more[name]) if name in row.more else "" for name in names]
+        table.add_row(row.what, *more_cells, median + unit, f"{low} to {high}", goal, met)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
     if arguments.json is not None:
         content = {"machine": machine(), "quick": arguments.quick, **more, "rows": [row.summary() for row in rows]}
         write_json(arguments.json, content)
 
 
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
+def write_json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def machine() -> dict[str, Any]:
-    """The machine and what runs on it. threads: those that torch takes by itself."""
+    """The machine and versions. threads: torch's default."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {
         "processor": _processor(),
@@ -164,18 +170,26 @@ def machine() -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """For the commands that are measured: Python keeps what it compiled, as it does for everybody by default."""
+    """Environment of the measured commands. Python may cache bytecode, as it does for users."""
     return {
         name: value for name, value in os.environ.items() if name not in ("PYTHONDONTWRITEBYTECODE", "NORMEXP_DATA_DIR")
     }
 
 
-def must_succeed(command: Sequence[str], folder: Path) -> str:
-    """Run a command in a folder and return its standard output; what it said ends the benchmark where it fails."""
+def check_output(command: Sequence[str], folder: Path) -> str:
+    """Run a command in a folder and return its standard output. Exits with the command's output if it fails."""
     done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def command_seconds(command: Sequence[str]) -> float:
+    """Seconds from start to exit of a command, run in a temporary folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        check_output(command, Path(folder))
+        return time.perf_counter() - start
 
 
 def _cell(value: float | int | str) -> str:

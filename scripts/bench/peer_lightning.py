@@ -1,10 +1,12 @@
-"""The job of scripts/bench/job.py in Lightning, as its users write it: a LightningModule, torchvision's MNIST with
-its transforms, DataLoaders, TensorBoardLogger, validation after the epoch, Lightning's own checkpoint and progress bar, a test.
+"""The job of scripts/bench/job.py in idiomatic Lightning.
+
+A LightningModule, torchvision's MNIST and transforms, DataLoaders, TensorBoardLogger, validation after the epoch, Lightning's
+own checkpoint and progress bar, and a test.
 
     python scripts/bench/peer_lightning.py DATA_DIR FOLDER [--workers N] [--steps N]
 
-DATA_DIR has MNIST in torchvision's layout; logs and checkpoints go into FOLDER. The last line of the output is a JSON object with
-the number of steps, the seconds from the start of the imports to the end of each phase, and the test accuracy.
+DATA_DIR has MNIST in torchvision's layout. Logs and checkpoints are written to FOLDER. The last line of the output is a JSON
+object with the number of steps, the seconds from the start of the imports to the end of each phase, and the test accuracy.
 
 Written from the documentation of lightning 2.6 (LightningModule, Trainer, TensorBoardLogger).
 """
@@ -16,9 +18,9 @@ from pathlib import Path
 
 START = time.perf_counter()
 
-from normexp.data.download import import_torchvision  # noqa: E402 - the imports are a part of what is timed
+from normexp.data.download import import_torchvision  # noqa: E402 - imports are timed, too
 
-import_torchvision()  # before lightning, whose metrics import it too, and would die where it needs the way round
+import_torchvision()  # before lightning, which imports it without this workaround
 
 import lightning  # noqa: E402
 import torch  # noqa: E402
@@ -28,7 +30,7 @@ from torch.nn import functional as F  # noqa: E402
 from torch.utils.data import DataLoader, random_split  # noqa: E402
 from torchvision import datasets, transforms  # noqa: E402
 
-BATCH, LR, WIDTHS, VALIDATION = 128, 0.001, (64, 128, 64), 6_000
+BATCH_SIZE, LR, WIDTHS, VAL_SIZE = 128, 0.001, (64, 128, 64), 6_000
 
 
 class Classifier(lightning.LightningModule):
@@ -68,12 +70,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=-1)
     arguments = parser.parse_args()
 
-    lightning.seed_everything(0)
+    lightning.seed_full(0)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))])
-    everything = datasets.MNIST(arguments.data_dir, train=True, transform=transform)
-    train, val = random_split(everything, [len(everything) - VALIDATION, VALIDATION])
+    full = datasets.MNIST(arguments.data_dir, train=True, transform=transform)
+    train, val = random_split(full, [len(full) - VAL_SIZE, VAL_SIZE])
     test = datasets.MNIST(arguments.data_dir, train=False, transform=transform)
-    how = {"batch_size": BATCH, "num_workers": arguments.workers, "persistent_workers": arguments.workers > 0}
+    options = {"batch_size": BATCH_SIZE, "num_workers": arguments.workers, "persistent_workers": arguments.workers > 0}
     trainer = lightning.Trainer(
         max_epochs=1,
         max_steps=arguments.steps,
@@ -82,10 +84,10 @@ def main() -> None:
         default_root_dir=arguments.folder,
     )
     model, seconds = Classifier(), {"imports": time.perf_counter() - START}
-    train_loader = DataLoader(train, shuffle=True, drop_last=True, **how)
-    trainer.fit(model, train_loader, DataLoader(val, **how))
+    train_loader = DataLoader(train, shuffle=True, drop_last=True, **options)
+    trainer.fit(model, train_loader, DataLoader(val, **options))
     seconds["fit"], steps = time.perf_counter() - START, trainer.global_step
-    (metrics,) = trainer.test(model, DataLoader(test, **how), verbose=False)
+    (metrics,) = trainer.test(model, DataLoader(test, **options), verbose=False)
     seconds["test"] = time.perf_counter() - START
     print(json.dumps({"steps": steps, "seconds": seconds, "test/accuracy": metrics["test/accuracy"]}))
 

@@ -1,16 +1,15 @@
-"""What looking into a network costs: time a step, memory and event file, beside training without any look.
+"""Cost of probing: step time, memory and event file size, relative to training without probes.
 
     python scripts/bench/probes.py [--data-dir DIR] [--repeats N] [--threads N ...] [--json FILE] [--quick]
 
-All sides of a comparison run in one process, by turns, each repeat on a network of its own with the same weights, with all
-sinks writing to a run directory that is thrown away; evaluations are left out, and the pictures drawn at them are timed apart.
-Printed are medians of paired ratios and their quartiles. `naive` is the usual way: hooks on every activation, and
-SummaryWriter.add_histogram of all values that enter and leave it and of all gradients. Memory is the most that a process which
-only trains has used since the training began.
+All sides of a comparison alternate in one process. Each repeat builds a network with the same weights, and all sinks write to
+a temporary run directory. Evaluations are excluded, and the drawing of histogram sheets that follows them is timed separately.
+Prints medians of paired ratios and their quartiles. `naive` is the usual approach: hooks on every activation, and
+SummaryWriter.add_histogram of all their inputs, outputs and all gradients. Memory is the peak, since training began, of a
+process that only trains.
 """
 
 import argparse
-import json
 import os
 import re
 import statistics
@@ -18,12 +17,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import measuring
 import torch
-from loop import no_evaluation, quick_build
+from harness import all_sinks, cache_data, no_evaluation
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -34,12 +35,10 @@ from normexp.compose.compose import compose
 from normexp.config import Config
 from normexp.models.layer import named_layers
 from normexp.probes.distribution import Distributions
-from normexp.records import Record
-from normexp.sinks.histogram_sheet import History, Sheet, draw_sheet
-from normexp.training.build import Parts, build
-from normexp.training.run import about, open_sinks
-from normexp.training.state import Stopwatch, TrainState
-from normexp.training.trainer import fit
+from normexp.sinks.histogram_sheet import HistogramSheet, History, draw_sheet
+from normexp.training.build import build
+from normexp.training.convergence import Point
+from normexp.training.trainer import Trainer
 
 NETS = {
     "mlp 784-100x3 MNIST, batch 60": ["model=mlp", "data=mnist", "batch_size=60"],
@@ -47,53 +46,43 @@ NETS = {
     "resnet 20 CIFAR-10, batch 128": ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"],
 }
 OFF = ["probe='off'"]
-CADENCE = 100
-"""Steps from one look to the next by default."""
+DEFAULT_EVERY = 100
+"""Steps between snapshots by default."""
 
 LENGTHS = {"mlp": (800, 20), "cnn": (100, 10), "resnet": (8, 4)}
-"""Steps of a measured run, and those between its looks: closer than by default, so that their cost stands out from the
-machine's noise. It is then scaled to the default cadence."""
+"""Steps of a measured run, and steps between its snapshots.
+
+Snapshots are more frequent than by default, so that their cost exceeds the noise. The ratio is scaled to the default.
+"""
 
 
 def train(config: Config, folder: Path) -> float:
-    """Seconds of a run's steps, with all sinks. The look of the first step is part of it, that of the last one too."""
+    """Seconds of training with all sinks, including the snapshots of the first and the last step."""
     parts = build(config)
-    with Path(os.devnull).open("w") as nowhere, no_evaluation():
-        sinks = open_sinks(
-            folder, about(parts, config, {}, {}), Console(file=nowhere, force_terminal=True), parts.sizes.total_steps
-        )
-
-        for sheet in (sink for sink in sinks.values() if isinstance(sink, Sheet)):
-            sheet.draw = lambda: None  # type: ignore[method-assign]
-
-        def log(record: Record) -> None:
-            for sink in sinks.values():
-                sink.log(record)
-
-        course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
+    with all_sinks(parts, config, folder) as sinks, no_evaluation():
+        for sink in sinks.by_name.values():
+            if isinstance(sink, HistogramSheet):
+                sink.draw = lambda: None  # type: ignore[method-assign]
         start = time.perf_counter()
-        fit(parts, config, course, log=log, interrupted=lambda: False)
-        seconds = time.perf_counter() - start
-        for sink in sinks.values():
-            sink.close(success=True)
-    return seconds
+        Trainer(parts, config, log=sinks.log).train()
+        return time.perf_counter() - start
 
 
-def naive(config: Config, folder: Path) -> float:
-    """Seconds of the same steps, with every activation's input and output and every gradient logged in each."""
+def train_naively(config: Config, folder: Path) -> float:
+    """Seconds of the same steps, each of which logs the input and output of every activation and every gradient."""
     parts = build(config)
-    writer, seen = SummaryWriter(str(folder)), dict[str, Tensor]()
+    writer, recorded = SummaryWriter(str(folder)), dict[str, Tensor]()
 
-    def keep(tag: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+    def record(tag: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            seen[f"{tag}/in"], seen[f"{tag}/out"] = inputs[0].detach(), output.detach()
+            recorded[f"{tag}/in"], recorded[f"{tag}/out"] = inputs[0].detach(), output.detach()
 
         return hook
 
     for name, layer in named_layers(parts.model).items():
         for part, module in layer.named_children():
             if part == "activation":
-                module.register_forward_hook(keep(f"{name}/{part}"))
+                module.register_forward_hook(record(f"{name}/{part}"))
     model, order = parts.model.train(), torch.randperm(len(parts.data.train)).split(config.batch_size)
     start = time.perf_counter()
     for step in range(parts.sizes.total_steps):
@@ -104,7 +93,7 @@ def naive(config: Config, folder: Path) -> float:
         for name, parameter in model.named_parameters():
             writer.add_histogram(f"gradient/{name}", parameter.grad, step)
         parts.optimizer.step()
-        for tag, values in seen.items():
+        for tag, values in recorded.items():
             writer.add_histogram(tag, values, step)
     seconds = time.perf_counter() - start
     writer.close()
@@ -112,43 +101,38 @@ def naive(config: Config, folder: Path) -> float:
 
 
 Side = Callable[[Path], float]
+Results = dict[str, dict[str, Any]]
 
 
 def ratios(sides: Sequence[Side], repeats: int) -> list[list[float]]:
-    """For each side but the first, its times over the first's, by turns."""
-    found: list[list[float]] = [[] for _ in sides[1:]]
-    for repeat in range(repeats + 1):
-        order = range(len(sides)) if repeat % 2 else range(len(sides) - 1, -1, -1)
-        times = {}
-        for i in order:
-            with tempfile.TemporaryDirectory() as folder:
-                times[i] = sides[i](Path(folder))
-        if repeat:  # the first round warms up
-            for i, of in enumerate(found, start=1):
-                of.append(times[i] / times[0])
-    return found
+    """For each side but the first, its times divided by the first side's."""
+
+    def in_temporary_folder(side: Side) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            return side(Path(folder))
+
+    rounds = measuring.alternate([partial(in_temporary_folder, side) for side in sides], repeats)
+    return [[times[i] / times[0] for times in rounds] for i in range(1, len(sides))]
 
 
-def peak_memory(overrides: list[str]) -> float:
-    """MiB at the peak of a process of its own."""
+def peak_mib(overrides: list[str]) -> float:
+    """MiB at the peak of a process that trains."""
     command = [sys.executable, __file__, "--measure-memory", *overrides]
-    # Freed memory goes back at once: how the allocator keeps it for later differs by 7 % from one run to the next.
+    # Return freed memory at once. What the allocator keeps for later varies by 7 % between runs.
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": str(1 << 17)}
     return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
-def measure_memory(overrides: list[str]) -> None:
-    """Print the peak since the data were loaded, which itself takes more than small networks (Linux)."""
-    from normexp.training import trainer
+def print_peak_mib(overrides: list[str]) -> None:
+    """Print the peak since the data was loaded, as loading takes more memory than small networks (Linux)."""
+    validate = Trainer.validate
 
-    validation = trainer._validation
-
-    def forget_the_peak(parts: Parts, config: Config, interrupted: Callable[[], bool]) -> dict[str, float | None]:
+    def reset_peak(trainer: Trainer) -> tuple[dict[str, float | None], Point]:
         Path("/proc/self/clear_refs").write_text("5")
-        trainer._validation = validation
-        return validation(parts, config, interrupted)
+        Trainer.validate = validate  # type: ignore[method-assign]
+        return validate(trainer)
 
-    trainer._validation = forget_the_peak
+    Trainer.validate = reset_peak  # type: ignore[assignment, method-assign]
     with tempfile.TemporaryDirectory() as folder:
         train(compose(overrides), Path(folder))
     (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
@@ -156,15 +140,15 @@ def measure_memory(overrides: list[str]) -> None:
 
 
 def event_megabytes(overrides: list[str]) -> float:
-    """10^6 bytes of a run's event file."""
+    """Size of a run's event file in MB (10^6 bytes)."""
     with tempfile.TemporaryDirectory() as folder:
         train(compose(overrides), Path(folder))
         (path,) = Path(folder).glob("events.*")
         return path.stat().st_size / 1e6
 
 
-def milliseconds_a_sheet() -> float:
-    """To draw what enters and leaves three layers at 25 looks."""
+def sheet_milliseconds() -> float:
+    """Time to draw the inputs and outputs of three layers at 25 snapshots."""
     describe, history, times = Distributions(), History(), []
     for step in range(0, 2500, 100):
         history.add(step, describe({"x": torch.randn(4096).numpy()})["x"].histogram)
@@ -173,6 +157,56 @@ def milliseconds_a_sheet() -> float:
         draw_sheet({f"fc{i}": {"activation_in": history, "activation_out": history} for i in (1, 2, 3)})
         times.append(time.perf_counter() - start)
     return 1e3 * statistics.median(times)
+
+
+def measure_steps(nets: Mapping[str, list[str]], data: str, *, repeats: int, threads: Sequence[int]) -> Results:
+    """Print ratios of step times for the default probes and, with the second network, for all probes at every step."""
+    title = "A training step over one without any look"
+    table = Table("network", "threads", "probes", "ratio", "quartiles", title=title)
+    results: Results = {}
+
+    def add_row(net: str, count: int, probes: str, values: list[float]) -> None:
+        low, ratio, high = statistics.quantiles(values, n=4)
+        table.add_row(net, str(count), probes, f"{ratio:.3f}", f"{low:.3f} to {high:.3f}")
+        print(f"{net}, {count} threads, {probes}: {ratio:.3f}", file=sys.stderr, flush=True)
+        results[f"{net}, {count} threads, {probes}"] = {"ratio": ratio, "quartiles": [low, high]}
+
+    for net, overrides in nets.items():
+        for count in threads:
+            steps, every = LENGTHS[net.split()[0]]
+            base = [*overrides, data, f"threads={count}", f"steps={steps}"]
+            sides = [_side(train, [*base, *OFF]), _side(train, [*base, f"probe.every={every}"])]
+            (measured,) = ratios(sides, repeats)
+            scale = (steps / DEFAULT_EVERY) / (1 + steps // every)
+            add_row(net, count, "default, every 100", [1 + (ratio - 1) * scale for ratio in measured])
+    net, overrides = list(NETS.items())[1]
+    for count in threads:
+        base = [*overrides, data, f"threads={count}", "steps=20"]
+        sides = [
+            _side(train, [*base, *OFF]),
+            _side(train, [*base, "probe=full", "probe.every=1"]),
+            _side(train_naively, [*base, *OFF]),
+        ]
+        full, naive = ratios(sides, repeats)
+        add_row(net, count, "full, every 1", full)
+        add_row(net, count, "naive, every 1", naive)
+    Console().print(table)
+    return results
+
+
+def measure_memory(nets: Mapping[str, list[str]], data: str) -> Results:
+    table = Table("network", "steps", "probes off, MiB", "default, MiB", "ratio", title="Peak memory of the process")
+    results: Results = {}
+    for net, overrides in nets.items():
+        for steps in (5,) if "resnet" in net else (200, 800):
+            base = [*overrides, data, f"steps={steps}"]
+            off, on = (
+                statistics.median(peak_mib([*base, *more]) for _ in range(3)) for more in (OFF, ["probe.every=5"])
+            )
+            table.add_row(net, str(steps), f"{off:.0f}", f"{on:.0f}", f"{on / off:.3f}")
+            results[f"{net}, memory, {steps} steps"] = {"off_mib": off, "default_mib": on}
+    Console().print(table)
+    return results
 
 
 def main() -> None:
@@ -185,73 +219,32 @@ def main() -> None:
     parser.add_argument("--measure-memory", nargs="+", help=argparse.SUPPRESS)
     arguments = measuring.parse(parser)
     if arguments.measure_memory:
-        measure_memory(arguments.measure_memory)
+        print_peak_mib(arguments.measure_memory)
         return
-    quick_build()
+    cache_data()
     nets = dict(list(NETS.items())[:2]) if arguments.quick else NETS
     data = f"data_dir={arguments.data_dir}"
-    table = Table(
-        "network", "threads", "probes", "ratio", "quartiles", title="A training step over one without any look"
-    )
-    results: dict[str, object] = {}
-
-    def row(net: str, threads: int, probes: str, values: list[float]) -> None:
-        low, ratio, high = statistics.quantiles(values, n=4)
-        table.add_row(net, str(threads), probes, f"{ratio:.3f}", f"{low:.3f} to {high:.3f}")
-        print(f"{net}, {threads} threads, {probes}: {ratio:.3f}", file=sys.stderr, flush=True)
-        results[f"{net}, {threads} threads, {probes}"] = {"ratio": ratio, "quartiles": [low, high]}
-
-    for net, overrides in nets.items():
-        for threads in arguments.threads:
-            steps, every = LENGTHS[net.split()[0]]
-            base = [*overrides, data, f"threads={threads}", f"steps={steps}"]
-            (found,) = ratios([_side([*base, *OFF]), _side([*base, f"probe.every={every}"])], arguments.repeats)
-            looks = 1 + steps // every
-            row(net, threads, "default, every 100", [1 + (ratio - 1) * (steps / CADENCE) / looks for ratio in found])
-    net, overrides = list(NETS.items())[1]
-    for threads in arguments.threads:
-        base = [*overrides, data, f"threads={threads}", "steps=20"]
-        sides = [_side([*base, *OFF]), _side([*base, "probe=full", "probe.every=1"]), _naive([*base, *OFF])]
-        full, usual = ratios(sides, arguments.repeats)
-        row(net, threads, "full, every 1", full)
-        row(net, threads, "naive, every 1", usual)
-    Console().print(table)
-
-    table = Table("network", "steps", "probes off, MiB", "default, MiB", "ratio", title="Peak memory of the process")
-    for net, overrides in nets.items():
-        for steps in (5,) if "resnet" in net else (200, 800):
-            base = [*overrides, data, f"steps={steps}"]
-            off, on = (
-                statistics.median(peak_memory([*base, *more]) for _ in range(3)) for more in (OFF, ["probe.every=5"])
-            )
-            table.add_row(net, str(steps), f"{off:.0f}", f"{on:.0f}", f"{on / off:.3f}")
-            results[f"{net}, memory, {steps} steps"] = {"off_mib": off, "default_mib": on}
-    Console().print(table)
+    results = measure_steps(nets, data, repeats=arguments.repeats, threads=arguments.threads)
+    results |= measure_memory(nets, data)
 
     net = list(nets)[-1]
-    small = ["model.width=4"] if "resnet" in net else []  # the file's size depends on layers, not on their width
-    # A tenth of the steps with ten times the looks, entries and evaluations (of an epoch of 352 steps) as 10,000 by default.
+    small = ["model.width=4"] if "resnet" in net else []  # the size depends on the number of layers, not on their width
+    # As many snapshots, log entries and evaluations (of an epoch of 352 steps) as 10,000 default steps, in 1,000 steps.
     dense = ["batch_size=8", "steps=1000", "probe.every=10", "log_every=1", "eval_every=35"]
     size = event_megabytes([*nets[net], *small, data, *dense])
     Console().print(f"Event file of {net}, 10,000 steps by default: {size:.1f} MB")
     results[f"{net}, event file of 10,000 steps"] = {"megabytes": size}
 
-    sheet, layers = milliseconds_a_sheet(), 3
-    Console().print(f"Drawing the sheet of {layers} layers, at each evaluation: {sheet:.0f} ms")
+    sheet = sheet_milliseconds()
+    Console().print(f"Drawing the sheet of 3 layers, at each evaluation: {sheet:.0f} ms")
     results["sheet of 3 layers"] = {"milliseconds": sheet}
     if arguments.json:
         machine = {"torch": torch.__version__, "cpus": os.cpu_count()}
-        arguments.json.write_text(json.dumps({"machine": machine, "results": results}, indent=2) + "\n")
+        measuring.write_json(arguments.json, {"machine": machine, "results": results})
 
 
-def _side(overrides: list[str]) -> Side:
-    config = compose(overrides)
-    return lambda folder: train(config, folder)
-
-
-def _naive(overrides: list[str]) -> Side:
-    config = compose(overrides)
-    return lambda folder: naive(config, folder)
+def _side(run: Callable[[Config, Path], float], overrides: list[str]) -> Side:
+    return partial(run, compose(overrides))
 
 
 if __name__ == "__main__":

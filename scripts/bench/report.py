@@ -1,11 +1,10 @@
-"""What `normexp report` takes for many long runs: seconds and memory for each kind of output, for N/4, N/2 and N runs.
+"""Time and memory of `normexp report` on many long runs: for each kind of output, with N/4, N/2 and N runs.
 
     python scripts/bench/report.py [--runs N] [--steps N] [--outputs table,csv,html,figures] [--json FILE]
 
-One short run is made with the default net and probes; from it sweeps are fabricated, over norms, learning rates, dropout and
-seeds, whose runs have as many logged steps as asked for, every tenth of them with all that the probes see, as by default.
-Each command is a process of its own, whose files lie in the page cache. Memory is the most that it and the processes that it
-starts held at a time.
+Trains one short run with the default network and probes, and fabricates sweeps from it over norms, learning rates, dropout and
+seeds. Their runs have the requested number of logged steps, every tenth with a snapshot of the probes, as by default. Each
+command is a process of its own, with its files in the page cache. Memory is the peak of the process and its children.
 """
 
 import argparse
@@ -48,12 +47,12 @@ def template(folder: Path) -> Path:
 
 
 def metrics(lines: list[dict[str, Any]], steps: int, generator: random.Random) -> str:
-    """metrics.jsonl of so many logged steps: a look every tenth, other entries between, with values of full length."""
-    looks = [line for line in lines if "weight_norm/head" in line and "train/loss" in line]
+    """metrics.jsonl with this number of logged steps, every tenth a snapshot, and numbers with all digits."""
+    snapshots = [line for line in lines if "weight_norm/head" in line and "train/loss" in line]
     others = [line for line in lines if "weight_norm/head" not in line and "train/loss" in line]
     text = []
     for entry in range(steps):
-        source = generator.choice(others if entry % 10 else looks)
+        source = generator.choice(others if entry % 10 else snapshots)
         line = {
             tag: value * generator.uniform(0.9, 1.1) if isinstance(value, float) else value
             for tag, value in source.items()
@@ -63,7 +62,7 @@ def metrics(lines: list[dict[str, Any]], steps: int, generator: random.Random) -
 
 
 def fabricate(source: Path, sweep: Path, runs: int, steps: int) -> None:
-    """A sweep directory of so many runs; each tenth norm and lr, the highest, diverged."""
+    """Write a sweep directory with this number of runs. Those with the highest learning rate, every tenth, diverged."""
     generator = random.Random(0)
     config = yaml.safe_load((source / "config.yaml").read_text())
     status = json.loads((source / "status.json").read_text())
@@ -74,8 +73,8 @@ def fabricate(source: Path, sweep: Path, runs: int, steps: int) -> None:
     for number, (dropout, norm, lr, seed) in enumerate(itertools.islice(combinations, runs)):
         directory = sweep / f"dropout={dropout}_norm={norm}_lr={lr}_seed={seed}"
         directory.mkdir(parents=True)
-        mine = {**config, "norm": {**config["norm"], "name": norm}, "lr": lr, "seed": seed, "dropout": dropout}
-        (directory / "config.yaml").write_text(yaml.safe_dump(mine, sort_keys=False))
+        run_config = {**config, "norm": {**config["norm"], "name": norm}, "lr": lr, "seed": seed, "dropout": dropout}
+        (directory / "config.yaml").write_text(yaml.safe_dump(run_config, sort_keys=False))
         state = "diverged" if lr == LRS[-1] else "completed"
         final = {tag: value and value * generator.uniform(0.9, 1.0) for tag, value in status["metrics"].items()}
         (directory / "status.json").write_text(json.dumps({**status, "state": state, "metrics": final}, indent=2))
@@ -85,20 +84,20 @@ def fabricate(source: Path, sweep: Path, runs: int, steps: int) -> None:
 
 
 def measure(words: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds of a command, and MB of its process and those that it started, together."""
-    most = 0
+    """Seconds of a command, and peak memory in MB of its process and children together."""
+    peak = 0
     start = time.perf_counter()
     process = subprocess.Popen([*NORMEXP, *words], cwd=folder, stdout=subprocess.DEVNULL)
     while process.poll() is None:
-        most = max(most, resident(process.pid))
+        peak = max(peak, resident_bytes(process.pid))
         time.sleep(0.02)
     seconds = time.perf_counter() - start
     assert process.returncode == 0, words
-    return seconds, most / 1e6
+    return seconds, peak / 1e6
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory of a process and its children; what they share counts once. 0 for one that has ended."""
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process and its children, in which shared pages count once. Returns 0 if it has ended."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
         children = [
@@ -107,7 +106,7 @@ def resident(pid: int) -> int:
     except OSError:
         return 0
     proportional = next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0)
-    return 1024 * proportional + sum(resident(int(child)) for child in children)
+    return 1024 * proportional + sum(resident_bytes(int(child)) for child in children)
 
 
 def main() -> None:
@@ -131,15 +130,8 @@ def main() -> None:
                 size = sum(path.stat().st_size for path in written if path.is_file()) / 1e6
                 row = {"output": output, "runs": runs, "seconds": seconds, "memory_mb": memory, "written_mb": size}
                 results.append(row)
-                cells = [
-                    output,
-                    str(runs),
-                    f"{seconds:.2f}",
-                    f"{1000 * seconds / runs:.2f}",
-                    f"{memory:.0f}",
-                    f"{size:.2f}",
-                ]
-                table.add_row(*cells, end_section=output == arguments.outputs.split(",")[-1])
+                numbers = f"{seconds:.2f}", f"{1000 * seconds / runs:.2f}", f"{memory:.0f}", f"{size:.2f}"
+                table.add_row(output, str(runs), *numbers, end_section=output == arguments.outputs.split(",")[-1])
                 for path in written:
                     path.unlink(missing_ok=True)
             shutil.rmtree(folder / "sweep")

@@ -1,10 +1,10 @@
-"""How long it takes from the shell's prompt to the first training step, and to what is answered without training.
+"""Time from starting a command to its first training step, and of commands that don't train.
 
     python scripts/bench/start.py [--data-dir DIR] [--repeats N] [--json FILE] [--quick]
 
-All are processes of their own, by turns. The first step is seen from outside: the metrics file, looked at every millisecond, has
-its first line when step 1 is done (the evaluation before it too); the run is then killed. From each such time that of
-`python -c "import torch"` in the same round is taken away. MNIST is what it is the second time, when caches have been made.
+Each command is a process of its own; they alternate. The first step is seen from outside: the metrics file, polled every
+millisecond, has its first line when step 1 is done (after the first evaluation); the run is then killed. From each of these
+times that of `python -c "import torch"` in the same round is subtracted. MNIST is read from the cache.
 """
 
 import statistics
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import measuring
@@ -28,31 +29,24 @@ ANSWERS = {
     "completion of a key": (["completion", "query", "normexp train norm=bn mo"], 0.6),
     "completion of a value": (["completion", "query", "normexp train norm="], 0.6),
 }
-PATIENCE = 120.0
-"""Seconds after which a run that has made no step has gone wrong."""
-
-
-def command_seconds(command: list[str]) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        measuring.must_succeed(command, Path(folder))
-        return time.perf_counter() - start
+TIMEOUT = 120.0
+"""Seconds in which every run should have made its first step."""
 
 
 def first_step_seconds(overrides: list[str]) -> float:
-    """From the start of the process to its first line of metrics."""
+    """Seconds from the start of the process to its first line of metrics."""
     with tempfile.TemporaryDirectory() as folder:
-        metrics, said = Path(folder) / "runs" / "first" / "metrics.jsonl", Path(folder) / "said"
+        metrics, output = Path(folder) / "runs" / "first" / "metrics.jsonl", Path(folder) / "output"
         command = [*measuring.COMMAND, "train", *overrides, "name=first"]
-        with said.open("w") as output:
+        with output.open("w") as file:
             start = time.perf_counter()
             process = subprocess.Popen(
-                command, cwd=folder, env=measuring.environment(), stdout=output, stderr=subprocess.STDOUT
+                command, cwd=folder, env=measuring.environment(), stdout=file, stderr=subprocess.STDOUT
             )
             try:
                 while not _has_content(metrics):
-                    if process.poll() is not None or time.perf_counter() - start > PATIENCE:
-                        raise SystemExit(f"{' '.join(command)} made no step:\n{said.read_text()}")
+                    if process.poll() is not None or time.perf_counter() - start > TIMEOUT:
+                        raise SystemExit(f"{' '.join(command)} made no step:\n{output.read_text()}")
                     time.sleep(0.001)
                 return time.perf_counter() - start
             finally:
@@ -68,25 +62,23 @@ def _has_content(path: Path) -> bool:
 
 
 def main() -> None:
-    arguments = measuring.parse(measuring.parser(__doc__, repeats=15))
-    repeats = 1 if arguments.quick else arguments.repeats
-    place = ["device=cpu", f"data_dir={arguments.data_dir}"]
+    arguments = measuring.parse(measuring.argument_parser(__doc__, repeats=15))
+    repeats, warm_up = (1, False) if arguments.quick else (arguments.repeats, True)
+    common = ["device=cpu", f"data_dir={arguments.data_dir}"]
 
-    runs = {what: [*overrides, *place] for what, (overrides, _) in FIRST_STEP.items()}
-    sides = [lambda: command_seconds(IMPORT)]
-    sides += [lambda words=words: first_step_seconds(words) for words in runs.values()]  # type: ignore[misc]
-    imports, *firsts = zip(*measuring.alternate(sides, repeats, warm_up=not arguments.quick), strict=True)
+    sides = [partial(measuring.command_seconds, IMPORT)]
+    sides += [partial(first_step_seconds, [*overrides, *common]) for overrides, _ in FIRST_STEP.values()]
+    imports, *runs = zip(*measuring.alternate(sides, repeats, warm_up=warm_up), strict=True)
     rows = []
-    for (what, (_, goal)), seconds in zip(FIRST_STEP.items(), firsts, strict=True):
-        over = [first - alone for first, alone in zip(seconds, imports, strict=True)]
+    for (what, (_, goal)), seconds in zip(FIRST_STEP.items(), runs, strict=True):
+        over = [run - torch_import for run, torch_import in zip(seconds, imports, strict=True)]
         more = {"from the prompt, s": statistics.median(seconds), "import torch, s": statistics.median(imports)}
-        rows.append(measuring.told(measuring.Row(f"{what}, over import torch", over, goal, unit="s", more=more)))
+        rows.append(measuring.report(measuring.Row(f"{what}, over import torch", over, goal, unit="s", more=more)))
 
-    commands = [[*measuring.COMMAND, *words] for words, _ in ANSWERS.values()]
-    sides = [lambda command=command: command_seconds(command) for command in commands]  # type: ignore[misc]
-    answers = zip(*measuring.alternate(sides, repeats, warm_up=not arguments.quick), strict=True)
+    sides = [partial(measuring.command_seconds, [*measuring.COMMAND, *words]) for words, _ in ANSWERS.values()]
+    answers = zip(*measuring.alternate(sides, repeats, warm_up=warm_up), strict=True)
     for (what, (_, goal)), seconds in zip(ANSWERS.items(), answers, strict=True):
-        rows.append(measuring.told(measuring.Row(what, seconds, goal, unit="s")))
+        rows.append(measuring.report(measuring.Row(what, seconds, goal, unit="s")))
     measuring.finish("From the shell's prompt", rows, arguments)
 
 

@@ -1,27 +1,29 @@
-"""Which combinations are measured."""
+"""The combinations of models, norms and batch sizes that are measured."""
 
 import pytest
 
-from normexp.bench.cases import BATCH_SIZES, cases, takes
+from normexp.bench.cases import BATCH_SIZES, has_effect, plan_cases
 from normexp.config import ConfigError
 from normexp.models import MODELS
 from normexp.norms import NORMS
 
 
 def test_by_default_everything_that_works():
-    there, skipped = cases([])
-    assert [(case.model, case.batch_size) for case in there] == [(m, size) for m in MODELS for size in BATCH_SIZES]
-    assert {case.model: case.data for case in there} == {"mlp": "mnist", "cnn": "mnist", "resnet": "cifar10"}
-    assert {(each.model, each.norm) for each in skipped} == {("mlp", "in")}
-    for case in there:
+    cases, skipped = plan_cases([])
+    assert [(case.model, case.batch_size) for case in cases] == [(m, size) for m in MODELS for size in BATCH_SIZES]
+    assert {case.model: case.data for case in cases} == {"mlp": "mnist", "cnn": "mnist", "resnet": "cifar10"}
+    assert {(skip.model, skip.norm) for skip in skipped} == {("mlp", "in")}
+    for case in cases:
         assert list(case.norms) == [norm for norm in NORMS if (case.model, norm) != ("mlp", "in")]
         for norm, config in case.norms.items():
             assert (config.norm.name, config.model.name, config.batch_size) == (norm, case.model, case.batch_size)
 
 
 def test_keys_hold_for_the_choices_that_have_them():
-    there, _ = cases(["model=mlp,cnn", "norm=gn,bn", "model.width=8", "norm.groups=2", "batch_size=4", "dropout=0.5"])
-    mlp, cnn = (case.norms for case in there)
+    cases, _ = plan_cases(
+        ["model=mlp,cnn", "norm=gn,bn", "model.width=8", "norm.groups=2", "batch_size=4", "dropout=0.5"]
+    )
+    mlp, cnn = (case.norms for case in cases)
     assert list(mlp) == ["none", "bn", "gn"]
     assert {config.model.width for config in mlp.values()} == {8}
     assert cnn["gn"].norm.groups == 2
@@ -29,11 +31,11 @@ def test_keys_hold_for_the_choices_that_have_them():
 
 
 def test_what_cannot_work_is_left_out_with_its_reason():
-    there, skipped = cases(["model=mlp", "norm=bn,ln", "batch_size=range(1,3)", "data=digits"])
-    assert [list(case.norms) for case in there] == [["none", "ln"], ["none", "bn", "ln"]]
-    (one,) = skipped
-    assert (one.norm, one.batch_size) == ("bn", 1)
-    assert "a batch of one" in one.reason
+    cases, skipped = plan_cases(["model=mlp", "norm=bn,ln", "batch_size=range(1,3)", "data=digits"])
+    assert [list(case.norms) for case in cases] == [["none", "ln"], ["none", "bn", "ln"]]
+    (skip,) = skipped
+    assert (skip.norm, skip.batch_size) == ("bn", 1)
+    assert "a batch of one" in skip.reason
 
 
 @pytest.mark.parametrize(
@@ -58,10 +60,10 @@ def test_what_cannot_work_is_left_out_with_its_reason():
 )
 def test_what_is_refused(overrides, says):
     with pytest.raises(ConfigError) as error:
-        cases(overrides)
+        plan_cases(overrides)
     assert says in str(error.value)
 
 
 def test_keys_with_an_effect():
-    assert takes("norm") and takes("norm.eps") and takes("activation")
-    assert not takes("optim") and not takes("steps") and not takes("data.val_size")
+    assert has_effect("norm") and has_effect("norm.eps") and has_effect("activation")
+    assert not has_effect("optim") and not has_effect("steps") and not has_effect("data.val_size")

@@ -1,4 +1,4 @@
-"""The measuring itself, on networks so small that a number can be worked out by hand."""
+"""Measuring networks so small that the numbers can be derived by hand."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from normexp.bench import measure as module
 from normexp.bench.cases import Case
-from normexp.bench.measure import Batch, blocks, measure, saved_bytes
+from normexp.bench.measure import Batch, count_blocks, measure, saved_bytes
 from tests.conftest import compose
 
 FLOAT, LONG = 4, 8
@@ -34,7 +34,7 @@ def test_memory_kept_for_the_backward_pass():
 
 @pytest.fixture
 def case(monkeypatch):
-    monkeypatch.setattr(module, "BLOCK", 1e-4)
+    monkeypatch.setattr(module, "MIN_BLOCK_SECONDS", 1e-4)
     overrides = ["model=mlp", "model.width=4", "batch_size=4", "threads=1"]
     norms = {norm: compose(*overrides, f"norm={norm}") for norm in ("none", "bn", "ln")}
     return Case("mlp", "digits", 4, norms)
@@ -50,18 +50,18 @@ def test_every_norm_is_measured_once_a_round_in_changing_order(case, monkeypatch
 
     ticks = []
     monkeypatch.setattr(module, "training_block", note)
-    found = measure(case, repeats=6, tick=lambda: ticks.append(1))
+    result = measure(case, repeats=6, tick=lambda: ticks.append(1))
     rounds = [tuple(order[-18:][i : i + 3]) for i in range(0, 18, 3)]
-    assert all(len(set(each)) == 3 for each in rounds)
+    assert all(len(set(order)) == 3 for order in rounds)
     assert len(set(rounds)) > 1
-    assert len(ticks) == blocks(case, 6) == 6 * 7
-    for norm, costs in found.costs.items():
-        assert len(costs.forward) == len(costs.backward) == len(costs.inference) == 6
-        assert len(costs.folded) == (6 if norm == "bn" else 0)
-        assert min(costs.forward + costs.backward + costs.inference) > 0
-    assert [found.costs[norm].norms_folded for norm in case.norms] == [0, 3, 0]
-    added = [costs.parameters - found.costs["none"].parameters for costs in found.costs.values()]
-    assert added == [0, 3 * 4, 3 * 8]  # gamma and beta; batch norm takes the place of a bias
+    assert len(ticks) == count_blocks(case, 6) == 6 * 7
+    for norm, costs in result.costs.items():
+        counts = {phase: len(seconds) for phase, seconds in costs.seconds.items()}
+        assert counts == {"forward": 6, "backward": 6, "inference": 6, "folded": 6 if norm == "bn" else 0}
+        assert all(second > 0 for seconds in costs.seconds.values() for second in seconds)
+    assert [result.costs[norm].folded_norms for norm in case.norms] == [0, 3, 0]
+    added = [costs.parameters - result.costs["none"].parameters for costs in result.costs.values()]
+    assert added == [0, 3 * 4, 3 * 8]  # gamma and beta; with batch norm there is no bias
 
 
 def test_what_is_the_same_every_time(case):

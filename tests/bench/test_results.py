@@ -1,4 +1,4 @@
-"""Ratios of made-up times, and how they are written."""
+"""Ratios of made-up times, and their JSON and table."""
 
 import json
 from dataclasses import replace
@@ -7,33 +7,37 @@ import pytest
 from rich.console import Console
 
 from normexp.bench.cases import Skipped
-from normexp.bench.results import Costs, Measured, ratio, to_json
-from normexp.bench.table import show
+from normexp.bench.results import CaseResult, Costs, paired_ratios, to_json
+from normexp.bench.table import print_results
 
 NONE = Costs(
-    parameters=100, saved_bytes=1000, forward=[1.0, 2.0, 4.0], backward=[2.0, 2.0, 2.0], inference=[1.0, 1.0, 2.0]
+    parameters=100,
+    saved_bytes=1000,
+    seconds={"forward": [1.0, 2.0, 4.0], "backward": [2.0, 2.0, 2.0], "inference": [1.0, 1.0, 2.0], "folded": []},
 )
 BN = Costs(
     parameters=116,
     saved_bytes=2500,
-    norms_folded=3,
-    forward=[1.5, 2.0, 8.0],
-    backward=[3.0, 3.0, 3.0],
-    inference=[2.0, 3.0, 8.0],
-    folded=[1.0, 1.0, 2.0],
+    folded_norms=3,
+    seconds={
+        "forward": [1.5, 2.0, 8.0],
+        "backward": [3.0, 3.0, 3.0],
+        "inference": [2.0, 3.0, 8.0],
+        "folded": [1.0, 1.0, 2.0],
+    },
 )
-MEASURED = Measured("mlp", "mnist", 8, "cpu", 1, (4, 9), {"none": NONE, "bn": BN})
+MEASURED = CaseResult("mlp", "mnist", 8, "cpu", 1, (4, 9), {"none": NONE, "bn": BN})
 SKIPPED = [Skipped("mlp", "in", size, "It [can't] work.") for size in (8, 16)]
 
 
 def test_ratios_are_those_of_pairs_measured_in_one_round():
     """Not the ratio of the medians: 2 / 2 would say that the norm costs nothing."""
-    found = ratio([1.5, 2.0, 8.0], [1.0, 2.0, 4.0])
-    assert (found.low, found.median, found.high) == (1.25, 1.5, 1.75)
-    assert found.half == 0.25
-    assert ratio([], [1.0]) is None
+    ratios = paired_ratios([1.5, 2.0, 8.0], [1.0, 2.0, 4.0])
+    assert (ratios.low, ratios.median, ratios.high) == (1.25, 1.5, 1.75)
+    assert ratios.half_range == 0.25
+    assert paired_ratios([], [1.0]) is None
     with pytest.raises(ValueError, match="longer"):
-        ratio([1.0], [1.0, 2.0])
+        paired_ratios([1.0], [1.0, 2.0])
 
 
 def test_folded_inference_is_compared_with_inference():
@@ -61,7 +65,7 @@ def test_json():
 
 
 def test_table(capsys):
-    show(Console(width=80), [MEASURED], SKIPPED, repeats=3, block=0.01, made_with="a machine")
+    print_results(Console(width=80), [MEASURED], SKIPPED, repeats=3, block=0.01, machine="a machine")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mlp on mnist (1x28x28), 1 thread"
     assert lines[2].split() == ["8", "none", "2000", "ms", "2000", "ms", "1000", "ms", "0.977", "KiB"]
@@ -70,8 +74,7 @@ def test_table(capsys):
     assert lines[-2] == "skipped  mlp, in, batch 8, 16: It [can't] work."
     assert max(map(len, lines)) <= 80
     assert not any("vary much" in line for line in lines)
-    busy = Measured(
-        "mlp", "mnist", 8, "cpu", 1, (4, 9), {"none": NONE, "bn": replace(BN, forward=[1, 2, 40], folded=[])}
-    )
-    show(Console(width=80), [busy], [], repeats=3, block=0.01, made_with="a machine")
+    busy = replace(BN, seconds={**BN.seconds, "forward": [1.0, 2.0, 40.0], "folded": []})
+    noisy = replace(MEASURED, costs={"none": NONE, "bn": busy})
+    print_results(Console(width=80), [noisy], [], repeats=3, block=0.01, machine="a machine")
     assert "vary much" in capsys.readouterr().out

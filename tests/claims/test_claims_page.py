@@ -1,4 +1,4 @@
-"""The page of claims, from verdicts that are made up: of every kind, with what is missing, and with what is hostile."""
+"""HTML page and figures of claims, from synthetic verdicts: every kind, with missing values, and malicious ones."""
 
 import copy
 import io
@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from normexp.claims import page, page_forest, terminal, wording
-from normexp.claims.figures import arm_looks, draw, figure
-from normexp.plotting.colours import INK, NORMS
-from normexp.plotting.style import style
+from normexp.claims import forest_plot, page, terminal, wording
+from normexp.claims.figures import arm_styles, draw
+from normexp.claims.verdict import Verdict
+from normexp.plotting.colours import INK, NORM_STYLES
+from normexp.plotting.style import figure_style
 from tests.report.test_page import EVIL, Page
 
 
 def a_cell(effect=0.241, low=0.203, high=0.279, *, verdict="confirmed", values=None, **more):
-    made = {
+    default = {
         "cell": {},
         "verdict": verdict,
         "effect": effect,
@@ -33,11 +34,11 @@ def a_cell(effect=0.241, low=0.203, high=0.279, *, verdict="confirmed", values=N
         "chosen": {"bn": {"lr": 0.3}},
         "note": None,
     }
-    return made | more
+    return default | more
 
 
 def a_condition(*cells, **more):
-    made = {
+    default = {
         "what": "bn's accuracy is above none's",
         "decides": True,
         "measure": "test/accuracy",
@@ -48,11 +49,11 @@ def a_condition(*cells, **more):
         "margin": None,
         "cells": list(cells) or [a_cell()],
     }
-    return made | more
+    return default | more
 
 
 def a_verdict(name="faster", verdict="confirmed", **more):
-    made = {
+    default = {
         "format": 1,
         "claim": name,
         "kind": "experiment",
@@ -78,7 +79,7 @@ def a_verdict(name="faster", verdict="confirmed", **more):
         "rule": "ab12cd34",
         "code": "ef56ab78",
     }
-    return made | more
+    return default | more
 
 
 def a_series(**more):
@@ -106,7 +107,7 @@ def an_exact(name="formula", verdict="confirmed", **more):
     cells = [
         a_cell(2.1e-15, 8e-16, 2.1e-15, level=1.0, effect_size=None, values={"": [8e-16, 9e-16, 2.1e-15]}, chosen={})
     ]
-    made = {
+    default = {
         "kind": "exact",
         "statement": "Batch norm is x_hat = (x - mean) / sqrt(var + eps).",
         "conditions": [
@@ -120,25 +121,25 @@ def an_exact(name="formula", verdict="confirmed", **more):
         "drawing": "  B\n +--+\n |  | C",
         "runs": 0,
     }  # fmt: skip
-    return a_verdict(name, verdict, **made) | more
+    return a_verdict(name, verdict, **default) | more
 
 
 def thirty_cells():
     axes = itertools.product(["sigmoid", "tanh", "relu"], [3, 5], [0.01, 0.1, 1.0, 3.0, 10.0])
     rng = random.Random(2)
-    made = []
+    cells = []
     for activation, depth, lr in axes:
         effect = rng.gauss(0.1, 0.1)
         half = abs(rng.gauss(0.05, 0.03))
         verdict = "confirmed" if effect - half >= 0.03 else "refuted" if effect + half < 0.03 else "inconclusive"
         where = {"activation": activation, "depth": depth, "lr": lr}
-        made.append(a_cell(effect, effect - half, effect + half, verdict=verdict, cell=where, level=0.99833))
-    return made
+        cells.append(a_cell(effect, effect - half, effect + half, verdict=verdict, cell=where, level=0.99833))
+    return cells
 
 
 def written(verdicts, pending=(), file="claims.html"):
-    """The page as text, and as a browser sees it."""
-    page.write(Path(file), verdicts, pending)
+    """Write the page. Returns its HTML, and what a browser sees of it."""
+    page.write(Path(file), [Verdict.from_json(verdict) for verdict in verdicts], pending)
     text = Path(file).read_text(encoding="utf-8")
     seen = Page(text)
     assert seen.open == []
@@ -146,8 +147,8 @@ def written(verdicts, pending=(), file="claims.html"):
 
 
 def drawn(verdict):
-    with style():
-        return draw(verdict, name="f")
+    with figure_style():
+        return draw(Verdict.from_json(verdict), name="f")
 
 
 @pytest.mark.parametrize(
@@ -172,20 +173,32 @@ def drawn(verdict):
     ],
 )
 def test_effects_in_their_unit_and_with_decimals_that_show_the_side_of_the_line(condition, cell, words):
-    made = a_condition(a_cell(**{"values": {"bn": [0.9]}} | cell), **condition)
-    assert wording.amount(made, made["cells"][0]) == words
+    content = a_condition(a_cell(**{"values": {"bn": [0.9]}} | cell), **condition)
+    (read,) = Verdict.from_json(a_verdict(conditions=[content])).conditions
+    assert wording.format_effect(read, read.cells[0]) == words
 
 
 def test_the_headline_is_the_cell_that_decided():
     strong, weak = a_cell(), a_cell(0.05, 0.031, 0.069, cell={"lr": 3})
     aside = a_condition(a_cell(0.031, 0.0301, 0.0319), decides=False)
-    verdict = a_verdict(conditions=[aside, a_condition(strong, weak)])
-    assert wording.headline(verdict)[1] is weak
-    assert wording.counted(verdict) == "lr=3, 1 of 2 cells"
+    verdict = Verdict.from_json(a_verdict(conditions=[aside, a_condition(strong, weak)]))
+    assert wording.headline(verdict)[1].effect == weak["effect"]
+    assert wording.headline_label(verdict) == "lr=3, 1 of 2 cells"
     against = a_cell(-0.2, -0.3, -0.1, verdict="refuted")
-    verdict = a_verdict(verdict="refuted", conditions=[a_condition(strong, weak, against)])
-    assert wording.headline(verdict)[1] is against
-    assert wording.headline(a_verdict(conditions=[])) is None
+    verdict = Verdict.from_json(a_verdict(verdict="refuted", conditions=[a_condition(strong, weak, against)]))
+    assert wording.headline(verdict)[1].effect == against["effect"]
+    assert wording.headline(Verdict.from_json(a_verdict(conditions=[]))) is None
+
+
+def test_a_verdict_is_written_with_the_keys_it_was_read_from():
+    content = a_verdict(tables=an_exact()["tables"])
+    written_again = Verdict.from_json(content).to_json()
+    assert {key: written_again[key] for key in content if key != "conditions"} == {
+        key: value for key, value in content.items() if key != "conditions"
+    }
+    (condition,), (cell,) = content["conditions"], content["conditions"][0]["cells"]
+    (again,) = written_again["conditions"]
+    assert again.items() >= (condition | {"cells": [cell]}).items()
 
 
 def test_a_card_for_each_claim_and_a_row_that_leads_to_it():
@@ -236,14 +249,6 @@ def test_it_is_one_file_that_needs_no_network_and_links_to_the_runs():
     assert [link for link in seen.links() if not link.startswith("#")] == ["../runs/claims/faster/"]
 
 
-def test_colours_of_figures_are_defined_for_light_and_dark():
-    text, _ = written([a_verdict()])
-    used = {part.partition(")")[0] for part in text.split("var(--c")[1:]}
-    defined = [part.partition(":")[0] for part in text.split(" --c")[1:]]
-    assert used >= {"0072b2"}
-    assert all(defined.count(colour) == 2 for colour in used - {"onfirmed"})
-
-
 def test_text_from_files_stays_text():
     evil = EVIL + "\x1b[2J\ud800\x00"
     cell = a_cell(cell={evil: evil}, values={evil: [0.5, None]}, chosen={evil: {evil: evil}}, note=evil, level=0.9)
@@ -255,8 +260,8 @@ def test_text_from_files_stays_text():
         "folder": f"javascript:{evil}".replace("\x00", ""), "command": evil, "made": evil, "versions": {evil: evil},
         "rule": evil, "code": evil,
     }  # fmt: skip
-    made = [a_verdict(evil, **hostile), a_verdict(evil, verdict=evil, **hostile), an_exact(evil, **hostile)]
-    text, seen = written(made, [evil])
+    verdicts = [a_verdict(evil, **hostile), a_verdict(evil, verdict=evil, **hostile), an_exact(evil, **hostile)]
+    text, seen = written(verdicts, [evil])
     assert sum(tag == "script" for tag, _ in seen.elements) == 1
     assert not any(tag == "img" for tag, _ in seen.elements)
     assert not any(name.startswith("on") for _, attributes in seen.elements for name in attributes)
@@ -265,20 +270,20 @@ def test_text_from_files_stays_text():
     assert text.count("&lt;script&gt;") > 20
 
 
-def test_numbers_that_are_not_there():
-    """Everything that may be null is, and a verdict may have nothing but its name."""
+def test_missing_values():
+    """Every optional value is null, and a verdict has nothing but its name."""
     nothing = dict.fromkeys(("effect", "low", "high", "level", "effect_size", "n", "values", "chosen", "note", "cell"))
     cells = [nothing | {"verdict": "not comparable"}, a_cell(values={"bn": [None, None]}), a_cell(1e300, -1e300, 1e300)]
-    made = [
+    conditions = [
         a_condition(*cells, threshold=None, measure=None, arms=None),
         a_condition(*cells, threshold=0.0, **{"is": "within"}),
         a_condition(what="no cells") | {"cells": []},
     ]
     arms = {"none": [[0, [None, None]], [0.1, [None, 0.2]]], "bn": [[0.1, []]]}
-    bare = dict.fromkeys(a_verdict()) | {"claim": "bare", "verdict": "inconclusive"}
+    bare = dict.fromkeys(a_verdict()) | {"format": 1, "claim": "bare", "verdict": "inconclusive", "conditions": []}
     for kind in ("experiment", "exact"):
-        whole = a_verdict(kind=kind, conditions=made, series=[a_series(arms=arms), a_series(arms={})], seeds=None)
-        _, seen = written([whole, bare | {"kind": kind}])
+        full = a_verdict(kind=kind, conditions=conditions, series=[a_series(arms=arms), a_series(arms={})], seeds=None)
+        _, seen = written([full, bare | {"kind": kind}])
         assert sum(tag == "article" for tag, _ in seen.elements) == 2
     _, seen = written([])
     assert "0 claims judged." in seen.texts
@@ -298,45 +303,50 @@ JSON = st.recursive(
 
 @settings(max_examples=25, deadline=None)
 @given(st.data())
-def test_what_has_another_shape_is_left_out(data):
-    """A verdict with any of its parts, at any depth, in the place of another or of nonsense."""
+def test_values_of_unexpected_types_are_left_out(data):
+    """Values at any depth of a verdict are replaced by others."""
     verdict = copy.deepcopy(
         a_verdict(tables=an_exact()["tables"], kind=data.draw(st.sampled_from(["experiment", "exact"])))
     )
-    places = list(_places(verdict))
+    locations = list(_locations(verdict))
     for _ in range(data.draw(st.integers(1, 4))):
-        inside, key = data.draw(st.sampled_from(places))
+        inside, key = data.draw(st.sampled_from(locations))
         inside[key] = data.draw(JSON)
-    _, seen = written([verdict])
+    content, verdict = verdict, Verdict.from_json(verdict)
+    if verdict is None:  # not read as a verdict
+        return
+    _, seen = written([content])
     assert sum(tag == "article" for tag, _ in seen.elements) == 1
+    assert Verdict.from_json(verdict.to_json()) == verdict
     console = Console(file=io.StringIO(), width=80)
     terminal.summary(console, [verdict])
     terminal.evidence(console, verdict)
 
 
-def _places(of):
-    """Each container inside, with each of its keys."""
+def _locations(of):
+    """Every container inside, with all of its keys."""
     for key, item in of.items() if isinstance(of, dict) else enumerate(of):
         yield of, key
         if isinstance(item, dict | list):
-            yield from _places(item)
+            yield from _locations(item)
 
 
 def test_thirty_cells_and_six_panels_have_room():
     series = [a_series(title=f"activation={name}") for name in "abcdef"]
     verdict = a_verdict(conditions=[a_condition(*thirty_cells())], series=series)
-    made = drawn(verdict)
-    *panels, below = made.figure.axes
-    assert [axes.get_title(loc="left") for axes in panels] == [each["title"] for each in series]
-    inches = below.get_position().height * made.figure.get_figheight()
+    figure = drawn(verdict)
+    *panels, below = figure.figure.axes
+    assert [axes.get_title(loc="left") for axes in panels] == [panel["title"] for panel in series]
+    inches = below.get_position().height * figure.figure.get_figheight()
     assert inches / 30 > 7 / 72  # a row is higher than its letters
-    boxes = sorted((axes.get_position() for axes in made.figure.axes), key=lambda box: -box.y0)
-    assert all(not one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    boxes = sorted((axes.get_position() for axes in figure.figure.axes), key=lambda box: -box.y0)
+    assert all(not box.overlaps(other) for box, other in itertools.combinations(boxes, 2))
     assert all(0 <= box.x0 < box.x1 <= 1 and 0 <= box.y0 < box.y1 <= 1 for box in boxes)
     names = [label.get_text() for label in below.get_yticklabels()]
-    assert names == [wording.cell_name(cell) for cell in verdict["conditions"][0]["cells"]]
+    cells = Verdict.from_json(verdict).conditions[0].cells
+    assert names == [wording.cell_label(cell) for cell in cells]
     words = [text.get_text() for text in below.texts]
-    assert words == [cell["verdict"] for cell in verdict["conditions"][0]["cells"]]
+    assert words == [cell.outcome for cell in cells]
 
 
 @pytest.mark.parametrize(
@@ -344,8 +354,7 @@ def test_thirty_cells_and_six_panels_have_room():
 )
 def test_the_side_that_confirms_is_shaded(direction, margin, start, end):
     condition = a_condition(a_cell(), **{"is": direction}, margin=margin)
-    with style():
-        (axes,) = figure(a_verdict(series=[], conditions=[condition])).axes
+    (axes,) = drawn(a_verdict(series=[], conditions=[condition])).figure.axes
     edges = dict(zip(("low", "high"), axes.get_xlim(), strict=True))
     (shade,) = axes.patches
     assert shade.get_x() == pytest.approx(edges.get(start, start))
@@ -355,25 +364,39 @@ def test_the_side_that_confirms_is_shaded(direction, margin, start, end):
     assert high > 27.9
 
 
-def test_an_interval_much_wider_than_the_rest_is_cut_and_says_so():
-    made = drawn(a_verdict(series=[], conditions=[a_condition(a_cell(), a_cell(0.1, -0.99, 0.99))]))
-    low, high = made.figure.axes[0].get_xlim()
+def test_an_interval_much_wider_than_the_rest_is_cut():
+    figure = drawn(a_verdict(series=[], conditions=[a_condition(a_cell(), a_cell(0.1, -0.99, 0.99))]))
+    low, high = figure.figure.axes[0].get_xlim()
     assert -99 < low < high < 99
-    assert "A triangle: the interval goes on." in made.caption
+    assert "A triangle: the interval goes on." in figure.caption
     assert "triangle" not in drawn(a_verdict(series=[])).caption
-    assert page_forest.forest(a_verdict(conditions=[])) is None
+    assert forest_plot.forest(Verdict.from_json(a_verdict(conditions=[]))) is None
+
+
+def test_the_axis_of_a_forest_reaches_tiny_ratios():
+    low, high, logarithmic = forest_plot.axis_limits([1e-12, 1e-10], [1e-13, 1e-11, 1e-9, 0.0], [1e-11], ratio=True)
+    assert logarithmic
+    assert low < 1e-13
+    assert high > 1e-9
 
 
 def test_arms_have_the_colours_of_their_norms():
     arms = {arm: [["", [0.5]]] for arm in ("none", "bn", "bn + noise", "ln-post", "input", "zca")}
-    looks = arm_looks(a_verdict(series=[a_series(arms=arms)]))
-    assert [looks[arm].colour for arm in ("none", "bn", "ln-post")] == [INK, NORMS["bn"][0], NORMS["ln"][0]]
-    assert len({look.colour for look in looks.values()}) == 6
-    assert looks["bn"].dashes != looks["bn + noise"].dashes  # in black and white too
-    assert looks["input"].colour not in {colour for colour, _, _ in NORMS.values()} - {NORMS["gn"][0], NORMS["in"][0]}
+    styles = arm_styles(Verdict.from_json(a_verdict(series=[a_series(arms=arms)])))
+    assert [styles[arm].colour for arm in ("none", "bn", "ln-post")] == [
+        INK,
+        NORM_STYLES["bn"][0],
+        NORM_STYLES["ln"][0],
+    ]
+    assert len({style.colour for style in styles.values()}) == 6
+    assert styles["bn"].dashes != styles["bn + noise"].dashes  # in black and white too
+    assert styles["input"].colour not in {colour for colour, _, _ in NORM_STYLES.values()} - {
+        NORM_STYLES["gn"][0],
+        NORM_STYLES["in"][0],
+    }
 
 
-def test_places_across_are_numbers_names_or_arms():
+def test_the_x_axis_has_numbers_categories_or_arms():
     numbers = drawn(a_verdict(conditions=[]))
     assert numbers.figure.axes[0].get_xscale() == "log"
     arms = {"pre": [["relu", [0.5, 0.6]], ["tanh", [0.7, 0.8]]], "post": [["relu", [0.4, 0.5]], ["tanh", [None, 0.6]]]}

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from normexp.claims import terminal
 from normexp.claims.schema import Claim, Condition, Measure, Sweep
+from normexp.claims.verdict import Verdict
 from tests.claims.test_claims_page import a_cell, a_condition, a_verdict, an_exact, thirty_cells
 
 
@@ -25,8 +26,8 @@ def a_claim(name="faster", kind="experiment", **more):
                 what="bn above none",
                 measure=Measure(tag="test/accuracy"),
                 over="lr",
-                compare=("bn", "none"),
-                how="difference",
+                arms=("bn", "none"),
+                comparison="difference",
                 direction=">=",
                 threshold=0.03,
             ),
@@ -36,11 +37,18 @@ def a_claim(name="faster", kind="experiment", **more):
     return Claim(name=name, kind=kind, **(made | more))
 
 
+def typed(value):
+    """Fixtures as what they stand for."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(typed, value))
+    return Verdict.from_json(value) if isinstance(value, dict) else value
+
+
 def printed(function, *values, width=80, colour=False):
     file = io.StringIO()
     colours = "standard" if colour else None
     console = Console(file=file, width=width, highlight=False, emoji=False, force_terminal=colour, color_system=colours)
-    function(console, *values)
+    function(console, *map(typed, values))
     return file.getvalue()
 
 
@@ -161,6 +169,7 @@ def test_texts_from_files_command_nothing():
 
 def test_numbers_that_are_not_there():
     bare = dict.fromkeys(a_verdict()) | {
+        "format": 1,
         "claim": "bare",
         "verdict": "inconclusive",
         "conditions": [a_condition(dict.fromkeys(a_cell()))],

@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from normexp.claims import verdict as files
+from normexp.claims import fingerprint
 from normexp.claims.effects import effects
-from normexp.claims.judge import cells, judge
-from normexp.claims.load import names, read
+from normexp.claims.judge import cells, compare_to_threshold, judge
+from normexp.claims.load import claim_names, read_claim
 from normexp.claims.schema import Condition, Measure
-
-VERDICTS = {"confirmed", "refuted", "inconclusive", "not comparable"}
-
+from normexp.claims.verdict import Verdict
 
 LEVELS = (0.0, 1e-3, 0.01, 0.1, 0.3, 0.5, 0.85, 0.97, 1.0, 3.0, 10.0, 100.0, 1000.0)
 
@@ -25,7 +23,7 @@ class World:
     def __init__(self, claim, rng):
         self.rng, self.noise, self.rules = rng, 0.0, []
         conditions = (*claim.rule, *claim.requires)
-        self.measures = list({m: 0 for c in conditions for m in (c.measure, c.other, Measure(tag=c.choose)) if m})
+        self.measures = list({m: 0 for c in conditions for m in (c.measure, c.other, Measure(tag=c.choose_by)) if m})
         self.arms = list(claim.sweep.arms) if claim.sweep else [""]
         self.axes = {axis: tuple(values) for axis, values in claim.sweep.axes.items()} if claim.sweep else {}
         marks = {c.threshold * f for c in conditions for f in (0.5, 1.0, 1.5)}
@@ -57,10 +55,10 @@ def climb(claim, rng, wanted, tries=3000):
     world.rules.append(((None, None), {}, 0.0))
     for _ in range(tries):
         found = judge(claim, world)
-        if found.verdict == wanted:
+        if found.outcome == wanted:
             return world
-        score = sum(c.verdict == wanted for j in found.judged if j.condition.decides for c in j.cells)
-        score -= 0.1 * sum(c.verdict == "not comparable" for j in found.judged for c in j.cells)
+        score = sum(cell.outcome == wanted for of in found.conditions if of.decides for cell in of.cells)
+        score -= 0.1 * sum(cell.outcome == "not comparable" for of in found.conditions for cell in of.cells)
         if score < best:
             world.rules.pop()
         best = max(best, score)
@@ -72,88 +70,88 @@ def blurred(claim, world):
     """The same with so much noise that the rule can't tell."""
     for world.noise in [*10.0 ** np.arange(-15, 4, 0.5)] * 5:
         world.wobble.clear()
-        if judge(claim, world).verdict == "inconclusive":
+        if judge(claim, world).outcome == "inconclusive":
             return True
     return False
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", claim_names())
 def test_each_rule_can_give_each_verdict(name):
-    claim, rng = read(name, quick=True), np.random.default_rng(0)
-    assert judge(claim, World(claim, rng)).verdict == "not comparable"
+    claim, rng = read_claim(name, quick=True), np.random.default_rng(0)
+    assert judge(claim, World(claim, rng)).outcome == "not comparable"
     found = [climb(claim, rng, wanted) for wanted in ("confirmed", "refuted")]
     assert None not in found
     assert any(blurred(claim, world) for world in found)
 
 
-@pytest.mark.parametrize("name", [n for n in names() if read(n).kind == "experiment"])
+@pytest.mark.parametrize("name", [n for n in claim_names() if read_claim(n).kind == "experiment"])
 def test_with_its_arms_swapped_what_is_confirmed_is_not(name):
-    claim, rng = read(name, quick=True), np.random.default_rng(1)
+    claim, rng = read_claim(name, quick=True), np.random.default_rng(1)
     world = climb(claim, rng, "confirmed")
-    judged = judge(claim, world).judged
+    judged = judge(claim, world).conditions
     for i, condition in enumerate(claim.rule):
-        if condition.how not in ("difference", "ratio") or not condition.decides:
+        if condition.comparison not in ("difference", "ratio") or not condition.decides:
             continue
-        equal = 1.0 if condition.how == "ratio" else 0.0
+        equal = 1.0 if condition.comparison == "ratio" else 0.0
         above, below = condition.threshold > equal, condition.threshold < equal
         if {">=": below, "<=": above, "within": True}[condition.direction]:
             continue  # equal arms satisfy it: "no more than two points better"
-        one, two = condition.compare
+        one, two = condition.arms
         other = judge(claim, lambda m, arm, *at, s={one: two, two: one}: world(m, s.get(arm, arm), *at))
-        for cell, again in zip(judged[i].cells, other.judged[i].cells, strict=True):
-            if cell.verdict == "confirmed" and abs(cell.effect - equal) > 1e-3:
-                assert again.verdict != "confirmed"
+        for cell, again in zip(judged[i].cells, other.conditions[i].cells, strict=True):
+            if cell.outcome == "confirmed" and abs(cell.effect - equal) > 1e-3:
+                assert again.outcome != "confirmed"
 
 
 def test_what_is_tuned_is_never_chosen_by_the_test_set():
-    for name in names():
-        claim = read(name)
+    for name in claim_names():
+        claim = read_claim(name)
         for condition in (*claim.rule, *claim.requires):
-            assert not condition.choose.startswith("test")
-            if condition.over is not None and condition.take in ("decades", "largest"):
+            assert not condition.choose_by.startswith("test")
+            if condition.over is not None and condition.reduction in ("decades", "largest"):
                 assert not condition.measure.tag.startswith("test")
 
 
 def test_every_condition_has_a_cell_and_every_arm_is_used():
-    for name in names():
+    for name in claim_names():
         for scale in ("small", "full"):
             for quick in (False, True):
-                claim = read(name, scale=scale, quick=quick)
+                claim = read_claim(name, scale=scale, quick=quick)
                 assert len(claim.seeds) >= 3
                 for condition in (*claim.rule, *claim.requires):
                     assert isinstance(condition, Condition)
                     assert list(cells(condition, claim))
-                used = {arm for c in (*claim.rule, *claim.requires) for arm in c.compare}
+                used = {arm for c in (*claim.rule, *claim.requires) for arm in c.arms}
                 arms = set(claim.sweep.arms) if claim.sweep else set()
                 assert used <= arms
 
 
 def test_effects_are_made_seed_by_seed():
-    claim = read("higher-lr")
+    claim = read_claim("higher-lr")
     seen = []
 
     def measured(measure, arm, place, seed):
         seen.append(seed)
         return 0.95 if arm == "bn" or place["lr"] in (0.1, 0.3) else 0.1
 
-    found = effects(claim.rule[0], claim, (("activation", "relu"),), measured)
+    found = effects(claim.rule[0], claim, {"activation": "relu"}, measured)
     assert found.by_seed.tolist() == pytest.approx([math.log10(30 / 0.003) - math.log10(3)] * 5)
     assert set(seen) == set(claim.seeds)
 
 
 def test_a_best_value_at_the_end_of_what_was_tried_is_told():
-    claim = read("position")
+    claim = read_claim("position")
     rates = tuple(claim.sweep.axes["lr"])
     for peak, told in ((rates[1], None), (rates[-1], "pre at the largest, post at the largest")):
         found = judge(
             claim, lambda m, arm, place, seed, p=peak: 0.9 + 0.01 * (place["lr"] == p) + 0.001 * (arm == "pre")
         )
-        note = found.judged[0].cells[0].note
+        note = found.conditions[0].cells[0].note
         assert note is None if told is None else told in note
 
 
 def test_matched_loss_is_a_window_of_steps():
-    from normexp.claims.measure import _number
+    from normexp.claims.measure import read_measure
     from normexp.report.read import Curve
 
     steps = np.arange(6) * 10
@@ -162,25 +160,36 @@ def test_matched_loss_is_a_window_of_steps():
         "landscape/loss_range": Curve(steps, np.array([9.0, 8.0, 7.0, 5.0, 1.0, 1.0])),
     }
     between = Measure(tag="landscape/loss_range", at="mean", below=("train/loss", 0.5, 0.25))
-    assert _number(between, found) == 6.0
-    assert _number(Measure(tag="landscape/loss_range", at="mean", below=("train/loss", 0.5, None)), found) == 3.5
-    assert math.isnan(_number(Measure(tag="landscape/loss_range", below=("train/loss", 0.01, None)), found))
+    assert read_measure(between, found) == 6.0
+    assert read_measure(Measure(tag="landscape/loss_range", at="mean", below=("train/loss", 0.5, None)), found) == 3.5
+    assert math.isnan(read_measure(Measure(tag="landscape/loss_range", below=("train/loss", 0.01, None)), found))
     layers = {f"grad_flow/fc{i}": Curve(steps[:1], np.array([10.0**-i])) for i in (1, 2, 10)}
-    assert _number(Measure(tag="grad_flow/*", across="first/last"), layers) == pytest.approx(9.0)
+    assert read_measure(Measure(tag="grad_flow/*", across="first/last"), layers) == pytest.approx(9.0)
 
 
 def test_rounding_decides_nothing():
-    claim = read("higher-lr")
+    claim = read_claim("higher-lr")
     largest = claim.rule[1]
     for none, bn in ((0.1, 0.3), (10, 30), (0.01, 0.03), (1, 3)):  # each is three times, but for rounding
         works = {"none": none, "bn": bn, "ln": none}
         found = judge(claim, lambda m, arm, place, seed, w=works: 0.95 if place["lr"] == w[arm] else 0.1)
-        (judged,) = (j for j in found.judged if j.condition == largest)
-        assert {cell.verdict for cell in judged.cells} == {"confirmed"}
+        judged = found.conditions[claim.rule.index(largest)]
+        assert {cell.outcome for cell in judged.cells} == {"confirmed"}
+
+
+@pytest.mark.parametrize("scale", [1e-14, 1.0, 1e14])
+def test_rounding_at_a_margin_decides_nothing(scale):
+    """0.4 - 0.3 is a little more than 0.1."""
+    rule = {"what": "", "measure": Measure(tag="loss"), "arms": ("a",), "comparison": "value", "direction": "within"}
+    condition = Condition(**rule, threshold=0.0, margin=0.1 * scale)
+    effect = (0.4 - 0.3) * scale
+    assert effect > condition.margin
+    assert compare_to_threshold(condition, -effect, effect) == "confirmed"
+    assert compare_to_threshold(condition, 1.001 * effect, 1.001 * effect) == "refuted"
 
 
 def test_between_the_line_that_confirms_and_the_one_that_refutes_nothing_is_decided():
-    claim = read("ics-mechanism")
+    claim = read_claim("ics-mechanism")
     assert (claim.rule[0].threshold, claim.rule[0].refuted_beyond) == (0.0, 0.02)
     for gain, verdict in (
         (-0.01, "confirmed"),
@@ -194,31 +203,33 @@ def test_between_the_line_that_confirms_and_the_one_that_refutes_nothing_is_deci
         def measured(measure, arm, place, seed, level=level):
             return (2.0 if "noisy" in arm else 1.0) if measure.tag.startswith("jump") else level.get(arm, 0.9)
 
-        assert judge(claim, measured).verdict == verdict
+        assert judge(claim, measured).outcome == verdict
 
 
 def test_verdicts_of_a_version_whose_numbers_differ_are_stale(monkeypatch):
-    claim, now = read("higher-lr"), files.code()
-    content = {"rule": claim.mark, "code": now, "judging": files.judging()}
-    assert files.is_fresh(content, claim, now)
-    monkeypatch.setattr(files, "NUMERICS", files.NUMERICS + 1)
-    assert not files.is_fresh(content, claim, files.code())
+    claim, now = read_claim("higher-lr"), fingerprint.code_fingerprint()
+    judging = fingerprint.judging_fingerprint()
+    content = {"format": 1, "conditions": [], "rule": claim.fingerprint, "code": now, "judging": judging}
+    verdict = Verdict.from_json(content)
+    assert fingerprint.is_fresh(verdict, claim, now)
+    monkeypatch.setattr(fingerprint, "NUMERICS", fingerprint.NUMERICS + 1)
+    assert not fingerprint.is_fresh(verdict, claim, fingerprint.code_fingerprint())
 
 
 def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path, monkeypatch):
     package = tmp_path / "normexp"
-    shutil.copytree(Path(files.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(files, "__file__", str(package / "claims" / "verdict.py"))
-    before = files.code(), files.judging()
+    shutil.copytree(Path(fingerprint.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "__file__", str(package / "claims" / "fingerprint.py"))
+    before = fingerprint.code_fingerprint(), fingerprint.judging_fingerprint()
 
     norm = package / "norms" / "gn.py"
     norm.write_text(norm.read_text().replace('"""', '"""In other words: ', 1) + "# a comment\n")
     norm.rename(norm.with_name("group_norm.py"))
-    assert (files.code(), files.judging()) == before
+    assert (fingerprint.code_fingerprint(), fingerprint.judging_fingerprint()) == before
 
     order = package / "data" / "batch_sampler.py"
     order.write_text(order.read_text() + "x = 1\n")
-    assert files.code() != before[0]
+    assert fingerprint.code_fingerprint() != before[0]
     judge = package / "claims" / "judge.py"
     judge.write_text(judge.read_text() + "x = 1\n")
-    assert files.judging() != before[1]
+    assert fingerprint.judging_fingerprint() != before[1]

@@ -1,4 +1,4 @@
-"""Command lines of `normexp train` as strategies of hypothesis, from those that may train to those that nobody would type."""
+"""Hypothesis strategies for command lines of `normexp train`, from plausible to absurd."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GROUP_NAMES = {group: list(classes) for group, classes in CHOICES.items()}
 
 @dataclass(frozen=True)
 class Line:
-    """The words behind `normexp train`. wrong: whether one of the values is of a wrong type or out of bounds for sure."""
+    """Arguments of `normexp train`. wrong: whether a value is certainly of a wrong type or out of bounds."""
 
     words: list[str]
     wrong: bool = False
@@ -24,7 +24,7 @@ class Line:
 
 @st.composite
 def fitting_lines(draw: st.DrawFn, *, small: bool) -> Line:
-    """One to four keys and groups with values that fit each for itself. A key of a choice has the choice in front of it."""
+    """One to four keys and groups with valid values. A key of a choice follows its choice."""
     words: dict[str, str] = {}
     for name in draw(st.lists(st.sampled_from([*GROUPS, *KEYS]), min_size=1, max_size=4, unique=True)):
         if name in GROUPS:
@@ -39,7 +39,7 @@ def fitting_lines(draw: st.DrawFn, *, small: bool) -> Line:
 
 @st.composite
 def wrong_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
-    """A line that fits, but for one value."""
+    """A valid line with one wrong value."""
     name = draw(st.sampled_from(sorted(KEYS)))
     others = [word for word in draw(lines).words if not word.startswith((f"{name}=", f"{name.split('.')[0]}="))]
     key = KEYS[name]
@@ -50,7 +50,7 @@ def wrong_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
 
 @st.composite
 def sweep_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
-    """A line of which one or two keys have several values, with -m or without."""
+    """A line in which one or two keys have several values, with or without -m."""
     words = draw(lines).words
     for word in words[: draw(st.sampled_from([1, 1, 2]))]:
         name = word.partition("=")[0]
@@ -61,13 +61,13 @@ def sweep_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
 
 @st.composite
 def hostile_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
-    """A line that fits, but for one value from the corners of Hydra's grammar; with -m now and then."""
+    """A valid line with one value from the corners of Hydra's grammar, sometimes with -m."""
     words = [*draw(lines).words[:2], f"{draw(st.sampled_from([*KEYS, *GROUPS, 'experiment']))}={draw(SYNTAX)}"]
     return Line([*draw(st.sampled_from([[], [], ["-m"]])), *draw(st.permutations(words))])
 
 
 def _odd_overrides() -> st.SearchStrategy[str]:
-    """An override, or a word that is none, of any key with any value."""
+    """Any key with any value, or a word that is not an override."""
     names = st.sampled_from([*KEYS, *GROUPS, "experiment"])
     hydras = [
         "hydra.run.dir",
@@ -146,7 +146,7 @@ def _odd_overrides() -> st.SearchStrategy[str]:
 
 
 def _flags() -> st.SearchStrategy[list[str]]:
-    """Flags of Hydra's, in place or not, with what may follow them or not. Not those that print pages: they take long."""
+    """Flags of Hydra's, valid or not, with or without a value. Those that print pages are left out, since they are slow."""
     known = st.sampled_from([flag for flag in FLAGS if flag not in PRINTING])
     values = st.sampled_from(["job", "hydra", "all", "config", "", "x", "nowhere", "-m", "=", "=job", "=x"])
     odd = st.sampled_from(
@@ -160,7 +160,7 @@ PRINTING = ("--hydra-help", "--info", "-i", "--help", "-h", "--version")
 
 @st.composite
 def odd_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
-    """Up to two words that fit, among one or two that are odd, and flags anywhere."""
+    """Up to two valid words, one or two odd ones, and flags anywhere."""
     words = [*draw(lines).words[:2], *draw(st.lists(_odd_overrides(), min_size=1, max_size=2))]
     words += draw(st.sampled_from([[], [], [], ["-m"], words[:1]]))
     words = draw(st.permutations(words))
@@ -171,7 +171,7 @@ def odd_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
 
 
 def lines(*, small: bool) -> st.SearchStrategy[Line]:
-    """All kinds. small: with whole numbers as a net has that trains in seconds."""
+    """Lines of all kinds. small: with integers for a network that trains in seconds."""
     fit = fitting_lines(small=small)
     wrong, hostile, odd = wrong_lines(fit), hostile_lines(fit), odd_lines(fit)
     # Seldom sweeps, whose every combination takes as long as a line; often what is refused at once.

@@ -1,4 +1,4 @@
-"""Running normexp as a shell does."""
+"""Run normexp as from a shell."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a user gets wrong is answered in one sentence, with exit code 2, and nothing is written."""
+"""Wrong input gives one sentence and exit code 2, and writes nothing."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`normexp bench`, as a user meets it."""
+"""`normexp bench`, end to end."""
 
 import gc
 import json
@@ -41,7 +41,7 @@ def test_from_the_shell():
 
 @pytest.fixture
 def short(monkeypatch):
-    monkeypatch.setattr(measure, "BLOCK", 1e-4)
+    monkeypatch.setattr(measure, "MIN_BLOCK_SECONDS", 1e-4)
 
 
 @pytest.mark.usefixtures("short")
@@ -144,7 +144,7 @@ def test_help_and_completion(capsys):
     assert main(["bench", "--help"]) == 0
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
-    assert all(flag in printed for flag in bench.FLAGS if flag != "--help")
+    assert all(flag in printed for flag in bench.parser().flags if flag != "--help")
     assert candidates("normexp bench --f") == ["--figure"]
     assert candidates("normexp bench norm=bn,g") == ["norm=bn,gn"]
     assert candidates("normexp bench --json ") == []

@@ -1,4 +1,4 @@
-"""`normexp claims`, with a claim of one's own that takes seconds."""
+"""`normexp claims`, with a small claim that takes seconds."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from normexp.claims import load
-from normexp.claims.measure import planned
+from normexp.claims.measure import plan_runs
 from normexp.claims.runner import check_overrides
 from normexp.cli import main
 from tests.conftest import compose
@@ -63,7 +63,7 @@ def test_a_claim_of_ones_own_is_run_judged_shown_and_kept(capsys):
     write()
     assert claims() == 0
     listed = capsys.readouterr().out
-    assert all(name in listed for name in load.names())
+    assert all(name in listed for name in load.claim_names())
     assert re.search(r"mine +not judged", listed)
     assert not Path("runs").exists()
 
@@ -263,19 +263,19 @@ def test_a_name_that_is_taken_is_refused(capsys):
 
 
 @pytest.mark.parametrize("scale", ["small", pytest.param("full", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", [n for n in load.names() if load.read(n).kind == "experiment"])
+@pytest.mark.parametrize("name", [n for n in load.claim_names() if load.read_claim(n).kind == "experiment"])
 def test_the_runs_of_every_shipped_claim_can_be_trained(name, scale):
-    """Each arm, and each value of each axis, at least once: composing takes a tenth of a second each."""
-    claim = load.read(name, scale=scale)
+    """Check each arm and each value of each axis at least once: composing takes 0.1 s."""
+    claim = load.read_claim(name, scale=scale)
     check_overrides(claim, None)
-    arms, axes, runs = list(claim.sweep.arms), claim.sweep.axes, planned(claim)
+    arms, axes, runs = list(claim.sweep.arms), claim.sweep.axes, plan_runs(claim)
     for i in range(max(len(arms), *map(len, axes.values())) if axes else len(arms)):
         place = tuple((axis, list(values)[i % len(values)]) for axis, values in axes.items())
         compose(*runs[arms[i % len(arms)], place, claim.seeds[0]].overrides)
 
 
 def test_every_experiment_names_its_own_full_set_up():
-    for name in load.names():
-        if load.read(name).kind == "experiment":
-            small, full = (planned(load.read(name, scale=scale)) for scale in ("small", "full"))
+    for name in load.claim_names():
+        if load.read_claim(name).kind == "experiment":
+            small, full = (plan_runs(load.read_claim(name, scale=scale)) for scale in ("small", "full"))
             assert {run.name for run in small.values()} != {run.name for run in full.values()}

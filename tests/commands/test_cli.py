@@ -1,4 +1,4 @@
-"""The command line, as a user meets it."""
+"""The command line, end to end."""
 
 import json
 import os
@@ -159,7 +159,7 @@ def test_cfg_job_does_not_import_torch():
 
 @pytest.mark.parametrize("words", [["optim=sgd"], ["optim=adam", "probe=full", "grad_clip=1", "dropout=0.1"]])
 def test_training_imports_none_of_what_it_does_not_use(words):
-    """Torch imports its compiler and sympy, which takes as long again, when some of its functions are first used."""
+    """The first use of some torch functions imports its compiler and sympy, which doubles the import time."""
     slow = ["torch._dynamo", "torch._inductor", "sympy", "torchvision", "matplotlib", "sklearn.datasets", "pandas"]
     code = (
         f"import sys; from normexp.cli import main; main(sys.argv[1:]); print([m for m in {slow} if m in sys.modules])"
@@ -238,7 +238,7 @@ def test_real_data(words, accuracy, capsys):
 
 
 def test_the_wheel_works_where_nothing_else_of_the_project_is(tmp_path):
-    """Built from the project, unpacked into an empty folder, and run from another one."""
+    """Build the wheel, unpack it into an empty folder, and run it from another one."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT], check=True)
     (wheel,) = tmp_path.glob("normexp-*.whl")

@@ -1,4 +1,4 @@
-"""Completion, as bash asks for it."""
+"""Completion as bash queries it."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from normexp.cli import main
 
 
 def complete(line: str) -> list[str]:
-    """What bash offers behind the line."""
+    """Completions that bash offers for a line."""
     script = f"""
     eval "$(normexp completion bash)"
     COMP_LINE={line!r} COMP_POINT={len(line)}

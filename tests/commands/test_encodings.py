@@ -1,4 +1,4 @@
-"""Output in an encoding that lacks characters: they are replaced, and nothing fails."""
+"""Characters that the output encoding lacks are replaced, and nothing fails."""
 
 import io
 import os
@@ -14,7 +14,7 @@ RUN = ["data=digits", "model=mlp", "data.train_size=200", "probe=off", "steps=2"
 
 @pytest.mark.parametrize("name", ["é".encode(), b"\xe9"], ids=["utf-8", "not utf-8"])
 def test_every_command_prints_a_question_mark_for_what_the_encoding_lacks(name, monkeypatch):
-    """In a folder whose name ASCII lacks, or that is not text at all: such bytes are halves of surrogate pairs in Python."""
+    """Train in a folder whose name is not ASCII, or not UTF-8 (Python decodes such bytes to surrogates)."""
     printed = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(printed, encoding="ascii"))
     Path(os.fsdecode(name)).mkdir()

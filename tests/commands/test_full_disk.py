@@ -1,4 +1,4 @@
-"""Sweeps and commands where a disk is full, or standard output leads to one."""
+"""Sweeps and commands when a disk is full, or when standard output goes to one."""
 
 import errno
 import fcntl
@@ -25,7 +25,7 @@ SWEEP = ["train", "-m", *TINY, "norm=bn,in", "jobs=1", "name=s"]  # the second c
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """What a sweep measures that nothing disturbs."""
+    """Metrics of an undisturbed sweep."""
     folder, before = tmp_path_factory.mktemp("undisturbed"), Path.cwd()
     os.chdir(folder)
     assert main(SWEEP) == 0
@@ -34,13 +34,13 @@ def undisturbed(tmp_path_factory):
 
 
 def measured(folder):
-    """metrics.jsonl of the one run that can be trained, without what depends on the clock."""
+    """metrics.jsonl of the only run that can be trained, without values that depend on the clock."""
     (path,) = folder.glob("*/metrics.jsonl")
     return [{tag: value for tag, value in entry.items() if "second" not in tag} for entry in read_metrics(path.parent)]
 
 
 def assert_finishes(folder, undisturbed):
-    """The same command, given again, trains what is left."""
+    """Running the same command again trains the remaining runs."""
     assert main(SWEEP) == 0
     assert sorted(states(folder).values()) == ["completed", "skipped"]
     assert measured(folder) == undisturbed

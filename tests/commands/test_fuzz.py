@@ -1,6 +1,6 @@
-"""Whatever stands behind `normexp train`: it trains, or ends with one sentence and exit code 2, and nothing is left behind.
+"""With any arguments, `normexp train` trains, or exits with code 2 and one sentence and leaves no files behind.
 
-Other lines than those of the suite, and more of them through the command line:
+To test other lines, and more of them through the command line:
 
     NORMEXP_FUZZ_SEED=7 NORMEXP_FUZZ=100 pytest tests/commands/test_fuzz.py
 """
@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from normexp import rundir
 from normexp.commands import train
 from normexp.config import ConfigError
-from normexp.sweeps import plan
+from normexp.sweeps import plan, run_sweep
 from tests.commands.lines import Line, lines
 from tests.commands.shell import NORMEXP
 
@@ -33,11 +33,11 @@ LIMIT = 20
 
 
 class Planned(Exception):  # noqa: N818 - it is none
-    """Raised in the place of training."""
+    """Raised instead of training."""
 
 
 def as_asked(examples, part=0):
-    """Settings of hypothesis: the same lines each time, other ones for each seed and part."""
+    """Hypothesis settings: the same lines each time, different ones for each seed and part."""
     chosen = settings(
         max_examples=examples,
         database=None,
@@ -59,7 +59,7 @@ def is_one_sentence(text):
 
 @contextlib.contextmanager
 def at_most(seconds):
-    """What hangs ends the process, with the traceback of the place."""
+    """Exit with a traceback if the block hangs."""
     faulthandler.dump_traceback_later(seconds, exit=True)
     try:
         yield
@@ -68,13 +68,13 @@ def at_most(seconds):
 
 
 def left_behind(folder=None):
-    """What lies in a folder, or here, but for hypothesis's own cache."""
+    """Files in a folder (default: the current one), without hypothesis's cache."""
     return [path for path in (folder or Path()).iterdir() if path.name != ".hypothesis"]
 
 
 @pytest.fixture
 def planning(monkeypatch):
-    """`normexp train` up to the point where it would train."""
+    """Replace training, so `normexp train` only plans."""
     from hydra._internal.hydra import Hydra
     from hydra.types import RunMode
 
@@ -82,14 +82,14 @@ def planning(monkeypatch):
         raise Planned
 
     monkeypatch.setattr("normexp.training.run.run", planned)
-    monkeypatch.setattr(plan, "_run", planned)
-    monkeypatch.setattr(plan, "with_data", lambda grid, folder: grid)
+    monkeypatch.setattr(run_sweep, "_run", planned)
+    monkeypatch.setattr(plan, "check_data", lambda grid, folder: grid)
     # Hydra composes a run's config twice, the first time for its mode, which is known here. The command line does both.
     monkeypatch.setattr(Hydra, "get_mode", lambda self, **options: RunMode.RUN)
 
 
 def outcome(line: Line) -> str:
-    """What becomes of a line, in process: planned, printed or refused. AssertionError, or what was raised, for anything else."""
+    """Run a line in this process: it is planned, printed or refused. Raises AssertionError for a bad message."""
     out, err = io.StringIO(), io.StringIO()
     with at_most(LIMIT), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -125,7 +125,7 @@ def test_in_process(planning, half):
 
 
 def is_quick(line):
-    """Whether a line makes no sweep and downloads nothing, which take long, and no run outside of its folder."""
+    """Whether a line is no sweep, downloads nothing and stays in its folder."""
     slow = r"-m$|--multirun$|\W*data=\W*(mnist|fashion|cifar)|\W*runs_dir=\W*[/~.]"
     return not any(re.match(slow, word) for word in line.words)
 

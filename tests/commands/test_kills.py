@@ -1,4 +1,4 @@
-"""Runs that are killed or asked to stop, in processes as a shell starts them."""
+"""Runs that are killed or asked to stop, started as from a shell."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ LONG = [*RUN, "steps=1000000"]
 
 @pytest.fixture
 def long_run():
-    """A run that goes on for hours, in the background."""
+    """Start a run in the background that would take hours."""
     process = begin(*LONG)
     yield process
     process.kill()
@@ -73,7 +73,7 @@ def test_a_signal_stops_a_run_within_two_seconds(long_run, number, code):
 
 
 def test_a_second_signal_stops_a_run_at_once(long_run):
-    """Without a checkpoint of the step: it goes on from the last one that was due."""
+    """The step has no checkpoint: the run resumes from the last regular one."""
     (pid,) = wait_for(lambda: at_work("runs", step=30))
     for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
         os.kill(pid, number)

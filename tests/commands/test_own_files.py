@@ -1,4 +1,4 @@
-"""Python files in the folder where normexp is started: none of them takes the place of a library's."""
+"""Python files in the current folder never replace modules of libraries."""
 
 import subprocess
 import sys

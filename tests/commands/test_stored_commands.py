@@ -1,4 +1,4 @@
-"""`normexp resume SWEEP` with a sweep.json that somebody else wrote: nothing outside of the folder is written or run."""
+"""`normexp resume SWEEP` with a foreign sweep.json: nothing outside of the folder is written or run."""
 
 import json
 from pathlib import Path
@@ -17,14 +17,14 @@ def store(*words, folder="runs/s", **more):
 
 @pytest.fixture
 def given(monkeypatch):
-    """What would be run: the overrides or words of each command."""
+    """The overrides or arguments of the commands that would be run."""
     found = []
 
     def remember(words, **rest):
         found.append(words)
         return 0
 
-    monkeypatch.setattr("normexp.sweeps.plan.sweep", remember)
+    monkeypatch.setattr("normexp.sweeps.run_sweep.run_sweep", remember)
     monkeypatch.setattr("normexp.commands.claims.main", remember)
     return found
 
@@ -96,4 +96,4 @@ def test_claims_are_run_again_where_they_are(words, given):
 
 def test_slurm_jobs_of_a_stored_sweep_are_of_runs_inside_it():
     store("-m", "seed=0,1", slurm={"1": "seed=0", "2": "../victim", "3": "/victim", "4": "a/b", "5": "", "6": ".."})
-    assert slurm.jobs(Path("runs/s")) == {"1": "seed=0"}
+    assert slurm.recorded_jobs(Path("runs/s")) == {"1": "seed=0"}

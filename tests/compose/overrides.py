@@ -1,6 +1,6 @@
-"""Values of the config's keys as strategies of hypothesis: what fits their types and bounds, and what doesn't.
+"""Hypothesis strategies for values of the config's keys: those that fit their types and bounds, and those that don't.
 
-Keys, types and bounds are read from the config's own classes, so that a new key is among them by itself.
+Keys, types and bounds are read from the config's classes, so new keys are included automatically.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _keys() -> dict[str, Key]:
 KEYS = _keys()
 
 SMALL = 12
-"""The largest whole number, of a key without a bound of its own, in a line that is to train in seconds."""
+"""The largest integer, for a key without an upper bound, in a command line that should train in seconds."""
 
 HUGE = ["1000000000", "1000000000000000000", "9223372036854775808", "1" + "0" * 400, "1" + "0" * 5000]
 FAR = ["-1", "-1000000000000000000", "-9223372036854775809", "nan", "inf", "-inf", "1e400", "-1e400", "-1" + "0" * 400]
@@ -160,26 +160,26 @@ def quoted(text: str) -> str:
 
 
 def _numbers(key: Key, *, small: bool) -> st.SearchStrategy[str]:
-    """Within the bounds, their edges often. small: whole numbers such as a net has that trains in seconds."""
-    above, least, below, most = (key.bounds.get(k, d) for k, d in BOUNDS.items())
+    """Numbers within the bounds, often at their edges. small: integers for a network that trains in seconds."""
+    above, minimum, below, maximum = (key.bounds.get(k, d) for k, d in BOUNDS.items())
     if key.hint is float or get_args(key.hint)[:1] == (float,):
-        low, high = max(above, least, -1e308), min(below, most, 1e308)
-        edges = [e for e in (least, most) if math.isfinite(e)]
+        low, high = max(above, minimum, -1e308), min(below, maximum, 1e308)
+        edges = [e for e in (minimum, maximum) if math.isfinite(e)]
         inside = st.floats(low, high, exclude_min=low == above, exclude_max=high == below)
         usual = st.floats(0.001, 0.9).filter(lambda x: low < x < high)
         return st.one_of(usual, inside, *(map(st.just, edges))).map(repr)
-    low = int(max(least, above + 1, -(10**9)))
-    high = int(min(most, below - 1)) if math.isfinite(min(most, below)) else None
+    low = int(max(minimum, above + 1, -(10**9)))
+    high = int(min(maximum, below - 1)) if math.isfinite(min(maximum, below)) else None
     few = st.integers(low, min(low + SMALL, high or low + SMALL))
     edges = [st.just(low), *([] if high is None else [st.just(high)])]
     return st.one_of(few, *edges, *([] if small else [st.integers(low, high or 10**19)])).map(str)
 
 
-BOUNDS = {"above": -math.inf, "least": -math.inf, "below": math.inf, "most": math.inf}
+BOUNDS = {"above": -math.inf, "minimum": -math.inf, "below": math.inf, "maximum": math.inf}
 
 
 def fitting(key: Key, *, small: bool) -> st.SearchStrategy[str]:
-    """Values of the key's type within its bounds; together with those of other keys they may not work."""
+    """Values of the key's type within its bounds. Combined with other keys they may not work."""
     if key.hint is bool:
         values = st.sampled_from(["true", "false", "True", "FALSE"])
     elif key.hint is str:
@@ -198,7 +198,7 @@ def fitting(key: Key, *, small: bool) -> st.SearchStrategy[str]:
 
 
 def unfitting(key: Key) -> st.SearchStrategy[str]:
-    """Values of another type, or out of bounds."""
+    """Values of another type or out of bounds."""
     wrong = ["[[1]]", "{a: 1}", "[{a: 1}]", *([] if key.optional else ["null"])]
     if get_origin(key.hint) is tuple:
         item = dataclasses.replace(key, hint=get_args(key.hint)[0], optional=False)
@@ -209,9 +209,9 @@ def unfitting(key: Key) -> st.SearchStrategy[str]:
         wrong += ["1.5"] if key.hint is not float else []
         wrong += ["1" + "0" * 400, "-1" + "0" * 400]
     wrong += ["true", "false"] if key.hint is not bool else ["0", "1"]
-    above, least, below, most = (key.bounds.get(k, d) for k, d in BOUNDS.items())
+    above, minimum, below, maximum = (key.bounds.get(k, d) for k, d in BOUNDS.items())
     if key.bounds and key.hint in (int, float):
         step = 1 if key.hint is int else 1e-9
-        beyond = [above, below, least - step, most + step]
+        beyond = [above, below, minimum - step, maximum + step]
         wrong += [f"{key.hint(edge)}" for edge in beyond if math.isfinite(edge)]
     return st.sampled_from(wrong)

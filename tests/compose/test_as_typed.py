@@ -1,4 +1,4 @@
-"""What was typed reaches the run as it was typed, and what is printed to be copied works when it is pasted."""
+"""Overrides reach the run exactly as typed, and printed commands work when pasted into a shell."""
 
 import shlex
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from normexp.cli import main
-from normexp.compose.overrides import Arguments, check
+from normexp.compose.overrides import validate_overrides
 from tests.conftest import compose
 from tests.sweeps.sweeping import SHORT, states
 
@@ -16,7 +16,7 @@ from tests.sweeps.sweeping import SHORT, states
 @pytest.mark.parametrize("key", ["name", "runs_dir", "data_dir"])
 @pytest.mark.parametrize("typed", ["1e3", "1_000", "0.10", "2024", "-0", "inf", "1E5", "+7", "null-1"])
 def test_a_string_that_looks_like_a_number_is_kept(key, typed):
-    assert getattr(compose(*check(Arguments([], [f"{key}={typed}"], None))), key) == typed
+    assert getattr(compose(*validate_overrides([f"{key}={typed}"])), key) == typed
 
 
 def test_names_that_look_like_numbers_are_those_of_directories(capsys):
@@ -45,7 +45,7 @@ def test_the_defaults_of_experiment_and_debug_can_be_given(capsys):
 
 
 def commands(printed):
-    """The words of each printed command."""
+    """The arguments of each printed command."""
     return [shlex.split(line[line.index("normexp ") :]) for line in printed.splitlines() if "  normexp " in line]
 
 

@@ -1,4 +1,4 @@
-"""The configs of a sweep's runs are those that Hydra composes one by one, in a fraction of the time."""
+"""Composer gives the same configs as Hydra, composed one by one, in a fraction of the time."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +10,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from normexp.compose.choices import CHOICES
-from normexp.compose.compose import composing_errors, explain, own_part, resolved
+from normexp.compose.compose import compose_sweep, to_plain, without_hydra
+from normexp.compose.composer import Composer
+from normexp.compose.errors import config_errors
 from normexp.config import ConfigError
-from normexp.sweeps.grid import Composer
-from normexp.sweeps.plan import composed
 from tests.compose.overrides import KEYS, SYNTAX, fitting
 
 OWN = """\
@@ -70,22 +70,21 @@ JOBS = [
 
 
 def by_hydra(cfg: Any, loader: Any, overrides: list[str]) -> dict[str, Any]:
-    """The config, with all overrides given to Hydra."""
-    return resolved(own_part(loader.load_sweep_config(cfg, overrides)))
+    """The config that Hydra composes from all overrides."""
+    return to_plain(without_hydra(loader.load_sweep_config(cfg, overrides)))
 
 
 def outcome(compose: Callable[[], Any]) -> str:
-    """A config, or the sentence for what is wrong. As text, since nan is not equal to itself."""
+    """A config or an error message, as a string, since nan is not equal to itself."""
     try:
-        return repr(compose())
+        with config_errors():
+            return repr(compose())
     except ConfigError as error:
         return str(error)
-    except composing_errors() as error:
-        return explain(error)
 
 
 def parses(override: str) -> bool:
-    """Whether Hydra's grammar has it: what it hasn't is refused before combinations are made."""
+    """Whether Hydra can parse it. Other overrides are refused before combinations are composed."""
     try:
         OverridesParser.create().parse_override(override)
     except (HydraException, ValueError, RecursionError):
@@ -100,43 +99,43 @@ OVERRIDES = st.one_of(VALUES, VALUES, *map(st.sampled_from, (CHOSEN, REFERENCES,
 
 
 def test_a_combination_is_what_hydra_composes():
-    """One composer for all examples: none of them may change what it keeps."""
-    with composed([], None) as (cfg, loader):
-        composer = Composer(cfg, loader)
+    """All examples share one composer: none may change its cached configs."""
+    cfg, loader = compose_sweep([], None)
+    composer = Composer(cfg, loader)
 
-        @settings(max_examples=20)
-        @example(["norm=bn", "lrr=1"])
-        @example(["norm=gn", "norm.groups=2", "+new.key=2"])
-        @example(["~dropout", "dropout=0.5"])
-        @example(["lr=${norm.eps}", "norm.eps=0.5", "norm=ln"])
-        @given(st.lists(OVERRIDES, min_size=1, max_size=5))
-        def compare(overrides):
-            assert outcome(lambda: composer.tree(overrides)) == outcome(lambda: by_hydra(cfg, loader, overrides))
+    @settings(max_examples=20)
+    @example(["norm=bn", "lrr=1"])
+    @example(["norm=gn", "norm.groups=2", "+new.key=2"])
+    @example(["~dropout", "dropout=0.5"])
+    @example(["lr=${norm.eps}", "norm.eps=0.5", "norm=ln"])
+    @given(st.lists(OVERRIDES, min_size=1, max_size=5))
+    def compare(overrides):
+        assert outcome(lambda: composer.tree(overrides)) == outcome(lambda: by_hydra(cfg, loader, overrides))
 
-        compare()
+    compare()
 
 
 def test_references_of_own_files_are_what_hydra_composes():
     for path, text in (("experiment/mine.yaml", OWN), ("norm/mine.yaml", "defaults: [bn]\nmomentum: ${seed}\n")):
         Path("own", path).parent.mkdir(parents=True)
         Path("own", path).write_text(text)
-    with composed(["experiment=mine"], Path("own")) as (cfg, loader):
-        composer, found = Composer(cfg, loader), []
-        for job in JOBS:
-            overrides = ["experiment=mine", *job]
-            found.append(outcome(lambda: composer.tree(overrides)))  # noqa: B023
-            assert found[-1] == outcome(lambda: by_hydra(cfg, loader, overrides))  # noqa: B023
+    cfg, loader = compose_sweep(["experiment=mine"], Path("own"))
+    composer, found = Composer(cfg, loader), []
+    for job in JOBS:
+        overrides = ["experiment=mine", *job]
+        found.append(outcome(lambda: composer.tree(overrides)))  # noqa: B023
+        assert found[-1] == outcome(lambda: by_hydra(cfg, loader, overrides))  # noqa: B023
     assert all(f"'name': '{name}'" in found[i] for i, name in enumerate(["bn-0.9-4", "bn-0.3-4", "bn-0.2-4", "x"]))
     assert "'eps': 0.4" in found[2]
 
 
 def test_hydra_composes_each_set_of_choices_once(monkeypatch):
-    with composed([], None) as (cfg, loader):
-        composer, made = Composer(cfg, loader), []
-        load = loader.load_sweep_config
-        monkeypatch.setattr(loader, "load_sweep_config", lambda cfg, words: made.append(words) or load(cfg, words))
-        for norm in ("bn", "ln"):
-            for seed in range(10):
-                config = composer.compose("x", [f"norm={norm}", f"seed={seed}", "lr=0.3"]).config
-                assert (config.norm.name, config.seed, config.lr) == (norm, seed, 0.3)
+    cfg, loader = compose_sweep([], None)
+    composer, made = Composer(cfg, loader), []
+    load = loader.load_sweep_config
+    monkeypatch.setattr(loader, "load_sweep_config", lambda cfg, words: made.append(words) or load(cfg, words))
+    for norm in ("bn", "ln"):
+        for seed in range(10):
+            config = composer.compose("x", [f"norm={norm}", f"seed={seed}", "lr=0.3"]).config
+            assert (config.norm.name, config.seed, config.lr) == (norm, seed, 0.3)
     assert made == [["norm=bn"], ["norm=ln"]]

@@ -1,4 +1,4 @@
-"""A config folder of the user's (`--config-dir`): nothing in it is imported or executed, and it may look as editors leave it."""
+"""A user's config folder (`--config-dir`): nothing in it is imported or executed, and leftover files of editors are ignored."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def write(name, content):
 
 
 def refused(capsys, *words):
-    """The sentence with which a command is refused; nothing is executed, trained or printed otherwise."""
+    """The error message of a refused command. Asserts that nothing was executed, trained or printed."""
     assert main(list(words)) == 2
     captured = capsys.readouterr()
     sentence, *more = captured.err.splitlines()

@@ -1,4 +1,4 @@
-"""Reading a config: types, ranges, and the sentences for what a user can mend."""
+"""Reading a config: types, ranges and error messages."""
 
 import dataclasses
 
@@ -7,9 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normexp.compose.choices import CHOICES
-from normexp.config import GROUPS, ConfigError, read, yaml_files
+from normexp.config import GROUPS, ConfigError, flatten, read, yaml_files
 from normexp.rundir import check_name, slug
-from normexp.training.run import flatten
 from tests.conftest import compose
 
 
@@ -31,7 +30,7 @@ def test_every_shipped_choice_composes_and_every_key_is_explained(group, choice)
     assert all("  # " in line for line in lines if not line.startswith("name:"))
 
 
-def test_help_shows_the_keys_that_a_choice_takes_over(capsys):
+def test_help_shows_the_keys_that_a_choice_inherits(capsys):
     from normexp.cli import main
 
     assert main(["train", "--help", "probe=full"]) == 0
@@ -101,7 +100,7 @@ def test_unknown_and_missing_keys():
         read(without, CHOICES)
 
 
-def test_whole_numbers_may_be_written_as_floats():
+def test_integers_may_be_written_as_floats():
     assert read(tree(steps=1e3, epochs=None), CHOICES).steps == 1000
 
 
@@ -121,7 +120,7 @@ def test_any_value_is_accepted_or_refused_in_one_sentence(key, value):
         assert "\n" not in str(error)
         assert key in str(error)
     else:
-        assert flatten(dataclasses.asdict(config))  # it is a whole config
+        assert flatten(dataclasses.asdict(config))  # a complete config
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,18 @@
-"""Pickles that somebody might send: what a batch of CIFAR-10 could be, for an unpickler that follows them."""
+"""Malicious pickles in place of a batch of CIFAR-10."""
 
 import os
 import pickle
 import struct
 
 SOUND = b"(" + b"K\x03" * 10_000 + b"e"
-"""The labels of a batch, for an empty list below."""
+"""Instructions that append the labels of a batch to an empty list."""
 
 DEEP = 50_000
 """Levels."""
 
 
 class Calls:
-    """What pickle writes as a call of `function`."""
+    """Pickled as a call of `function`."""
 
     def __init__(self, function, *arguments):
         self.call = function, arguments
@@ -26,7 +26,7 @@ def text(word):
 
 
 def batch(data, labels=b"]" + SOUND):
-    """A batch whose values are these pieces of a program."""
+    """A batch whose values are given as pickle instructions."""
     return b"\x80\x04}(" + text("data") + data + text("labels") + labels + b"u."
 
 
@@ -40,7 +40,7 @@ def number(value):
 
 
 def tuples(levels, start=b")"):
-    """A tuple of two that are the same, of two that are the same, ...: whoever walks through it takes 2**levels steps."""
+    """A tuple of two that are the same, of two that are the same, ...: traversing it takes 2**levels steps."""
     return start + b"".join(b"q" + bytes([i]) + b"h" + bytes([i]) + b"\x86" for i in range(levels))
 
 

@@ -1,4 +1,4 @@
-"""The cache of decoded data: it saves decoding, it is never wrong, and nothing that is wrong with it fails a run."""
+"""Cache of decoded data: it saves decoding, it is never wrong, and no damage to it fails a run."""
 
 import errno
 import fcntl
@@ -15,19 +15,19 @@ import numpy as np
 import pytest
 
 from normexp.config import ConfigError
-from normexp.data import cache, place
+from normexp.data import cache
 from normexp.data.base import Arrays, value_counts
-from normexp.data.files import checksum
+from normexp.data.cache import checksum
 from tests.conftest import ROOT
 from tests.small_disk import leave, small_disk
 
-KIND = cache.Kind(name="tiny", train=(60, 1, 28, 28), test=(20, 1, 28, 28), classes=10, verified=True)
+SPEC = cache.CacheSpec(name="tiny", train=(60, 1, 28, 28), test=(20, 1, 28, 28), classes=10, verified=True)
 
 
 def decode(read, folder):
-    """80 images of 28x28 pixels and their labels, each in a file of their own."""
-    images = np.frombuffer(read(folder / "images", most=10**6), np.uint8).reshape(80, 1, 28, 28)
-    labels = np.frombuffer(read(folder / "labels", most=10**6), np.uint8).astype(np.int64)
+    """Decode 80 images of 28x28 pixels and their labels from two files."""
+    images = np.frombuffer(read(folder / "images", max_bytes=10**6), np.uint8).reshape(80, 1, 28, 28)
+    labels = np.frombuffer(read(folder / "labels", max_bytes=10**6), np.uint8).astype(np.int64)
     if images[0, 0, 0, 0] == 255:
         raise ConfigError("It is damaged.")
     return Arrays(images[:60], labels[:60], images[60:], labels[60:], scale=255)
@@ -35,10 +35,10 @@ def decode(read, folder):
 
 @dataclass
 class Data:
-    """A data set in a folder, and how often it was decoded."""
+    """A data set in a folder, which counts how often it is decoded."""
 
     folder: Path
-    kind: cache.Kind = KIND
+    spec: cache.CacheSpec = SPEC
     decoded: int = 0
     sources: list[Path] = field(default_factory=list)
 
@@ -53,9 +53,9 @@ class Data:
         return decode(read, self.folder)
 
     def load(self, **changes):
-        """How often that took decoding; what comes out is always what is in the sources."""
+        """How often this load decoded. Checks that the result is always the content of the sources."""
         self.decoded = 0
-        arrays = cache.cached(replace(self.kind, **changes), self.folder, self.sources, self._decode)
+        arrays = cache.cached(replace(self.spec, **changes), self.folder, self.sources, self._decode)
         images, labels = (np.frombuffer(source.read_bytes(), np.uint8) for source in self.sources)
         found = np.concatenate([arrays.train_images, arrays.test_images]).reshape(-1)
         assert found.dtype == np.uint8 and np.array_equal(found, images)
@@ -104,18 +104,18 @@ def test_changed_sources_are_decoded_and_touched_ones_are_not(data):
 
 def test_a_source_that_has_just_been_written_is_not_trusted_for_its_times(data, monkeypatch):
     stats = [[1, 2, 3], [1, 2, 3]]  # as on a file system that rounds to seconds
-    monkeypatch.setattr(cache, "_look", lambda sources: cache._Sources(sources, stats, settled=False))
+    monkeypatch.setattr(cache, "_stat", lambda sources: cache._Sources(sources, stats, settled=False))
     assert [data.load(), data.load()] == [1, 0]
     data.sources[1].write_bytes(bytes([3]) * 80)
     assert data.load() == 1
 
 
-def test_what_was_not_verified_is_not_given_to_who_wants_that(data):
+def test_an_unverified_cache_is_not_used_where_verification_is_asked_for(data):
     assert [data.load(verified=False), data.load(verified=False)] == [1, 0]
     assert [data.load(), data.load(), data.load(verified=False)] == [1, 0, 0]
 
 
-def test_what_decoding_refuses_is_not_kept(data, tmp_path):
+def test_refused_data_is_not_cached(data, tmp_path):
     data.sources[0].write_bytes(b"\xff" * 80 * 784)
     for _ in range(2):
         with pytest.raises(ConfigError, match="damaged"):
@@ -185,14 +185,14 @@ RECORD_DAMAGE = {
 
 @pytest.mark.parametrize("file", ["tiny.bin", "tiny.json"])
 @pytest.mark.parametrize("damage", FILE_DAMAGE)
-def test_a_damaged_file_is_made_anew(data, file, damage):
+def test_a_damaged_file_is_replaced(data, file, damage):
     data.load()
     FILE_DAMAGE[damage](data.folder / ".normexp" / file)
     assert [data.load(), data.load()] == [1, 0]
 
 
 @pytest.mark.parametrize("content", RECORD_DAMAGE.values(), ids=RECORD_DAMAGE)
-def test_a_record_that_is_none_is_made_anew(data, content):
+def test_an_invalid_record_is_replaced(data, content):
     data.load()
     write(data.folder / ".normexp" / "tiny.json", content)
     assert [data.load(), data.load()] == [1, 0]
@@ -209,7 +209,7 @@ def test_a_record_may_have_any_values(data, value):
         assert data.load() == 0
 
 
-def test_a_label_that_there_is_not_is_noticed(data):
+def test_an_invalid_label_is_noticed(data):
     data.load()
     label_11(data.folder / ".normexp" / "tiny.bin")
     assert [data.load(), data.load()] == [1, 0]
@@ -226,7 +226,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("make", PLACES.values(), ids=PLACES)
-def test_where_nothing_can_be_kept_beside_the_data_it_is_kept_in_the_users_cache(data, tmp_path, make):
+def test_if_the_data_folder_is_not_writable_the_users_cache_is_used(data, tmp_path, make):
     make(data.folder / ".normexp")
     assert [data.load(), data.load()] == [1, 0]
     assert kept(tmp_path / "caches") == ["tiny.bin", "tiny.json"]
@@ -234,7 +234,7 @@ def test_where_nothing_can_be_kept_beside_the_data_it_is_kept_in_the_users_cache
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
-def test_a_cache_of_somebody_else_is_left_alone(data, tmp_path):
+def test_another_users_cache_is_not_used(data, tmp_path):
     data.load()
     beside = data.folder / ".normexp"
     os.chown(beside, 12345, 12345)
@@ -261,13 +261,13 @@ def test_a_cache_of_somebody_else_is_left_alone(data, tmp_path):
     ids=["owner", "open to all", "link"],
 )
 @pytest.mark.parametrize("name", ["tiny.json", "tiny.bin"])
-def test_a_file_that_somebody_else_may_have_written_is_not_believed(data, name, change):
+def test_a_file_that_others_may_have_written_is_not_trusted(data, name, change):
     data.load()
     change(data.folder / ".normexp" / name)
     assert [data.load(), data.load()] == [1, 0]
 
 
-def test_a_cache_made_under_a_umask_of_zero_is_believed(data):
+def test_a_cache_written_with_a_umask_of_zero_is_trusted(data):
     before = os.umask(0)
     try:
         assert [data.load(), data.load()] == [1, 0]
@@ -275,7 +275,7 @@ def test_a_cache_made_under_a_umask_of_zero_is_believed(data):
         os.umask(before)
 
 
-def test_without_any_place_to_write_to_all_goes_on(data, tmp_path, monkeypatch):
+def test_without_a_writable_folder_loading_works(data, tmp_path, monkeypatch):
     data.folder.chmod(0o555)
     (tmp_path / "caches").mkdir(0o555)
     before = kept(tmp_path)
@@ -287,7 +287,7 @@ def test_without_any_place_to_write_to_all_goes_on(data, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("pages", [0, 1, 5, 16])
-def test_a_full_disk_keeps_nothing(data, tmp_path, monkeypatch, pages):
+def test_a_full_disk_leaves_no_files(data, tmp_path, monkeypatch, pages):
     with small_disk(tmp_path / "small") as disk:
         data = Data(disk / "data")
         monkeypatch.setenv("XDG_CACHE_HOME", str(disk))
@@ -298,17 +298,17 @@ def test_a_full_disk_keeps_nothing(data, tmp_path, monkeypatch, pages):
         assert [data.load(), data.load()] == [1, 0]
 
 
-def test_a_cache_that_is_replaced_stays_with_who_has_it(data):
+def test_arrays_of_a_replaced_cache_stay_valid(data):
     data.load()
-    arrays = cache.cached(KIND, data.folder, data.sources, data._decode)
+    arrays = cache.cached(SPEC, data.folder, data.sources, data._decode)
     before = arrays.train_images.copy()
     data.sources[0].write_bytes(bytes(80 * 784))
     assert data.load() == 1
     assert np.array_equal(arrays.train_images, before)
 
 
-def test_a_lock_that_cannot_be_had_only_takes_time(data, monkeypatch):
-    monkeypatch.setattr(place, "PATIENCE", 0.05)
+def test_without_the_lock_loading_works(data, monkeypatch):
+    monkeypatch.setattr(cache, "LOCK_TIMEOUT", 0.05)
     descriptor = os.open(data.folder, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     assert [data.load(), data.load()] == [1, 0]
@@ -347,7 +347,7 @@ Path.replace = last
 Path(f"ready.{os.getpid()}").touch()
 while not Path("go").exists():
     time.sleep(0.005)
-arrays = cache.cached(tests.KIND, folder, [folder / "images", folder / "labels"], decode)
+arrays = cache.cached(tests.SPEC, folder, [folder / "images", folder / "labels"], decode)
 print(tests.checksum(arrays.train_images), arrays.test_labels.sum())
 """
 
@@ -370,7 +370,7 @@ def test_of_several_processes_one_decodes_for_all(data):
 
 
 @pytest.mark.parametrize("replacements", [1, 2])
-def test_what_a_kill_leaves_is_no_cache(data, replacements):
+def test_what_a_kill_leaves_is_not_used(data, replacements):
     """Before the arrays have their name, and between them and their record."""
     Path("go").touch()
     process = start(data, replacements=replacements)

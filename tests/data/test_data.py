@@ -13,8 +13,7 @@ from normexp.data import DATA, idx, splits
 from normexp.data.augment import Augment
 from normexp.data.base import value_counts
 from normexp.data.sizes import sizes
-from normexp.data.split import stratified
-from normexp.data.splits import Split, load, moments, split_indices, take
+from normexp.data.splits import Split, gather, load, moments, split_indices, stratified
 from tests.conftest import SHARED_DATA, compose, needs_data
 
 CPU = torch.device("cpu")
@@ -103,18 +102,18 @@ def test_moments_are_exact(channels):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (7, 3, 5, 3), (3000, 2, 28, 28)])
-def test_values_are_counted_in_pieces_of_any_size(shape):
+def test_value_counts_for_any_shape(shape):
     images = np.random.default_rng(0).integers(0, 17, shape, dtype=np.uint8)
     counts = [np.bincount(images[:, c].ravel(), minlength=17) for c in range(shape[1])]
     assert np.array_equal(value_counts(images, 16), counts)
 
 
 @pytest.mark.parametrize("size", [0, 1, 2999, 3000])
-def test_images_are_taken_in_pieces(size, monkeypatch):
-    monkeypatch.setattr(splits, "PIECE", 10_000)
+def test_images_are_gathered_in_chunks(size, monkeypatch):
+    monkeypatch.setattr(splits, "CHUNK_BYTES", 10_000)
     images = np.random.default_rng(0).integers(0, 256, (3000, 3, 4, 4), dtype=np.uint8)
     index = np.random.default_rng(1).permutation(3000)[:size]
-    assert np.array_equal(take(images, index), images[index])
+    assert np.array_equal(gather(images, index), images[index])
 
 
 @needs_data
@@ -137,7 +136,7 @@ def test_the_parts_are_the_same_from_the_cache(tmp_path, monkeypatch, overrides)
         assert (each.train.mean.item(), each.train.std.item()) == (np.float32(mean[0]), np.float32(std[0]))
 
 
-def test_standardised_inputs_have_mean_0_and_variance_1_on_the_training_data_alone():
+def test_standardized_inputs_have_mean_0_and_variance_1_on_the_training_data_only():
     splits = load(compose(), CPU)
     inputs, _ = splits.train.batch(torch.arange(len(splits.train)))
     assert inputs.mean().item() == pytest.approx(0, abs=1e-5)

@@ -1,4 +1,4 @@
-"""The files of data sets: checked, and safe to read whatever is in them."""
+"""Files of data sets are checked, and safe to read whatever they contain."""
 
 import os
 import pickle
@@ -73,7 +73,7 @@ def test_a_changed_pixel_or_label_of_mnist_is_noticed(file):
 
 
 def data_files(name, folder):
-    """A folder with one file of the data set that is no file, or is gone as soon as it has been seen to be there."""
+    """A folder in which a file of the data set is not a regular file, or disappears after the check for it."""
     path = folder / {"mnist": "MNIST/raw/train-images-idx3-ubyte", "cifar10": "cifar-10-batches-py/data_batch_1"}[name]
     path.parent.mkdir(parents=True)
     return path
@@ -93,7 +93,7 @@ def data_files(name, folder):
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name, what, says):
-    """Without the check for missing ones before it, whose answer may be wrong by now."""
+    """Without the check for missing files, whose result may be outdated."""
     monkeypatch.setattr(f"normexp.data.{'idx' if name == 'mnist' else name}.fetch", lambda *args, **kwargs: None)
     path, config = data_files(name, tmp_path), compose(f"data={name}").data  # before files can't be read
     match what:
@@ -124,7 +124,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name,
     assert "\n" not in str(raised.value)
 
 
-def test_a_file_that_is_cut_while_it_is_read(tmp_path, monkeypatch):
+def test_a_file_that_is_truncated_while_it_is_read(tmp_path, monkeypatch):
     folder = idx_files(tmp_path)
     path = folder / "FashionMNIST/raw/train-images-idx3-ubyte"
     stat = os.fstat
@@ -249,7 +249,7 @@ def test_what_any_python_packs_is_read(tmp_path, protocol):
 
 @pytest.mark.parametrize("exists", [True, False])
 def test_a_failed_download_says_what_is_missing_and_leaves_nothing(tmp_path, monkeypatch, exists):
-    """torchvision's own download runs; only the network is taken away from it."""
+    """Runs torchvision's own download, without a network."""
     import urllib.request
 
     def refuse(*args, **kwargs):
@@ -268,7 +268,7 @@ def test_a_failed_download_says_what_is_missing_and_leaves_nothing(tmp_path, mon
 
 @pytest.mark.parametrize("name", PICKLES)
 def test_hostile_pickles_do_nothing(name):
-    """Nothing is executed or written, and neither time nor memory is lost: a sentence says that the file is damaged."""
+    """Nothing is executed or written, and time and memory stay bounded; the message says that the file is damaged."""
     folder = cifar_files(Path("data"), PICKLES[name])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ConfigError) as raised:

@@ -1,4 +1,4 @@
-"""ZCA whitening: of the training images alone, exact, and the same each time."""
+"""ZCA whitening: fitted on the training images only, exact and deterministic."""
 
 from dataclasses import replace
 
@@ -49,7 +49,7 @@ def test_training_inputs_are_white_in_all_directions_with_variance(data):
 
 
 @pytest.mark.parametrize("overrides", [(), ("data.train_size=40", "batch_size=20")])
-def test_it_is_fitted_on_the_training_samples_alone(overrides):
+def test_it_is_fitted_on_the_training_samples_only(overrides):
     config = compose(ZCA, *overrides)
     arrays = DATA["digits"].load(config.data, SHARED_DATA)
     train, _ = split_indices(arrays.train_labels, config)

@@ -1,11 +1,12 @@
-"""The table of a network against the network."""
+"""`describe` against the network itself."""
 
 import pytest
 import torch
 
 from normexp.cli import main
+from normexp.models.build import build_model
 from normexp.models.describe import describe, warnings
-from normexp.models.layer import build_model, named_layers
+from normexp.models.layer import named_layers
 from tests.conftest import compose
 
 NETS = [

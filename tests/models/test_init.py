@@ -1,4 +1,4 @@
-"""The first weights: independent between layers, channels and seeds, and drawn from the distribution that each init names.
+"""Initial weights: independent between layers, channels and seeds, and drawn from the distribution that each init names.
 
 References are the papers' formulas and SciPy's distributions. A comparison of norms can't see a fault here, since both of its
 arms have it.
@@ -12,8 +12,9 @@ import torch
 from scipy import stats
 from torch import nn
 
+from normexp.models.build import build_model
 from normexp.models.init import INITS
-from normexp.models.layer import build_model, named_layers
+from normexp.models.layer import named_layers
 from tests.conftest import compose
 
 NETS = {
@@ -45,7 +46,7 @@ def assert_unrelated(one, two, what):
 
 @pytest.mark.parametrize("init", INITS)
 @pytest.mark.parametrize("net", NETS)
-def test_no_two_layers_share_their_first_weights(net, init):
+def test_no_two_layers_share_their_initial_weights(net, init):
     """Also of different shapes: the same random numbers, scaled, would correlate."""
     found = weights(*NETS[net], f"init={init}")
     for (name, one), (other, two) in combinations(found.items(), 2):

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from normexp.config import ConfigError
 from normexp.data import DATA
 from normexp.models import MODELS, layers
-from normexp.models.layer import ACTIVATIONS, StridedPointwise, build_model, named_layers
+from normexp.models.build import build_model
+from normexp.models.layer import ACTIVATIONS, StridedPointwise, named_layers
 from normexp.norms import NORMS
 from tests.conftest import compose
 

@@ -1,4 +1,4 @@
-"""The noise behind the norms, against the distributions that its formula names."""
+"""The noise after the norms against the distributions of its formula."""
 
 import pytest
 import torch
@@ -6,11 +6,12 @@ from same_runs import differences
 from scipy import stats
 
 from normexp.models import layers
-from normexp.models.layer import build_model, named_layers
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
 from normexp.models.noise import Noise
 from normexp.training import checkpoint
 from tests.conftest import compose
-from tests.training.short import fit_and_record, go_on, train
+from tests.training.short import resume, train, train_and_record
 
 RESNET = ["model=resnet", "model.depth=8", "model.width=4"]
 
@@ -55,7 +56,7 @@ def test_a_channel_of_an_image_has_one_scale_and_shift_and_each_step_others():
 
 @pytest.mark.parametrize("position", ["pre", "post", "input"])
 @pytest.mark.parametrize("model", [["model=mlp"], ["model=cnn"], RESNET], ids=" ".join)
-def test_it_is_behind_the_norm_or_where_it_would_be(model, position):
+def test_it_follows_the_norm_or_its_place(model, position):
     where = f"norm.position={position}"
     with_norm = layers(compose(*model, where, "noise=0.5"))
     for plan in with_norm:
@@ -99,19 +100,19 @@ NOISY = ["noise=0.5", "dropout=0.2", "dropout_scaled=false", "dropout_at=norm", 
     [[], ["norm.position=input", "norm.layers=[conv2]"], ["model=mlp", "norm=none", "amp=bf16"]],
     ids=" ".join,
 )
-def test_a_run_goes_on_to_the_same_end(tmp_path, more):
+def test_a_resumed_run_ends_the_same(tmp_path, more):
     whole = train(tmp_path / "whole", *NOISY, *more)
     assert whole.state == "completed"
     part = train(tmp_path / "part", *NOISY, *more)
     # As if it had been killed in step 11.
     (part.directory / "checkpoint.prev.pt").replace(part.directory / "checkpoint.pt")
     assert checkpoint.load(part.directory / "checkpoint.pt")["step"] == 10
-    assert go_on(part.directory, *NOISY, *more).state == "completed"
+    assert resume(part.directory, *NOISY, *more).state == "completed"
     assert differences(whole.directory, part.directory) == []
 
 
-def test_looking_does_not_disturb_it():
+def test_probes_do_not_disturb_it():
     looks = (["probe='off'"], ["probe=full", "probe.landscape=true", "probe.every=1", "probe.landscape_every=1"])
-    nets = [fit_and_record("noise=0.5", "dropout=0.2", "dropout_scaled=false", *more)[1].model for more in looks]
+    nets = [train_and_record("noise=0.5", "dropout=0.2", "dropout_scaled=false", *more)[1].model for more in looks]
     for one, two in zip(*(net.parameters() for net in nets), strict=True):
         assert torch.equal(one, two)

@@ -1,20 +1,21 @@
-"""Norms in front of weights and in some layers alone, and where dropout is."""
+"""Norms before weights and in some layers only, and the place of dropout."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from normexp.bench.cases import cases
+from normexp.bench.cases import plan_cases
 from normexp.bench.measure import measure
 from normexp.config import ConfigError
 from normexp.models import layers
+from normexp.models.build import build_model
 from normexp.models.describe import describe, warnings
-from normexp.models.layer import build_model, named_layers
+from normexp.models.layer import named_layers
 from normexp.models.noise import UnscaledDropout
 from normexp.norms.fold import fold
 from tests.conftest import compose
-from tests.probes.looking import Watcher, images
+from tests.probes.watcher import Watcher, images
 
 RESNET = ["model=resnet", "model.depth=8", "model.width=4"]
 PREACT = [*RESNET, "model.block=preact"]
@@ -126,7 +127,7 @@ def test_what_names_no_layer_or_makes_no_sense_is_refused(overrides, sentence):
     assert sentence in str(caught.value)
 
 
-def test_without_hidden_layers_every_layer_is_none():
+def test_a_network_without_hidden_layers():
     assert [*parts_of("model=mlp", "model.widths=[]")] == ["head"]
 
 
@@ -159,7 +160,7 @@ def test_the_table_and_the_probes_follow(overrides):
     assert {tag[9:] for tag in found.histograms if tag.startswith("norm_out/")} == (with_norm if beside else set())
 
 
-def test_norms_in_front_of_the_weights_normalise_the_data_first():
+def test_norms_before_the_weights_normalize_the_data_first():
     config = compose("norm.position=input", "probe=full", "probe.every=1")
     inputs, labels = images(count=200)
     found = Watcher(build_model(config), config)(inputs * 5 + 3, labels)
@@ -167,7 +168,7 @@ def test_norms_in_front_of_the_weights_normalise_the_data_first():
     assert found.scalars["norm_out/conv1/std"] == pytest.approx(1, abs=0.05)
 
 
-def test_folding_takes_what_is_directly_behind_a_weight_alone():
+def test_only_norms_directly_after_a_weight_are_folded():
     config = compose("norm.layers=[conv2]", "noise=0.5")
     net = build_model(config).double()
     for _ in range(3):
@@ -181,14 +182,14 @@ def test_folding_takes_what_is_directly_behind_a_weight_alone():
             fold(build_model(compose(*overrides)))
 
 
-def test_what_a_norm_costs_in_front_of_the_weights():
+def test_parameters_of_norms_before_the_weights():
     asked = ["data=digits", "batch_size=8", "threads=1", "norm=bn,gn", "norm.position=input"]
-    (case,), skipped = cases([*asked, "model=cnn", "model.channels=[4]"])
+    (case,), skipped = plan_cases([*asked, "model=cnn", "model.channels=[4]"])
     assert [each.norm for each in skipped] == ["gn"]  # its groups do not divide the image's one channel
     costs = measure(case, repeats=1).costs
-    assert costs["bn"].forward[0] > 0
-    assert costs["bn"].folded == []
-    _, skipped = cases([*asked, "norm.layers=[conv2]", "model=cnn", "model.channels=[4,4]"])
+    assert costs["bn"].seconds["forward"][0] > 0
+    assert costs["bn"].seconds["folded"] == []
+    _, skipped = plan_cases([*asked, "norm.layers=[conv2]", "model=cnn", "model.channels=[4,4]"])
     assert skipped == []
 
 

@@ -1,4 +1,4 @@
-"""Batch norm folded into the layer in front of it: the same function, without the norm."""
+"""Batch norm folded into the preceding layer computes the same function."""
 
 import copy
 
@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from normexp.data import DATA
-from normexp.models.layer import build_model
+from normexp.models.build import build_model
 from normexp.norms.fold import fold, foldable
 from tests.conftest import compose
 
@@ -89,7 +89,7 @@ def test_one_layer(*, features, kernel, bias, affine, eps, seed):
 
 
 class Twice(nn.Module):
-    """One convolution, read by a norm and by somebody else, and a norm that has its layer for itself."""
+    """A convolution that a norm and another layer read, and one that only a norm reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Twice(nn.Module):
         return self.last(self.own(self.norm(y) + y))
 
 
-def test_what_others_read_too_is_left_alone():
+def test_outputs_with_other_readers_are_not_folded():
     model = with_statistics(Twice()).eval()
     x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
     folded = fold(model)
@@ -111,14 +111,14 @@ def test_what_others_read_too_is_left_alone():
 
 
 class HalfNorm(nn.BatchNorm1d):
-    """Of somebody's own: not what folding takes it for."""
+    """A user's subclass, which computes something else."""
 
     def forward(self, x):
         return super().forward(x) / 2
 
 
 class Branching(nn.Module):
-    """Its way depends on the values, so that it can't be followed."""
+    """Control flow that depends on values, which can't be traced."""
 
     def __init__(self):
         super().__init__()

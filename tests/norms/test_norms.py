@@ -98,8 +98,8 @@ def test_only_batch_norm_depends_on_batch_mates(name):
 
 
 @pytest.mark.parametrize("name", ["bn", "ln", "in", "gn"])
-def test_cancels_bias_says_the_truth(name):
-    """A constant for each channel in front of the norm changes nothing, or it does, as the table says."""
+def test_cancels_bias(name):
+    """A constant per channel before the norm has an effect or not, as the entry says."""
     x, bias = torch.randn(4, 8, 3, 3, dtype=torch.float64), torch.randn(1, 8, 1, 1, dtype=torch.float64)
     change = (build(name, (8, 3, 3))(x + bias) - build(name, (8, 3, 3))(x)).abs().max()
     assert (change < 1e-10) == NORMS[name].cancels_bias

@@ -32,7 +32,7 @@ def theirs(total, make):
 
 
 def after_warm_up(warm, make):
-    """`make`'s schedule after a linear warm-up through 1/warm ... 1."""
+    """The schedule of `make` after a linear warm-up with the factors 1/warm, ..., 1."""
 
     def both(optimizer):
         if not warm:
@@ -71,7 +71,7 @@ def test_onecycle(total, warmup, start, final):
 
 @given(LENGTHS, SHARES, st.sampled_from([[0.5, 0.75], [0.1], [0.3, 0.6, 0.9]]), st.floats(0.1, 1))
 def test_step(total, warmup, milestones, gamma):
-    """Milestones are shares of the whole run, the warm-up's steps are 1/w, 2/w, ... 1."""
+    """Milestones are fractions of the run; the warm-up has the factors 1/w, 2/w, ..., 1."""
     warm = round(warmup * total)
     steps = [math.ceil(round(share * total, 9)) for share in milestones]
     found = ours(Step(name="step", warmup=warmup, milestones=tuple(milestones), gamma=gamma), total)
@@ -86,8 +86,8 @@ def test_constant(total, warmup):
     assert found == pytest.approx([*((step + 1) / warm for step in range(warm)), *[1.0] * (total - warm)])
 
 
-def test_a_warm_up_meets_the_schedule_in_the_step_after_it():
-    """With few steps too, where rounding moves the end of the warm-up: 10 steps of which 25 % are 2."""
+def test_warmup_continues_into_the_schedule():
+    """Also with few steps, where rounding moves the end of the warm-up: 25 % of 10 steps are 2."""
     assert ours(Cosine(name="cosine", warmup=0.25, final=0.0), 10)[:4] == pytest.approx(
         [1 / 2, 1, 1, (1 + math.cos(math.pi / 8)) / 2]
     )

@@ -1,4 +1,4 @@
-"""Distributions against NumPy and SciPy on the whole values in float64, and how good a sample is."""
+"""Distributions against NumPy and SciPy in float64, and the accuracy of samples."""
 
 import math
 
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from normexp.probes.base import pieces
-from normexp.probes.distribution import BINS, FEWEST_BINS, PERCENTILES, Distributions, bins
+from normexp.probes.base import chunks
+from normexp.probes.distribution import BINS, MIN_BINS, PERCENTILES, Distributions, bins
 from normexp.probes.saturation import derivative
 from normexp.probes.subsample import Sampler
 from tests.conftest import SHARED_DATA, compose, needs_data
@@ -78,7 +78,7 @@ def test_bins_hold_the_values_and_are_not_much_too_wide(a, b, c, d):
         assert first * width <= low
         assert high <= (first + BINS) * width
         if low < high and high - low > 1e-6 * max(abs(low), abs(high)):
-            assert (high - low) / width >= FEWEST_BINS - 1
+            assert (high - low) / width >= MIN_BINS - 1
 
 
 def test_bins_stay_while_values_move_within_them_and_follow_when_they_leave():
@@ -91,7 +91,7 @@ def test_bins_stay_while_values_move_within_them_and_follow_when_they_leave():
     assert bins(0.001, 0.999, None) == (0, -6)  # sigmoids: 0 to 1
 
 
-def test_a_constant_stands_in_a_narrow_range_and_does_not_move_the_bins():
+def test_a_constant_gets_a_narrow_range_and_does_not_move_the_bins():
     (found,) = describe([2.0] * 7)
     assert max(found.histogram.counts) == 7
     assert found.histogram.edges[-1] - found.histogram.edges[0] < 0.02
@@ -118,15 +118,15 @@ def test_a_sample_has_as_many_values_of_each_channel():
         assert sample.flatten().unique(return_counts=True)[1].tolist() == [256] * 16
 
 
-def test_on_a_gpu_values_are_one_piece():
+def test_values_on_a_gpu_are_not_split():
     with FakeTensorMode():
         large = torch.empty(64, 16, 28, 28)
-        assert len(pieces(large)) > 1
+        assert len(chunks(large)) > 1
         on_gpu = torch.empty(64, 16, 28, 28, device="cuda")
-        assert [piece is on_gpu for piece in pieces(on_gpu)] == [True]
+        assert [chunk is on_gpu for chunk in chunks(on_gpu)] == [True]
 
 
-def test_a_derivative_starts_cuda_on_no_gpu(monkeypatch):
+def test_a_derivative_does_not_start_cuda(monkeypatch):
     forked, real = [], torch.random.fork_rng
     monkeypatch.setattr(torch.random, "fork_rng", lambda devices: forked.append(devices) or real(devices))
     state = torch.get_rng_state()
@@ -147,7 +147,7 @@ def test_a_sample_is_a_copy():
     ("choice", "bound"), [("default", 0.03), ("full", 0.02)], ids=["16,384 values", "32,768 values"]
 )
 def test_sampled_histograms_are_close_to_the_full_ones(choice, bound):
-    """The greatest difference between the two cumulative distributions, on a real network and real images."""
+    """Largest difference between the two cumulative distributions, on a real network and real images."""
     from normexp.models.layer import named_layers
     from normexp.training.build import build
 

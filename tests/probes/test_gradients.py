@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from normexp.models.layer import build_model, named_layers
-from normexp.probes.gradients import GradientNorms, growth_a_layer
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
+from normexp.probes.gradients import GradientNorms, growth_per_layer
 from tests.conftest import compose
 
 
@@ -47,6 +48,8 @@ def test_frozen_layers_and_layers_without_a_gradient_do_not_break_the_norms():
 
 
 def test_growth_is_a_factor_a_layer_on_the_way_back():
-    assert growth_a_layer([8.0, 4.0, 2.0, 1.0]) == pytest.approx(0.6931, abs=1e-4)  # twice as large in each layer below
-    assert growth_a_layer([1.0, 10.0, 100.0]) == pytest.approx(-2.3026, abs=1e-4)  # vanishing
-    assert growth_a_layer([1.0]) is growth_a_layer([]) is growth_a_layer([0.0, 1.0]) is None
+    assert growth_per_layer([8.0, 4.0, 2.0, 1.0]) == pytest.approx(
+        0.6931, abs=1e-4
+    )  # twice as large in each layer below
+    assert growth_per_layer([1.0, 10.0, 100.0]) == pytest.approx(-2.3026, abs=1e-4)  # vanishing
+    assert growth_per_layer([1.0]) is growth_per_layer([]) is growth_per_layer([0.0, 1.0]) is None

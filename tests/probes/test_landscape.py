@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from normexp.models.layer import build_model, named_layers
-from normexp.probes.landscape import Surroundings, along_gradient
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
+from normexp.probes.landscape import LossSurface, along_gradient
 from normexp.probes.recorder import Step
 from tests.conftest import compose
-from tests.probes.looking import Watcher, images
-from tests.training.short import fit_and_record
+from tests.probes.watcher import Watcher, images
+from tests.training.short import train_and_record
 
 LANDSCAPE = ["probe=landscape", "probe.landscape_every=1"]
 
@@ -40,7 +41,7 @@ def norm(gradients):
 @pytest.fixture(
     scope="module", params=["model=mlp norm=ln", "norm=bn", "model=resnet model.depth=8 model.width=4 norm=none"]
 )
-def look(request):
+def snapshot(request):
     config = compose(*request.param.split(), *LANDSCAPE)
     model = build_model(config).double()
     batch = images(dtype=torch.float64)
@@ -49,8 +50,8 @@ def look(request):
     return before, watcher.model, batch, watcher(*batch).scalars, watcher
 
 
-def test_along_the_gradient(look):
-    before, _, batch, found, _ = look
+def test_along_the_gradient(snapshot):
+    before, _, batch, found, _ = snapshot
     _, gradient = loss_and_gradient(before, *batch)
     losses, changes, betas = [], [], []
     for i in range(1, 9):
@@ -71,9 +72,9 @@ def test_along_the_gradient(look):
         assert found[f"landscape/{tag}"] == pytest.approx(want, rel=1e-9), tag
 
 
-def test_covariate_shift(look):
-    """Definition 2.1: the layers in front have made their step, this one and those behind have not."""
-    before, after, batch, found, _ = look
+def test_covariate_shift(snapshot):
+    """Definition 2.1: the layers before this one have been updated, this one and those after it have not."""
+    before, after, batch, found, _ = snapshot
     _, gradient = loss_and_gradient(before, *batch)
     updates = {n: new.detach() - dict(before.named_parameters())[n].detach() for n, new in after.named_parameters()}
     layers = list(named_layers(before))
@@ -90,17 +91,17 @@ def test_covariate_shift(look):
         assert found[f"shift_distance/{layer}"] == pytest.approx((old - new).norm().item(), rel=1e-9)
 
 
-def test_on_a_plain_nothing_changes():
+def test_a_flat_loss():
     before = torch.nn.Linear(1, 2, bias=False).double()
     inputs, labels = torch.zeros(4, 1, dtype=torch.float64), torch.zeros(4, dtype=torch.long)
-    here = Surroundings(Step(1, 1, before, inputs, labels, 0.1))
+    here = LossSurface(Step(1, 1, before, inputs, labels, 0.1))
     _, gradient = here(here.weights)
     flat = along_gradient(here, gradient, 0.1)
     assert flat["loss_range"] == 0  # no input reaches the weights
     assert flat["gradient_change"] == 0
 
 
-def test_dropout_is_the_steps_own_and_is_not_disturbed():
+def test_dropout_is_that_of_the_step_and_is_not_disturbed():
     config = compose("dropout=0.5", *LANDSCAPE)
     batch = images()
     model = build_model(config)
@@ -116,7 +117,7 @@ def test_dropout_is_the_steps_own_and_is_not_disturbed():
     assert found.scalars["landscape/loss_max"] == pytest.approx(loss, rel=1e-4)
 
 
-def test_when_it_is_looked_at():
+def test_when_it_is_due():
     config = compose("probe=landscape", "probe.landscape_every=4", "probe.landscape_steps=[6]")
     watcher = Watcher(build_model(config), config, total=9)
     seen = [n for n in range(1, 10) if (f := watcher(*images(seed=n))) and "landscape/loss_min" in f.scalars]
@@ -125,9 +126,9 @@ def test_when_it_is_looked_at():
 
 @pytest.mark.parametrize("net", ["activation=sigmoid model.depth=8 norm=none", "norm=bn", "norm=ln"])
 def test_half_precision_has_the_numbers_of_float32(net):
-    """fp16 has nothing between 0 and 6e-8: without the loss's scale, the gradients of a deep sigmoid network would be 0."""
+    """fp16 has nothing between 0 and 6e-8: without loss scaling, the gradients of a deep sigmoid network would be 0."""
     options = ["model=mlp", *net.split(), *LANDSCAPE, "probe.every=1", "data.train_size=200", "steps=1"]
-    half, single = (fit_and_record(*options, *more)[0][0].scalars for more in (["amp=fp16"], []))
+    half, single = (train_and_record(*options, *more)[0][0].scalars for more in (["amp=fp16"], []))
     tags = [tag for tag in single if tag.startswith(("landscape/", "shift_"))]
     assert len(tags) > 10
     for tag in tags:
@@ -148,7 +149,7 @@ def test_a_scale_that_overflows_is_lowered():
         return torch.autocast("cpu", torch.float16)
 
     usual, too_large = (
-        Surroundings(Step(1, 1, net, inputs, labels, 0.1, autocast, scale))(dict(net.named_parameters()))
+        LossSurface(Step(1, 1, net, inputs, labels, 0.1, autocast, scale))(dict(net.named_parameters()))
         for scale in (2.0**10, torch.tensor(2.0**40))
     )
     assert too_large[0] == usual[0]

@@ -1,4 +1,4 @@
-"""Each number that a look brings, against a direct computation on whole tensors in float64."""
+"""Every measurement of a snapshot against a direct computation on full tensors in float64."""
 
 import copy
 import math
@@ -10,9 +10,10 @@ import torch
 from scipy import stats
 from torch.nn import functional as F
 
-from normexp.models.layer import build_model, named_layers
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
 from tests.conftest import compose
-from tests.probes.looking import ALL, Watcher, close, images
+from tests.probes.watcher import ALL, Watcher, close, images
 
 NETS = {
     "mlp": ["model=mlp"],
@@ -33,7 +34,7 @@ NETS = {
 
 
 class Direct:
-    """A network's pass with every tensor kept whole."""
+    """A forward and backward pass that keeps every tensor."""
 
     def __init__(self, model, inputs, labels):
         self.inputs, self.outputs, handles = {}, {}, []
@@ -56,8 +57,8 @@ class Direct:
 
 
 @pytest.fixture(scope="module", params=NETS)
-def look(request):
-    """Three steps of a network in float64, with all probes on: findings of the third, and what they should be."""
+def snapshot(request):
+    """Three steps of a network in float64, with all probes on: the third's measurements, and what they should be."""
     config = compose(*NETS[request.param], *ALL, "probe.every=1", "lr=0.5")
     torch.manual_seed(0)
     model = build_model(config).double()
@@ -72,8 +73,8 @@ def look(request):
     return config, before, watcher.model, directs, findings
 
 
-def test_distributions(look):
-    config, _, model, directs, findings = look
+def test_distributions(snapshot):
+    config, _, model, directs, findings = snapshot
     direct, found = directs[-1][1], findings[-1]
     expected = {}
     for name, layer in named_layers(model).items():
@@ -104,8 +105,8 @@ def test_distributions(look):
         assert sum(counts) == values.size
 
 
-def test_saturation(look):
-    config, _, model, directs, findings = look
+def test_saturation(snapshot):
+    config, _, model, directs, findings = snapshot
     direct, found = directs[-1][1], findings[-1].scalars
     for name in (name for name, layer in named_layers(model).items() if hasattr(layer, "activation")):
         x, y = direct.inputs[f"{name}.activation"].detach(), direct.outputs[f"{name}.activation"].detach()
@@ -125,8 +126,8 @@ def test_saturation(look):
         assert found[f"derivative/{name}"] == close(slope.mean(), rel=1e-4)
 
 
-def test_gradients(look):
-    _, _, model, directs, findings = look
+def test_gradients(snapshot):
+    _, _, model, directs, findings = snapshot
     twin, direct = directs[-1]
     found = findings[-1].scalars
     trained = twin  # its gradients are those of the direct pass
@@ -146,8 +147,8 @@ def test_gradients(look):
         assert found[f"grad_growth/{kind}"] == close(-np.polyfit(*zip(*points, strict=True), 1)[0])
 
 
-def test_updates(look):
-    _, before, after, _, findings = look
+def test_updates(snapshot):
+    _, before, after, _, findings = snapshot
     olds, news = dict(before.named_parameters()), dict(after.named_parameters())
     for name, layer in named_layers(after).items():
         if hasattr(layer, "weight"):
@@ -156,8 +157,8 @@ def test_updates(look):
             assert findings[-1].scalars[f"update_ratio/{name}"] == close((new - old).norm() / old.norm())
 
 
-def test_affine(look):
-    config, before, _, _, findings = look
+def test_affine(snapshot):
+    config, before, _, _, findings = snapshot
     found = findings[-1]
     layers = [name for name, layer in named_layers(before).items() if hasattr(layer, "norm")]
     assert bool(layers) == (config.norm.name != "none")
@@ -171,8 +172,8 @@ def test_affine(look):
             assert found.scalars[f"{symbol}/{name}/std"] == close(values.std(correction=0), rel=1e-4)
 
 
-def test_batch_statistics(look):
-    config, _, _, directs, findings = look
+def test_batch_statistics(snapshot):
+    config, _, _, directs, findings = snapshot
     _, direct = directs[-1]
     tags = {tag for tag in findings[-1].scalars if tag.startswith("batch_")}
     assert bool(tags) == (config.norm.name == "bn")
@@ -185,8 +186,8 @@ def test_batch_statistics(look):
         assert findings[-1].scalars[f"batch_var_ratio/{name}"] == close(ratio)
 
 
-def test_noise_scale(look):
-    _, _, _, directs, findings = look
+def test_noise_scale(snapshot):
+    _, _, _, directs, findings = snapshot
     assert not any(tag.startswith("noise_scale") for tag in findings[0].scalars)
     gradients = []
     for seed, (twin, _) in enumerate(directs[1:], start=1):
@@ -207,8 +208,8 @@ def test_noise_scale(look):
         assert found == (close(noise / signal, rel=1e-4) if signal > 0 else None)
 
 
-def test_jumps(look):
-    _, _, model, directs, findings = look
+def test_jumps(snapshot):
+    _, _, model, directs, findings = snapshot
     for name in (name for name, layer in named_layers(model).items() if hasattr(layer, "activation")):
         means, stds = [], []
         for _, d in directs:
@@ -220,8 +221,8 @@ def test_jumps(look):
         assert findings[2].scalars[f"jump/{name}"] == close(float(jump), rel=1e-3, abs=1e-5)
 
 
-def test_drift(look):
-    _, _, model, directs, findings = look
+def test_drift(snapshot):
+    _, _, model, directs, findings = snapshot
     for name in (name for name, layer in named_layers(model).items() if hasattr(layer, "activation")):
         low, medians, high = zip(
             *(np.percentile(d.inputs[f"{name}.activation"].detach().numpy(), (25, 50, 75)) for _, d in directs),

@@ -1,4 +1,4 @@
-"""Networks that are not as shipped: reused and frozen layers, other orders, other types, values that are not finite."""
+"""Users' networks: reused and frozen layers, other orders, other dtypes, non-finite values."""
 
 import copy
 import math
@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from normexp.models.layer import build_model, named_layers
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
 from tests.conftest import compose
-from tests.probes.looking import ALL, Watcher, close, images
+from tests.probes.watcher import ALL, Watcher, close, images
 
 
 class Own(nn.Module):
-    """Somebody's own network: a layer that is used twice, one that is frozen, one that is never used."""
+    """A network with a layer that is called twice, one that is frozen, and one that is never called."""
 
     def __init__(self, config):
         super().__init__()
@@ -28,7 +29,7 @@ class Own(nn.Module):
 
 
 @pytest.mark.parametrize("norm", ["none", "bn"])
-def test_layers_that_are_reused_frozen_or_unused_break_no_probe(norm):
+def test_reused_frozen_and_unused_layers(norm):
     config = compose("model=mlp", "model.depth=4", f"norm={norm}", *ALL, "probe.every=1")
     watcher = Watcher(Own(config), config)
     inputs, labels = images()
@@ -51,7 +52,7 @@ def test_layers_that_are_reused_frozen_or_unused_break_no_probe(norm):
 
 
 class Backwards(nn.Module):
-    """A network that names its last layer first."""
+    """A network that registers its last layer first."""
 
     def __init__(self, built):
         super().__init__()
@@ -62,7 +63,7 @@ class Backwards(nn.Module):
         return self.head(self.fc3(self.fc2(self.fc1(x.flatten(1)))))
 
 
-def test_layers_count_in_the_order_in_which_they_are_used():
+def test_layers_are_ordered_by_their_calls():
     config = compose("model=mlp", "norm=none", "activation=sigmoid", "probe=landscape", "probe.every=1")
     watcher = Watcher(build_model(config), config)
     backwards = Watcher(Backwards(named_layers(build_model(config))), config)
@@ -74,7 +75,7 @@ def test_layers_count_in_the_order_in_which_they_are_used():
     assert "shift_cosine/fc1" not in turned
 
 
-def test_where_nothing_can_be_divided_by_there_is_no_number():
+def test_a_denominator_of_zero_gives_none():
     config = compose("init=normal", "init.std=1e-300", "norm=none", "model=mlp", "probe=landscape", "probe.every=1")
     watcher = Watcher(build_model(config), config)
     with torch.no_grad():
@@ -93,7 +94,7 @@ def test_half_precision():
     assert found.scalars["batch_var_ratio/conv1"] > 0
 
 
-def test_an_activation_with_a_parameter_a_channel_and_one_that_draws_numbers():
+def test_activations_with_a_parameter_per_channel_or_random_numbers():
     config = compose("model=mlp", "model.width=500", "norm=none", "probe.samples=1024", "probe.every=1")
     model = build_model(config)
     model.fc1.activation, model.fc2.activation = nn.PReLU(500), nn.RReLU()
@@ -110,7 +111,7 @@ def test_an_activation_with_a_parameter_a_channel_and_one_that_draws_numbers():
     assert found["derivative/fc3"] > 0
 
 
-def test_a_diverged_network_has_its_values_counted():
+def test_non_finite_values_are_counted():
     config = compose("model=mlp", *ALL, "probe.every=1", "norm=none")
     watcher = Watcher(build_model(config), config)
     with torch.no_grad():
@@ -127,7 +128,7 @@ def test_a_diverged_network_has_its_values_counted():
     assert found.scalars["saturated/fc3"] is found.scalars["dead/fc3"] is found.scalars["derivative/fc3"] is None
 
 
-def test_dead_units_are_those_that_are_never_on():
+def test_dead_units_are_those_that_are_never_active():
     config = compose("norm=none", "probe.every=1")
     watcher = Watcher(build_model(config), config)
     with torch.no_grad():
@@ -137,7 +138,7 @@ def test_dead_units_are_those_that_are_never_on():
 
 
 def test_constant_channels_do_not_jump():
-    """Their standard deviation is rounding alone: dividing by it would make jumps of 100,000."""
+    """Their standard deviation is only rounding: dividing by it would give jumps of 100,000."""
     config = compose("model=mlp", "norm=none", "probe.jumps=true", "probe.every=1")
     watcher = Watcher(build_model(config), config, lr=0)
     inputs = torch.zeros(64, 1, 8, 8), torch.zeros(64, dtype=torch.long)
@@ -149,7 +150,7 @@ def test_constant_channels_do_not_jump():
 
 
 class Twice(nn.Module):
-    """Uses one activation on batches of different widths."""
+    """Calls an activation with inputs of different widths."""
 
     def __init__(self, layers):
         super().__init__()
@@ -161,7 +162,7 @@ class Twice(nn.Module):
         return x
 
 
-def test_an_activation_used_on_two_widths_has_no_numbers_by_channel():
+def test_an_activation_called_with_two_widths_has_no_numbers_per_channel():
     config = compose("model=mlp", "norm=none", "probe.jumps=true", "probe.every=1")
     watcher = Watcher(Twice(build_model(config)), config)
     for seed in range(2):

@@ -1,4 +1,4 @@
-"""What probes say of a sample against the same of all values, over 30 seeds: unbiased within chance, and as precise as the docs
+"""Measurements of a sample against those of all values, over 30 seeds: unbiased within chance, and as precise as the docs
 say.
 """
 
@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy import stats
 
-from normexp.models.layer import build_model
+from normexp.models.build import build_model
 from normexp.probes.subsample import Sampler
 from normexp.training.build import build
 from tests.conftest import compose
-from tests.probes.looking import Watcher
+from tests.probes.watcher import Watcher
 
 SEEDS = range(30)
 SIZE = 1024
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.xdist_group("sampling")  # so that each fixture is made
 
 @pytest.fixture(scope="session", params=NETS)
 def measured(request):
-    """For each seed, scalars of the third step: of a sample, and of all values. Other weights, images and places each."""
+    """Scalars of the third step for each seed, from a sample and from all values, with other weights, images and indices."""
     both = []
     for seed in SEEDS:
         probes = ["probe.every=1", "probe.jumps=true", "probe.affine=false", f"seed={seed}"]
@@ -49,7 +49,7 @@ def measured(request):
 
 
 def differences(measured, tag):
-    """Sampled minus whole, one a seed."""
+    """Sampled minus exact value, for each seed."""
     return np.array([sampled[tag] - whole[tag] for sampled, whole in measured])
 
 
@@ -111,8 +111,8 @@ def test_drift_of_a_layer_that_does_not_move_is_the_samples_noise():
     assert np.mean(found) == pytest.approx(4096**-0.5, rel=0.2)
 
 
-def test_places_differ_by_step_and_seed_and_are_uniform():
-    """Every value has the same chance, whichever its place; places of different steps and seeds are unrelated."""
+def test_indices_differ_by_step_and_seed_and_are_uniform():
+    """Every value is equally likely; indices of different steps and seeds are independent."""
     values = torch.arange(3200.0).reshape(8, 4, 10, 10)
     counts, drawn = np.zeros(values.numel()), {}
     for seed in range(100):
@@ -130,14 +130,14 @@ def test_places_differ_by_step_and_seed_and_are_uniform():
         assert (drawn[one] == drawn[two]).mean() == pytest.approx(1 / 6.4, abs=0.08)
 
 
-def test_inputs_and_outputs_of_an_activation_are_sampled_at_the_same_places():
+def test_inputs_and_outputs_of_an_activation_share_their_indices():
     sampler = Sampler(100, seed=0)
     sampler.start(7)
     values = torch.randn(16, 8, 5, 5)
     assert torch.equal(sampler(values).relu(), sampler(values.relu()))
 
 
-def test_the_places_of_a_layer_do_not_depend_on_which_others_are_probed():
+def test_the_indices_of_a_layer_do_not_depend_on_which_others_are_probed():
     values, other = torch.randn(16, 8, 5, 5), torch.randn(16, 4, 9, 9)
     alone, after = Sampler(100, seed=0), Sampler(100, seed=0)
     for sampler in (alone, after):

@@ -14,7 +14,7 @@ KEYS = {
 
 
 def damaged(folder, data):
-    """A folder with a good run, and one of whose files some are damaged: cut, changed, or of values that nobody would write."""
+    """A folder with an intact run, and one with damaged files: truncated, changed, or with unexpected values."""
     make_run(folder, name="good")
     directory = make_run(folder, name="bad", norm="bn", seed=1)
     write_metrics(directory, [{"step": step, "train/loss": 1 / (step + 1)} for step in range(5)])
@@ -26,8 +26,8 @@ def damaged(folder, data):
             case "change":
                 content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
             case "insert":
-                place = data.draw(st.integers(0, len(content)))
-                content[place:place] = data.draw(st.binary(max_size=8))
+                position = data.draw(st.integers(0, len(content)))
+                content[position:position] = data.draw(st.binary(max_size=8))
             case "replace":
                 content = bytearray(data.draw(st.binary(max_size=40)))
             case "value":
@@ -37,7 +37,7 @@ def damaged(folder, data):
 
 
 def _tree(name):
-    """JSON (and so yaml), with values of any kind under the usual keys."""
+    """JSON, which is also yaml, with arbitrary values under the usual keys."""
     numbers = st.integers() | st.floats(allow_nan=False) | st.just(10**400)
     value = st.recursive(
         st.none() | st.booleans() | numbers | st.text(max_size=5) | st.just("\ud800"),

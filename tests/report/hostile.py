@@ -1,4 +1,4 @@
-"""Run directories of somebody else's, who means harm."""
+"""Malicious run directories."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import yaml
 from tests.report.runs import make_run, write_metrics
 
 CONTROL = "\x1b]0;title\x07\x1b[2J\r\x9b2J\x85\u202e\x00\x7f"
-"""What would command a terminal, or turn its text round."""
+"""Terminal control sequences, and characters that reverse text."""
 
 EVIL = (
     f"=cmd|' /C calc'!A0 {CONTROL}</script></title></svg><script>alert(1)</script><img src=x onerror=alert(2)>\"'-->]]>&lt; \
@@ -17,7 +17,7 @@ EVIL = (
 )
 
 NAME = EVIL.replace("/", "|").replace("\x00", "\n").encode()[:200].decode(errors="ignore") + "\udcff"
-"""The same as the name of a folder."""
+"""The same in the name of a folder."""
 
 LONG = "x" * 10_000
 
@@ -35,7 +35,7 @@ NUMBERS = [
     "true",
     "null",
 ]
-"""What stands where a number should, as JSON."""
+"""JSON values in place of numbers."""
 
 YAMLS = {
     "apply": "norm: !!python/object/apply:os.system ['touch executed']",
@@ -82,7 +82,7 @@ STATUS = {
 
 
 def hostile(folder: Path) -> Path:
-    """A sweep with harm in every file, and a good run."""
+    """A sweep with malicious content in every file, and an intact run."""
     make_run(folder, name="good", norm="bn")
     for i, state in enumerate(["completed", "running", "failed", "skipped", "diverged", "killed"]):
         run = make_run(folder, name=f"{i}{NAME}", norm=EVIL, init=f"{EVIL}{i}", seed=i, **{"model__[red]" + EVIL: i})
@@ -107,7 +107,7 @@ def hostile(folder: Path) -> Path:
 
 
 def damaging(folder: Path) -> Path:
-    """Runs whose files would stop or crash who reads them: each is left out or read in part."""
+    """Runs whose files would block or crash a naive reader. Each is left out or read in part."""
     make_run(folder, name="good")
     for name, text in YAMLS.items():
         (make_run(folder, name=f"yaml {name}") / "config.yaml").write_text(text)

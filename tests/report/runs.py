@@ -1,4 +1,4 @@
-"""Run directories for tests: as a run writes them, without training."""
+"""Run directories for tests, written without training."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def make_run(
     status: dict[str, Any] | None = None,
     **config: Any,
 ) -> Path:
-    """A run directory in `folder`, named by norm, lr and seed. config: keys of CONFIG, those of groups written norm__eps."""
+    """Make a run directory in `folder`, named by norm, lr and seed. config: keys of CONFIG; norm__eps stands for norm.eps."""
     tree = {key: dict(value) if isinstance(value, dict) else value for key, value in CONFIG.items()}
     tree["norm"] |= {"name": norm, **OF_NORM.get(norm, {})}
     for key, value in config.items():
@@ -71,7 +71,7 @@ def make_run(
 
 
 def make_sweep(folder: Path, values: dict[tuple[str, float], list[float | None]]) -> Path:
-    """A sweep over norm and lr: for each pair, the accuracy of each seed; None for a run that diverged."""
+    """Make a sweep over norm and lr. values: the accuracy of every seed; None for a diverged run."""
     for (norm, lr), accuracies in values.items():
         for seed, accuracy in enumerate(accuracies):
             state = "diverged" if accuracy is None else "completed"
@@ -80,6 +80,6 @@ def make_sweep(folder: Path, values: dict[tuple[str, float], list[float | None]]
 
 
 def write_metrics(directory: Path, lines: list[Any]) -> None:
-    """metrics.jsonl; texts stand as they are."""
+    """Write metrics.jsonl. Strings are written as they are."""
     text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
     (directory / "metrics.jsonl").write_text(text)

@@ -1,4 +1,4 @@
-"""Means over seeds, their order, and how they look on a terminal."""
+"""Means over seeds, their order, and the table on the terminal."""
 
 import statistics
 from pathlib import Path
@@ -7,15 +7,16 @@ import pytest
 from rich.console import Console
 
 from normexp.config import ConfigError
-from normexp.report.aggregate import higher_is_better, mean_and_std, number, outcome, rows
+from normexp.report.aggregate import aggregate, describe_outcome, format_mean_std
 from normexp.report.groups import group
+from normexp.report.metrics import format_metric, higher_is_better
 from normexp.report.read import read
 from normexp.report.terminal import show
 from tests.report.runs import make_run, make_sweep
 
 
 def table(metric="test/accuracy", **options):
-    return rows(group(read([Path("runs")]).runs), metric, **options)
+    return aggregate(group(read([Path("runs")]).runs), metric, **options)
 
 
 def shown(width=80, *, colour=False, **options):
@@ -30,15 +31,15 @@ def shown(width=80, *, colour=False, **options):
 def test_mean_and_sample_standard_deviation_best_first():
     values = {("bn", 0.1): [0.97, 0.98, 0.96], ("none", 0.1): [0.5], ("ln", 0.1): [0.99, 0.99]}
     make_sweep(Path("runs"), values)
-    found = table()
-    assert [row.group.values["norm"] for row in found] == ["ln", "bn", "none"]
-    assert (found[1].mean, found[1].std, found[1].n) == (
+    rows = table()
+    assert [row.group.values["norm"] for row in rows] == ["ln", "bn", "none"]
+    assert (rows[1].mean, rows[1].std, rows[1].n) == (
         pytest.approx(0.97),
         pytest.approx(statistics.stdev([0.97, 0.98, 0.96])),
         3,
     )
-    assert (found[2].std, mean_and_std(found[2], "test/accuracy")) == (None, "50.00 %")
-    assert mean_and_std(found[1], "test/accuracy") == "97.00 % ± 1.00"
+    assert (rows[2].std, format_mean_std(rows[2], "test/accuracy")) == (None, "50.00 %")
+    assert format_mean_std(rows[1], "test/accuracy") == "97.00 % ± 1.00"
 
 
 def test_diverged_runs_are_counted_not_averaged():
@@ -46,7 +47,7 @@ def test_diverged_runs_are_counted_not_averaged():
     make_run(Path("runs"), norm="ln", state="failed")
     make_run(Path("runs"), norm="ln", seed=1)
     make_run(Path("runs"), norm="gn", metrics={"train/loss": 1.0})
-    ends = {row.group.label: (row.mean, outcome(row, "test/accuracy")) for row in table()}
+    ends = {row.group.label: (row.mean, describe_outcome(row, "test/accuracy")) for row in table()}
     assert ends == {
         "norm=bn": (0.9, "2 of 3 diverged"),
         "norm=ln": (0.9, "1 of 2 failed"),
@@ -55,13 +56,13 @@ def test_diverged_runs_are_counted_not_averaged():
     }
 
 
-def test_a_diverged_run_does_not_enter_even_with_a_value():
+def test_a_diverged_run_is_not_averaged_even_with_a_value():
     make_run(Path("runs"), state="diverged", accuracy=0.1)
     make_run(Path("runs"), seed=1, accuracy=0.9)
     assert table()[0].values == [0.9]
 
 
-def test_what_has_not_ended_is_shown_as_such():
+def test_unfinished_runs_are_marked():
     make_run(Path("runs"), norm="bn", state="interrupted", accuracy=0.6, status={"step": 30})
     make_run(Path("runs"), norm="ln", state="interrupted", accuracy=0.5)
     make_run(Path("runs"), norm="ln", seed=1, accuracy=0.7)
@@ -71,8 +72,12 @@ def test_what_has_not_ended_is_shown_as_such():
     with console.capture() as capture:
         show(console, read([Path("other")]))
     assert "No run has a test accuracy yet: --metric val/accuracy shows how far they are." in capture.get()
-    assert (ln.values, ln.so_far, outcome(ln, "val/accuracy")) == ([0.7], False, "1 of 2 interrupted")
-    assert (bn.values, bn.so_far, outcome(bn, "val/accuracy")) == ([0.6], True, "interrupted, value of step 30")
+    assert (ln.values, ln.so_far, describe_outcome(ln, "val/accuracy")) == ([0.7], False, "1 of 2 interrupted")
+    assert (bn.values, bn.so_far, describe_outcome(bn, "val/accuracy")) == (
+        [0.6],
+        True,
+        "interrupted, value of step 30",
+    )
 
 
 def test_losses_are_better_when_lower_and_rows_can_be_sorted_otherwise():
@@ -100,7 +105,7 @@ def test_losses_are_better_when_lower_and_rows_can_be_sorted_otherwise():
         "val/loss",
     ]
     assert [higher_is_better(tag) for tag in tags] == [True, True, True, False, False]
-    assert [number(value, "val/loss") for value in (0.123456, None, 3e-7)] == ["0.1235", "-", "3e-07"]
+    assert [format_metric(value, "val/loss") for value in (0.123456, None, 3e-7)] == ["0.1235", "-", "3e-07"]
 
 
 def test_huge_values_do_not_overflow():
@@ -142,14 +147,14 @@ def test_colours_only_where_the_terminal_has_them():
     assert "brighter" not in shown()
 
 
-def test_a_heat_map_that_is_too_wide_gets_narrower_and_then_says_so():
+def test_a_wide_heat_map_is_narrowed_or_replaced_by_a_message():
     make_sweep(Path("runs"), {(norm, float(lr)): [0.912] for norm in ("bn", "none") for lr in range(10, 24)})
     assert ["bn", *["91.2"] * 14] in [line.split() for line in shown(100).splitlines()]
     assert ["bn", *["91"] * 14] in [line.split() for line in shown(60).splitlines()]
     assert "It has 14 columns" in shown(45)
 
 
-def test_notes_say_what_a_row_takes_together():
+def test_notes_name_the_keys_that_a_row_averages_over():
     make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
     make_run(Path("runs"), norm="bn", lr=0.5, seed=1, name="again")
     text = shown(200, by=["norm"])

@@ -1,4 +1,4 @@
-"""The figures of a report: what they show, of which runs, and the files beside them."""
+"""Figures of a report: their content, the runs they show, and their files."""
 
 import csv
 import re
@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from normexp.plotting.style import style
-from normexp.plotting.svg import inline
+from normexp.plotting.style import figure_style
+from normexp.plotting.svg import inline_svg
+from normexp.report.analysis import analyze
 from normexp.report.figures import draw
-from normexp.report.figures.study import study
 from normexp.report.read import read
 from tests.report.runs import make_run, make_sweep, write_metrics
 
 
 def drawn(metric="test/accuracy", by=None):
-    """Each figure by its name, with its element for the page."""
-    with style():
-        found = draw.draw(study(read([Path("runs")]), metric=metric, by=by))
-        return {each.name: (each, inline(each)[0]) for part in found.values() for each in part}
+    """Figures by name, with their SVG for the page."""
+    with figure_style():
+        figures = draw.draw_all(analyze(read([Path("runs")]), metric=metric, by=by))
+        return {figure.name: (figure, inline_svg(figure)) for part in figures.values() for figure in part}
 
 
 def table(drawn_figure):
@@ -115,7 +115,7 @@ def test_losses_are_better_when_they_are_small():
 
 
 def layered(directory, values):
-    """Gradient norms and percentiles of two layers, of which the second is deeper."""
+    """Write gradient norms and activation percentiles of layers, in order of depth."""
     lines = []
     for step in (0, 10, 20):
         line = {"step": step, "grad_norm/total": 9.0}
@@ -126,7 +126,7 @@ def layered(directory, values):
     write_metrics(directory, lines)
 
 
-def test_what_happens_in_the_layers():
+def test_figures_by_layer():
     for norm, scale in (("none", 1e-3), ("bn", 1.0)):
         values = {"fc1": scale, "head": 1.0}
         directory = make_run(Path("runs"), norm=norm, metrics={"test/accuracy": 0.9, "grad_norm/total": 9.0})
@@ -134,14 +134,14 @@ def test_what_happens_in_the_layers():
         status = (directory / "status.json").read_text()
         tags = f'"grad_norm/fc1": {scale}, "grad_norm/head": 1.0, "test/accuracy"'
         (directory / "status.json").write_text(status.replace('"test/accuracy"', tags))
-    found = drawn()
-    over_time, _ = found["gradients-over-time"]
+    figures = drawn()
+    over_time, _ = figures["gradients-over-time"]
     assert [axes.get_title(loc="left") for axes in over_time.figure.axes] == ["norm=none", "norm=bn"]
-    assert {row["layer"] for row in table(found["gradients-over-time"][0])} == {"fc1", "head"}
-    at_end, svg = found["gradients-at-the-end"]
+    assert {row["layer"] for row in table(figures["gradients-over-time"][0])} == {"fc1", "head"}
+    at_end, svg = figures["gradients-at-the-end"]
     assert [tick.get_text() for tick in at_end.figure.axes[0].get_xticklabels()] == ["fc1", "head"]
     assert "<title>norm=none, fc1: 0.001</title>" in svg
-    percentiles = table(found["percentiles"][0])
+    percentiles = table(figures["percentiles"][0])
     assert [row["value"] for row in percentiles if row["norm"] == "none" and row["layer"] == "fc1"] == [
         *[-1e-3] * 3,
         *[0.0] * 3,
@@ -149,7 +149,7 @@ def test_what_happens_in_the_layers():
     ]
 
 
-def test_gradients_that_are_zero_or_enormous_break_nothing():
+def test_zero_and_huge_gradients():
     for norm, value in (("none", 0.0), ("bn", 1e38), ("ln", 1e-44)):
         layered(make_run(Path("runs"), norm=norm), {"fc1": value, "head": 1.0})
     low, high = drawn()["gradients-over-time"][0].figure.axes[0].get_ylim()
@@ -162,7 +162,7 @@ def test_files_for_a_paper():
     folder = Path("figures")
     folder.mkdir()
     collection = read([Path("runs")])
-    written = draw.write(folder, collection, metric="test/accuracy", by=None)
+    written = draw.write_figures(folder, collection, metric="test/accuracy", by=None)
     assert sorted(path.suffix for path in written) == [".csv", ".png", ".svg"]
     assert sorted(folder.iterdir()) == sorted(written)
     with Image.open(folder / "curve-train-loss.png") as image:
@@ -173,22 +173,22 @@ def test_files_for_a_paper():
     assert len(rows) == 2000
     assert float(rows[999]["train/loss"]) == 1 / 1000
     first = (folder / "curve-train-loss.svg").read_bytes()
-    draw.write(folder, collection, metric="test/accuracy", by=None)
+    draw.write_figures(folder, collection, metric="test/accuracy", by=None)
     assert (folder / "curve-train-loss.svg").read_bytes() == first
 
 
-def test_names_from_files_can_not_break_a_figure():
+def test_odd_names_do_not_break_a_figure():
     names = ["$\\frac{$", "_hidden", "<b>", "a\x00b\nc", "\u732b", "a" * 300]
     for i, name in enumerate(names):
         directory = make_run(Path("runs"), init=name, lr=float(i + 1), name=str(i))
         layered(directory, {name: 1.0, "head": 2.0})
-    found = drawn(by=["init"])
-    assert "gradients-over-time" in found
-    for _, svg in found.values():
+    figures = drawn(by=["init"])
+    assert "gradients-over-time" in figures
+    for _, svg in figures.values():
         assert "<b>" not in svg
 
 
-def test_matplotlib_is_left_as_it_was_and_pyplot_and_torch_stay_away():
+def test_matplotlib_settings_are_restored_and_neither_pyplot_nor_torch_imported():
     make_sweep(Path("runs"), {("bn", 0.1): [0.9], ("none", 0.1): [0.5], ("bn", 1.0): [0.9]})
     program = (
         "import sys, matplotlib\n"
@@ -199,8 +199,8 @@ def test_matplotlib_is_left_as_it_was_and_pyplot_and_torch_stay_away():
         "assert 'matplotlib.figure' not in sys.modules\n"
         "before = matplotlib.rcParams.copy()\n"
         "options = dict(metric='test/accuracy', by=None)\n"
-        "page.write(Path('page.html'), read([Path('runs')]), title='runs', **options)\n"
-        "draw.write(Path(), read([Path('runs')]), **options)\n"
+        "page.write_page(Path('page.html'), read([Path('runs')]), title='runs', **options)\n"
+        "draw.write_figures(Path(), read([Path('runs')]), **options)\n"
         "assert matplotlib.rcParams.copy() == before\n"
         "assert not {'torch', 'matplotlib.pyplot', 'hydra'} & set(sys.modules)\n"
     )
@@ -208,18 +208,21 @@ def test_matplotlib_is_left_as_it_was_and_pyplot_and_torch_stay_away():
     assert done.returncode == 0, done.stderr
 
 
-def test_ids_and_colours_of_an_inline_figure_are_its_own():
+def test_ids_of_an_inline_figure_are_its_own():
     make_sweep(Path("runs"), {("bn", 0.1): [0.9], ("none", 0.1): [0.5], ("bn", 1.0): [0.8], ("none", 1.0): [0.5]})
-    found = drawn()
-    ids = [name for _, svg in found.values() for name in re.findall(r'\bid="([^"]*)"', svg)]
+    figures = drawn()
+    ids = [name for _, svg in figures.values() for name in re.findall(r'\bid="([^"]*)"', svg)]
     assert len(ids) == len(set(ids)) > 2
-    for name, (_, svg) in found.items():
+    for name, (_, svg) in figures.items():
         used = set(re.findall(r'(?:url\(#|href="#)([^)"]*)', svg))
-        assert used <= set(ids) and all(each.startswith(name) for each in used)
-    _, svg = found["test-accuracy-by-lr"]
-    assert "var(--c0072b2)" in svg and "var(--ink)" in svg
-    assert not re.search(r"[:\"]\s*#[0-9a-f]{6}", svg)
-    assert "#" in found["test-accuracy-heat-map"][1]
+        assert used <= set(ids) and all(reference.startswith(name) for reference in used)
+
+
+def test_a_dark_page_inverts_lines_but_not_the_colours_of_a_heat_map():
+    make_sweep(Path("runs"), {("bn", 0.1): [0.9], ("none", 0.1): [0.5], ("bn", 1.0): [0.8], ("none", 1.0): [0.5]})
+    figures = drawn()
+    assert 'class="narrow"' in figures["test-accuracy-by-lr"][1]
+    assert 'class="narrow own-colours"' in figures["test-accuracy-heat-map"][1]
 
 
 def test_a_heat_map_needs_a_result_in_a_panel_that_is_shown():
@@ -227,15 +230,15 @@ def test_a_heat_map_needs_a_result_in_a_panel_that_is_shown():
         for lr in (0.1, 0.2, 0.3, 0.4):  # the second one has no room
             ended = {} if lr == 0.2 else {"state": "running", "metrics": {}}
             make_run(Path("runs"), lr=lr, model__width=width, dropout=0.1 * (width % 2), name=f"{lr}-{width}", **ended)
-    found = drawn(by=["dropout", "model.width", "lr"])
-    assert "test-accuracy-heat-map" not in found
-    assert "test-accuracy-by-model.width" in found
+    figures = drawn(by=["dropout", "model.width", "lr"])
+    assert "test-accuracy-heat-map" not in figures
+    assert "test-accuracy-by-model.width" in figures
 
 
 def test_lines_that_other_figures_do_not_have_are_not_hidden_with_theirs():
     for lr in (0.1, 1.0):
         for batch_size in (16, 32):
             make_run(Path("runs"), lr=lr, batch_size=batch_size, name=f"{lr}-{batch_size}")
-    found = drawn()
-    assert 'class="s0"' in found["test-accuracy-by-batch_size"][1]  # a line for each lr, as in the page
-    assert 'class="s0"' not in found["test-accuracy-by-lr"][1]
+    figures = drawn()
+    assert 'class="s0"' in figures["test-accuracy-by-batch_size"][1]  # a line for each lr, as in the page
+    assert 'class="s0"' not in figures["test-accuracy-by-lr"][1]

@@ -1,4 +1,4 @@
-"""Which keys tell runs apart, and which runs are one group."""
+"""Grouping of runs, and the keys that tell groups apart."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from normexp import NUMERICS
 from normexp.config import ConfigError
-from normexp.report.groups import differing, group, word
+from normexp.report.groups import differing, format_value, group
 from normexp.report.read import read
 from tests.report.runs import make_run, make_sweep
 
@@ -18,35 +18,35 @@ def grouping(*folders, by=None):
 
 def test_seeds_share_a_group_and_groups_stand_in_the_order_of_their_values():
     make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("gn", "bn", "none") for lr in (10.0, 0.5, 2.0)})
-    found = grouping()
-    assert found.keys == ["norm", "lr"]
-    assert [each.label for each in found.groups[:4]] == [
+    result = grouping()
+    assert result.keys == ["norm", "lr"]
+    assert [entry.label for entry in result.groups[:4]] == [
         "norm=none lr=0.5",
         "norm=none lr=2",
         "norm=none lr=10",
         "norm=bn lr=0.5",
     ]
-    assert all([run.config["seed"] for run in each.runs] == [0, 1] for each in found.groups)
-    assert found.groups[3].values == {"norm": "bn", "lr": 0.5}
+    assert all([run.config["seed"] for run in entry.runs] == [0, 1] for entry in result.groups)
+    assert result.groups[3].values == {"norm": "bn", "lr": 0.5}
 
 
-def test_a_key_that_only_one_choice_has_is_no_difference():
+def test_an_option_that_only_one_choice_has_is_no_difference():
     make_run(Path("runs"), norm="bn")
     make_run(Path("runs"), norm="gn", norm__groups=2)
     assert grouping().keys == ["norm"]
     make_run(Path("runs"), norm="gn", norm__groups=4, name="more")
-    found = grouping()
-    assert found.keys == ["norm", "norm.groups"]
-    assert [each.label for each in found.groups] == ["norm=bn", "norm=gn norm.groups=2", "norm=gn norm.groups=4"]
-    assert found.groups[0].values["norm.groups"] is None
+    result = grouping()
+    assert result.keys == ["norm", "norm.groups"]
+    assert [entry.label for entry in result.groups] == ["norm=bn", "norm=gn norm.groups=2", "norm=gn norm.groups=4"]
+    assert result.groups[0].values["norm.groups"] is None
 
 
-def test_where_and_how_a_run_is_watched_tells_nothing():
+def test_keys_for_logging_and_location_are_ignored():
     make_run(Path("runs"), name="a", log_every=10, device="cpu", probe__every=10)
     make_run(Path("runs"), name="b", log_every=20, device="cuda", probe="off", probe__every=None, jobs=2)
-    found = grouping()
-    assert found.keys == []
-    assert [each.label for each in found.groups] == ["all runs"]
+    result = grouping()
+    assert result.keys == []
+    assert [entry.label for entry in result.groups] == ["all runs"]
 
 
 def test_norms_come_first_then_groups_of_the_config_then_the_rest():
@@ -74,10 +74,13 @@ def test_norms_come_first_then_groups_of_the_config_then_the_rest():
     ]
 
 
-def test_keys_can_be_asked_for():
+def test_grouping_by_given_keys():
     make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
-    assert [(each.label, len(each.runs)) for each in grouping(by=["norm"]).groups] == [("norm=none", 4), ("norm=bn", 4)]
-    assert [each.label for each in grouping(by=["seed", "lr"]).groups][:2] == ["seed=0 lr=0.5", "seed=0 lr=2"]
+    assert [(entry.label, len(entry.runs)) for entry in grouping(by=["norm"]).groups] == [
+        ("norm=none", 4),
+        ("norm=bn", 4),
+    ]
+    assert [entry.label for entry in grouping(by=["seed", "lr"]).groups][:2] == ["seed=0 lr=0.5", "seed=0 lr=2"]
     assert len(grouping(by=[]).groups) == 1
     with pytest.raises(ConfigError, match=r"There is no key norms\. Did you mean norm\?"):
         grouping(by=["norms"])
@@ -87,12 +90,12 @@ def test_skipped_combinations_are_in_no_group():
     make_run(Path("runs"), norm="bn")
     (make_run(Path("runs"), norm="in", state="skipped") / "config.yaml").unlink()
     make_run(Path("runs"), norm="ln", state="skipped")
-    found = grouping()
-    assert (found.keys, len(found.groups), len(found.skipped)) == ([], 1, 2)
+    result = grouping()
+    assert (result.keys, len(result.groups), len(result.skipped)) == ([], 1, 2)
 
 
-def test_words():
-    assert [word(value) for value in (0.1, 100.0, 1e-5, True, None, [16, 32], "bn", 0.1 + 0.2)] == [
+def test_format_value():
+    assert [format_value(value) for value in (0.1, 100.0, 1e-5, True, None, [16, 32], "bn", 0.1 + 0.2)] == [
         "0.1",
         "100",
         "1e-05",
@@ -104,29 +107,32 @@ def test_words():
     ]
 
 
-def test_a_run_made_twice_counts_once():
+def test_a_repeated_run_counts_once():
     for name in ("a", "b"):
         make_run(Path("runs"), name=name, norm="bn", seed=0, accuracy=0.9)
     make_run(Path("runs"), name="c", norm="bn", seed=1, accuracy=0.8)
     make_run(Path("runs"), name="d", norm="bn", lr=7.0, seed=0, accuracy=0.5)
-    found = group(read([Path("runs")]).runs, ["norm"])
-    (only,) = found.groups
+    result = group(read([Path("runs")]).runs, ["norm"])
+    (only,) = result.groups
     assert [run.name for run in only.runs] == ["a", "c", "d"]
-    assert found.repeated == 1
+    assert result.repeated == 1
 
 
-def test_how_a_run_is_made_is_not_compared():
-    from normexp.config import NOT_OF_THE_RESULT
-    from normexp.report.groups import NOT_COMPARED
+def test_keys_that_do_not_change_the_result_are_ignored():
+    from normexp.config import RESULT_INDEPENDENT_KEYS
+    from normexp.report.groups import IGNORED_KEYS
 
-    assert {"checkpoint_every", *NOT_OF_THE_RESULT} <= NOT_COMPARED
+    assert {"checkpoint_every", *RESULT_INDEPENDENT_KEYS} <= IGNORED_KEYS
 
 
 def test_runs_of_versions_whose_numbers_differ_are_not_averaged(tmp_path):
     for seed, version in ((0, NUMERICS), (1, NUMERICS), (2, 1)):
         directory = make_run(tmp_path, norm="bn", seed=seed)
         (directory / "environment.json").write_text(json.dumps({"numerics": version} if version > 1 else {}))
-    found = grouping(tmp_path)
-    assert found.keys == ["numerics"]
-    assert [(each.label, len(each.runs)) for each in found.groups] == [("numerics=1", 1), (f"numerics={NUMERICS}", 2)]
+    result = grouping(tmp_path)
+    assert result.keys == ["numerics"]
+    assert [(entry.label, len(entry.runs)) for entry in result.groups] == [
+        ("numerics=1", 1),
+        (f"numerics={NUMERICS}", 2),
+    ]
     assert grouping(tmp_path, by=["norm"]).keys == ["norm", "numerics"]

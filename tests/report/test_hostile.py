@@ -1,4 +1,4 @@
-"""Run directories of somebody else's: nothing in them is executed, commands terminal or browser, or ends in a traceback."""
+"""Malicious run directories: nothing in them is executed, controls terminal or browser, or causes a traceback."""
 
 import csv
 import io
@@ -12,8 +12,8 @@ import pytest
 
 from normexp.cli import main
 from normexp.report.export import csv_text
-from normexp.report.files import plain
 from normexp.report.read import read
+from normexp.rundir.reader import displayable
 from tests.report.hostile import YAMLS, damaging, hostile
 from tests.report.runs import make_run, write_metrics
 from tests.report.test_page import Page
@@ -34,13 +34,13 @@ WORDS = [
 
 
 def commands(text):
-    """What a terminal would do for a text, beside showing it in colours and in lines."""
+    """Control sequences in output, other than colours and newlines."""
     return {c for c in re.sub(r"\x1b\[[\d;]*m", "", text) if not c.isprintable() and c != "\n"}
 
 
 @pytest.mark.parametrize("coloured", [False, True])
 @pytest.mark.parametrize("make", [hostile, damaging])
-def test_nothing_commands_the_terminal_and_nothing_else_is_written(capsys, monkeypatch, make, coloured):
+def test_terminal_output_has_no_control_sequences_and_nothing_else_is_written(capsys, monkeypatch, make, coloured):
     make(Path("runs"))
     if coloured:
         monkeypatch.setenv("FORCE_COLOR", "1")
@@ -51,7 +51,7 @@ def test_nothing_commands_the_terminal_and_nothing_else_is_written(capsys, monke
         assert (commands(out), commands(err)) == (set(), set()), words
         assert code in (0, 2) and (code == 0) == (err == "") and err.count("\n") <= 1, words
         assert coloured or "\x1b" not in out
-        assert "\N{BOMB}" not in out, words  # nor is :bomb: made one
+        assert "\N{BOMB}" not in out, words  # nor is :bomb: replaced by it
     written = {path.name for path in Path().iterdir()}
     assert written == {"runs", "page.html", "figures", "rows.csv", "all.json"}
     assert {path: path.lstat().st_mtime_ns for path in Path("runs").rglob("*")} == before
@@ -90,14 +90,14 @@ def test_no_cell_of_a_table_is_a_formula():
 
 
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20"])
-def test_no_sign_that_begins_a_formula_begins_a_cell(sign):
+def test_no_cell_starts_like_a_formula(sign):
     ((head,), (cell,)) = csv.reader(io.StringIO(csv_text([f"{sign}a"], [[f"{sign}1+1"]]), newline=""))
     assert (head, cell) == (f"'{sign}a", f"'{sign}1+1")
 
 
 @pytest.mark.parametrize("name", YAMLS)
 def test_hostile_configs_are_damaged(name):
-    """They neither execute anything nor take time, memory or the stack, which yaml alone would let them."""
+    """They execute nothing and exhaust neither time, memory nor stack, all of which plain yaml would allow."""
     (make_run(Path("runs"), name="run") / "config.yaml").write_text(YAMLS[name])
     make_run(Path("runs"), name="good")
     collection = read([Path("runs")])
@@ -116,7 +116,7 @@ def test_what_yaml_has_beyond_json_is_read():
     assert run.config["set"] == "{'a'}"
 
 
-def test_files_that_never_end_or_are_none_are_left_out():
+def test_endless_and_irregular_files_are_left_out():
     damaging(Path("runs"))
     collection = read([Path("runs")])
     assert "runs/pipe status.json: its status.json can't be opened (it is no file)." in collection.left_out
@@ -129,7 +129,7 @@ def test_files_that_never_end_or_are_none_are_left_out():
     assert not any(run.name.startswith(("disk", "above", "loop/")) for run in collection.runs)
 
 
-def test_folders_may_lie_deep_in_folders(capsys):
+def test_deeply_nested_folders(capsys):
     make_run(Path("runs"), name="good")
     home = Path.cwd()
     os.chdir("runs")
@@ -145,7 +145,7 @@ def test_folders_may_lie_deep_in_folders(capsys):
     assert "1 run: 1 completed" in capsys.readouterr().out
 
 
-def test_steps_and_times_beyond_all_calendars(capsys):
+def test_steps_and_times_out_of_range(capsys):
     directory = make_run(Path("runs"), state="running", status={"step": 2**62, "total_steps": 2**63 - 1, "pid": 2**40})
     write_metrics(directory, [{"step": step, "train/loss": 1.0} for step in (0, 2**62, 2**63 - 1)])
     for i, started in enumerate(["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", None]):
@@ -154,7 +154,7 @@ def test_steps_and_times_beyond_all_calendars(capsys):
     assert "4 runs" in capsys.readouterr().out
 
 
-def test_a_folder_where_one_may_not_look_is_a_sentence(capsys, monkeypatch):
+def test_a_folder_without_permission_is_an_error_message(capsys, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Permission denied")
 
@@ -164,11 +164,11 @@ def test_a_folder_where_one_may_not_look_is_a_sentence(capsys, monkeypatch):
         assert "there can't be opened (Permission denied)." in capsys.readouterr().err
 
 
-def test_errors_keep_their_lines_and_no_other_text_does():
+def test_only_errors_keep_their_newlines():
     text = "one\ntwo\r\x1b[2J\u2028three"
-    assert plain({"error": text}, lines=True) == {"error": "one\ntwo??[2J?three"}
-    assert plain([{text: (text, 1, None, True, 0.5)}]) == [
+    assert displayable({"error": text}, keep_lines=True) == {"error": "one\ntwo??[2J?three"}
+    assert displayable([{text: (text, 1, None, True, 0.5)}]) == [
         {"one?two??[2J?three": ["one?two??[2J?three", 1, None, True, 0.5]}
     ]
     with pytest.raises(ValueError):
-        plain(1 << 20_000)
+        displayable(1 << 20_000)

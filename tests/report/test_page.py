@@ -1,4 +1,4 @@
-"""The HTML page: one file, safe whatever the runs' files hold, and saying what it leaves out."""
+"""The HTML page: a single file, safe with untrusted runs, with notes on what it leaves out."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from normexp.report import page
-from normexp.report.page_sheets import MOST_BYTES, MOST_SHEETS
+from normexp.report.page import MAX_SHEET_BYTES, MAX_SHEETS
 from normexp.report.read import read
 from tests.commands.shell import start
 from tests.report.damage import damaged
@@ -22,7 +22,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
 
 
 class Page(HTMLParser):
-    """What a browser would see: elements with their attributes, and texts."""
+    """The page as a browser sees it: elements with their attributes, and texts."""
 
     VOID = ("meta", "img", "input", "br")
 
@@ -52,8 +52,8 @@ class Page(HTMLParser):
 
 
 def written(folder="runs", *, metric="test/accuracy", by=None, file="page.html"):
-    """The page of a folder, as text and as a browser sees it, and the notes on it."""
-    notes = page.write(Path(file), read([Path(folder)]), metric=metric, by=by, title=Path(folder).name)
+    """Write the page of a folder. Returns its HTML, what a browser sees of it, and its notes."""
+    notes = page.write_page(Path(file), read([Path(folder)]), metric=metric, by=by, title=Path(folder).name)
     text = Path(file).read_text(encoding="utf-8")
     seen = Page(text)
     assert seen.open == []
@@ -74,7 +74,7 @@ def a_sweep(folder="runs"):
     return Path(folder)
 
 
-def test_what_the_page_says_first():
+def test_opening_sentences():
     a_sweep()
     _, seen, _ = written()
     assert "8 runs: 5 completed, 3 diverged, started 2026-01-02 03:04 UTC." in seen.texts
@@ -98,12 +98,12 @@ def test_it_is_one_file_that_needs_no_network():
     assert list(Path().glob(".page*")) == []
 
 
-def test_parts_come_in_order_with_a_line_to_hide_for_each_norm():
+def test_sections_are_in_order_and_every_norm_can_be_hidden():
     folder = a_sweep()
     Image.new("P", (20, 20)).save(folder / "norm=bn_lr=0.1_seed=0" / "histograms.png")
     text, seen, _ = written()
-    found = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
-    assert found == ["curves", "sweep", "histograms", "table", "made"]
+    sections = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
+    assert sections == ["curves", "sweep", "histograms", "table", "made"]
     boxes = [attributes["value"] for tag, attributes in seen.elements if tag == "input"]
     assert boxes == ["0", "1"]
     assert ".without-1 svg .s1 { display: none; }" in text
@@ -111,7 +111,7 @@ def test_parts_come_in_order_with_a_line_to_hide_for_each_norm():
     assert len(ids) == len(set(ids))
 
 
-def test_links_lead_to_the_runs_from_wherever_the_page_is():
+def test_links_to_runs_are_relative_to_the_page():
     a_sweep("runs/a sweep#1")
     Path("elsewhere/deep").mkdir(parents=True)
     _, seen, _ = written("runs/a sweep#1", file="elsewhere/deep/page.html")
@@ -120,7 +120,7 @@ def test_links_lead_to_the_runs_from_wherever_the_page_is():
     assert all((Path("elsewhere/deep") / link).is_dir() for link in links)
 
 
-def test_tables_have_a_row_a_group_and_a_row_a_run():
+def test_tables_have_a_row_per_group_and_per_run():
     a_sweep()
     text, seen, _ = written()
     assert text.count("<tr>") == 2 + 4 + 8
@@ -147,7 +147,7 @@ def test_text_from_files_stays_text():
     assert text.count("&lt;script&gt;") > 10
 
 
-def test_characters_that_have_no_place_in_a_file_do_not_break_it():
+def test_characters_that_can_not_be_encoded():
     directory = make_run(Path("runs"), error="\ud800 \x00 \x1b[31m", norm="bn")
     (directory / "environment.json").write_text(
         '{"command": ["\\ud800"], "packages": 3, "git": [], "device": {"a": null}}'
@@ -156,7 +156,7 @@ def test_characters_that_have_no_place_in_a_file_do_not_break_it():
     written()
 
 
-def test_unfinished_failed_and_skipped_runs_are_there_and_marked():
+def test_unfinished_failed_and_skipped_runs_are_marked():
     states = ["running", "interrupted", "killed", "failed", "diverged", "completed"]
     for seed, state in enumerate(states):
         accuracy = 0.9 if state == "completed" else None
@@ -167,12 +167,12 @@ def test_unfinished_failed_and_skipped_runs_are_there_and_marked():
     text, seen, _ = written()
     assert "2 runs were skipped: in needs a picture" in seen.texts
     for state in states:
-        assert f'<span class="{state}">{state}</span>' in text
+        assert f'<td class="{state}">{state}</td>' in text
         assert f"why {state}" in seen.texts
     assert "all runs seed=1: interrupted, last value at step 2" in seen.texts
 
 
-def test_runs_that_lack_a_part_are_left_out_of_it_with_a_sentence():
+def test_missing_data_is_noted():
     for norm in ("bn", "none"):
         make_run(Path("runs"), norm=norm)
     _, seen, notes = written()
@@ -182,7 +182,7 @@ def test_runs_that_lack_a_part_are_left_out_of_it_with_a_sentence():
     assert set(notes) <= set(seen.texts)
 
 
-def test_half_written_lines_are_counted():
+def test_truncated_lines_are_counted():
     directory = make_run(Path("runs"))
     write_metrics(directory, [{"step": 0, "train/loss": 1.0}, '{"step": 1, "train/lo', {"step": 2, "train/loss": 0.5}])
     _, _, notes = written()
@@ -197,7 +197,7 @@ def test_without_any_result(state):
         assert f"1 run: 1 {state}, started 2026-01-02 03:04 UTC." in seen.texts
 
 
-def test_how_it_was_made():
+def test_provenance():
     for norm, commit, dirty in (("bn", "abc", False), ("none", "abc", False), ("ln", "def", True)):
         directory = make_run(Path("runs"), norm=norm)
         made_with = {
@@ -223,20 +223,20 @@ def test_how_it_was_made():
     assert "normexp train -m norm=bn,none,ln" in seen.texts
 
 
-def test_only_so_many_histogram_sheets_are_in_the_page():
-    for i in range(MOST_SHEETS + 3):
+def test_further_histogram_sheets_are_linked():
+    for i in range(MAX_SHEETS + 3):
         directory = make_run(Path("runs"), norm="bn", lr=float(i + 1))
         Image.new("P", (20, 20)).save(directory / "histograms.png")
     (Path("runs") / "norm=bn_lr=1.0_seed=0" / "histograms.png").write_bytes(b"<svg onload=alert(1)>")
     with (Path("runs") / "norm=bn_lr=5.0_seed=0" / "histograms.png").open("ab") as file:
-        file.write(bytes(MOST_BYTES))
+        file.write(bytes(MAX_SHEET_BYTES))
     _, seen, notes = written()
-    assert sum(tag == "img" for tag, _ in seen.elements) == MOST_SHEETS
-    assert f"{MOST_SHEETS} of {MOST_SHEETS + 3} histogram sheets are in the page; the others are linked." in notes
-    assert sum(link.endswith("histograms.png") for link in seen.links()) == MOST_SHEETS + 3
+    assert sum(tag == "img" for tag, _ in seen.elements) == MAX_SHEETS
+    assert f"{MAX_SHEETS} of {MAX_SHEETS + 3} histogram sheets are in the page; the others are linked." in notes
+    assert sum(link.endswith("histograms.png") for link in seen.links()) == MAX_SHEETS + 3
 
 
-def test_many_runs_stay_one_page_of_reasonable_size():
+def test_the_page_of_many_runs_stays_small():
     for lr in (0.01, 0.1, 1.0):
         for norm in ("none", "bn", "ln", "gn"):
             for seed in range(18):
@@ -252,14 +252,14 @@ def test_a_real_run(tmp_path):
     done = start("train", "norm=bn", "model=mlp", "steps=6", "probe.every=2", "name=real", cwd=tmp_path)
     assert (tmp_path / "runs/real/status.json").is_file(), done.stderr
     _, seen, notes = written("runs/real")
-    found = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
-    assert found == ["curves", "gradients", "activations", "histograms", "table", "made"]
+    sections = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
+    assert sections == ["curves", "gradients", "activations", "histograms", "table", "made"]
     assert notes == []
 
 
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
-def test_damaged_files_never_end_in_a_traceback(tmp_path_factory, data):
+def test_damaged_files_never_raise(tmp_path_factory, data):
     folder = damaged(tmp_path_factory.mktemp("runs"), data)
     written(str(folder), file=str(folder / "page.html"))
 

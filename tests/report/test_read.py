@@ -1,4 +1,4 @@
-"""Finding and reading run directories, in whatever state they are."""
+"""Finding and reading run directories, damaged ones included."""
 
 import errno
 import os
@@ -144,10 +144,10 @@ def test_curves_skip_and_count_half_written_lines():
         ],
     )
     (run,) = read([Path("runs")]).runs
-    found = curves(run, lambda tag: tag != "lr")
-    assert found.bad_lines == 5
-    assert set(found.by_tag) == {"train/loss", "epoch"}
-    loss = found.by_tag["train/loss"]
+    read_curves = curves(run, lambda tag: tag != "lr")
+    assert read_curves.bad_lines == 5
+    assert set(read_curves.by_tag) == {"train/loss", "epoch"}
+    loss = read_curves.by_tag["train/loss"]
     assert loss.steps.tolist() == [1, 2, 5]
     assert loss.steps.dtype == np.int64
     np.testing.assert_array_equal(loss.values, [2.0, np.nan, 1.0])

@@ -1,4 +1,4 @@
-"""`normexp report`, from the words to what is printed and written."""
+"""`normexp report`, from its arguments to its output."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ def test_a_real_sweep(real_sweep, capsys):
     assert (best["mean"], best["n"]) == (pytest.approx(sum(values) / 2), 2)
 
 
-def test_standard_output_can_be_for_another_program(capsys):
+def test_standard_output_for_another_program(capsys):
     make_sweep(Path("runs"), NORMS)
     _, out, _ = said(capsys, "runs", "--json", "-")
     content = json.loads(out, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
@@ -70,7 +70,7 @@ def test_grouping_sorting_filtering_and_another_metric(capsys):
     make_sweep(Path("runs"), NORMS)
     _, out, _ = said(capsys, "runs", "--group-by", "norm", "--sort", "norm", "--metric", "val/accuracy", "--json", "-")
     content = json.loads(out)
-    assert [(each["label"], each["n"]) for each in content["groups"]] == [
+    assert [(entry["label"], entry["n"]) for entry in content["groups"]] == [
         ("norm=none", 4),
         ("norm=bn", 4),
         ("norm=ln", 4),
@@ -130,7 +130,7 @@ def test_filters_on_lists_and_on_what_is_missing(capsys):
         (["runs", "--html", "nowhere/a.html"], "--html nowhere/a.html: there is no folder nowhere"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_nothing_is_written(capsys, words, sentence):
+def test_user_errors_print_one_sentence_and_write_nothing(capsys, words, sentence):
     make_sweep(Path("runs"), NORMS)
     Path("empty").mkdir()
     Path("file").touch()
@@ -151,7 +151,7 @@ def test_two_folders_are_compared_and_three_are_not(capsys):
     assert "+5.00 ± 0.00" in out
     _, out, _ = said(capsys, "a", "b", "--json", "-", "--filter", "norm=bn")
     content = json.loads(out)["comparison"]
-    assert [(each["label"], each["method"], each["difference"]) for each in content["differences"]] == [
+    assert [(entry["label"], entry["method"], entry["difference"]) for entry in content["differences"]] == [
         ("lr=0.5", "paired", pytest.approx(0.05))
     ]
     make_sweep(Path("c"), NORMS)
@@ -160,7 +160,7 @@ def test_two_folders_are_compared_and_three_are_not(capsys):
     assert "B - A" not in out
 
 
-def test_what_was_left_out_is_said(capsys):
+def test_left_out_runs_are_listed(capsys):
     make_run(Path("runs"), name="good")
     for number in range(8):
         (make_run(Path("runs"), name=f"bad{number}") / "status.json").write_text("{")
@@ -189,7 +189,7 @@ def test_help_names_every_flag(capsys):
 
 
 @pytest.mark.xdist_group("real sweep")
-def test_a_terminal_of_ascii_alone(real_sweep):
+def test_an_ascii_terminal(real_sweep):
     done = start("report", str(real_sweep), env={"PYTHONIOENCODING": "ascii", "PATH": ""})
     assert (done.returncode, done.stderr) == (0, "")
     assert "8 runs" in done.stdout
@@ -197,7 +197,7 @@ def test_a_terminal_of_ascii_alone(real_sweep):
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_random_damage_is_no_traceback(tmp_path_factory, data):
+def test_random_damage_never_raises(tmp_path_factory, data):
     folder = str(damaged(tmp_path_factory.mktemp("fuzz"), data))
     assert main(["report", folder, "--json", f"{folder}/all.json", "--csv", f"{folder}/rows.csv"]) == 0
     json.loads(Path(folder, "all.json").read_text(), parse_constant=pytest.fail)

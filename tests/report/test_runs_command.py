@@ -65,7 +65,7 @@ def test_a_sweep_lists_its_runs_and_a_run_itself(capsys):
     assert "97.00 %" in lines[1]
 
 
-def test_running_ones_say_how_far_and_where(capsys):
+def test_running_runs_show_progress_and_host(capsys):
     from normexp.rundir import process
 
     make_run(Path("runs"), name="here", state="running", status={**process.identity(), "step": 15, "total_steps": 60})
@@ -91,7 +91,7 @@ def test_jobs_of_slurm_and_a_sweep_that_has_not_begun(capsys):
     assert not any("runs/c" in line for line in lines)
 
 
-def test_damaged_and_unusual_ones(capsys):
+def test_damaged_and_unusual_runs(capsys):
     make_run(Path("runs"), name="good", model="cnn", status={"started": "some day"})
     (make_run(Path("runs"), name="bad") / "status.json").write_text("[]")
     (make_run(Path("runs"), name="bare") / "config.yaml").unlink()
@@ -116,7 +116,7 @@ def test_many_values_are_several(capsys):
         (["--hlep"], "There is no flag --hlep. Did you mean --help?"),
     ],
 )
-def test_a_mistake_is_one_sentence(capsys, words, sentence):
+def test_user_errors_print_one_sentence(capsys, words, sentence):
     Path("file").touch()
     code, lines, err = listed(capsys, *words)
     assert (code, lines) == (2, [])

@@ -1,4 +1,4 @@
-"""The benchmarks: each runs, as short as can be, and writes the rows that it promises; what they share adds up."""
+"""Benchmarks: the shortest run of each writes its rows, and the shared arithmetic is right."""
 
 import argparse
 import importlib.util
@@ -63,12 +63,12 @@ def test_a_benchmark_has_its_rows(name, tmp_path):
         pytest.skip("needs the extra `bench`")
     done = bench(name, f"--json={tmp_path / 'numbers'}")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["numbers"]  # nothing else is left behind
-    said = json.loads((tmp_path / "numbers" / f"{name}.json").read_text())
-    assert said["quick"] is True
-    assert {"processor", "cpus", "threads", "torch", "python"} <= said["machine"].keys()
-    assert len(said["rows"]) == len(ROWS[name])
-    for row, start in zip(said["rows"], ROWS[name], strict=True):
+    assert [path.name for path in tmp_path.iterdir()] == ["numbers"]  # nothing else is left
+    written = json.loads((tmp_path / "numbers" / f"{name}.json").read_text())
+    assert written["quick"] is True
+    assert {"processor", "cpus", "threads", "torch", "python"} <= written["machine"].keys()
+    assert len(written["rows"]) == len(ROWS[name])
+    for row, start in zip(written["rows"], ROWS[name], strict=True):
         low, high = row["quartiles"]
         assert row["what"].startswith(start)
         assert low <= row["measured"] <= high
@@ -119,7 +119,7 @@ def test_the_median_decides_whether_a_goal_is_met(row, met):
 
 
 def test_quartiles_lie_between_the_values():
-    assert measuring.spread([4.0, 1.0, 3.0, 2.0, 5.0]) == (2.0, 3.0, 4.0)
+    assert measuring.quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (2.0, 3.0, 4.0)
 
 
 def test_numbers_go_to_a_file_or_into_a_folder(tmp_path):
@@ -127,5 +127,5 @@ def test_numbers_go_to_a_file_or_into_a_folder(tmp_path):
     assert measuring.json_file(tmp_path / "new", "bench_x") == tmp_path / "new" / "bench_x.json"
     arguments = argparse.Namespace(quick=False, json=tmp_path / "a.json")
     measuring.finish("t", [Row("x", [2.0], unit="s", more={"threads": 2})], arguments, device="cpu")
-    said = json.loads((tmp_path / "a.json").read_text())
-    assert (said["device"], said["rows"][0]["threads"], said["rows"][0]["unit"]) == ("cpu", 2, "s")
+    written = json.loads((tmp_path / "a.json").read_text())
+    assert (written["device"], written["rows"][0]["threads"], written["rows"][0]["unit"]) == ("cpu", 2, "s")

@@ -1,4 +1,4 @@
-"""The picture of all histograms over time: read back from its pixels."""
+"""The histogram sheet, checked by its pixels."""
 
 import io
 import tracemalloc
@@ -10,7 +10,7 @@ from PIL import Image
 from normexp.probes.distribution import Distributions
 from normexp.records import Histogram, Record
 from normexp.sinks import heatmap_png
-from normexp.sinks.histogram_sheet import MOST, History, Sheet, draw_sheet, panel
+from normexp.sinks.histogram_sheet import MAX_SNAPSHOTS, HistogramSheet, History, draw_sheet, to_panel
 
 
 def histogram(values):
@@ -23,7 +23,7 @@ def log(sheet, step, values, *, evaluates=False, tag="activation_in/fc1"):
 
 
 def pixels(picture):
-    """Darkness of the first panel, values up: 0 white, 1 black."""
+    """Darkness of the first panel's pixels, lowest values last: 0 is white, 1 black."""
     image = Image.open(io.BytesIO(picture.png)).convert("L")
     left, top = heatmap_png.MARGIN + heatmap_png.GAP, heatmap_png.TOP
     crop = image.crop((left, top, left + heatmap_png.WIDTH, top + heatmap_png.row_height(1)))
@@ -53,7 +53,7 @@ def test_densities_are_on_a_log_scale():
 
 
 def test_bins_that_change_keep_the_density():
-    """Twice as wide bins hold twice the counts, and are as dark."""
+    """Bins of twice the width and count are as dark."""
     history = History()
     history.add(0, Histogram([i / 8 for i in range(65)], [10] * 64, 0, 8, 0, 0, 0))
     history.add(100, Histogram([i / 4 for i in range(65)], [20] * 32 + [0] * 32, 0, 8, 0, 0, 0))
@@ -63,27 +63,27 @@ def test_bins_that_change_keep_the_density():
 
 
 @pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-4, 0.0])
-def test_no_value_is_lost_however_narrow_a_look_is(spread):
+def test_no_value_is_lost_in_narrow_distributions(spread):
     generator, history = np.random.default_rng(0), History()
     for step in range(6):
         history.add(step, histogram(generator.normal(0, 1, 1000)))
     for step in range(6, 11):
         history.add(step, histogram(generator.normal(0.3, spread, 1000)))
     for height in (96, 24):
-        found = panel(history, height)
+        found = to_panel(history, height)
         assert found.density.sum(axis=0) == pytest.approx(np.ones(11))
         assert found.medians[-1] == pytest.approx(0.3, abs=0.01 + spread / 5)
     assert pixels(draw_sheet({"fc1": {"activation_in": history}}))[:, -1].max() > 0.85
 
 
-def test_a_run_that_diverges_does_not_hide_what_was_before():
+def test_divergence_does_not_hide_earlier_snapshots():
     generator, history = np.random.default_rng(0), History()
     for step in range(8):
         history.add(step, histogram(generator.normal(0, 1, 1000)))
     for step, scale in enumerate((1e6, 1e30, 3e38), start=8):
         history.add(step, histogram(scale * generator.uniform(-1, 1, 1000)))
     history.add(11, histogram([np.nan] * 10))
-    found = panel(history, 96)
+    found = to_panel(history, 96)
     assert -6 < found.low < -2
     assert 2 < found.high < 6
     assert found.density[:, 8].sum() == pytest.approx(1, abs=1e-4)
@@ -105,7 +105,7 @@ def test_nothing_finite_is_grey():
     assert (pixels(draw_sheet({"fc1": {"activation_in": only}}))[2:-2, 2:-2] == last[0]).all()
 
 
-def test_memory_is_bounded_and_the_newest_look_is_always_there():
+def test_memory_is_bounded_and_the_newest_snapshot_is_kept():
     history, one = History(), histogram(np.random.default_rng(0).normal(size=4000))
     tracemalloc.start()
     for step in range(10_000):
@@ -115,17 +115,17 @@ def test_memory_is_bounded_and_the_newest_look_is_always_there():
             early, _ = tracemalloc.get_traced_memory()
     late, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(history.steps) <= MOST
+    assert len(history.steps) <= MAX_SNAPSHOTS
     assert history.steps[0] == 0
     assert late < early + 50_000
     gaps = np.diff(history.steps[:-1])
     assert (gaps == gaps[0]).all()
 
 
-def test_it_is_drawn_at_evaluations_and_at_the_end_where_there_is_something_new(tmp_path):
+def test_drawn_at_evaluations_and_at_the_end_if_something_is_new(tmp_path):
     shown = []
     path = tmp_path / "histograms.png"
-    sheet = Sheet(path, lambda picture, step: shown.append((step, picture.png)))
+    sheet = HistogramSheet(path, lambda picture, step: shown.append((step, picture.png)))
     log(sheet, 0, [0.0, 1.0], evaluates=True)
     log(sheet, 1, [0.0, 2.0])
     assert [step for step, _ in shown] == [0]
@@ -139,8 +139,8 @@ def test_it_is_drawn_at_evaluations_and_at_the_end_where_there_is_something_new(
     assert [p.name for p in tmp_path.iterdir()] == ["histograms.png"]
 
 
-def test_without_a_look_there_is_no_picture(tmp_path):
-    sheet = Sheet(tmp_path / "histograms.png", lambda picture, step: pytest.fail("drawn"))
+def test_no_picture_without_histograms(tmp_path):
+    sheet = HistogramSheet(tmp_path / "histograms.png", lambda picture, step: pytest.fail("drawn"))
     log(sheet, 1, [1.0], tag="gamma/fc1", evaluates=True)
     sheet.close(success=True)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What sinks write is read back by those for whom it is written."""
+"""What sinks write is read back with TensorBoard's reader, a JSON parser and a terminal."""
 
 import io
 import json
@@ -7,15 +7,15 @@ import os
 import pytest
 from rich.console import Console
 
-from normexp.records import About, Chart, Histogram, Hyperparameter, Picture, Record
+from normexp.records import Chart, Histogram, Hyperparameter, Picture, Record, RunInfo
 from normexp.sinks.jsonl import JsonLines
-from normexp.sinks.progress_bar import Terminal
+from normexp.sinks.progress_bar import ProgressBar
 from normexp.sinks.tensorboard import TensorBoard
 
 HISTOGRAM = Histogram([0.0, *range(1, 65)], [2] * 64, 0.5, 63.5, 4096.0, 300_000.0, 1)
 
 
-ABOUT = About(
+INFO = RunInfo(
     hyperparameters={
         "norm": Hyperparameter(str, "bn"),
         "lr": Hyperparameter(float, 0.1),
@@ -38,7 +38,7 @@ def record(step, scalars, histograms=None):
 def test_tensorboard_reads_back_what_was_logged(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    sink = TensorBoard(tmp_path, ABOUT)
+    sink = TensorBoard(tmp_path, INFO)
     for step in range(1, 1501):
         sink.log(record(step, {"train/loss": 1 / step, "lr": 0.5, "convergence/steps_to_99": None}))
     sink.log(record(1501, {"test/accuracy": 0.75, "train/loss": float("nan")}, {"activation_in/conv1": HISTOGRAM}))
@@ -72,7 +72,7 @@ def summaries(folder):
 def test_hyperparameters_have_constant_columns_with_types(tmp_path, success):
     from tensorboard.plugins.hparams import api_pb2, metadata
 
-    sink = TensorBoard(tmp_path, ABOUT)
+    sink = TensorBoard(tmp_path, INFO)
     sink.close(success=success)
     found = summaries(tmp_path)
     contents = {tag: value.metadata.plugin_data.content for tag, value in found.items() if tag.startswith("_hparams_/")}
@@ -95,7 +95,7 @@ def test_hyperparameters_have_constant_columns_with_types(tmp_path, success):
 def test_charts_and_texts(tmp_path):
     from tensorboard.plugins.custom_scalar import layout_pb2
 
-    sink = TensorBoard(tmp_path, ABOUT)
+    sink = TensorBoard(tmp_path, INFO)
     sink.close(success=True)
     found = summaries(tmp_path)
     layout = layout_pb2.Layout.FromString(found["custom_scalars__config__"].tensor.string_val[0])
@@ -109,10 +109,10 @@ def test_charts_and_texts(tmp_path):
 
 
 def test_the_event_file_has_tensorboards_checksums(tmp_path):
-    """tensorboard's reader checks each record's; a wrong one is refused."""
+    """TensorBoard's reader verifies them, and refuses a wrong one."""
     from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
 
-    sink = TensorBoard(tmp_path, About({}, []))
+    sink = TensorBoard(tmp_path, RunInfo({}, []))
     sink.log(record(1, {"train/loss": 1.0}))
     sink.close(success=True)
     (path,) = tmp_path.iterdir()
@@ -146,31 +146,31 @@ def test_json_lines_are_strict(tmp_path):
     sink.close(success=True)
 
 
-def test_a_file_extends_a_saved_state_only_if_that_ends_after_a_line(tmp_path):
+def test_a_file_continues_a_saved_state_only_at_the_end_of_a_line(tmp_path):
     path = tmp_path / "metrics.jsonl"
     sink = JsonLines(path)
-    assert JsonLines.extends(path, sink.state_dict())
+    assert JsonLines.is_continuation(path, sink.state_dict())
     sink.log(record(1, {"a": 0.1}))
     sink.log(record(2, {"a": 0.2}))
     saved = sink.state_dict()
     sink.log(record(3, {"a": 0.3}))
     sink.close(success=True)
     whole = path.read_text()
-    assert JsonLines.extends(path, saved)
+    assert JsonLines.is_continuation(path, saved)
     spaced = whole.replace(":", ": ").replace(",", ", ")
     pretty = "".join(json.dumps(json.loads(line), indent=1) + "\n" for line in whole.splitlines())
     for text in (spaced, whole[: saved["size"] - 1], "", whole.replace("\n", "\r\n"), whole.replace("0.1", "0.12")):
         path.write_text(text)
-        assert not JsonLines.extends(path, saved)
+        assert not JsonLines.is_continuation(path, saved)
     path.write_text(pretty)
-    assert not any(JsonLines.extends(path, {"size": size}) for size in range(1, len(pretty)))
+    assert not any(JsonLines.is_continuation(path, {"size": size}) for size in range(1, len(pretty)))
     path.unlink()
-    assert not JsonLines.extends(path, saved)
+    assert not JsonLines.is_continuation(path, saved)
 
 
-def test_plain_lines_where_the_output_is_no_terminal():
+def test_plain_lines_without_a_terminal():
     out = io.StringIO()
-    sink = Terminal(Console(file=out, width=80), 100)
+    sink = ProgressBar(Console(file=out, width=80), 100)
     sink.log(record(0, {"val/accuracy": 0.1, "val/loss": 2.3}))
     sink.log(record(50, {"train/loss": 0.5, "grad_norm/total": 3.0}))
     sink.log(record(100, {"train/loss": 0.25, "val/accuracy": 0.9, "val/loss": 0.3}))
@@ -182,9 +182,9 @@ def test_plain_lines_where_the_output_is_no_terminal():
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_one_live_line_on_a_terminal(width):
+def test_progress_bar_on_a_terminal(width):
     out = io.StringIO()
-    sink = Terminal(Console(file=out, width=width, force_terminal=True), 100)
+    sink = ProgressBar(Console(file=out, width=width, force_terminal=True), 100)
     sink.log(record(100, {"train/loss": 0.5, "val/accuracy": 0.9, "grad_norm/total": 3.0}))
     sink.close(success=True)
     assert "loss 0.5  val acc 0.9  grad 3" in out.getvalue()

@@ -1,4 +1,4 @@
-"""Sweeps for tests: short, on few samples."""
+"""Helpers for tests of sweeps: short runs on few samples."""
 
 import json
 import os
@@ -19,12 +19,12 @@ def states(folder):
 
 
 def stamps(folder):
-    """When each run of a sweep was last written to."""
+    """Modification times of the status of each run."""
     return {path.parent.name: path.stat().st_mtime_ns for path in Path(folder).glob("*/status.json")}
 
 
 def results(folder):
-    """What each run of a sweep measured, without what depends on the clock."""
+    """All metrics of each run, without those that depend on the clock."""
     return {
         path.parent.name: [
             {tag: value for tag, value in entry.items() if "second" not in tag} for entry in read_metrics(path.parent)
@@ -34,7 +34,7 @@ def results(folder):
 
 
 def begin(*words, **options):
-    """A sweep in the background, which heeds Ctrl-C wherever the tests run."""
+    """Start a sweep in the background that reacts to Ctrl-C, even if the tests run in a background job."""
 
     def heed_ctrl_c():  # a shell's background jobs, and so their children, ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -55,7 +55,7 @@ def wait_for(condition, seconds=90):
 
 
 def at_work(folder, step=5):
-    """The pids of the runs that have come to a step."""
+    """The pids of the runs that have made a step."""
     found = []
     for path in Path(folder).glob("*/metrics.jsonl"):
         lines = path.read_text().splitlines()
@@ -65,7 +65,7 @@ def at_work(folder, step=5):
 
 
 def descendants(pid):
-    """All processes below one."""
+    """All descendants of a process."""
     children = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _parent(entry) == pid]
     return children + [grandchild for child in children for grandchild in descendants(child)]
 
@@ -78,7 +78,7 @@ def _parent(entry):
 
 
 def gone(pids):
-    """Whether none of the processes is left; one that has ended and waits for its parent to see it has."""
+    """Whether all processes have ended. Zombies count as ended."""
 
     def lives(pid):
         try:

@@ -1,4 +1,4 @@
-"""GPUs are counted without torch, and each run of a sweep gets one: with files in the place of the system's."""
+"""GPUs are counted without torch, and each run of a sweep gets one. Fake files replace those of the system."""
 
 import json
 import os
@@ -14,14 +14,14 @@ from normexp.cli import main
 from normexp.rundir import process
 from normexp.sweeps import gpus, hydra_task
 from normexp.sweeps.manifest import Session
-from normexp.sweeps.plan import jobs_of
+from normexp.sweeps.plan import count_jobs
 from tests.conftest import compose
 from tests.sweeps.sweeping import SHORT, states
 
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine with so many GPUs, and a value of CUDA_VISIBLE_DEVICES."""
+    """Simulate a machine with a number of GPUs and a value of CUDA_VISIBLE_DEVICES."""
 
     def arrange(files=0, listed=0, *, visible=None, cuda=True):
         for name in (*(f"nvidia{index}" for index in range(files)), "nvidiactl", "nvidia-uvm"):
@@ -85,8 +85,10 @@ def test_runs_at_once(machine, device, files, expected):
 
     machine(files)
     cores = joblib.cpu_count()
-    assert jobs_of(OmegaConf.create({"jobs": None, "device": device})) == (cores if expected == "cores" else expected)
-    assert jobs_of(OmegaConf.create({"jobs": 5, "device": device})) == 5
+    assert count_jobs(OmegaConf.create({"jobs": None, "device": device})) == (
+        cores if expected == "cores" else expected
+    )
+    assert count_jobs(OmegaConf.create({"jobs": 5, "device": device})) == 5
 
 
 def test_runs_spread_over_the_gpus(machine, tmp_path):
@@ -102,7 +104,7 @@ def test_without_gpus_nothing_is_reserved(machine, tmp_path):
     machine()
     with gpus.reserved_gpu(tmp_path) as none:
         assert none is None
-    assert not (tmp_path / gpus.SLOTS).exists()
+    assert not (tmp_path / gpus.SLOTS_DIR).exists()
 
 
 @pytest.mark.parametrize(
@@ -114,11 +116,11 @@ def test_a_run_of_a_sweep_gets_one_gpu(machine, tmp_path, monkeypatch, case):
     overrides, local, expected = case
     machine(2)
     jobs = []
-    monkeypatch.setattr(hydra_task, "attempt", lambda job, stopping: jobs.append(job))
+    monkeypatch.setattr(hydra_task, "train_with_retry", lambda job, stopping: jobs.append(job))
     tree = json.loads(json.dumps(compose(*overrides), default=vars))
     monkeypatch.setattr("normexp.compose.validate.validate", lambda tree: compose(*overrides))
     session = Session(["normexp"], str(tmp_path), None, process.identity(), local)
-    hydra_task.take(tmp_path / "run", tree, session, stopping=lambda: False)
+    hydra_task.train_if_needed(tmp_path / "run", tree, session, stopping=lambda: False)
     assert [job.gpu for job in jobs] == [expected]
 
 
@@ -126,13 +128,13 @@ def test_the_locks_of_gpus_are_no_runs(machine, capsys):
     machine(2)
     assert main(["train", "-m", *SHORT, "seed=0,1", "steps=6", "jobs=1", "name=s"]) == 0
     assert set(states("runs/s").values()) == {"completed"}
-    assert [path.name for path in Path("runs/s", gpus.SLOTS).iterdir()] == ["0"]
+    assert [path.name for path in Path("runs/s", gpus.SLOTS_DIR).iterdir()] == ["0"]
     assert main(["runs", "runs/s"]) == 0
-    assert gpus.SLOTS not in capsys.readouterr().out
+    assert gpus.SLOTS_DIR not in capsys.readouterr().out
 
 
 def test_the_process_of_a_run_sees_its_gpu_alone_and_what_it_is_forked_from_leaves_cuda_alone(tmp_path):
-    """CUDA can't be used in a process whose parent has used it, and reads its variable when it is first used."""
+    """CUDA can't be used in a forked process whose parent has used it, and reads its variable on first use."""
     code = f"""
 import os, sys, torch
 

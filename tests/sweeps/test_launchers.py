@@ -1,4 +1,4 @@
-"""Launchers and sweepers that are extras: where they are installed, and where there is a cluster."""
+"""Optional launchers and sweepers: Slurm, Ray and Optuna."""
 
 import shutil
 import subprocess
@@ -100,7 +100,7 @@ def test_optuna_makes_as_many_trials_as_asked_for_and_goes_on(capsys):
     import optuna
 
     def trials():
-        return optuna.load_study(study_name=optuna_study.NAME, storage="sqlite:///runs/s/study.db").get_trials()
+        return optuna.load_study(study_name=optuna_study.STUDY_NAME, storage="sqlite:///runs/s/study.db").get_trials()
 
     assert main(OPTUNA) == 0
     first = stamps("runs/s")
@@ -122,10 +122,10 @@ def test_optuna_does_not_count_the_trials_of_a_version_whose_numbers_differ(monk
 
     words = [word.replace("n_trials=4", "n_trials=2") for word in OPTUNA]
     with monkeypatch.context() as patch:
-        patch.setattr(optuna_study, "NAME", "normexp")  # that of version 0.1
+        patch.setattr(optuna_study, "STUDY_NAME", "normexp")  # that of version 0.1
         assert main(words) == 0
     assert main(words) == 0
-    for name in ("normexp", optuna_study.NAME):
+    for name in ("normexp", optuna_study.STUDY_NAME):
         assert len(optuna.load_study(study_name=name, storage="sqlite:///runs/s/study.db").get_trials()) == 2
 
 
@@ -162,14 +162,14 @@ def test_optuna_tries_the_trials_of_a_killed_command_again_and_loses_none(capsys
     import optuna
 
     assert main(OPTUNA) == 0
-    study = optuna.load_study(study_name=optuna_study.NAME, storage="sqlite:///runs/s/study.db")
+    study = optuna.load_study(study_name=optuna_study.STUDY_NAME, storage="sqlite:///runs/s/study.db")
     trial = study.ask()  # what a killed command leaves behind
     params = {
         "norm": trial.suggest_categorical("norm", ["none", "bn"]),
         "lr": trial.suggest_loguniform("lr", 0.01, 1),
     }
     assert main([word.replace("n_trials=4", "n_trials=5") for word in OPTUNA]) == 0
-    trials = optuna.load_study(study_name=optuna_study.NAME, storage="sqlite:///runs/s/study.db").get_trials()
+    trials = optuna.load_study(study_name=optuna_study.STUDY_NAME, storage="sqlite:///runs/s/study.db").get_trials()
     assert [trial.state.name for trial in trials] == ["COMPLETE"] * 4 + ["FAIL", "COMPLETE"]
     assert trials[-1].params == params
     assert len(states("runs/s")) == 5
@@ -180,7 +180,7 @@ def test_a_trial_that_diverges_or_can_not_be_trained_has_the_worst_value(capsys)
 
     words = ["train", "-m", *SHORT, "jobs=1", "steps=5", "name=s", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=4"]
     assert main([*words, "model=mlp", "norm=choice(in,none)", "lr=choice(1e30,0.1)", "objective=val/loss"]) == 0
-    study = optuna.load_study(study_name=optuna_study.NAME, storage="sqlite:///runs/s/study.db")
+    study = optuna.load_study(study_name=optuna_study.STUDY_NAME, storage="sqlite:///runs/s/study.db")
     assert study.direction.name == "MINIMIZE"
     for trial in study.get_trials():
         if trial.params["norm"] == "in" or trial.params["lr"] > 1:

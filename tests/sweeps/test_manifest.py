@@ -1,10 +1,10 @@
-"""sweep.json, which several commands and threads change at the same time."""
+"""Several processes and threads change sweep.json at the same time."""
 
 import threading
 
 from normexp.rundir import process
-from normexp.sweeps.manifest import Session, add_runs, changing_manifest, read_manifest, write_manifest
-from normexp.sweeps.slurm import JOBS
+from normexp.sweeps.manifest import Session, add_runs, edit_manifest, read_manifest, write_manifest
+from normexp.sweeps.slurm import JOBS_KEY
 
 WRITERS = range(8)
 
@@ -21,8 +21,8 @@ def test_writers_at_the_same_time_lose_no_entry(tmp_path):
                 name = f"{writer}-{number}"
                 write_manifest(tmp_path, name="s", arguments=["-m", name], session=session)
                 add_runs(tmp_path, [name])
-                with changing_manifest(tmp_path) as manifest:
-                    manifest[JOBS] = {**manifest.get(JOBS, {}), name: name}
+                with edit_manifest(tmp_path) as manifest:
+                    manifest[JOBS_KEY] = {**manifest.get(JOBS_KEY, {}), name: name}
         except Exception as error:
             errors.append(error)
 
@@ -36,4 +36,4 @@ def test_writers_at_the_same_time_lose_no_entry(tmp_path):
     assert errors == []
     assert sorted(word for _, word in manifest["arguments"]) == names
     assert sorted(manifest["runs"]) == names
-    assert sorted(manifest[JOBS]) == names
+    assert sorted(manifest[JOBS_KEY]) == names

@@ -1,4 +1,4 @@
-"""What a sweep's driver keeps for each run that has ended: little, since a sweep may have thousands."""
+"""A sweep's driver keeps little in memory per ended run, since a sweep may have thousands."""
 
 import pickle
 from pathlib import Path
@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from normexp import rundir
+from normexp.compose.compose import compose_sweep
 from normexp.sweeps import launch
-from normexp.sweeps.plan import composed
-from normexp.sweeps.progress import View
+from normexp.sweeps.progress import ProgressView
 
-BYTES = 4_000
-"""Of a run's result: 5,000 runs then take 20 MB at most. With its configs it has a hundred thousand."""
+MAX_BYTES = 4_000
+"""Size of a run's pickled result: 5,000 runs then take 20 MB at most. With its configs, a result has 100,000 bytes."""
 
 
 def value(tree):
@@ -23,21 +23,21 @@ def value(tree):
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_launcher_returns_no_configs(launcher, monkeypatch):
     monkeypatch.setattr(launch, "task", value)
-    with composed([f"hydra/launcher={launcher}"], None) as (cfg, loader):
-        made = launch._plugin(SimpleNamespace(cfg=cfg, loader=loader))
-        if launcher == "joblib":
-            made.joblib["n_jobs"] = 1
-        results = made.launch([["seed=0"], ["seed=1"]], initial_job_idx=0)
+    cfg, loader = compose_sweep([f"hydra/launcher={launcher}"], None)
+    made = launch._make_launcher(SimpleNamespace(cfg=cfg, loader=loader))
+    if launcher == "joblib":
+        made.joblib["n_jobs"] = 1
+    results = made.launch([["seed=0"], ["seed=1"]], initial_job_idx=0)
     assert [result.return_value for result in results] == [0.5, 0.5]
-    assert all(len(pickle.dumps(result)) < BYTES for result in results)
+    assert all(len(pickle.dumps(result)) < MAX_BYTES for result in results)
 
 
 def test_the_view_keeps_nothing_but_the_state_of_a_run_that_has_ended():
-    view = View(Console(quiet=True), Path("s"), names=["a", "b"], total=2)
+    view = ProgressView(Console(quiet=True), Path("s"), names=["a", "b"], total=2)
     status = {"state": "completed", "error": None, "step": 1, "total_steps": 1, "seconds": 1.0, "started": rundir.now()}
     metrics = {f"metric/{number}": float(number) for number in range(1_000)}
     for name in ("a", "b"):
         Path("s", name).mkdir(parents=True)
         rundir.write_status(Path("s", name), **status, metrics=metrics)
     view.tick()
-    assert len(pickle.dumps(view._statuses)) < BYTES
+    assert len(pickle.dumps(view._statuses)) < MAX_BYTES

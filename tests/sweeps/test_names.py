@@ -1,11 +1,11 @@
-"""Names of sweeps and runs depend on the overrides alone, whatever they are and in whatever order."""
+"""Names of sweeps and runs depend only on the overrides, not on their order."""
 
 import re
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from normexp.sweeps.names import labels, run_name, sweep_name
+from normexp.sweeps.names import run_name, short_labels, sweep_name
 
 KEYS = ["norm", "norm.eps", "model", "model.channels", "lr", "seed", "batch_size", "data.augment"]
 overrides = st.dictionaries(
@@ -48,5 +48,5 @@ def test_different_runs_have_different_names_that_every_file_system_takes(one, o
 
 def test_labels_show_what_differs():
     names = ["norm=bn_batch-size=8_lr=0.1_seed=0", "norm=bn_batch-size=64_lr=0.1_seed=1"]
-    assert list(labels(names).values()) == ["batch-size=8 seed=0", "batch-size=64 seed=1"]
-    assert labels(["defaults"]) == {"defaults": "defaults"}
+    assert list(short_labels(names).values()) == ["batch-size=8 seed=0", "batch-size=64 seed=1"]
+    assert short_labels(["defaults"]) == {"defaults": "defaults"}

@@ -1,4 +1,4 @@
-"""Whether a run is done, whether it is still the one that is asked for, and what an optimizer is told."""
+"""Finished runs, changed configs, and objective values for an optimizer."""
 
 import json
 import math
@@ -7,7 +7,7 @@ import pytest
 
 from normexp import NUMERICS, rundir
 from normexp.rundir import lock, process
-from normexp.sweeps.outcome import changes, ended, objective, set_aside, state
+from normexp.sweeps.outcome import changed_keys, is_finished, objective_value, run_state, set_aside
 from tests.conftest import compose
 from tests.training.short import SMALL, train
 
@@ -23,19 +23,19 @@ def status(directory, state, **metrics):
 def test_a_run_that_was_trained_is_done_until_its_config_changes(tmp_path):
     directory = train(tmp_path, "norm=gn").directory
     same = compose("steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "probe.every=5", "norm=gn")
-    assert ended(directory)
-    assert changes(directory, same) == []
+    assert is_finished(directory)
+    assert changed_keys(directory, same) == []
     elsewhere = compose(
         *("steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "probe.every=5", "norm=gn"),
         *("name=x", "runs_dir=y", "jobs=3", "threads=2", "device=cpu", "data_dir=z", "objective=val/loss"),
     )
-    assert changes(directory, elsewhere) == []
+    assert changed_keys(directory, elsewhere) == []
     other = compose(
         "steps=13", "log_every=4", "eval_every=6", "data.train_size=200", "probe.every=5", "norm=gn", "norm.groups=2"
     )
-    assert changes(directory, other) == ["norm.groups (4, now 2)", "steps (12, now 13)"]
+    assert changed_keys(directory, other) == ["norm.groups (4, now 2)", "steps (12, now 13)"]
     (directory / "config.yaml").write_text("norm: [")
-    assert "config.yaml" in changes(directory, same)[0]
+    assert "config.yaml" in changed_keys(directory, same)[0]
 
 
 def test_a_run_of_another_version_whose_numbers_differ_is_not_the_one_that_is_asked_for(tmp_path):
@@ -44,9 +44,9 @@ def test_a_run_of_another_version_whose_numbers_differ_is_not_the_one_that_is_as
     made_with = json.loads(path.read_text())
     assert made_with["numerics"] == NUMERICS
     path.write_text(json.dumps({key: value for key, value in made_with.items() if key != "numerics"}))  # version 0.1
-    assert changes(directory, compose(*SMALL)) == [f"numerics (1, now {NUMERICS})"]
+    assert changed_keys(directory, compose(*SMALL)) == [f"numerics (1, now {NUMERICS})"]
     path.unlink()  # nobody knows
-    assert changes(directory, compose(*SMALL)) == [f"numerics (1, now {NUMERICS})"]
+    assert changed_keys(directory, compose(*SMALL)) == [f"numerics (1, now {NUMERICS})"]
 
 
 @pytest.mark.parametrize(
@@ -54,32 +54,32 @@ def test_a_run_of_another_version_whose_numbers_differ_is_not_the_one_that_is_as
     [("completed", True), ("diverged", True), ("failed", False), ("interrupted", False), ("skipped", False)],
 )
 def test_what_is_an_end(tmp_path, name, is_end):
-    assert ended(status(tmp_path, name)) is is_end
+    assert is_finished(status(tmp_path, name)) is is_end
 
 
 def test_a_running_run_whose_process_is_gone_was_killed(tmp_path, monkeypatch):
-    assert state(tmp_path) is None
+    assert run_state(tmp_path) is None
     status(tmp_path, "running")
-    assert state(tmp_path) == "running"
+    assert run_state(tmp_path) == "running"
     monkeypatch.setattr(process, "alive", lambda who: False)
-    assert state(tmp_path) == "killed"
+    assert run_state(tmp_path) == "killed"
 
 
 def test_the_objective_of_what_has_no_result_is_the_worst_and_there_is_none_before_the_end(tmp_path):
-    assert objective(status(tmp_path / "a", "completed", **{"val/accuracy": 0.5}), "val/accuracy") == 0.5
-    assert objective(status(tmp_path / "b", "diverged", **{"val/accuracy": 0.5}), "val/accuracy") == 0.0
-    assert objective(status(tmp_path / "b", "diverged"), "val/loss") == math.inf
-    assert objective(status(tmp_path / "c", "failed"), "convergence/area_under_curve") == 0.0
-    assert objective(status(tmp_path / "c", "skipped"), "val/loss") == math.inf
-    assert math.isnan(objective(status(tmp_path / "d", "interrupted", **{"val/loss": 1.0}), "val/loss"))
-    assert math.isnan(objective(tmp_path / "nowhere", "val/loss"))
+    assert objective_value(status(tmp_path / "a", "completed", **{"val/accuracy": 0.5}), "val/accuracy") == 0.5
+    assert objective_value(status(tmp_path / "b", "diverged", **{"val/accuracy": 0.5}), "val/accuracy") == 0.0
+    assert objective_value(status(tmp_path / "b", "diverged"), "val/loss") == math.inf
+    assert objective_value(status(tmp_path / "c", "failed"), "convergence/area_under_curve") == 0.0
+    assert objective_value(status(tmp_path / "c", "skipped"), "val/loss") == math.inf
+    assert math.isnan(objective_value(status(tmp_path / "d", "interrupted", **{"val/loss": 1.0}), "val/loss"))
+    assert math.isnan(objective_value(tmp_path / "nowhere", "val/loss"))
 
 
 def test_what_is_set_aside_stays_whole(tmp_path):
     run = status(tmp_path / "run", "completed")
     assert set_aside(run).name == "run-1"
     assert set_aside(status(tmp_path / "run", "diverged")).name == "run-2"
-    assert state(tmp_path / ".replaced" / "run-1") == "completed"
+    assert run_state(tmp_path / ".replaced" / "run-1") == "completed"
     assert not run.exists()
 
 

@@ -1,4 +1,4 @@
-"""The display of a sweep, over files that anyone may have written."""
+"""The progress display of a sweep reads files with any content."""
 
 import io
 import json
@@ -8,7 +8,7 @@ from rich.console import Console
 
 from normexp import rundir
 from normexp.rundir import process
-from normexp.sweeps.progress import View
+from normexp.sweeps.progress import ProgressView
 
 ODD = [None, "3", [1], {"a": 1}, True, -1, 10**400, float("nan")]
 
@@ -30,7 +30,7 @@ def test_a_status_of_another_shape_is_shown_as_far_as_it_goes(terminal, state, t
     printed = io.StringIO()
     console = Console(file=printed, force_terminal=terminal, width=200, height=200)
     names = [f"run={number}" for number in range(len(contents))]
-    view = View(console, tmp_path, names=names, total=len(names))
+    view = ProgressView(console, tmp_path, names=names, total=len(names))
     for name, content in zip(names, contents, strict=True):
         (tmp_path / name).mkdir()
         (tmp_path / name / "status.json").write_text(content)
@@ -42,7 +42,7 @@ def test_a_status_of_another_shape_is_shown_as_far_as_it_goes(terminal, state, t
 
 @pytest.mark.parametrize("key", ["step", "train/loss", "train/accuracy"])
 def test_metrics_of_another_shape_are_shown_as_far_as_they_go(key, tmp_path):
-    view = View(Console(file=io.StringIO(), force_terminal=True), tmp_path, names=["a"], total=1)
+    view = ProgressView(Console(file=io.StringIO(), force_terminal=True), tmp_path, names=["a"], total=1)
     (tmp_path / "a").mkdir()
     rundir.write_first_status(tmp_path / "a", "running")
     with view.shown():

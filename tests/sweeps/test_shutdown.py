@@ -1,4 +1,4 @@
-"""Signals stop a sweep, whatever becomes of its display."""
+"""Signals stop a sweep even if its display fails."""
 
 import os
 import signal
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from normexp.sweeps.shutdown import Watch
+from normexp.sweeps.shutdown import Watcher
 from tests.sweeps.sweeping import wait_for
 
 
 class Display:
-    """A view whose every tick does the same."""
+    """A view that calls the same function on each tick."""
 
     pause = 0.01
 
@@ -43,8 +43,8 @@ def test_a_signal_stops_a_sweep_whose_display_is_broken(broken, number, tmp_path
     session, resumed = tmp_path / "session", threading.Event()
     session.touch()
     display = Display(fail if broken == "fails" else resumed.wait)
-    watch = Watch(display, tmp_path, session)
-    with pytest.raises(KeyboardInterrupt), watch.beside(local=True):
+    watch = Watcher(display, tmp_path, session)
+    with pytest.raises(KeyboardInterrupt), watch.running(local=True):
         try:
             assert display.ticked.wait(30)
             os.kill(os.getpid(), number)

@@ -1,4 +1,4 @@
-"""Sweeps: what is trained, what is not, and what is said; one run at a time, in this process's own children."""
+"""Sweeps in this process, one run at a time: the runs that are trained, those that are not, and the output."""
 
 import json
 from pathlib import Path
@@ -184,7 +184,7 @@ def test_resume_gives_every_command_again_that_made_runs(capsys):
 
 
 def test_a_failure_is_shown_with_its_log_and_stops_nothing(capsys):
-    """Memory that can't be had: 8x8 images with five million channels, 185 GB for the validation samples."""
+    """Needs 185 GB for the validation samples: 8x8 images with five million channels."""
     assert sweep("model.kernel=1", "model.channels=[5000000],[8]", "steps=2", "name=s") == 1
     printed = capsys.readouterr().out
     assert sorted(states("runs/s").values()) == ["completed", "failed"]
@@ -260,7 +260,7 @@ def test_one_after_another_or_alone_a_run_is_the_same():
 @needs_data
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml")))
 def test_shipped_experiments_train(name, capsys):
-    """Each for a step, with the values at the ends of its ranges and one seed."""
+    """Train each shipped sweep for one step, with the first and last value of each key and one seed."""
     words = ["data.val_size=0.01", "seed=0", f"data_dir={SHARED_DATA}", "probe=off", "eval_every=1000", "jobs=1"]
     ends = {
         "lr-range": ["norm=none,gn", "lr=0.003,30"],

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted and shared: several runs at once, in processes as a shell starts them."""
+"""Sweeps that are killed, interrupted and shared, with several runs at a time, started as from a shell."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ LONG = ["-m", *SHORT, "seed=0,1", "steps=1000000", "name=s"]
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """What the runs of the grid measure, and the table, when they are left alone."""
+    """Metrics and table of the grid when nothing interrupts it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     done = start("train", *GRID, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
@@ -29,7 +29,7 @@ def undisturbed(tmp_path_factory):
 
 
 def table(printed):
-    """What stands between the counts and the paths, which differ."""
+    """The table between the counts and the paths, which differ."""
     return printed[printed.index("4 runs: 4 completed") : printed.index("sweep     ")]
 
 
@@ -54,7 +54,7 @@ def test_a_sweep_killed_three_times_ends_like_one_left_alone(undisturbed):
     ids=["INT", "TERM"],
 )
 def test_a_signal_ends_the_runs_in_good_order(send, number, code, jobs):
-    """Ctrl-C on a terminal reaches every process; what ends jobs sends a signal to the first alone."""
+    """Ctrl-C on a terminal reaches every process; `kill` reaches only the driver."""
     process = begin(*LONG, f"jobs={jobs}", start_new_session=True)
     wait_for(lambda: len(at_work("runs/s")) == jobs)
     below = descendants(process.pid)
@@ -130,7 +130,7 @@ def test_a_run_that_is_killed_twice_is_left():
 
 
 def workers(process):
-    """The processes of joblib's that the runs' processes belong to."""
+    """The joblib workers that started the runs' processes."""
     found = []
     for pid in descendants(process.pid):
         with suppress(OSError):  # it has ended meanwhile

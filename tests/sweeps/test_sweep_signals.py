@@ -1,4 +1,4 @@
-"""Ctrl-C, killed runs, and a folder that goes away under a running sweep, in processes as a shell starts them."""
+"""Ctrl-C, killed runs, and a folder that is deleted under a running sweep, started as from a shell."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from normexp import rundir
 from normexp.rundir import lock, process
 from normexp.sweeps.job import Job
 from normexp.sweeps.launch import mark_stopped
-from normexp.sweeps.shutdown import Watch
-from normexp.sweeps.spawn import _record
+from normexp.sweeps.shutdown import Watcher
+from normexp.sweeps.spawn import _record_exit
 from tests.sweeps.sweeping import SHORT, at_work, begin, environment, states, wait_for
 
 # One after another: each takes all cores.
@@ -26,7 +26,7 @@ LONG = ["-m", *SHORT, "data=digits", "model=mlp", "steps=1000000", "jobs=1", "na
 
 @pytest.fixture
 def started():
-    """Starts sweeps, and kills those that are left at the end of the test."""
+    """Start sweeps, and kill those that still run at the end of the test."""
     processes = []
 
     def start(*words, **options):
@@ -103,8 +103,8 @@ def test_only_runs_that_nobody_has_looked_after_are_marked_as_stopped(tmp_path):
 
 
 def test_a_process_that_records_how_a_run_ended_is_not_taken_for_one_that_trains(tmp_path, monkeypatch):
-    """Where runs are launched one at a time, that process is the driver."""
-    watch = Watch(None, tmp_path, tmp_path / "session")
+    """With one run at a time, the process that starts it is the driver."""
+    watch = Watcher(None, tmp_path, tmp_path / "session")
     me, run = process.identity(), tmp_path / "run"
     run.mkdir()
     rewrite, seen = rundir.rewrite_status, []
@@ -114,7 +114,7 @@ def test_a_process_that_records_how_a_run_ended_is_not_taken_for_one_that_trains
         rewrite(*arguments, **values)
 
     monkeypatch.setattr(rundir, "rewrite_status", look)
-    _record(Job(run, {}, [], None, ".", me, me), 2**22 + 1, "killed", "killed by SIGKILL")
+    _record_exit(Job(run, {}, [], None, ".", me, me), 2**22 + 1, "killed", "killed by SIGKILL")
     assert [*seen, watch._pids()] == [[], []]
     assert states(tmp_path) == {"run": "killed"}
 
@@ -152,7 +152,7 @@ def test_a_run_whose_folder_goes_away_is_not_to_be_resumed():
 
 
 def _removed(remove, folder):
-    """Whether a folder could be removed: a file that is just written may turn up in between."""
+    """Whether a folder could be removed. A file that is written meanwhile may prevent that."""
     try:
         remove(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""What the tests of training share."""
+"""Shared fixtures of the training tests."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from normexp.training import trainer
 
 @pytest.fixture
 def at_step(monkeypatch):
-    """Have something happen in a certain step, before its update; once."""
+    """Call a function once, in a given step, before its update."""
 
     def arrange(step, happens):
         real = trainer.lr_factor

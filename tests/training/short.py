@@ -8,8 +8,8 @@ from normexp import rundir
 from normexp.training import checkpoint
 from normexp.training.build import build
 from normexp.training.run import run
-from normexp.training.state import Stopwatch, TrainState
-from normexp.training.trainer import fit
+from normexp.training.state import TrainState
+from normexp.training.trainer import Trainer
 from tests.conftest import compose
 
 QUIET = Console(quiet=True)
@@ -22,21 +22,21 @@ def train(folder, *overrides):
     config = compose(*SMALL, *overrides)
     return run(
         config,
-        make_directory=lambda files: rundir.create(folder, "run", files),
+        make_directory=lambda files: rundir.create_run_directory(folder, "run", files),
         diff={},
         command=["normexp"],
         console=QUIET,
     )
 
 
-def go_on(directory, *overrides):
-    """Take up a run at its newest checkpoint."""
+def resume(directory, *overrides):
+    """Resume a run from its newest checkpoint."""
     config = compose(*SMALL, *overrides)
     saved, _ = checkpoint.newest(directory, config)
     assert saved is not None
     return run(
         config,
-        make_directory=lambda files: rundir.refill(directory, files, saved["step"]),
+        make_directory=lambda files: rundir.write_resumed_files(directory, files, saved["step"]),
         diff={},
         command=["normexp"],
         console=QUIET,
@@ -44,18 +44,19 @@ def go_on(directory, *overrides):
     )
 
 
-def fit_and_record(*overrides, stop_after=None):
-    """A run's records, parts and outcome, without files."""
+def train_and_record(*overrides, stop_after=None):
+    """Train without files; returns the records, the parts and the outcome."""
     config = compose(*SMALL, *overrides)
     parts, records = build(config), []
-    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
-    outcome = fit(
+    state = TrainState(parts.sizes.total_steps, parts.device)
+    trainer = Trainer(
         parts,
         config,
-        course,
+        state=state,
         log=records.append,
-        interrupted=lambda: stop_after is not None and course.step >= stop_after,
+        interrupted=lambda: stop_after is not None and state.step >= stop_after,
     )
+    outcome = trainer.train()
     return records, parts, outcome
 
 

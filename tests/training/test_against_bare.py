@@ -1,4 +1,4 @@
-"""Whole trainings against an independent script in plain torch (bare.py), which shares no code with the package.
+"""Compare training runs with an independent script in plain torch (bare.py), which shares no code with the package.
 
 Everything that a run decides is in these numbers: data, split, inputs, initial weights, order, loss, gradients, optimizer,
 schedule, evaluation. Once with other random numbers: the same distributions over 20 seeds. Once from the same initial weights
@@ -15,8 +15,7 @@ from scipy import stats
 
 from normexp.data import digits
 from normexp.training.build import build
-from normexp.training.state import Stopwatch, TrainState
-from normexp.training.trainer import fit
+from normexp.training.trainer import Trainer
 from tests.conftest import compose
 from tests.training import bare
 
@@ -28,7 +27,7 @@ LEAST_P = 1e-4
 
 @cache
 def held_out():
-    """Where scikit-learn's digits are that normexp keeps for the test, found by their pixels."""
+    """Indices of normexp's test images in scikit-learn's digits, matched by their pixels."""
     images, _ = bare.digits()
     kept = {image.tobytes() for image in digits.load(compose("data=digits").data, None).test_images.astype(float)}
     return np.array([i for i, image in enumerate(images) if image.tobytes() in kept])
@@ -40,8 +39,7 @@ def ours(model, norm, seed, *more):
         *(f"steps={STEPS}", f"eval_every={STEPS}", "log_every=10", "probe='off'", "threads=1"),
     )
     parts, records = build(config), []
-    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
-    outcome = fit(parts, config, course, log=records.append, interrupted=lambda: False)
+    outcome = Trainer(parts, config, log=records.append).train()
     assert outcome.state == "completed"
     scalars = {record.step: record.scalars for record in records if record.step}
     return {
@@ -64,13 +62,13 @@ def theirs(model, norm, seed, **more):
 
 @pytest.mark.parametrize("norm", ["none", "bn"])
 @pytest.mark.parametrize("model", ["mlp", pytest.param("cnn", marks=pytest.mark.long)])
-def test_runs_are_distributed_as_those_of_plain_torch(model, norm):
+def test_runs_match_plain_torch_in_distribution(model, norm):
     compare([ours(model, norm, seed) for seed in SEEDS], [theirs(model, norm, seed) for seed in SEEDS])
 
 
 @pytest.mark.long
-def test_deep_networks_without_a_norm_are_distributed_as_those_of_plain_torch():
-    """20 relu layers: the most sensitive to how the layers' first weights relate to each other."""
+def test_deep_networks_without_norm_match_plain_torch_in_distribution():
+    """20 relu layers are the most sensitive to correlations between the initial weights of the layers."""
     deep = ["model.depth=20", "init=kaiming", "lr=0.02"]
     compare(
         [ours("mlp", "none", seed, *deep) for seed in SEEDS],
@@ -79,7 +77,7 @@ def test_deep_networks_without_a_norm_are_distributed_as_those_of_plain_torch():
 
 
 def compare(*sides):
-    """Ours, then those of plain torch: the same mean, distribution and spread of each number, within chance."""
+    """Compare samples of normexp and of plain torch: mean, distribution and spread of each number must agree within chance."""
     tags = list(sides[0][0])
     assert tags == list(sides[1][0])
     assert len(tags) == 16
@@ -91,14 +89,14 @@ def compare(*sides):
         assert stats.levene(mine, plain).pvalue > LEAST_P, note
 
 
-def test_both_are_tested_on_the_same_images():
+def test_both_use_the_same_test_images():
     assert len(held_out()) == 360
     assert np.bincount(bare.digits()[1][held_out()]).min() >= 35
 
 
 @pytest.mark.parametrize("norm", ["none", "bn"])
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
-def test_each_step_and_evaluation_is_that_of_plain_torch(model, norm):
+def test_steps_and_evaluations_match_plain_torch(model, norm):
     steps = 20
     config = compose(
         *(f"model={model}", f"norm={norm}", "data=digits", f"steps={steps}", f"eval_every={steps}", "log_every=1"),
@@ -119,8 +117,7 @@ def test_each_step_and_evaluation_is_that_of_plain_torch(model, norm):
     batches = [next(twin) for _ in range(steps)]
     plain = list(bare.descend(net, *sets["train"], batches, lr=0.1))
 
-    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
-    assert fit(parts, config, course, log=records.append, interrupted=lambda: False).state == "completed"
+    assert Trainer(parts, config, log=records.append).train().state == "completed"
     start, *logged = (record.scalars for record in records)
     assert (start["val/loss"], start["val/accuracy"]) == pytest.approx(before, rel=1e-5)
     assert len(logged) == steps
@@ -139,8 +136,8 @@ ARMS = ["norm=none", "norm=ln", "dropout=0.5", "noise=0.5", "lr=1", "model=mlp",
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_arms_of_a_comparison_see_the_same_batches(arm):
-    """Split, order and augmentation depend on the seed alone, whatever else differs."""
+def test_arms_see_the_same_batches(arm):
+    """Split, order and augmentation depend on the seed only."""
     for seed in (0, 2**40):
         shared = [f"seed={seed}", "data.augment=[crop,flip]"]
         one, other = build(compose(*shared)), build(compose(*shared, arm))
@@ -150,9 +147,8 @@ def test_arms_of_a_comparison_see_the_same_batches(arm):
             assert torch.equal(mine[0], theirs[0]) and torch.equal(mine[1], theirs[1])
 
 
-def test_lr_in_proportion_to_the_batch():
+def test_lr_scales_with_the_batch_size():
     """Goyal et al. 2017: lr is meant for batches of lr_batch."""
     parts, records = build(config := compose("lr=0.2", "lr_batch=256", "batch_size=32", "steps=1", "model=mlp")), []
-    course = TrainState(parts.sizes.total_steps, Stopwatch(parts.device))
-    fit(parts, config, course, log=records.append, interrupted=lambda: False)
+    Trainer(parts, config, log=records.append).train()
     assert records[-1].scalars["lr"] == pytest.approx(0.2 * 32 / 256)

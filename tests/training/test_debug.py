@@ -7,11 +7,11 @@ from collections import OrderedDict
 
 import pytest
 import torch
-from same_runs import numbers
+from same_runs import metrics_without_time
 from torch import Tensor, nn
 
 from normexp import rundir
-from normexp.commands.run_summary import closing
+from normexp.commands.run_summary import print_summary
 from normexp.config import yaml_files
 from normexp.models import MODELS
 from normexp.probes import PROBES, switched_on
@@ -27,7 +27,7 @@ from tests.training.short import QUIET, train
 def debug(folder, *overrides):
     return run(
         compose(*overrides),
-        make_directory=lambda files: rundir.create(folder, "run", files),
+        make_directory=lambda files: rundir.create_run_directory(folder, "run", files),
         diff={},
         command=["normexp"],
         console=QUIET,
@@ -35,7 +35,7 @@ def debug(folder, *overrides):
 
 
 def said(result, capsys):
-    closing(result, RunConsole(width=200))
+    print_summary(result, RunConsole(width=200))
     return capsys.readouterr().out
 
 
@@ -50,7 +50,7 @@ def test_fast_does_everything_in_a_few_steps(tmp_path, model):
     assert switched_on(compose("debug=fast").probe) == list(PROBES)
 
 
-def test_overfit_says_whether_one_batch_was_learned_by_heart(tmp_path, capsys):
+def test_overfit_reports_whether_the_batch_was_memorized(tmp_path, capsys):
     result = debug(tmp_path, "debug=overfit", "steps=60")
     assert result.metrics["train/accuracy"] == 1
     assert "learned by heart: 100 %" in said(result, capsys)
@@ -77,12 +77,12 @@ def test_profile_writes_a_trace_with_the_names_of_the_layers(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("mode", ["profile", "anomaly"])
-def test_profile_and_anomaly_change_no_number(tmp_path, mode):
+def test_profile_and_anomaly_do_not_change_metrics(tmp_path, mode):
     usual, debugged = train(tmp_path / "usual"), train(tmp_path / mode, f"debug={mode}", "probe.every=5")
-    assert numbers(usual.directory) == numbers(debugged.directory)
+    assert metrics_without_time(usual.directory) == metrics_without_time(debugged.directory)
 
 
-def test_anomaly_names_layer_step_and_what_went_in(tmp_path, capsys):
+def test_anomaly_names_layer_step_and_input(tmp_path, capsys):
     blown_up = ["norm=none", "model=mlp", "activation=silu", "lr=1e6", "steps=40", "dropout=0.1"]
     usual = debug(tmp_path, *blown_up)
     assert usual.state == "diverged"
@@ -105,7 +105,7 @@ ODD = ["model=mlp", "model.depth=1", "norm=bn", "schedule=constant", "data.train
         [*ODD, "amp=fp16", "model.depth=8", "init=kaiming", "norm=none", "steps=20"],  # leaves out updates
     ],
 )
-def test_anomaly_looks_at_training_alone(tmp_path, overrides):
+def test_anomaly_ignores_evaluations_and_probes(tmp_path, overrides):
     usual, watched = (debug(tmp_path, *overrides, *more) for more in ([], ["debug=anomaly"]))
     assert (watched.state, _step(watched.error)) == (usual.state, _step(usual.error))
     if usual.state == "diverged":
@@ -128,17 +128,17 @@ def test_a_profile_of_too_few_steps_says_so(tmp_path, capsys):
 
 
 class Root(nn.Module):
-    """Finite on the way forth, at 0 not on the way back."""
+    """Finite in the forward pass; the gradient at 0 is not."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.clamp(min=0).sqrt()
 
 
-def test_anomaly_finds_what_goes_wrong_on_the_way_back(monkeypatch):
+def test_anomaly_detects_bad_gradients(monkeypatch):
     layer = nn.Sequential(OrderedDict(weight=nn.Linear(3, 3, bias=False), activation=Root()))
     monkeypatch.setattr(anomaly, "named_layers", lambda model: {"fc1": layer})
     nn.init.zeros_(layer.weight.weight)
-    with anomaly.watching(layer):
+    with anomaly.detect_anomalies(layer):
         loss = layer(torch.ones(2, 3)).sum()
         with pytest.raises(anomaly.AnomalyError, match=r"6 of 6 values .* gradient that comes back to fc1\.weight"):
             loss.backward()

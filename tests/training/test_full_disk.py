@@ -1,4 +1,4 @@
-"""Wherever writing fails in a run, one sentence says what could not be written, and the run can be gone on with."""
+"""Whichever write of a run fails, one sentence names the file, and the run can be resumed."""
 
 import errno
 import functools
@@ -9,6 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 import torch
+from same_runs import bitwise_equal
 
 from normexp import rundir
 from normexp.config import ConfigError
@@ -24,13 +25,13 @@ SMALL = ["model=mlp", "model.width=4", "model.depth=2", "data.train_size=40", "b
 SMALL += ["steps=2", "log_every=1", "eval_every=2", "checkpoint_every=1"]
 
 NEEDLESS = ("train.log", "status.json", "metrics.jsonl", "events.out.tfevents")
-"""Files of which a write may fail without harm: a line of the log, a status that is then written over the old one, and what is
-closed when a checkpoint says that it is all there."""
+"""Files of which a write may fail without harm: a line of the log, a status that then overwrites the old one in place, and files
+that are closed after a checkpoint has confirmed that their content is on disk."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """What takes most of the time of so short a run is made once."""
+    """Build the slow parts of these short runs only once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(short, "SMALL", SMALL)
         load = functools.cache(lambda data, real=build.load: real(short.compose(*SMALL), torch.device("cpu")))
@@ -42,13 +43,13 @@ def quick():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, quick):
-    """A run that nothing disturbs."""
+    """An undisturbed run."""
     return short.train(tmp_path_factory.mktemp("whole")).directory
 
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory, quick):
-    """A run with a checkpoint after its first step, that went on for a while, and was cut off."""
+    """A run that was killed some time after its checkpoint of step 1."""
     folder = tmp_path_factory.mktemp("stopped")
     with pytest.MonkeyPatch.context() as patch:
         saves = iter([False, True])
@@ -66,25 +67,25 @@ def stopped(tmp_path_factory, quick):
 
 
 def anew(directory):
-    """Train a run from its beginning in its directory, as `normexp resume` does where there is no checkpoint."""
+    """Train a run from scratch in its directory, as `normexp resume` does without a checkpoint."""
 
     def fill(files):
-        rundir.clear(directory)
-        return rundir.fill(directory, files)
+        rundir.remove_outputs(directory)
+        return rundir.write_run_files(directory, files)
 
     config = short.compose(*SMALL)
     return short.run(config, make_directory=fill, diff={}, command=["normexp"], console=short.QUIET)
 
 
 def finish(directory):
-    """Go on with a run whatever is left of it."""
+    """Resume a run from whatever is left of it."""
     saved, lines = checkpoint.newest(directory, short.compose(*SMALL))
     assert lines == []
-    return short.go_on(directory) if saved else anew(directory)
+    return short.resume(directory) if saved else anew(directory)
 
 
 def disturbed(train, folder, at, **how):
-    """The faults, the result and the sentence of a run whose n-th write fails. It prints nothing."""
+    """Train with a failing n-th write; returns the faults, the result and the error sentence. Nothing may be printed."""
     printed, result = io.StringIO(), None
     with redirect_stdout(printed), redirect_stderr(printed), failing(folder, at, **how) as faults:
         try:
@@ -112,7 +113,7 @@ MODES = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_wherever_a_run_can_not_write_it_says_so_and_goes_on_afterwards(tmp_path, whole, mode):
+def test_any_failed_write_is_reported_and_the_run_can_be_resumed(tmp_path, whole, mode):
     (how, stride), at = MODES[mode], 1
     while True:
         folder = tmp_path / str(at)
@@ -132,7 +133,7 @@ def test_wherever_a_run_can_not_write_it_says_so_and_goes_on_afterwards(tmp_path
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_wherever_a_run_that_goes_on_can_not_write_it_loses_nothing(tmp_path, whole, stopped, mode):
+def test_any_failed_write_of_a_resumed_run_loses_nothing(tmp_path, whole, stopped, mode):
     (how, stride), at = MODES[mode], 1
     while True:
         directory = shutil.copytree(stopped, tmp_path / str(at) / "run")
@@ -148,10 +149,10 @@ def test_wherever_a_run_that_goes_on_can_not_write_it_loses_nothing(tmp_path, wh
 
 
 def assert_ends_as(whole, directory):
-    """A part of `test_resume.assert_same`, which takes as long as the run; that is for the disk that gets full in earnest."""
+    """A fast part of `test_resume.assert_same`, which takes as long as the run."""
     assert read_metrics(directory)[-1]["step"] == 2
     model, other = (checkpoint.load(path / "checkpoint.pt")["model"] for path in (whole, directory))
-    assert test_resume.same(model, other)
+    assert bitwise_equal(model, other)
     assert (directory / "histograms.png").read_bytes() == (whole / "histograms.png").read_bytes()
     metrics = [read_status(path)["metrics"] for path in (whole, directory)]
     assert metrics[0]["test/loss"] == metrics[1]["test/loss"]
@@ -159,12 +160,12 @@ def assert_ends_as(whole, directory):
 
 
 def keeps_status(how):
-    """Whether a status can be written all the same: over the old one, where a disk is full."""
+    """Whether a status can still be written: on a full disk, in place over the old one."""
     return not how.get("lasting") or how.get("number", errno.ENOSPC) in FULL
 
 
 def assert_told(result, sentence, how):
-    """The run's status says what the sentence says, and all that was written before is whole."""
+    """The status has the error sentence, and everything written before is intact."""
     assert sentence is None or str(result.directory) in sentence
     if keeps_status(how):
         status = read_status(result.directory)
@@ -176,7 +177,7 @@ def assert_told(result, sentence, how):
 
 
 @pytest.mark.parametrize("begins", [True, False], ids=["that begins", "that goes on"])
-def test_a_small_disk_gets_full_in_every_place_of_a_run(tmp_path, whole, stopped, begins):
+def test_a_disk_that_fills_up_at_any_point(tmp_path, whole, stopped, begins):
     with small_disk(tmp_path / "disk") as disk:
         for pages in range(400):
             shutil.rmtree(disk / "runs", ignore_errors=True)
@@ -218,7 +219,7 @@ def swapped(directory):
 
 @pytest.mark.parametrize("step", [1, 2])
 @pytest.mark.parametrize("happens", [gone, moved, swapped])
-def test_a_run_whose_folder_is_taken_away_writes_to_no_other(tmp_path, monkeypatch, step, happens):
+def test_a_run_whose_folder_is_replaced_does_not_write_to_the_new_one(tmp_path, monkeypatch, step, happens):
     directory, real = tmp_path / "run", trainer.lr_factor
 
     def lr_factor(schedule, done, total):
@@ -233,7 +234,7 @@ def test_a_run_whose_folder_is_taken_away_writes_to_no_other(tmp_path, monkeypat
     assert not directory.exists() or not list(directory.iterdir())
 
 
-def test_a_run_whose_record_is_taken_away_does_not_complete(tmp_path, monkeypatch):
+def test_a_run_whose_metrics_file_is_deleted_does_not_complete(tmp_path, monkeypatch):
     real = trainer.lr_factor
 
     def lr_factor(schedule, done, total):

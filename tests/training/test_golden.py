@@ -1,4 +1,4 @@
-"""Runs of fixed seeds come to what they came to before."""
+"""Runs with fixed seeds reproduce the stored traces bit for bit."""
 
 import json
 

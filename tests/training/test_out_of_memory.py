@@ -1,4 +1,4 @@
-"""Where memory runs out a run fails with a sentence that says at which batch size, on whatever side it ran out."""
+"""A run that is out of memory, on CPU or GPU, fails with a sentence that names the batch size."""
 
 import resource
 import subprocess
@@ -43,7 +43,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("place", ["as it is built", "in a step"])
-def test_a_run_that_runs_out_of_memory_has_failed(tmp_path, monkeypatch, kind, place):
+def test_out_of_memory_is_a_failed_run(tmp_path, monkeypatch, kind, place):
     module, name = (run_module, "build") if place == "as it is built" else (trainer, "lr_factor")
     monkeypatch.setattr(module, name, lambda *args: KINDS[kind]())
     result = train(tmp_path)
@@ -52,7 +52,7 @@ def test_a_run_that_runs_out_of_memory_has_failed(tmp_path, monkeypatch, kind, p
     assert "Traceback" in (result.directory / "train.log").read_text()
 
 
-def test_what_to_do_about_it_is_said(monkeypatch, capsys):
+def test_the_summary_gives_advice(monkeypatch, capsys):
     monkeypatch.setattr(trainer, "lr_factor", lambda *args: torch.empty(10**15))
     assert main(["train", *SHORT, "name=r"]) == 1
     printed = capsys.readouterr().out
@@ -60,7 +60,7 @@ def test_what_to_do_about_it_is_said(monkeypatch, capsys):
     assert "less memory    the same command with a smaller batch_size or network\n" in printed
 
 
-def test_memory_that_the_system_does_not_give():
+def test_an_allocation_that_the_system_refuses():
     def little():
         size = 3 * 2**30  # less than the weights of the second layer take, with what torch has
         resource.setrlimit(resource.RLIMIT_AS, (size, size))

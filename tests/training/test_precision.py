@@ -1,4 +1,4 @@
-"""Mixed precision, compiled networks, precision of products: norms stay exact, runs stay repeatable."""
+"""Mixed precision, torch.compile and matmul precision: norms stay in float32, runs stay reproducible."""
 
 import dataclasses
 import os
@@ -11,7 +11,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from normexp.config import ConfigError
-from normexp.models.layer import build_model, in_float32
+from normexp.models.build import build_model
+from normexp.models.layer import in_float32
 from normexp.rundir import read_metrics
 from normexp.streams import stream_seed
 from normexp.training import precision
@@ -20,7 +21,7 @@ from normexp.training.precision import Precision, check_compiler, set_precision
 from tests.conftest import compose
 from tests.norms.test_norms import expected
 from tests.training import short
-from tests.training.short import SMALL, fit_and_record, go_on, terminate, train
+from tests.training.short import SMALL, resume, terminate, train, train_and_record
 
 NORMS = ["norm=bn", "norm=bn norm.affine=false", "norm=ln", "norm=in", "norm=in norm.affine=false", "norm=gn"]
 
@@ -34,7 +35,7 @@ def test_norms_compute_in_float32(norm, amp):
     for module in modules:
         module.register_forward_hook(lambda m, inputs, output: seen.append((m, inputs[0].detach().double(), output)))
     inputs, _ = parts.data.train.batch(torch.arange(64))
-    with parts.arithmetic.autocast():
+    with parts.precision.autocast():
         logits = parts.model(inputs * 7 + 30)
     assert logits.dtype == {"bf16": torch.bfloat16, "fp16": torch.float16}[amp]
     assert len(seen) == len(modules) > 0
@@ -49,13 +50,13 @@ def test_norms_compute_in_float32(norm, amp):
 
 
 class Whitened(nn.Module):
-    """Somebody's own norm, with a product in it, which autocast would do in 16 bits."""
+    """A user's norm with a matrix product, which autocast would compute in 16 bits."""
 
     def forward(self, x):
         return x @ (x.T @ x)
 
 
-def test_a_norm_of_ones_own_computes_in_float32_too():
+def test_a_users_norm_computes_in_float32():
     x = torch.randn(8, 4).bfloat16()
     norm = in_float32(Whitened)()
     with torch.autocast("cpu", torch.bfloat16):
@@ -66,7 +67,7 @@ def test_a_norm_of_ones_own_computes_in_float32_too():
 
 @pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_mixed_precision_comes_close_to_float32(amp):
-    exact, mixed = (fit_and_record(*more, "probe.gradients=true")[0] for more in ([], [f"amp={amp}"]))
+    exact, mixed = (train_and_record(*more, "probe.gradients=true")[0] for more in ([], [f"amp={amp}"]))
     first, last = (
         [(e.scalars, m.scalars) for e, m in zip(exact, mixed, strict=True) if e.step == step] for step in (1, 12)
     )
@@ -86,10 +87,10 @@ def test_mixed_precision_comes_close_to_float32(amp):
     assert m["val/loss"] == pytest.approx(e["val/loss"], abs=0.1)
 
 
-def test_a_loss_scale_that_is_too_large_shrinks_and_is_no_divergence(monkeypatch):
+def test_an_overflowing_loss_scale_shrinks_and_is_no_divergence(monkeypatch):
     real = torch.amp.GradScaler
     monkeypatch.setattr(torch.amp, "GradScaler", lambda device: real(device, init_scale=2.0**24))
-    records, parts, outcome = fit_and_record("amp=fp16", "log_every=1", "lr=0.01")
+    records, parts, outcome = train_and_record("amp=fp16", "log_every=1", "lr=0.01")
     scales = [r.scalars["amp/loss_scale"] for r in records if "amp/loss_scale" in r.scalars]
     assert outcome.state == "completed"
     assert scales[0] == 2.0**24
@@ -98,36 +99,36 @@ def test_a_loss_scale_that_is_too_large_shrinks_and_is_no_divergence(monkeypatch
 
 
 def test_a_network_that_diverges_in_fp16_diverges():
-    *_, outcome = fit_and_record("amp=fp16", "norm=none", "model=mlp", "lr=1000", "optim.momentum=0.9")
+    *_, outcome = train_and_record("amp=fp16", "norm=none", "model=mlp", "lr=1000", "optim.momentum=0.9")
     assert outcome.state == "diverged"
 
 
 @pytest.mark.parametrize("more", [["amp=bf16", "norm=ln", "dropout=0.2"], ["amp=fp16"]])
-def test_a_run_in_16_bits_goes_on_to_the_same_end(tmp_path, at_step, more):
+def test_resuming_a_16_bit_run_gives_the_same_result(tmp_path, at_step, more):
     whole = train(tmp_path / "whole", *more)
     at_step(8, terminate)
     part = train(tmp_path / "part", *more)
     assert part.state == "interrupted"
-    go_on(part.directory, *more)
+    resume(part.directory, *more)
     assert differences(whole.directory, part.directory) == []
 
 
 @pytest.mark.filterwarnings("ignore")  # what torch says to itself when its compiler is imported
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
-def test_a_compiled_network_trains_alike_and_goes_on_to_the_same_end(tmp_path, at_step):
+def test_a_compiled_model_trains_alike_and_resumes(tmp_path, at_step):
     small = ["model=mlp", "model.depth=1", "model.width=8"]
     eager = train(tmp_path / "eager", *small)
     whole = train(tmp_path / "whole", *small, "compile=true")
     at_step(8, terminate)
     part = train(tmp_path / "part", *small, "compile=true")
-    go_on(part.directory, *small, "compile=true")
+    resume(part.directory, *small, "compile=true")
     assert differences(whole.directory, part.directory) == []
     for e, c in zip(read_metrics(eager.directory), read_metrics(whole.directory), strict=True):
         tags = [tag for tag in e if tag.startswith(("train/loss", "val/loss", "grad_norm/"))]
         assert {t: c[t] for t in tags} == pytest.approx({t: e[t] for t in tags}, rel=1e-3, abs=1e-5)
 
 
-def test_compiling_leaves_the_network_as_it_was(monkeypatch):
+def test_compiling_does_not_change_the_model(monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda model, **_: model)
     plain, compiled = (build(compose(*SMALL, *more)) for more in ([], ["compile=true"]))
     before, after = plain.model.state_dict(), compiled.model.state_dict()
@@ -138,13 +139,13 @@ def test_compiling_leaves_the_network_as_it_was(monkeypatch):
     )
 
 
-def test_without_a_compiler_compiling_is_refused(monkeypatch):
+def test_compile_without_a_compiler_is_refused(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="needs a C\\+\\+ compiler"):
         build(compose(*SMALL, "compile=true"))
 
 
-def test_on_a_gpu_compiling_needs_triton_and_a_c_compiler(monkeypatch):
+def test_compile_on_a_gpu_needs_triton_and_a_c_compiler(monkeypatch):
     gpu = torch.device("cuda")
     there = {"gcc"}
     monkeypatch.setattr(precision, "find_spec", lambda name: name if name in there else None)
@@ -168,7 +169,7 @@ def test_on_a_gpu_compiling_needs_triton_and_a_c_compiler(monkeypatch):
 
 
 def test_while_warming_up_each_graph_starts_without_gradients(monkeypatch):
-    """A CUDA graph's gradients are its own memory, to which its next replay can't add."""
+    """Gradients of a CUDA graph live in its memory, and its next replay can't add to them."""
     model, seen = nn.Linear(3, 2), []
 
     def compile_model(model, **_):
@@ -183,7 +184,7 @@ def test_while_warming_up_each_graph_starts_without_gradients(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", compile_model)
     monkeypatch.setattr(precision, "check_compiler", lambda device: None)
-    precision.compiled(model, torch.randn(4, 3).as_subclass(OnGPU), Precision(compose(), torch.device("cpu")))
+    precision.compile_forward(model, torch.randn(4, 3).as_subclass(OnGPU), Precision(compose(), torch.device("cpu")))
     assert seen == [[None, None]] * 3
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -202,14 +203,14 @@ def test_a_training_step_starts_without_the_gradients_of_the_last(monkeypatch):
         return dataclasses.replace(parts, forward=forward)
 
     monkeypatch.setattr(short, "build", build)
-    short.fit_and_record("probe=off")
+    short.train_and_record("probe=off")
     assert seen
     assert set(seen) == {None}
 
 
 @pytest.fixture
 def torchs_own_settings():
-    """Put back what `set_precision` sets for a GPU, for the whole process."""
+    """Restore the process-wide settings that `set_precision` makes for a GPU."""
     names = ("CUBLAS_WORKSPACE_CONFIG", "TORCHINDUCTOR_DETERMINISTIC")
     before = {name: os.environ.pop(name, None) for name in names}
     tf32 = torch.backends.cudnn.allow_tf32

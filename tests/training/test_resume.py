@@ -1,4 +1,4 @@
-"""A run that was stopped and taken up again ends bit for bit where an undisturbed one ends."""
+"""A run that was stopped and resumed ends bit for bit as an undisturbed one."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from same_runs import differences, same, summaries
+from same_runs import bitwise_equal, differences, event_summaries
 
 from normexp import NUMERICS
 from normexp.config import ConfigError
@@ -19,20 +19,20 @@ from normexp.norms import NORMS
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint, trainer
 from normexp.training.build import build
-from normexp.training.state import Stopwatch, TrainState
+from normexp.training.state import TrainState
 from tests.conftest import compose
-from tests.training.short import SMALL, go_on, terminate, train
+from tests.training.short import SMALL, resume, terminate, train
 
 EVERY = "checkpoint_every=5"
 
 
 def assert_same(one, two):
-    """Two run directories that can't be told apart but by the clock."""
+    """Assert that two run directories differ only in times."""
     assert differences(one, two) == []
 
 
 class Power(BaseException):
-    """A power cut, as far as one process can play it."""
+    """Simulates a power cut within one process."""
 
 
 def cut():
@@ -42,7 +42,7 @@ def cut():
 @pytest.mark.parametrize(
     ("model", "norm"), [(m, n) for m in MODELS for n in NORMS if (m, n) != ("mlp", "in")], ids=lambda name: name
 )
-def test_every_model_with_every_norm_goes_on_to_the_same_end(tmp_path, at_step, model, norm):
+def test_resuming_gives_the_same_result_for_every_model_and_norm(tmp_path, at_step, model, norm):
     overrides = [f"model={model}", f"norm={norm}", "probe=full", "dropout=0.2", "optim=adamw", EVERY]
     overrides += ["model.depth=8", "model.width=4"] if model == "resnet" else []
     whole = train(tmp_path / "whole", *overrides).directory
@@ -50,7 +50,7 @@ def test_every_model_with_every_norm_goes_on_to_the_same_end(tmp_path, at_step, 
     stopped = train(tmp_path / "stopped", *overrides)
     assert (stopped.state, stopped.signal) == ("interrupted", signal.SIGTERM)
     assert read_status(stopped.directory)["step"] == 8
-    assert go_on(stopped.directory, *overrides).state == "completed"
+    assert resume(stopped.directory, *overrides).state == "completed"
     assert_same(whole, stopped.directory)
 
 
@@ -77,33 +77,33 @@ def test_every_model_with_every_norm_goes_on_to_the_same_end(tmp_path, at_step, 
     ],
     ids=["augmented", "odd cadences"],
 )
-def test_a_stop_in_any_step_leaves_no_trace(tmp_path, at_step, overrides, step):
+def test_resuming_after_any_step_gives_the_same_result(tmp_path, at_step, overrides, step):
     whole = train(tmp_path / "whole", *overrides).directory
     at_step(step, terminate)
     stopped = train(tmp_path / "stopped", *overrides)
-    go_on(stopped.directory, *overrides)
+    resume(stopped.directory, *overrides)
     assert_same(whole, stopped.directory)
 
 
-def test_a_run_without_warning_goes_on_from_its_last_checkpoint(tmp_path, at_step):
+def test_a_killed_run_resumes_from_its_last_checkpoint(tmp_path, at_step):
     whole = train(tmp_path / "whole", EVERY).directory
     for step in (8, 9, 11):  # cut three times, each time behind the checkpoint of step 5 or 10
         at_step(step, cut)
         with pytest.raises(Power):
-            train(tmp_path / "cut", EVERY) if step == 8 else go_on(tmp_path / "cut" / "run", EVERY)
+            train(tmp_path / "cut", EVERY) if step == 8 else resume(tmp_path / "cut" / "run", EVERY)
     assert checkpoint.load(tmp_path / "cut" / "run" / "checkpoint.pt")["step"] == 10
-    go_on(tmp_path / "cut" / "run", EVERY)
+    resume(tmp_path / "cut" / "run", EVERY)
     assert_same(whole, tmp_path / "cut" / "run")
 
 
-def test_when_checkpoints_are_made_changes_nothing(tmp_path):
+def test_checkpoint_times_do_not_change_the_result(tmp_path):
     often = train(tmp_path / "often", "checkpoint_every=1", "log_every=5").directory
     never = train(tmp_path / "never", "checkpoint_every=null", "log_every=5").directory
     assert_same(often, never)
 
 
-def test_an_evaluation_is_broken_off_and_made_again(tmp_path, monkeypatch):
-    """On a slow machine it takes longer than one waits for Ctrl-C."""
+def test_an_interrupted_evaluation_is_repeated(tmp_path, monkeypatch):
+    """On a slow machine, an evaluation takes too long to finish it after Ctrl-C."""
     whole = train(tmp_path / "whole").directory
     real, count = trainer.evaluate_with_batch_statistics, iter(range(100))
 
@@ -116,7 +116,7 @@ def test_an_evaluation_is_broken_off_and_made_again(tmp_path, monkeypatch):
     stopped = train(tmp_path / "stopped")
     assert stopped.state == "interrupted"
     assert [entry["step"] for entry in read_metrics(stopped.directory)] == [0, 1, 4, 5]
-    go_on(stopped.directory)
+    resume(stopped.directory)
     assert_same(whole, stopped.directory)
 
 
@@ -129,31 +129,31 @@ def test_a_second_signal_stops_at_once(tmp_path, at_step):
     stopped = train(tmp_path, EVERY)
     assert (stopped.state, stopped.signal) == ("interrupted", signal.SIGTERM)
     assert checkpoint.load(stopped.directory / "checkpoint.pt")["step"] == 5
-    assert go_on(stopped.directory, EVERY).state == "completed"
+    assert resume(stopped.directory, EVERY).state == "completed"
 
 
-def test_a_divergence_is_seen_in_the_same_step(tmp_path, at_step):
+def test_a_resumed_run_diverges_in_the_same_step(tmp_path, at_step):
     overrides = ["lr=1e4", "norm=none", "log_every=100", "eval_every=100", "probe=off", "steps=300", "activation=gelu"]
     whole = train(tmp_path / "whole", *overrides).directory
     assert read_status(whole)["state"] == "diverged"
     at_step(40, terminate)
     stopped = train(tmp_path / "stopped", *overrides, "checkpoint_every=7").directory
-    go_on(stopped, *overrides)
+    resume(stopped, *overrides)
     assert read_status(whole)["error"] == read_status(stopped)["error"]
     assert read_status(whole)["step"] == read_status(stopped)["step"]
 
 
-def test_more_steps_at_a_constant_rate_are_those_of_a_longer_run(tmp_path):
+def test_an_extended_run_with_constant_lr_equals_a_longer_run(tmp_path):
     short = train(tmp_path / "short", "schedule=constant").directory
-    go_on(short, "schedule=constant", "steps=18")
+    resume(short, "schedule=constant", "steps=18")
     long = train(tmp_path / "long", "schedule=constant", "steps=18").directory
     weights = [checkpoint.load(path / "checkpoint.pt")["model"] for path in (short, long)]
-    assert same(*weights)
+    assert bitwise_equal(*weights)
     assert [entry["step"] for entry in read_metrics(short)] == [0, 1, 4, 5, 6, 8, 10, 12, 15, 16, 18]
     assert read_status(short)["metrics"]["test/accuracy"] == read_status(long)["metrics"]["test/accuracy"]
 
 
-def test_a_checkpoint_is_whole_or_not_taken(tmp_path):
+def test_a_truncated_checkpoint_is_not_used(tmp_path):
     directory = train(tmp_path, EVERY).directory
     config = compose(*SMALL, EVERY)
     content = (directory / "checkpoint.pt").read_bytes()
@@ -170,7 +170,7 @@ def test_a_checkpoint_is_whole_or_not_taken(tmp_path):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A checkpoint's content, and what it loads to."""
+    """The bytes of a checkpoint, and the loaded state."""
     folder = tmp_path_factory.mktemp("written")
     path = train(folder, "model=mlp", "model.width=4", "probe=off").directory / "checkpoint.pt"
     return path.read_bytes(), checkpoint.load(path)
@@ -178,7 +178,7 @@ def written(tmp_path_factory):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_flipped_bit_gets_into_a_run(tmp_path, written, data):
+def test_a_flipped_bit_is_detected(tmp_path, written, data):
     content, state = written
     place = data.draw(st.integers(0, len(content) - 1))
     damaged = bytearray(content)
@@ -189,10 +189,10 @@ def test_no_flipped_bit_gets_into_a_run(tmp_path, written, data):
         found = checkpoint.load(path)
     except checkpoint.CheckpointError:
         return
-    assert same(found, state)  # a byte that fills a gap
+    assert bitwise_equal(found, state)  # a byte that fills a gap
 
 
-def test_a_checkpoint_is_data_and_nothing_else(tmp_path):
+def test_a_checkpoint_with_code_is_refused(tmp_path):
     class Payload:
         def __reduce__(self):
             return os.system, (f"touch {tmp_path}/ran",)
@@ -208,7 +208,7 @@ def test_a_checkpoint_is_data_and_nothing_else(tmp_path):
 
 
 @pytest.mark.parametrize("part", ["model", "optimizer", "course", "sinks", "order", "generators", "probes"])
-def test_a_checkpoint_that_somebody_made_up(tmp_path, part):
+def test_a_forged_checkpoint_is_refused(tmp_path, part):
     directory = train(tmp_path, EVERY).directory
     state = checkpoint.load(directory / "checkpoint.pt")
     torch.save({**state, part: {"odd": [1]}}, directory / "checkpoint.pt")
@@ -217,10 +217,10 @@ def test_a_checkpoint_that_somebody_made_up(tmp_path, part):
     with pytest.raises((ConfigError, AssertionError), match=r"does not fit|None is not"):
         saved, _ = checkpoint.newest(directory, config)
         assert saved is not None, "None is not a checkpoint"
-        go_on(directory, EVERY)
+        resume(directory, EVERY)
 
 
-def test_a_run_of_another_config_is_not_gone_on_with(tmp_path):
+def test_a_checkpoint_of_another_config_is_refused(tmp_path):
     directory = train(tmp_path).directory
     with pytest.raises(ConfigError, match=r"other values of norm\.eps, lr than"):
         checkpoint.newest(directory, compose(*SMALL, "norm.eps=0.1", "lr=0.2"))
@@ -240,11 +240,11 @@ def test_other_data_is_noticed(tmp_path, monkeypatch):
 
     monkeypatch.setattr(build, "load", swapped)
     with pytest.raises(ConfigError, match="not what this run was trained on"):
-        go_on(directory, EVERY, "steps=20")
+        resume(directory, EVERY, "steps=20")
     assert (directory / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_record_that_was_cut_short_is_not_gone_on_with(tmp_path, at_step):
+def test_a_truncated_metrics_file_is_refused(tmp_path, at_step):
     at_step(9, terminate)
     directory = train(tmp_path, EVERY).directory
     config = compose(*SMALL, EVERY)
@@ -262,7 +262,7 @@ def test_a_record_that_was_cut_short_is_not_gone_on_with(tmp_path, at_step):
         checkpoint.newest(directory, config)
 
 
-def test_a_record_that_was_reformatted_is_not_cut_within_a_line(tmp_path, at_step):
+def test_a_reformatted_metrics_file_is_refused(tmp_path, at_step):
     at_step(9, terminate)
     directory = train(tmp_path, EVERY).directory
     config = compose(*SMALL, EVERY)
@@ -277,37 +277,37 @@ def test_a_record_that_was_reformatted_is_not_cut_within_a_line(tmp_path, at_ste
         assert metrics.read_text() == text
 
 
-def test_events_that_are_gone_do_not_stop_a_run(tmp_path, at_step):
+def test_a_missing_event_file_does_not_prevent_resuming(tmp_path, at_step):
     at_step(8, terminate)
     directory = train(tmp_path).directory
     for path in directory.glob("events.out.tfevents.*"):
         path.unlink()
-    assert go_on(directory).state == "completed"
-    assert min(step for step, tag, _ in summaries(directory) if tag == "train/loss") == 12
+    assert resume(directory).state == "completed"
+    assert min(step for step, tag, _ in event_summaries(directory) if tag == "train/loss") == 12
     assert "there, the run begins where it goes on" in (directory / "train.log").read_text()
 
 
 def test_tensorboard_sees_one_clean_curve(tmp_path, at_step):
-    """Also one that has read on beyond the checkpoint: the file that goes on has a name behind that of the old one."""
+    """Also a TensorBoard that has read beyond the checkpoint: the new file's name sorts after the old one's."""
     at_step(11, cut)
     with pytest.raises(Power):
         train(tmp_path, EVERY, "log_every=1")
     (old,) = (tmp_path / "run").glob("events.out.tfevents.*")
     late = Path(tmp_path / "run" / "events.out.tfevents.9999999990.7")  # the clock has been set back since
     old.rename(late)
-    go_on(tmp_path / "run", EVERY, "log_every=1")
+    resume(tmp_path / "run", EVERY, "log_every=1")
     (new,) = (tmp_path / "run").glob("events.out.tfevents.*")
     assert new.name > late.name
-    steps = [step for step, tag, _ in summaries(tmp_path / "run") if tag == "train/loss"]
+    steps = [step for step, tag, _ in event_summaries(tmp_path / "run") if tag == "train/loss"]
     assert steps == list(range(1, 13))
 
 
-def test_what_a_run_went_on_with_is_written_down(tmp_path, at_step):
+def test_a_resume_is_recorded_in_the_environment(tmp_path, at_step):
     at_step(8, terminate)
     directory = train(tmp_path).directory
     begun = json.loads((directory / "environment.json").read_text())
     started = read_status(directory)["started"]
-    go_on(directory)
+    resume(directory)
     environment = json.loads((directory / "environment.json").read_text())
     (resumed,) = environment.pop("resumed")
     assert environment == begun
@@ -318,7 +318,7 @@ def test_what_a_run_went_on_with_is_written_down(tmp_path, at_step):
 
 
 def test_another_gpu_is_noted(tmp_path, monkeypatch):
-    """And so is the CPU in the place of a GPU; a checkpoint from before there were names tells the kind alone."""
+    """So is a CPU instead of a GPU. Checkpoints from before names were stored have only the device type."""
     directory, config = train(tmp_path, EVERY).directory, compose(*SMALL, EVERY)
     state = checkpoint.load(directory / "checkpoint.pt")
     assert state["device_name"] == "cpu"
@@ -326,7 +326,7 @@ def test_another_gpu_is_noted(tmp_path, monkeypatch):
     def notes(name, **more):
         monkeypatch.setattr(checkpoint, "device_name", lambda device: name)
         parts = build(config)
-        return checkpoint.restore({**state, **more}, parts, TrainState(12, Stopwatch(parts.device)), config)
+        return checkpoint.restore({**state, **more}, parts, TrainState(12, parts.device), config)
 
     assert notes("cpu") == []
     assert notes("NVIDIA B", device_name="NVIDIA A") == ["device was NVIDIA A and is NVIDIA B"]
@@ -336,15 +336,15 @@ def test_another_gpu_is_noted(tmp_path, monkeypatch):
     assert notes("cpu", device="cuda") == ["device was cuda and is cpu"]
 
 
-def test_leftovers_of_kills_go(tmp_path, at_step):
+def test_temporary_files_of_killed_processes_are_removed(tmp_path, at_step):
     at_step(8, terminate)
     directory = train(tmp_path).directory
     (directory / ".checkpoint.pt.4242.tmp").write_bytes(b"half")
-    go_on(directory)
+    resume(directory)
     assert not list(directory.glob(".*"))
 
 
-def test_a_file_that_can_not_be_read_now_is_no_damaged_one(tmp_path, monkeypatch):
+def test_an_unreadable_checkpoint_is_not_treated_as_damaged(tmp_path, monkeypatch):
     directory = train(tmp_path, EVERY).directory
     for error in (OSError(5, "Input/output error"), MemoryError()):
         with monkeypatch.context() as patch, pytest.raises(type(error)):
@@ -358,8 +358,8 @@ def test_a_file_that_can_not_be_read_now_is_no_damaged_one(tmp_path, monkeypatch
             checkpoint.newest(directory, compose(*SMALL, EVERY))
 
 
-def test_what_can_not_be_used_gets_out_of_the_way(tmp_path, at_step):
-    """Else it would be taken later, or push out the good one."""
+def test_unusable_checkpoints_are_renamed(tmp_path, at_step):
+    """Otherwise it would be used later, or replace the good one."""
     whole = train(tmp_path / "whole", EVERY).directory
     at_step(11, terminate)
     directory = train(tmp_path / "stopped", EVERY).directory
@@ -369,7 +369,7 @@ def test_what_can_not_be_used_gets_out_of_the_way(tmp_path, at_step):
     assert (directory / "checkpoint.pt.damaged").read_bytes() == b"damaged"
     assert not (directory / "checkpoint.pt").exists()
     assert checkpoint.load(directory / "checkpoint.prev.pt")["step"] == 10
-    go_on(directory, EVERY)
+    resume(directory, EVERY)
     assert_same(whole, directory)
 
 
@@ -384,12 +384,12 @@ def test_a_completed_run_that_can_not_be_extended_stays_completed(tmp_path, monk
 
     monkeypatch.setattr(module, "build", exhausted)
     with pytest.raises(ConfigError, match="out of memory at batch_size=64"):
-        go_on(directory, EVERY, "steps=20")
+        resume(directory, EVERY, "steps=20")
     assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
 
 
 def test_seconds_are_those_of_training(tmp_path, monkeypatch):
-    """Neither what is done before the first step nor an evaluation that was broken off counts."""
+    """Neither the work before the first step nor an interrupted evaluation counts."""
     from normexp.training.state import Stopwatch
 
     watch = Stopwatch(torch.device("cpu"))

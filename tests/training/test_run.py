@@ -1,4 +1,4 @@
-"""A run: the same seed gives the same one, and its directory tells how it ended."""
+"""Runs are reproducible, and their directory tells how they ended."""
 
 import json
 
@@ -16,7 +16,7 @@ from tests.training.short import QUIET, SMALL, train
 
 
 def timeless(directory):
-    """metrics.jsonl without what depends on the clock."""
+    """metrics.jsonl without times."""
     return [
         {tag: value for tag, value in entry.items() if "second" not in tag and not tag.startswith("speed/")}
         for entry in read_metrics(directory)
@@ -38,7 +38,7 @@ def test_a_failure_leaves_its_traceback_and_the_metrics(tmp_path, monkeypatch):
     assert read_metrics(result.directory)[-1]["step"] == 6
 
 
-def test_the_run_directory_is_whole(tmp_path):
+def test_the_files_of_a_run_directory(tmp_path):
     result = train(tmp_path, "norm=gn")
     names = {path.name for path in result.directory.iterdir()}
     (events,) = (name for name in names if name.startswith("events.out.tfevents."))
@@ -131,7 +131,7 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit(tmp_path, overrides):
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
-def test_seeds_differ_and_0_is_one_of_them(tmp_path):
+def test_different_seeds_differ_including_0(tmp_path):
     zero, one = (timeless(train(tmp_path / seed, f"seed={seed}").directory) for seed in "01")
     assert zero != one
     assert zero == timeless(train(tmp_path / "default").directory)
@@ -147,8 +147,8 @@ def test_seeds_differ_and_0_is_one_of_them(tmp_path):
     ids=" ".join,
 )
 @pytest.mark.parametrize("probe", [["probe=full"], ["probe=landscape", "probe.landscape_every=1"]], ids=" ".join)
-def test_looking_does_not_disturb(tmp_path, network, probe):
-    """Bit for bit the same metrics and weights, without any probe and with all of them in each step."""
+def test_probes_do_not_change_training(tmp_path, network, probe):
+    """Metrics and weights are the same bit for bit without probes and with all probes in every step."""
     off = train(tmp_path / "off", *network, "probe='off'").directory
     on = train(tmp_path / "on", *network, *probe, "probe.every=1").directory
     looked = {entry["step"]: entry for entry in timeless(on)}
@@ -165,7 +165,11 @@ def test_looking_does_not_disturb(tmp_path, network, probe):
 def test_the_defaults_learn(tmp_path):
     config = compose()
     result = run(
-        config, make_directory=lambda files: rundir.create(tmp_path, "run", files), diff={}, command=[], console=QUIET
+        config,
+        make_directory=lambda files: rundir.create_run_directory(tmp_path, "run", files),
+        diff={},
+        command=[],
+        console=QUIET,
     )
     assert result.metrics["test/accuracy"] > 0.97
 

@@ -1,4 +1,4 @@
-"""Training: what is measured is right, the same seed gives the same run, and every end is told apart."""
+"""The training loop: metrics, logging, gradient clipping, divergence and interruption."""
 
 import dataclasses
 import math
@@ -15,12 +15,12 @@ from normexp.training.build import build
 from normexp.training.convergence import Point, convergence
 from normexp.training.evaluate import evaluate, evaluate_with_batch_statistics
 from tests.conftest import compose
-from tests.training.short import SMALL, fit_and_record
+from tests.training.short import SMALL, train_and_record
 
 
-def test_each_metric_is_what_it_says():
-    """The loop against one written out here, step by step, with everything computed directly."""
-    records, parts, outcome = fit_and_record("norm=ln", "schedule=cosine", "optim.weight_decay=0.01")
+def test_metrics_match_a_direct_computation():
+    """Compare the loop with one written out here, which computes every metric directly."""
+    records, parts, outcome = train_and_record("norm=ln", "schedule=cosine", "optim.weight_decay=0.01")
     assert outcome.state == "completed"
     config = compose(*SMALL, "norm=ln", "schedule=cosine", "optim.weight_decay=0.01")
     twin = build(config)
@@ -65,8 +65,8 @@ def test_each_metric_is_what_it_says():
         assert last[f"{split}/accuracy"] == (logits.argmax(1) == labels).double().mean().item()
 
 
-def test_what_is_logged_when():
-    records, _, _ = fit_and_record()
+def test_logging_schedule():
+    records, _, _ = train_and_record()
     assert [r.step for r in records] == [0, 1, 4, 5, 6, 8, 10, 12]
     by_step = {r.step: r for r in records}
     assert [s for s, r in by_step.items() if "train/loss" in r.scalars] == [1, 4, 8, 12]
@@ -81,24 +81,24 @@ def test_what_is_logged_when():
     assert by_step[6].epoch == 2.0
 
 
-def test_the_test_set_is_looked_at_once(monkeypatch):
+def test_the_test_set_is_evaluated_once(monkeypatch):
     from normexp.training import trainer
 
     seen = []
     monkeypatch.setattr(trainer, "evaluate", lambda model, split, _: seen.append(split) or evaluate(model, split))
-    _, parts, _ = fit_and_record()
+    _, parts, _ = train_and_record()
     assert [split for split in seen if split is parts.data.test] == seen[-1:]
 
 
-def test_gradient_norms_are_of_before_clipping():
-    free, _, _ = fit_and_record()
-    clipped, _, _ = fit_and_record("grad_clip=0.01")
+def test_gradient_norms_are_measured_before_clipping():
+    free, _, _ = train_and_record()
+    clipped, _, _ = train_and_record("grad_clip=0.01")
     assert clipped[1].scalars["grad_norm/total"] == free[1].scalars["grad_norm/total"] > 0.01
     assert clipped[-1].scalars["train/loss"] > free[-1].scalars["train/loss"]  # the clipped run hardly moves
 
 
 def test_clipping_bounds_the_update():
-    _, parts, _ = fit_and_record("grad_clip=0.5", "steps=1", "optim.momentum=0", "schedule=constant", "lr=1")
+    _, parts, _ = train_and_record("grad_clip=0.5", "steps=1", "optim.momentum=0", "schedule=constant", "lr=1")
     start = build(compose(*SMALL, "grad_clip=0.5", "steps=1", "optim.momentum=0", "schedule=constant", "lr=1")).model
     moved = math.sqrt(
         sum((p - q).square().sum().item() for p, q in zip(parts.model.parameters(), start.parameters(), strict=True))
@@ -106,28 +106,28 @@ def test_clipping_bounds_the_update():
     assert moved == pytest.approx(0.5, rel=1e-3)
 
 
-def test_divergence_between_two_logs_is_dated_to_its_step():
-    every, _, often = fit_and_record("lr=1e30", "norm=none", "log_every=1")
-    _, _, seldom = fit_and_record("lr=1e30", "norm=none", "log_every=12")
+def test_divergence_between_logged_steps_names_its_step():
+    every, _, often = train_and_record("lr=1e30", "norm=none", "log_every=1")
+    _, _, seldom = train_and_record("lr=1e30", "norm=none", "log_every=12")
     step = every[-1].step
     assert step not in (1, 12)
     if "loss" in often.error:
         assert seldom.error == often.error
 
 
-def test_divergence_is_seen_before_the_next_log_and_after_the_last_update():
-    records, _, outcome = fit_and_record("lr=1e30", "norm=none", "log_every=1000", "eval_every=6", "steps=500")
+def test_divergence_is_noticed_before_the_next_log_and_after_the_last_update():
+    records, _, outcome = train_and_record("lr=1e30", "norm=none", "log_every=1000", "eval_every=6", "steps=500")
     assert outcome.state == "diverged"
     assert records[-1].step == 6
     assert not math.isfinite(records[-1].scalars["train/loss"])
-    _, _, outcome = fit_and_record("lr=1e30", "norm=none", "log_every=1000", "eval_every=1000", "steps=500")
+    _, _, outcome = train_and_record("lr=1e30", "norm=none", "log_every=1000", "eval_every=1000", "steps=500")
     assert outcome.state == "diverged"
-    _, _, outcome = fit_and_record("lr=1e38", "norm=none", "steps=1")
+    _, _, outcome = train_and_record("lr=1e38", "norm=none", "steps=1")
     assert (outcome.state, outcome.error) == ("diverged", "val/loss became nan after step 1")
 
 
 def test_an_interrupted_run_keeps_what_it_logged():
-    records, _, outcome = fit_and_record(stop_after=9)
+    records, _, outcome = train_and_record(stop_after=9)
     assert outcome.state == "interrupted"
     assert [r.step for r in records] == [0, 1, 4, 5, 6, 8]
 
@@ -148,9 +148,9 @@ def test_batch_statistics_change_nothing_and_are_those_of_the_batch():
     assert evaluate(model, split)[0] != loss
 
 
-def test_batch_statistics_are_reported_for_batch_norm_alone():
+def test_batch_statistics_are_reported_only_for_bn():
     for norm, expected in (("bn", True), ("gn", False), ("none", False)):
-        records, _, _ = fit_and_record(f"norm={norm}", "steps=1")
+        records, _, _ = train_and_record(f"norm={norm}", "steps=1")
         assert ("val/accuracy_batch_statistics" in records[0].scalars) == expected
 
 
@@ -199,6 +199,6 @@ def test_threads():
         torch.set_num_threads(before)
 
 
-def test_layers_of_a_model_of_ones_own_are_found():
+def test_layers_of_a_users_model():
     net = nn.Sequential(build(compose()).model, nn.Linear(10, 10))
     assert list(named_layers(net)) == ["0.conv1", "0.conv2", "0.conv3", "0.head"]

@@ -1,13 +1,15 @@
-"""The exact claims: identities and inequalities that a computation of milliseconds decides. One file a claim, named as in
-configs/claim/, whose rule judges the numbers."""
+"""Claims that are computed in milliseconds rather than trained: one file per claim, named as in configs/claim/.
 
-from normexp.claims.exact.base import Exact, Table, Worked
+The rule in the claim's yaml file judges the numbers. Importing this package imports torch.
+"""
+
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
 from normexp.registry import collect
 
-EXACT: dict[str, Exact] = collect(
+EXACT: dict[str, ExactClaim] = collect(
     __name__,
     __path__,
-    Exact,
+    ExactClaim,
     order=(
         "formula",
         "unit-moments",
@@ -25,4 +27,4 @@ EXACT: dict[str, Exact] = collect(
     ),
 )
 
-__all__ = ["EXACT", "Exact", "Table", "Worked"]
+__all__ = ["EXACT", "ExactClaim", "ExactResult", "Table"]

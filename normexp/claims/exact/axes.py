@@ -1,65 +1,60 @@
-"""Batch, layer, instance and group norm are one operation, x_hat = (x - mean) / sqrt(var + eps), over different sets of values
-(Wu and He 2018, section 3.1 and figure 2). Of an activation (B, C, H, W), one mean is taken over
+"""Batch, layer, instance and group norm are one operation over different sets of values (Wu and He 2018, section 3.1, figure 2).
+
+The operation is x_hat = (x - mean) / sqrt(var + eps). For activations (B, C, H, W), each mean is taken over
 
     bn  (B, H, W)    ln  (C, H, W)    in  (H, W)    gn  (C/G, H, W)
 
-so that gn with one group is ln, and with a group for each channel in.
+so gn with one group is ln, and gn with one channel per group is in.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
+from torch.autograd import grad
 
-from normexp.claims.exact.base import Exact, Table, Worked, seeded
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.common import build_norm, max_abs, normalize, randn, values_per_mean
 
 SETS = {"bn": "B,H,W", "ln": "C,H,W", "in": "H,W", "gn": "C/G,H,W"}
 AXES = {"bn": (0, 2, 3), "ln": (1, 2, 3), "in": (2, 3)}
 EPS = 1e-5
 
 
-def over(x: Tensor, name: str, groups: int) -> Tensor:
-    """The one operation, over the set of a norm; (B, F) is (B, F, 1, 1)."""
-    from normexp.claims.exact.pieces import normalise
-
+def reference(x: Tensor, name: str, groups: int) -> Tensor:
+    """The one operation over the set of the named norm; (B, F) is treated as (B, F, 1, 1)."""
     image = x[..., None, None] if x.dim() == 2 else x
     if name == "gn":
         image = image.unflatten(1, (groups, -1))
-        return normalise(image, (2, 3, 4), eps=EPS).reshape(x.shape)
-    return normalise(image, AXES[name], eps=EPS).reshape(x.shape)
+        return normalize(image, (2, 3, 4), eps=EPS).reshape(x.shape)
+    return normalize(image, AXES[name], eps=EPS).reshape(x.shape)
 
 
 def _keys(name: str, groups: int = 2) -> dict[str, int]:
     return {"groups": groups} if name == "gn" else {}
 
 
-@seeded
-def compute(seed: int) -> Worked:
-    import torch
+def _normexp(name: str, x: Tensor, groups: int = 2) -> Tensor:
+    """The same with normexp's own norm."""
+    with torch.no_grad():
+        y: Tensor = build_norm(name, tuple(x.shape[1:]), eps=EPS, **_keys(name, groups))(x)
+    return y
 
-    from normexp.claims.exact.pieces import largest, norm, randn, values
 
-    def layer(name: str, shape: tuple[int, ...], x: Tensor, groups: int = 2) -> Tensor:
-        keys = _keys(name, groups)
-        with torch.no_grad():
-            y: Tensor = norm(name, shape, eps=EPS, **keys)(x)
-        return y
-
+def compute() -> ExactResult:
     image, vector = randn(3, 4, 3, 2, mean=2, std=3), randn(3, 4, mean=2, std=3)
-    outputs = {name: layer(name, (4, 3, 2), image) for name in SETS}
-    conv = {name: largest(over(image, name, 2) - outputs[name]) for name in SETS}
-    linear = {name: largest(over(vector, name, 2) - layer(name, (4,), vector)) for name in ("bn", "ln", "gn")}
-    one, each = (layer("gn", (4, 3, 2), image, groups) for groups in (1, 4))
+    outputs = {name: _normexp(name, image) for name in SETS}
+    conv = {name: max_abs(reference(image, name, 2) - outputs[name]) for name in SETS}
+    linear = {name: max_abs(reference(vector, name, 2) - _normexp(name, vector)) for name in ("bn", "ln", "gn")}
+    single_group, group_per_channel = (_normexp("gn", image, groups) for groups in (1, 4))
     pairs = [(a, b) for a in SETS for b in SETS if a < b]
-    sizes = {name: values(name, (4, 3, 2), 3, **_keys(name)) for name in SETS}
-    return Worked(
+    sizes = {name: values_per_mean(name, (4, 3, 2), 3, **_keys(name)) for name in SETS}
+    return ExactResult(
         numbers={
             **{f"difference_{name}": max(conv[name], linear.get(name, 0.0)) for name in SETS},
-            "one_group_from_ln": largest(one - outputs["ln"]),
-            "group_a_channel_from_in": largest(each - outputs["in"]),
-            "closest_two": min(largest(outputs[a] - outputs[b]) for a, b in pairs),
+            "one_group_from_ln": max_abs(single_group - outputs["ln"]),
+            "group_a_channel_from_in": max_abs(group_per_channel - outputs["in"]),
+            "closest_two": min(max_abs(outputs[a] - outputs[b]) for a, b in pairs),
         },
         tables=(
             Table(
@@ -73,23 +68,23 @@ def compute(seed: int) -> Worked:
 
 
 def _drawing() -> str:
-    """The cube of Wu and He's figure 2: # are the values that share a mean with the front, top, right one, found by the
-    gradient of that one's output, which reaches no others."""
-    from normexp.claims.exact.pieces import gradient, norm, randn
+    """The cubes of Wu and He's figure 2. # marks the values that share a mean with the value at the front, top, right.
 
+    They are the ones with a nonzero gradient from that value's output.
+    """
     cubes = []
-    for name, of in SETS.items():
+    for name, axes in SETS.items():
         x = randn(3, 4, 3, 1).requires_grad_()
-        layer = norm(name, (4, 3, 1), **_keys(name))
-        (reach,) = gradient(layer(x)[0, -1, 0, 0], x)
-        title = f"{name}: {of}" + (", G=2" if name == "gn" else "")
-        cubes.append([title, *_cube(reach[..., 0] != 0)])
+        norm = build_norm(name, (4, 3, 1), **_keys(name))
+        (sensitivity,) = grad(norm(x)[0, -1, 0, 0], x)
+        title = f"{name}: {axes}" + (", G=2" if name == "gn" else "")
+        cubes.append([title, *_cube(sensitivity[..., 0] != 0)])
     lines = ["   ".join(f"{line:<16}" for line in row).rstrip() for row in zip(*cubes, strict=True)]
     return "\n".join([*lines, "", "To the right: channels C. Downwards: positions H,W. To the back: samples B."])
 
 
 def _cube(marked: Tensor) -> list[str]:
-    """A box with the marks (B, C, P) on its front (channels by positions), its top and its right side."""
+    """Draw a box with the marks (B, C, P) on its front (channels by positions), top and right side."""
     samples, channels, positions = marked.shape
     width, top = 2 * channels + 3, samples + 1
     grid = [[" "] * (width + samples + 1) for _ in range(top + positions + 2)]
@@ -115,4 +110,4 @@ def _cube(marked: Tensor) -> list[str]:
     return ["".join(line) for line in grid]
 
 
-ENTRY = Exact(name="axes", compute=compute)
+ENTRY = ExactClaim("axes", compute)

@@ -1,28 +1,22 @@
-"""What an exact claim is to the rest of the program."""
+"""The interface of exact claims: a seeded computation that returns numbers, tables and optionally a drawing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import torch
+
+from normexp.claims.verdict import Table
 from normexp.streams import stream_seed
 
 
 @dataclass(frozen=True)
-class Table:
-    """Numbers side by side, for people."""
+class ExactResult:
+    """The result of an exact claim for one seed.
 
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str | float | int, ...], ...]
-
-
-@dataclass(frozen=True)
-class Worked:
-    """What came of a claim's computation with one seed.
-
-    numbers: what the rule compares, by name; the same names for every seed. tables: the formula at work on this seed's data.
-    drawing: plain text of at most 78 columns.
+    numbers: the values that the rule tests, by name; every seed has the same names. tables: the formula applied to this
+    seed's data. drawing: plain text, at most 78 columns wide.
     """
 
     numbers: Mapping[str, float]
@@ -31,31 +25,22 @@ class Worked:
 
 
 @dataclass(frozen=True)
-class Exact:
-    """An entry of the table of exact claims.
-
-    compute: its numbers, of data drawn from a seed, in float64. torch is imported inside it, so that the table is quick to
-    import.
-    """
+class ExactClaim:
+    """A claim that is computed. computation: draws its data from torch's default generator, in float64."""
 
     name: str
-    compute: Callable[[int], Worked]
+    computation: Callable[[], ExactResult]
 
+    def compute(self, seed: int) -> ExactResult:
+        """Run the computation with the claim's random stream, on one thread so that rounding is reproducible.
 
-def seeded(work: Callable[[int], Worked]) -> Callable[[int], Worked]:
-    """Run `work` with torch's generator at the start of the claim's stream and on one thread, so that every call gives the same
-    numbers on the same machine. Both are restored afterwards."""
-
-    def compute(seed: int) -> Worked:
-        import torch
-
+        The state of torch's generator and the number of threads are restored afterwards.
+        """
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(stream_seed(seed, "exact claim", work.__module__.rpartition(".")[2]))
-                return work(seed)
+                torch.manual_seed(stream_seed(seed, "exact claim", self.name.replace("-", "_")))
+                return self.computation()
         finally:
             torch.set_num_threads(threads)
-
-    return compute

@@ -1,24 +1,23 @@
-"""Why the gradient must pass through the statistics (Ioffe and Szegedy 2015, section 2, on u + b - E[u + b]).
+"""The gradient must pass through the batch statistics (Ioffe and Szegedy 2015, section 2, on u + b - E[u + b]).
 
-A layer adds a bias b to its input u and is normalised, x_hat = (u + b - mu) / sqrt(var + eps), and the loss is
-l = mean (x_hat - t)^2. A step that takes mu and var for constants moves b by -lr dl/db with
+A layer adds a bias b to its input u, the sum is normalized, x_hat = (u + b - mu) / sqrt(var + eps), and the loss is
+l = mean (x_hat - t)^2. A step that treats mu and var as constants moves b by -lr dl/db with
 
     dl/db = mean 2 (x_hat - t) / sqrt(var + eps) = -2 t / sqrt(var + eps),
 
-for mean x_hat is 0 whatever b is. So b_n = lr n 2 t / sqrt(var + eps) after n steps, while x_hat and the loss stay as they are.
-With the gradient through mu and var, dl/db is 0 and b stays.
+because mean x_hat is 0 for every b. After n steps b_n = lr n 2 t / sqrt(var + eps), while x_hat and the loss are unchanged.
+With the gradient through mu and var, dl/db is 0 and b stays where it is.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from normexp.claims.exact.base import Exact, Table, Worked, seeded
+from torch import Tensor
+from torch.autograd import grad
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.common import build_norm, randn
 
 EPS = 1e-5
 STEPS = 200
@@ -27,24 +26,20 @@ TARGET = 1.0
 
 
 def detached(x: Tensor) -> Tensor:
-    """Batch norm with its statistics taken for constants by the backward pass."""
+    """Batch norm whose backward pass treats the statistics as constants."""
     mu = x.mean(0).detach()
     var = (x - mu).square().mean(0).detach()
     return (x - mu) / (var + EPS).sqrt()
 
 
-@seeded
-def compute(seed: int) -> Worked:
-    from normexp.claims.exact.pieces import norm, randn
-
+def compute() -> ExactResult:
     u = randn(32, 1, mean=1, std=2)
-    layer = norm("bn", (1,), eps=EPS, affine=False)
     biases, losses = _descend(u, detached)
-    attached_biases, attached_losses = _descend(u, layer)
+    attached_biases, attached_losses = _descend(u, build_norm("bn", (1,), eps=EPS, affine=False))
     step = LR * 2 * TARGET / (float(u.var(correction=0)) + EPS) ** 0.5
     predicted = [n * step for n in range(STEPS + 1)]
     shown = (0, 1, 2, 5, 10, 50, 100, STEPS)
-    return Worked(
+    return ExactResult(
         numbers={
             "off_prediction": max(abs(b - p) for b, p in zip(biases, predicted, strict=True)) / predicted[-1],
             "bias_at_the_end": biases[-1],
@@ -61,19 +56,16 @@ def compute(seed: int) -> Worked:
     )
 
 
-def _descend(u: Tensor, normalise: Callable[[Tensor], Tensor]) -> tuple[list[float], list[float]]:
-    """b and the loss in front of each step and behind the last."""
-    from normexp.claims.exact.pieces import gradient
-
+def _descend(u: Tensor, normalize: Callable[[Tensor], Tensor]) -> tuple[list[float], list[float]]:
+    """b and the loss before each step and after the last."""
     b = u.new_zeros(1).requires_grad_()
     biases, losses = [], []
     for _ in range(STEPS + 1):
-        loss = (normalise(u + b) - TARGET).square().mean()
+        loss = (normalize(u + b) - TARGET).square().mean()
         biases.append(float(b.detach()))
         losses.append(float(loss.detach()))
-        (grad,) = gradient(loss, b)
-        b = (b.detach() - LR * grad).requires_grad_()
+        b = (b.detach() - LR * grad(loss, b)[0]).requires_grad_()
     return biases, losses
 
 
-ENTRY = Exact(name="detached-stats", compute=compute)
+ENTRY = ExactClaim("detached-stats", compute)

@@ -1,26 +1,25 @@
-"""Batch norm is what its formula says (Ioffe and Szegedy 2015, algorithm 1), for each feature or channel of a batch B:
+"""Batch norm is its formula (Ioffe and Szegedy 2015, algorithm 1). For each feature or channel of a batch B:
 
     mu_B = mean(x)    var_B = mean((x - mu_B)^2)    x_hat = (x - mu_B) / sqrt(var_B + eps)    y = gamma x_hat + beta
 
-The mean is over all m values of the channel: m = B behind a linear layer, B*H*W behind a convolution.
+The mean is over all m values of the channel: m = B after a linear layer, B*H*W after a convolution.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from normexp.claims.exact.base import Exact, Table, Worked, seeded
+from torch import Tensor
+from torch.autograd import grad
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.common import build_norm, max_abs, randn, set_affine
 
 EPS = 1e-5
 
 
-def own(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
-    """The formula, on (m, C)."""
+def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
+    """The formula for x of shape (m, C)."""
     mu = x.mean(0)
     var = (x - mu).square().mean(0)
     x_hat = (x - mu) / (var + eps).sqrt()
@@ -28,64 +27,61 @@ def own(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
 
 
 def misprint(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """As it is often printed: the mean's square where the variance belongs."""
+    """A common misprint: the square of the mean in place of the variance."""
     mu = x.mean(0)
     return gamma * (x - mu) / (mu.square() + EPS).sqrt() + beta
 
 
 def unbiased(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """With the sum of squares over m - 1 instead of m."""
+    """The formula with the unbiased variance, which divides by m - 1."""
     return gamma * (x - x.mean(0)) / (x.var(0, correction=1) + EPS).sqrt() + beta
 
 
-@seeded
-def compute(seed: int) -> Worked:
-    from normexp.claims.exact.pieces import gradient, largest, norm, randn, set_affine
-
+def compute() -> ExactResult:
     gamma, beta = randn(4), randn(4)
-    columns: dict[str, Tensor] = {}
-    torchs: dict[str, Tensor] = {}
+    inputs: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     for place, shape in (("linear", (4,)), ("conv", (4, 3, 3))):
-        layer = norm("bn", shape, eps=EPS)
-        set_affine(layer, gamma, beta)
+        norm = build_norm("bn", shape, eps=EPS)
+        set_affine(norm, gamma, beta)
         x = randn(6, *shape, mean=3, std=2)
-        # (B, C, H, W) as (m, C): a convolution's channel has its m = B*H*W values below each other.
-        columns[place] = x.movedim(1, -1).reshape(-1, 4)
-        torchs[place] = layer(x).detach().movedim(1, -1).reshape(-1, 4)
+        # (B, C, H, W) as (m, C) with m = B*H*W.
+        inputs[place] = x.movedim(1, -1).reshape(-1, 4)
+        outputs[place] = norm(x).detach().movedim(1, -1).reshape(-1, 4)
 
     def difference(formula: Callable[[Tensor, Tensor, Tensor], Tensor]) -> dict[str, float]:
-        return {place: largest(formula(x, gamma, beta) - torchs[place]) for place, x in columns.items()}
+        return {place: max_abs(formula(x, gamma, beta) - outputs[place]) for place, x in inputs.items()}
 
     differences = {
-        "var_B + eps, biased": difference(own),
+        "var_B + eps, biased": difference(batch_norm),
         "var_B + eps, unbiased": difference(unbiased),
         "mu_B^2 + eps, the misprint": difference(misprint),
     }
 
-    constant = randn(6, 4, mean=3, std=2)
-    constant[:, 0] = 7.3
-    constant.requires_grad_()
-    layer = norm("bn", (4,), eps=EPS)
-    set_affine(layer, gamma, beta)
-    y = layer(constant)
-    (grad,) = gradient((y * randn(6, 4)).sum(), constant)
-    without = own(constant.detach(), gamma, beta, eps=0)
-    ordinary = without[:, 1:] - own(constant.detach(), gamma, beta)[:, 1:]
+    with_constant = randn(6, 4, mean=3, std=2)
+    with_constant[:, 0] = 7.3
+    with_constant.requires_grad_()
+    norm = build_norm("bn", (4,), eps=EPS)
+    set_affine(norm, gamma, beta)
+    y = norm(with_constant)
+    (gradient,) = grad((y * randn(6, 4)).sum(), with_constant)
+    without_eps = batch_norm(with_constant.detach(), gamma, beta, eps=0)
+    effect_of_eps = without_eps[:, 1:] - batch_norm(with_constant.detach(), gamma, beta)[:, 1:]
 
-    right, wrong, swapped = list(differences.values())
-    x = columns["linear"]
-    steps = [x, x - x.mean(0), own(x, gamma * 0 + 1, beta * 0), own(x, gamma, beta), torchs["linear"]]
+    by_formula, by_unbiased, by_misprint = differences.values()
+    x = inputs["linear"]
+    steps = [x, x - x.mean(0), batch_norm(x, gamma * 0 + 1, beta * 0), batch_norm(x, gamma, beta), outputs["linear"]]
     rows = [tuple(float(column[i, 0]) for column in (*steps, misprint(x, gamma, beta))) for i in range(len(x))]
-    return Worked(
+    return ExactResult(
         numbers={
-            "difference_linear": right["linear"],
-            "difference_conv": right["conv"],
-            "difference_unbiased": min(wrong.values()),
-            "difference_misprint": min(swapped.values()),
-            "constant_from_beta": largest(y[:, 0] - beta[0]),
-            "not_finite": float((~grad.isfinite()).sum() + (~y.isfinite()).sum()),
-            "not_finite_without_eps": float((~without[:, 0].isfinite()).sum()),
-            "effect_of_eps": largest(ordinary),
+            "difference_linear": by_formula["linear"],
+            "difference_conv": by_formula["conv"],
+            "difference_unbiased": min(by_unbiased.values()),
+            "difference_misprint": min(by_misprint.values()),
+            "constant_from_beta": max_abs(y[:, 0] - beta[0]),
+            "not_finite": float((~gradient.isfinite()).sum() + (~y.isfinite()).sum()),
+            "not_finite_without_eps": float((~without_eps[:, 0].isfinite()).sum()),
+            "effect_of_eps": max_abs(effect_of_eps),
         },
         tables=(
             Table(
@@ -96,10 +92,10 @@ def compute(seed: int) -> Worked:
             Table(
                 "Largest difference from torch's layer",
                 ("under the root", "behind a linear layer", "behind a convolution"),
-                tuple((name, *each.values()) for name, each in differences.items()),
+                tuple((name, *by_place.values()) for name, by_place in differences.items()),
             ),
         ),
     )
 
 
-ENTRY = Exact(name="formula", compute=compute)
+ENTRY = ExactClaim("formula", compute)

@@ -1,5 +1,6 @@
-"""Batch norm is differentiable, through its mean and its variance (Ioffe and Szegedy 2015, section 3, the six formulas
-below algorithm 1). With g = dl/dy of each of the m values of a channel:
+"""Batch norm is differentiable through its mean and variance (Ioffe and Szegedy 2015, section 3).
+
+The six formulas below algorithm 1, with g = dl/dy of each of the m values of a channel:
 
     dl/dx_hat = g gamma
     dl/dvar   = sum dl/dx_hat (x - mu) * -1/2 (var + eps)^(-3/2)
@@ -11,19 +12,18 @@ below algorithm 1). With g = dl/dy of each of the m values of a channel:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from torch import Tensor
+from torch.autograd import grad, gradcheck
 
-from normexp.claims.exact.base import Exact, Table, Worked, seeded
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.common import build_norm, max_abs, randn, set_affine
 
 EPS = 1e-5
-ROWS = ("dl/dx_hat", "dl/dvar", "dl/dmu", "dl/dx", "dl/dgamma", "dl/dbeta")
+GRADIENTS = ("dl/dx_hat", "dl/dvar", "dl/dmu", "dl/dx", "dl/dgamma", "dl/dbeta")
 
 
-def six(g: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, ...]:
-    """The paper's formulas, for (m, C), in the order of ROWS."""
+def backward(g: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, ...]:
+    """The paper's six formulas for g and x of shape (m, C), in the order of GRADIENTS."""
     m, mu = len(x), x.mean(0)
     var = (x - mu).square().mean(0)
     root = (var + EPS).sqrt()
@@ -34,58 +34,51 @@ def six(g: Tensor, x: Tensor, gamma: Tensor) -> tuple[Tensor, ...]:
     return x_hat_grad, var_grad, mu_grad, x_grad, (g * (x - mu) / root).sum(0), g.sum(0)
 
 
-@seeded
-def compute(seed: int) -> Worked:
-    import torch
-
-    from normexp.claims.exact.pieces import gradient, largest, norm, randn, set_affine
-
+def compute() -> ExactResult:
     channels = 3
     x = randn(8, channels, mean=2, std=1.5).requires_grad_()
     gamma, beta, target = randn(channels), randn(channels), randn(8, channels)
-    layer = norm("bn", (channels,), eps=EPS)
-    set_affine(layer, gamma, beta)
-    own_gamma, own_beta = gamma.clone().requires_grad_(), beta.clone().requires_grad_()
+    norm = build_norm("bn", (channels,), eps=EPS)
+    set_affine(norm, gamma, beta)
+    gamma_leaf, beta_leaf = gamma.clone().requires_grad_(), beta.clone().requires_grad_()
 
-    # The forward pass with each intermediate value a node of the graph.
+    # The forward pass with every intermediate value as a node of the graph.
     mu = x.mean(0)
     var = (x - mu).square().mean(0)
     x_hat = (x - mu) / (var + EPS).sqrt()
-    y = own_gamma * x_hat + own_beta
-    nodes = gradient(_loss(y, target), y, x_hat, var, mu, x, own_gamma, own_beta)
-    formulas = six(nodes[0], x.detach(), gamma)
-    off = [largest(a - b) for a, b in zip(formulas, nodes[1:], strict=True)]
+    y = gamma_leaf * x_hat + beta_leaf
+    g, *by_autograd = grad(_loss(y, target), (y, x_hat, var, mu, x, gamma_leaf, beta_leaf))
+    by_formula = backward(g, x.detach(), gamma)
+    off = [max_abs(a - b) for a, b in zip(by_formula, by_autograd, strict=True)]
 
-    y = layer(x)
-    torchs = gradient(_loss(y, target), x, *layer.parameters())
-    off_layer = max(largest(a - b) for a, b in zip(formulas[3:], torchs, strict=True))
-    constant = own_gamma * (x - mu.detach()) / (var.detach() + EPS).sqrt() + own_beta
-    (held,) = gradient(_loss(constant, target), x)
-    numeric = torch.autograd.gradcheck(layer, (x,), raise_exception=False)
+    by_layer = grad(_loss(norm(x), target), (x, *norm.parameters()))
+    off_layer = max(max_abs(a - b) for a, b in zip(by_formula[3:], by_layer, strict=True))
+    y_detached = gamma_leaf * (x - mu.detach()) / (var.detach() + EPS).sqrt() + beta_leaf
+    (detached,) = grad(_loss(y_detached, target), x)
+    numerically_equal = gradcheck(norm, (x,), raise_exception=False)
 
     def size(values: Tensor) -> float:
         return float(values.detach().norm())
 
-    grads = {"through mu and var": torchs[0], "mu and var held constant": held}
-    return Worked(
+    return ExactResult(
         numbers={
-            "gradcheck": float(numeric),
-            **{f"off_{name.removeprefix('dl/d')}": each for name, each in zip(ROWS, off, strict=True)},
+            "gradcheck": float(numerically_equal),
+            **{f"off_{name.removeprefix('dl/d')}": value for name, value in zip(GRADIENTS, off, strict=True)},
             "off_layer": off_layer,
-            "share_of_statistics": size(torchs[0] - held) / size(held),
+            "share_of_statistics": size(by_layer[0] - detached) / size(detached),
         },
         tables=(
             Table(
                 "The paper's six formulas against automatic differentiation (8 samples, 3 channels)",
                 ("gradient", "norm", "largest difference"),
-                tuple((name, size(a), b) for name, a, b in zip(ROWS, formulas, off, strict=True)),
+                tuple((name, size(a), b) for name, a, b in zip(GRADIENTS, by_formula, off, strict=True)),
             ),
             Table(
                 "dl/dx with the way through the statistics and without",
                 ("", "norm", "largest |sum over the batch|", "largest |sum of dl/dx x_hat|"),
                 tuple(
-                    (name, size(each), largest(each.sum(0)), largest((each * x_hat).sum(0)))
-                    for name, each in grads.items()
+                    (name, size(dx), max_abs(dx.sum(0)), max_abs((dx * x_hat).sum(0)))
+                    for name, dx in (("through mu and var", by_layer[0]), ("mu and var held constant", detached))
                 ),
             ),
         ),
@@ -96,4 +89,4 @@ def _loss(y: Tensor, target: Tensor) -> Tensor:
     return (y - target).square().sum() / 2
 
 
-ENTRY = Exact(name="gradient-flows", compute=compute)
+ENTRY = ExactClaim("gradient-flows", compute)

@@ -1,53 +1,60 @@
-"""Batch norm makes gradients explode in deep networks without skips, at initialisation (Yang et al. 2019, "A mean field theory of
-batch normalization"): from one layer to the one below, the squared norm of the gradient to the layer's output is multiplied by
+"""Batch norm makes gradients explode at initialization in deep networks without skips.
+
+Yang et al. 2019, "A mean field theory of batch normalization": in wide networks, whatever the scale of the weights, each layer
+that the gradient passes on its way back multiplies the squared norm of the gradient of a layer's output by
 
     pi / (pi - 1) = 1.467 with relu, for large batches        (B - 2) / (B - 3) without an activation
 
-in wide networks, whatever the scale of the weights. Without a norm the factor is that of the weights' variance: 1 with He's
-initialisation, s^2 with weights s times as large.
+Without a norm the factor is that of the weights' variance: 1 with He initialization, s^2 with weights scaled by s.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
-from normexp.claims.exact.base import Exact, Table, Worked, seeded
+import torch
+from torch.autograd import grad
+
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.common import build_network, default_config, randn
 
 RELU = math.pi / (math.pi - 1)
-DEPTH, WIDTH, BATCH, SMALL = 24, 256, 128, 8
-NEAR = 2
-"""Layers at either end that are left out: what they see is not yet like it is in between."""
+DEPTH, WIDTH, BATCH, SMALL_BATCH = 24, 256, 128, 8
+MARGIN = 2
+"""Layers left out at either end, whose activations are not yet distributed like those in between."""
 
 
-@seeded
-def compute(seed: int) -> Worked:
+def compute() -> ExactResult:
     rows = (
         ("relu, bn", growth("bn"), RELU),
         ("relu, bn, weights x 2", growth("bn", scale=2), RELU),
-        ("no activation, bn, batch 8", growth("bn", batch=SMALL, linear=True), (SMALL - 2) / (SMALL - 3)),
+        (
+            "no activation, bn, batch 8",
+            growth("bn", batch=SMALL_BATCH, linear=True),
+            (SMALL_BATCH - 2) / (SMALL_BATCH - 3),
+        ),
         ("relu, bn, skips", growth("bn", skips=True), "falls to 1"),
         ("relu, ln", growth("ln"), 1.0),
         ("relu, none", growth("none"), 1.0),
         ("relu, none, weights x 2", growth("none", scale=2), 4.0),
     )
-    measured = {name: (whole, low, high) for name, (whole, low, high), _ in rows}
-    return Worked(
+    factors = {name: measured for name, measured, _ in rows}
+    return ExactResult(
         numbers={
-            "growth": measured["relu, bn"][0],
-            "growth_scaled": measured["relu, bn, weights x 2"][0],
-            "growth_linear": measured["no activation, bn, batch 8"][0],
-            "growth_skips_far_from_input": measured["relu, bn, skips"][2],
-            "growth_ln": measured["relu, ln"][0],
-            "growth_none": measured["relu, none"][0],
-            "growth_none_scaled": measured["relu, none, weights x 2"][0],
+            "growth": factors["relu, bn"][0],
+            "growth_scaled": factors["relu, bn, weights x 2"][0],
+            "growth_linear": factors["no activation, bn, batch 8"][0],
+            "growth_skips_far_from_input": factors["relu, bn, skips"][2],
+            "growth_ln": factors["relu, ln"][0],
+            "growth_none": factors["relu, none"][0],
+            "growth_none_scaled": factors["relu, none, weights x 2"][0],
         },
         tables=(
             Table(
                 f"Growth of the squared gradient norm a layer, {DEPTH} layers of {WIDTH} units, batch {BATCH}, at initialisation",
                 ("network", "all layers", "half near the input", "half near the loss", "wide networks, by theory"),
-                tuple((name, *found, theory) for name, found, theory in rows),
+                tuple((name, *measured, theory) for name, measured, theory in rows),
             ),
         ),
     )
@@ -56,18 +63,13 @@ def compute(seed: int) -> Worked:
 def growth(
     norm: str, *, batch: int = BATCH, linear: bool = False, skips: bool = False, scale: float = 1
 ) -> tuple[float, float, float]:
-    """The factor from a layer to the one below: over all layers, the half near the input and the half near the loss; a geometric
-    mean.
+    """Geometric mean of the factor per layer: over all layers, the half near the input and the half near the loss.
 
-    Measured on the hidden layers of normexp's own MLP. linear: without their activation. skips: h + layer(h) instead of
-    layer(h). scale: of the weights, in relation to He's.
+    Measured on the hidden layers of normexp's MLP. linear: without activations. skips: h + layer(h) in place of layer(h).
+    scale: of the weights, relative to He initialization.
     """
-    import torch
-
-    from normexp.claims.exact.pieces import config, gradient, network, randn
-
-    chosen: Any = config(model="mlp", norm=norm, init="kaiming")
-    _, layers = network(replace(chosen, model=replace(chosen.model, depth=DEPTH, width=WIDTH)))
+    config = default_config(model="mlp", norm=norm, init="kaiming")
+    _, layers = build_network(replace(config, model=replace(config.model, depth=DEPTH, width=WIDTH)))
     first, *hidden, _ = layers.values()
     if linear:
         for layer in (first, *hidden):
@@ -79,15 +81,14 @@ def growth(
             layer.get_parameter("weight.weight").mul_(scale)
         h = layer(h) + h if skips else layer(h)
         outputs.append(h)
-    direction = torch.randn_like(h)
-    logs = [float(each.square().sum().log()) for each in gradient((h * direction).sum(), *outputs)]
-    used = logs[NEAR:-NEAR]
-    middle = len(used) // 2
+    gradients = grad((h * torch.randn_like(h)).sum(), outputs)
+    logs = [float(gradient.square().sum().log()) for gradient in gradients][MARGIN:-MARGIN]
+    middle = len(logs) // 2
 
     def factor(values: list[float]) -> float:
         return math.exp((values[0] - values[-1]) / (len(values) - 1))
 
-    return factor(used), factor(used[: middle + 1]), factor(used[middle:])
+    return factor(logs), factor(logs[: middle + 1]), factor(logs[middle:])
 
 
-ENTRY = Exact(name="gradient-growth", compute=compute)
+ENTRY = ExactClaim("gradient-growth", compute)

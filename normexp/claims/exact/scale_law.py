@@ -1,59 +1,58 @@
-"""Batch norm does not see the scale of the weights in front of it (Ioffe and Szegedy 2015, section 3.3): for a number a,
+"""Batch norm is invariant to the scale of the preceding weights (Ioffe and Szegedy 2015, section 3.3). For a scalar a,
 
     BN((a W) u) = BN(W u)    dBN((a W) u)/du = dBN(W u)/du    dBN((a W) u)/d(a W) = 1/a dBN(W u)/dW
 
-This is exact without eps, and holds as long as eps is small beside the variance, which scales as a^2. Nor does it see the scale
-of u: a network that begins W, BN has the same losses in training on 255 u as on u, as has any network on standardised inputs.
+This is exact without eps, and holds while eps is small relative to the variance, which scales as a^2. It is invariant to the
+scale of u, too: a network that begins with W, BN has the same training losses on 255 u as on u. So does any network on
+standardized inputs.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
-from normexp.claims.exact.base import Exact, Table, Worked, seeded
+import torch
+from torch import Tensor
+from torch.autograd import grad
+from torch.nn.functional import cross_entropy
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from normexp.config import Config
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.common import build_network, build_norm, default_config, max_abs, normalize, randn
+from normexp.config import Config
 
 SCALES = (1.0, 0.01, 0.1, 10.0, 100.0)
-TINY, USUAL = 1e-12, 1e-5
-"""eps: next to nothing, with which the law is exact, and the usual one."""
+TINY_EPS, USUAL_EPS = 1e-12, 1e-5
+"""With the tiny eps the law is exact up to rounding."""
 STEPS, LR = 8, 0.1
 
 
-@seeded
-def compute(seed: int) -> Worked:
-    from normexp.claims.exact.pieces import config, normalise, randn
-
+def compute() -> ExactResult:
     u, weight, target = randn(32, 8), randn(6, 8), randn(32, 6)
-    found = {eps: [_at(a, eps, u, weight, target) for a in SCALES] for eps in (TINY, USUAL)}
-    configs: dict[str, Any] = {name: config(model="mlp", norm=name) for name in ("bn", "none")}
-    bn = replace(configs["bn"], norm=replace(configs["bn"].norm, eps=TINY))
+    effects = {eps: [_effect_of_scale(a, eps, u, weight, target) for a in SCALES] for eps in (TINY_EPS, USUAL_EPS)}
+    bn, none = (default_config(model="mlp", norm=name) for name in ("bn", "none"))
+    bn = replace(bn, norm=replace(bn.norm, eps=TINY_EPS))
     images, labels = randn(64, 1, 8, 8).abs(), randn(64, 10).argmax(1)
-    # The mean and variance of all of the data, as `data.inputs=standardize` takes them.
-    standard, large = (normalise(each, (0, 1, 2, 3), eps=0) for each in (images, 255 * images))
-    trained = {
+    # With the mean and variance of all the data, as data.inputs=standardize does.
+    standard, standard_255 = (normalize(x, (0, 1, 2, 3), eps=0) for x in (images, 255 * images))
+    losses = {
         "bn": _losses(bn, (images, 255 * images), labels),
-        "none, standardised inputs": _losses(configs["none"], (standard, large), labels),
-        "none": _losses(configs["none"], (images, 255 * images), labels),
+        "none, standardised inputs": _losses(none, (standard, standard_255), labels),
+        "none": _losses(none, (images, 255 * images), labels),
     }
-    change = {name: max(abs(a - b) for a, b in zip(*pair, strict=True)) for name, pair in trained.items()}
+    change = {name: max(abs(a - b) for a, b in zip(*pair, strict=True)) for name, pair in losses.items()}
 
     def spread(column: int, eps: float) -> float:
-        """Between the scales, relative to the value at a = 1."""
-        values = [row[column] for row in found[eps]]
+        """The range over all scales, relative to the value at a = 1."""
+        values = [row[column] for row in effects[eps]]
         return (max(values) - min(values)) / values[0]
 
-    return Worked(
+    return ExactResult(
         numbers={
-            "output_change": max(row[0] for row in found[TINY]),
-            "gradient_to_u_change": max(row[1] for row in found[TINY]),
-            "gradient_to_weight_spread": spread(3, TINY),
-            "gradient_to_weight_spread_usual_eps": spread(3, USUAL),
+            "output_change": max(row[0] for row in effects[TINY_EPS]),
+            "gradient_to_u_change": max(row[1] for row in effects[TINY_EPS]),
+            "gradient_to_weight_spread": spread(3, TINY_EPS),
+            "gradient_to_weight_spread_usual_eps": spread(3, USUAL_EPS),
             "loss_change_bn": change["bn"],
             "loss_change_standardised": change["none, standardised inputs"],
         },
@@ -64,52 +63,49 @@ def compute(seed: int) -> Worked:
                     ("a", "largest change of y", "of dl/du, relative", "|dl/d(aW)|", "a |dl/d(aW)|"),
                     tuple((a, *row) for a, row in sorted(zip(SCALES, rows, strict=True))),
                 )
-                for eps, rows in found.items()
+                for eps, rows in effects.items()
             ),
             Table(
                 f"Losses of {STEPS} training steps on inputs u and on 255 u",
                 ("norm", "first, u", "first, 255 u", "last, u", "last, 255 u", "largest change"),
-                tuple((name, a[0], b[0], a[-1], b[-1], change[name]) for name, (a, b) in trained.items()),
+                tuple((name, a[0], b[0], a[-1], b[-1], change[name]) for name, (a, b) in losses.items()),
             ),
         ),
     )
 
 
-def _at(a: float, eps: float, u: Tensor, weight: Tensor, target: Tensor) -> tuple[float, float, float, float]:
-    """Change of the output, change of the gradient to u, norm of the gradient to the weights, and a times it."""
-    from normexp.claims.exact.pieces import gradient, largest, norm
+def _effect_of_scale(
+    a: float, eps: float, u: Tensor, weight: Tensor, target: Tensor
+) -> tuple[float, float, float, float]:
+    """The change of the output, the relative change of dl/du, |dl/d(aW)|, and a |dl/d(aW)|."""
 
     def layer(scale: float) -> tuple[Tensor, Tensor, Tensor]:
         inputs, scaled = u.clone().requires_grad_(), (scale * weight).requires_grad_()
-        y = norm("bn", (len(weight),), eps=eps)(inputs @ scaled.T)
-        return (y.detach(), *gradient((y - target).square().sum(), inputs, scaled))
+        y = build_norm("bn", (len(weight),), eps=eps)(inputs @ scaled.T)
+        return (y.detach(), *grad((y - target).square().sum(), (inputs, scaled)))
 
     y, to_u, to_weight = layer(a)
-    y_one, to_u_one, _ = layer(1.0)
+    y_unscaled, to_u_unscaled, _ = layer(1.0)
     size = float(to_weight.norm())
-    return largest(y - y_one), float((to_u - to_u_one).norm() / to_u_one.norm()), size, a * size
+    return max_abs(y - y_unscaled), float((to_u - to_u_unscaled).norm() / to_u_unscaled.norm()), size, a * size
 
 
-def _losses(config: Config, pair: tuple[Tensor, Tensor], labels: Tensor) -> list[list[float]]:
-    """Of STEPS steps of gradient descent on the config's network, on either of two inputs, from the same weights."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from normexp.claims.exact.pieces import gradient, network
-
-    start, _ = network(config)
+def _losses(config: Config, inputs: tuple[Tensor, Tensor], labels: Tensor) -> list[list[float]]:
+    """The losses of STEPS steps of gradient descent on the config's network, for either input, from the same weights."""
+    initial, _ = build_network(config)
     losses: list[list[float]] = []
-    for inputs in pair:
-        model = copy.deepcopy(start)
+    for x in inputs:
+        model = copy.deepcopy(initial)
         losses.append([])
         for _ in range(STEPS):
-            loss = cross_entropy(model(inputs), labels)
+            loss = cross_entropy(model(x), labels)
             losses[-1].append(float(loss.detach()))
-            grads = gradient(loss, *model.parameters())
+            parameters = [*model.parameters()]
+            gradients = grad(loss, parameters)
             with torch.no_grad():
-                for parameter, grad in zip(model.parameters(), grads, strict=True):
-                    parameter.sub_(LR * grad)
+                for parameter, gradient in zip(parameters, gradients, strict=True):
+                    parameter.sub_(LR * gradient)
     return losses
 
 
-ENTRY = Exact(name="scale-law", compute=compute)
+ENTRY = ExactClaim("scale-law", compute)

@@ -1,7 +1,8 @@
-"""One batch of 4 samples with 3 channels of 2x2 values through batch norm, number by number (Ioffe and Szegedy 2015,
-algorithm 1 and section 3.2; the running statistics are those of torch, with their momentum of 0.1):
+"""One batch of 4 samples with 3 channels of 2x2 values through batch norm, number by number.
 
-    m = 4*2*2 = 16 values a channel
+Ioffe and Szegedy 2015, algorithm 1 and section 3.2, with torch's running statistics and momentum of 0.1:
+
+    m = 4*2*2 = 16 values per channel
     running_mean = 0.9 * 0 + 0.1 mean                   running_var = 0.9 * 1 + 0.1 m/(m-1) var_B
 """
 
@@ -9,68 +10,65 @@ from __future__ import annotations
 
 from typing import cast
 
-from normexp.claims.exact.base import Exact, Table, Worked, seeded
+from torch import Tensor
+
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.common import build_norm, max_abs, randn, values_per_mean
 
 MOMENTUM = 0.1
 SHAPE = (3, 2, 2)
 
 
-@seeded
-def compute(seed: int) -> Worked:
-    from torch import Tensor
-
-    from normexp.claims.exact.pieces import largest, norm, randn, values
-
+def compute() -> ExactResult:
     x = randn(4, *SHAPE, mean=3, std=2)
-    m = values("bn", SHAPE, 4)
+    m = values_per_mean("bn", SHAPE, 4)
     mean, biased = x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)
     unbiased = biased * m / (m - 1)
-    layer = norm("bn", SHAPE, momentum=MOMENTUM)
-    seen = []
+    norm = build_norm("bn", SHAPE, momentum=MOMENTUM)
+    passes = []
     for _ in range(50):
-        layer(x)
-        seen.append((cast(Tensor, layer.running_mean).clone(), cast(Tensor, layer.running_var).clone()))
-    running_mean, running_var = seen[0]
+        norm(x)
+        passes.append((cast(Tensor, norm.running_mean).clone(), cast(Tensor, norm.running_var).clone()))
+    running_mean, running_var = passes[0]
     want_mean, want_var = MOMENTUM * mean, (1 - MOMENTUM) + MOMENTUM * unbiased
-    parameters = sum(p.numel() for p in layer.parameters())
-    return Worked(
+    want_biased = (1 - MOMENTUM) + MOMENTUM * biased
+    statistics = (
+        ("mean", mean),
+        ("variance, biased: / 16", biased),
+        ("variance, unbiased: / 15", unbiased),
+        ("running_mean", running_mean),
+        ("0.1 mean", want_mean),
+        ("as is sometimes said: the mean itself", mean),
+        ("running_var", running_var),
+        ("0.9 + 0.1 unbiased", want_var),
+        ("0.9 + 0.1 biased", want_biased),
+    )
+    channels = tuple(f"channel {c + 1}" for c in range(3))
+    return ExactResult(
         numbers={
             "values_a_channel": float(m),
-            "parameters_a_channel": parameters / SHAPE[0],
-            "running_mean_off": largest(running_mean - want_mean),
-            "running_var_off": largest(running_var - want_var),
+            "parameters_a_channel": sum(p.numel() for p in norm.parameters()) / SHAPE[0],
+            "running_mean_off": max_abs(running_mean - want_mean),
+            "running_var_off": max_abs(running_var - want_var),
             "running_mean_from_batch_mean": float((running_mean - mean).abs().min()),
             "running_var_from_biased": float((running_var - (want_var - MOMENTUM * (unbiased - biased))).abs().min()),
         },
         tables=(
             Table(
                 "The 16 values of each channel, a row a sample's pixel",
-                ("sample", "pixel", *(f"channel {c + 1}" for c in range(3))),
+                ("sample", "pixel", *channels),
                 tuple((b + 1, p + 1, *(float(v) for v in x[b, :, p // 2, p % 2])) for b in range(4) for p in range(4)),
             ),
             Table(
                 "Their statistics, and the layer's behind one forward pass in training",
-                ("", *(f"channel {c + 1}" for c in range(3))),
-                tuple(
-                    (name, *(float(v) for v in each))
-                    for name, each in (
-                        ("mean", mean),
-                        ("variance, biased: / 16", biased),
-                        ("variance, unbiased: / 15", unbiased),
-                        ("running_mean", running_mean),
-                        ("0.1 mean", want_mean),
-                        ("as is sometimes said: the mean itself", mean),
-                        ("running_var", running_var),
-                        ("0.9 + 0.1 unbiased", want_var),
-                        ("0.9 + 0.1 biased", (1 - MOMENTUM) + MOMENTUM * biased),
-                    )
-                ),
+                ("", *channels),
+                tuple((name, *(float(v) for v in values)) for name, values in statistics),
             ),
             Table(
                 "The same batch again and again: channel 1's running statistics, as shares of the batch's",
                 ("passes", "running_mean / mean", "1 - 0.9^passes", "running_var / unbiased"),
                 tuple(
-                    (n, float(seen[n - 1][0][0] / mean[0]), 1 - 0.9**n, float(seen[n - 1][1][0] / unbiased[0]))
+                    (n, float(passes[n - 1][0][0] / mean[0]), 1 - 0.9**n, float(passes[n - 1][1][0] / unbiased[0]))
                     for n in (1, 2, 5, 10, 20, 50)
                 ),
             ),
@@ -78,4 +76,4 @@ def compute(seed: int) -> Worked:
     )
 
 
-ENTRY = Exact(name="worked-example", compute=compute)
+ENTRY = ExactClaim("worked-example", compute)

@@ -1,4 +1,4 @@
-"""Convergence: a scalar against the steps, averaged over seeds, a panel for each value of what else was swept."""
+"""Convergence figures: a scalar over the steps, averaged over seeds."""
 
 from __future__ import annotations
 
@@ -7,113 +7,112 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from normexp.plotting.colours import Look, looks
-from normexp.plotting.style import Canvas, Drawn, canvas, heading, log_axis, outer_labels, sign, stem
-from normexp.report.aggregate import is_share, number, title
-from normexp.report.curves import Average, average, thin
-from normexp.report.figures.study import Study
+from normexp.plotting.colours import LineStyle
+from normexp.plotting.labels import file_stem
+from normexp.plotting.style import Canvas, DrawnFigure, log_axis, marker_handle, new_canvas
+from normexp.report.analysis import Analysis
+from normexp.report.curves import MeanCurve, average_curves, thin
 from normexp.report.groups import Group
+from normexp.report.metrics import format_metric, is_fraction, metric_heading, metric_title
 from normexp.report.read import Curve, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def curves(study: Study, tag: str) -> Drawn | None:
-    """The figure of one tag; None where no run has it."""
-    shown = {id(group): study.tagged(group.runs, tag) for group in study.over_time.groups}
+def curves(analysis: Analysis, tag: str) -> DrawnFigure | None:
+    """Draw the curves of a tag, one panel per setting. Returns None if no run has the tag."""
+    groups, layout = analysis.over_time.groups, analysis.layout
+    shown = {id(group): analysis.tagged(group.runs, tag) for group in groups}
     if not any(shown.values()):
         return None
-    styles = looks(study.plan)
-    factor = 100.0 if is_share(tag) else 1.0
-    averages, singles = {}, {}
-    for group in study.over_time.groups:
-        span = study.span(group.runs)
-        completed = [curve for run, curve in shown[id(group)] if run.state == "completed"]
-        if completed:
-            averages[id(group)] = average([_scaled(curve, factor) for curve in completed], span=span)
-        singles[id(group)] = [
-            (run, thin(_scaled(curve, factor), span=span))
-            for run, curve in shown[id(group)]
-            if run.state != "completed"
-        ]
-    bottom, top, logarithmic, cut = _limits(list(averages.values()), [c for runs in singles.values() for _, c in runs])
+    factor = 100.0 if is_fraction(tag) else 1.0
+    means, singles = {}, {}
+    for group in groups:
+        span = analysis.last_step(group.runs)
+        scaled = [(run, Curve(curve.steps, curve.values * factor)) for run, curve in shown[id(group)]]
+        if completed := [curve for run, curve in scaled if run.state == "completed"]:
+            means[id(group)] = average_curves(completed, span=span)
+        singles[id(group)] = [(run, thin(curve, span=span)) for run, curve in scaled if run.state != "completed"]
+    bottom, top, logarithmic, cut = _limits(list(means.values()), [c for runs in singles.values() for _, c in runs])
     states = {run.state for runs in singles.values() for run, _ in runs}
-    used = sorted({study.plan.line(group) for group in study.over_time.groups if shown[id(group)]})
-    legend: list[Any] = [styles[line] for line in used] if study.plan.colours else []
-    legend += [sign("x", "diverged")] if "diverged" in states else []
-    legend += [sign("o", "unfinished")] if states - {"diverged"} else []
-    drawn = canvas(study.over_time.panels, legend=legend)
-    for panel in study.over_time.panels:
-        axes = drawn.axes[panel.row, panel.column]
+    styles = layout.styles
+    used = sorted({layout.line(group) for group in groups if shown[id(group)]})
+    legend: list[Any] = [styles[line] for line in used] if layout.line_keys else []
+    legend += [marker_handle("x", "diverged")] if "diverged" in states else []
+    legend += [marker_handle("o", "unfinished")] if states - {"diverged"} else []
+    canvas = new_canvas(analysis.over_time.panels, legend=legend)
+    for panel in analysis.over_time.panels:
+        axes = canvas.axes[panel.row, panel.column]
         for group in panel.groups:
-            line = study.plan.line(group)
-            _singles(drawn, axes, group.label, singles[id(group)], look=styles[line], line=line, top=top)
-            if id(group) in averages:
-                _average(drawn, axes, group, averages[id(group)], look=styles[line], line=line, tag=tag)
-    axes = next(iter(drawn.axes.values()))
+            line = layout.line(group)
+            _draw_singles(canvas, axes, group.label, singles[id(group)], style=styles[line], line=line, top=top)
+            if id(group) in means:
+                _draw_mean(canvas, axes, group, means[id(group)], style=styles[line], line=line, tag=tag)
+    axes = next(iter(canvas.axes.values()))
     axes.set_ylim(bottom, top)
     axes.set_xlim(left=0)
-    for each in drawn.axes.values() if logarithmic else ():
-        each.set_yscale("log")
-        log_axis(each.yaxis)
-    outer_labels(drawn, x="step", y=title(tag) + (" (%)" if is_share(tag) else ""))
-    repeated = any(len(group.runs) > 1 for group in study.over_time.groups)
-    caption = [
-        "Line: mean over the completed runs of a group; band: from the smallest to the largest of them."
-    ] * repeated
+    for axes in canvas.axes.values() if logarithmic else ():
+        axes.set_yscale("log")
+        log_axis(axes.yaxis)
+    canvas.label_axes(x="step", y=metric_title(tag) + (" (%)" if is_fraction(tag) else ""))
+    caption = []
+    if any(len(group.runs) > 1 for group in groups):
+        caption.append("Line: mean over the completed runs of a group; band: from the smallest to the largest of them.")
     if states:
         caption.append(
             "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far."
         )
     if cut:
         caption.append("Peaks far above where the curves begin and end are cut off.")
-    return Drawn(
-        name=stem(f"curve-{tag}"),
-        title=f"{heading(tag)} over the steps",
+    return DrawnFigure(
+        name=file_stem(f"curve-{tag}"),
+        title=f"{metric_heading(tag)} over the steps",
         caption=" ".join(caption),
-        figure=drawn.figure,
-        header=[*study.grouping.keys, "seed", "state", "run", "step", tag],
-        rows=(
-            [*group.values.values(), run.config.get("seed"), run.state, run.name, step, value]
-            for group in study.over_time.groups
-            for run, curve in shown[id(group)]
-            for step, value in zip(curve.steps.tolist(), curve.values.tolist(), strict=True)
-        ),
-        tips=drawn.tips,
-        notes=study.over_time.notes,
+        figure=canvas.figure,
+        header=[*analysis.grouping.keys, "seed", "state", "run", "step", tag],
+        rows=analysis.points(groups, {(): tag}),
+        tips=canvas.tips,
+        notes=analysis.over_time.notes,
     )
 
 
-def _average(drawn: Canvas, axes: Axes, group: Group, band: Average, *, look: Look, line: int, tag: str) -> None:
-    if (band.high > band.low).any():
-        area = axes.fill_between(band.steps, band.low, band.high, color=look.colour, alpha=0.18, linewidth=0)
-        drawn.mark(area, line)
-    (path,) = axes.plot(band.steps, band.mean, color=look.colour, linestyle=look.dashes)
-    factor = 100.0 if is_share(tag) else 1.0
-    tip = f"{group.label}: {number(band.mean[-1] / factor, tag)} at step {band.steps[-1]}"
-    drawn.mark(path, line, [tip])
-    if len(band.steps) == 1:
-        path.set_marker(look.marker)
-
-
-def _singles(
-    drawn: Canvas, axes: Axes, label: str, runs: Sequence[tuple[Run, Curve]], *, look: Look, line: int, top: float
+def _draw_mean(
+    canvas: Canvas, axes: Axes, group: Group, curve: MeanCurve, *, style: LineStyle, line: int, tag: str
 ) -> None:
-    """All the runs of a group that did not complete, as one artist: there may be hundreds."""
-    gap = [np.nan]
+    if (curve.high > curve.low).any():
+        band = axes.fill_between(curve.steps, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0)
+        canvas.mark(band, line)
+    (path,) = axes.plot(curve.steps, curve.mean, color=style.colour, linestyle=style.dashes)
+    last = curve.mean[-1] / (100.0 if is_fraction(tag) else 1.0)
+    canvas.mark(path, line, [f"{group.label}: {format_metric(last, tag)} at step {curve.steps[-1]}"])
+    if len(curve.steps) == 1:
+        path.set_marker(style.marker)
+
+
+def _draw_singles(
+    canvas: Canvas,
+    axes: Axes,
+    label: str,
+    runs: Sequence[tuple[Run, Curve]],
+    *,
+    style: LineStyle,
+    line: int,
+    top: float,
+) -> None:
+    """Draw the runs of a group that did not complete as one artist, because there may be hundreds."""
     if runs:
-        steps = np.concatenate([part for _, curve in runs for part in (curve.steps, gap)])
-        values = np.concatenate([part for _, curve in runs for part in (curve.values, gap)])
-        (path,) = axes.plot(steps, values, color=look.colour, linewidth=0.7, alpha=0.65)
-        drawn.mark(path, line)
-    for diverged, marker in ((True, "x"), (False, "o")):
-        ends = [(run, curve) for run, curve in runs if (run.state == "diverged") == diverged]
+        steps = np.concatenate([part for _, curve in runs for part in (curve.steps, [np.nan])])
+        values = np.concatenate([part for _, curve in runs for part in (curve.values, [np.nan])])
+        (path,) = axes.plot(steps, values, color=style.colour, linewidth=0.7, alpha=0.65)
+        canvas.mark(path, line)
+    for marker in "xo":
+        ends = [(run, curve) for run, curve in runs if (run.state == "diverged") == (marker == "x")]
         if ends:
             (marks,) = axes.plot(
                 [curve.steps[-1] for _, curve in ends],
                 [min(curve.values[-1], top) for _, curve in ends],
-                color=look.colour,
+                color=style.colour,
                 linestyle="none",
                 marker=marker,
                 markersize=5,
@@ -122,31 +121,23 @@ def _singles(
                 clip_on=False,
                 zorder=5,
             )
-            drawn.mark(
-                marks,
-                line,
-                [
-                    f"{label} seed={run.config.get('seed')}: {run.state}, last value at step {c.steps[-1]}"
-                    for run, c in ends
-                ],
-            )
+            tips = [
+                f"{label} seed={run.config.get('seed')}: {run.state}, last value at step {curve.steps[-1]}"
+                for run, curve in ends
+            ]
+            canvas.mark(marks, line, tips)
 
 
-def _limits(averages: Sequence[Average], singles: Sequence[Curve]) -> tuple[float, float, bool, bool]:
-    """Bottom and top of the axis, whether it is logarithmic, and whether something is cut off.
+def _limits(means: Sequence[MeanCurve], singles: Sequence[Curve]) -> tuple[float, float, bool, bool]:
+    """Bottom and top of the y axis, whether it is logarithmic, and whether anything is cut off.
 
-    What is far above where curves begin and end is cut off, so that what explodes doesn't flatten all else.
+    Values far above where curves begin and end are cut off, or a run that explodes would flatten all the others.
     """
-    calm = [v for a in averages for v in (a.high[0], a.high[-1])] or [c.values[0] for c in singles]
-    highest = max(a.high.max() for a in averages) if averages else max(c.values.max() for c in singles)
-    highest = max([highest, *(c.values.max() for c in singles)])
-    low = min(a.low.min() for a in averages) if averages else min(c.values.min() for c in singles)
-    low, middle, highest = float(low), float(np.median(calm)), float(highest)
+    ends = [v for curve in means for v in (curve.high[0], curve.high[-1])] or [curve.values[0] for curve in singles]
+    highest = float(max([curve.high.max() for curve in means] + [curve.values.max() for curve in singles]))
+    low = float(min([curve.low.min() for curve in means] or [curve.values.min() for curve in singles]))
+    middle = float(np.median(ends))
     if low > 0 and highest > 30 * low:
         return low / 1.3, min(highest, 1000 * middle) * 1.3, True, highest > 1300 * middle
-    room = 0.04 * (highest - low) or 0.05 * abs(highest) or 1.0
-    return low - room, highest + room, False, False
-
-
-def _scaled(curve: Curve, factor: float) -> Curve:
-    return Curve(curve.steps, curve.values * factor)
+    margin = 0.04 * (highest - low) or 0.05 * abs(highest) or 1.0
+    return low - margin, highest + margin, False, False

@@ -1,117 +1,103 @@
-"""The final metric against what was swept: lines over a number, and heat maps of two keys."""
+"""Figures of the final metric over the swept keys: lines over a number, and heat maps of two keys."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from normexp.plotting.colours import FAINT, INK, looks
-from normexp.plotting.style import (
-    NARROW,
-    WIDE,
-    Canvas,
-    Drawn,
-    canvas,
-    heading,
-    outer_labels,
-    plain,
-    short,
-    sign,
-    stem,
-)
-from normexp.report.aggregate import Row, higher_is_better, is_share, mean_and_std, outcome, title
-from normexp.report.curves import BEYOND
-from normexp.report.figures.panels import choices, is_number, layout, panels, spread, values_of
-from normexp.report.figures.study import Study
-from normexp.report.groups import word
+from normexp.plotting.colours import FAINT, INK
+from normexp.plotting.labels import evenly_spaced, file_stem, format_tick, truncate
+from normexp.plotting.style import NARROW, WIDE, Canvas, DrawnFigure, marker_handle, new_canvas
+from normexp.report.aggregate import Row, describe_outcome, format_mean_std
+from normexp.report.analysis import Analysis
+from normexp.report.curves import MAX_PLOTTED
+from normexp.report.groups import format_value, is_number
+from normexp.report.metrics import higher_is_better, is_fraction, metric_heading, metric_title
+from normexp.report.panels import choices, key_of, line_layout, panel_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SO_FAR = "Groups of which no run has ended yet stand where they are so far."
 
-COLUMNS = ["mean", "std", "n", "diverged", "runs"]
+
+def swept_numbers(analysis: Analysis) -> list[str]:
+    """Grouping keys with at least two numeric values."""
+    values = {key: choices(analysis.grouping.groups, key) for key in analysis.grouping.keys}
+    return [key for key, own in values.items() if sum(map(is_number, own)) > 1]
 
 
-def swept_numbers(study: Study) -> list[str]:
-    """The keys that have at least two numbers."""
-    found = {key: choices(study.grouping.groups, key) for key in study.grouping.keys}
-    return [key for key, values in found.items() if sum(map(is_number, values)) > 1]
-
-
-def effect(study: Study, key: str) -> Drawn | None:
-    """The metric against a swept number: a line for each norm, error bars over seeds. None where no group has a result."""
-    plan = layout(study.grouping, across=key)
-    groups = [group for group in study.grouping.groups if is_number(group.values.get(key))]
-    grid = panels(groups, plan.others, at=study.setting)
-    table = study.rows_of(grid.groups)
-    if not any(_mean(row) is not None or row.states.get("diverged") for row in table):
-        return None
-    styles = looks(plan)
+def effect(analysis: Analysis, key: str) -> DrawnFigure | None:
+    """The metric over a swept number: a line per norm, error bars over seeds. Returns None if no group has a result."""
+    metric = analysis.metric
+    layout = line_layout(analysis.grouping, across=key)
+    groups = [group for group in analysis.grouping.groups if is_number(group.values.get(key))]
+    grid = panel_grid(groups, layout.panel_keys, at=analysis.best)
+    table = analysis.rows_of(grid.groups)
     diverged = any(row.states.get("diverged") for row in table)
-    legend: list[Any] = [styles[i] for i in sorted({plan.line(g) for g in grid.groups})] if plan.colours else []
-    drawn = canvas(grid.panels, legend=[*legend, *([sign("x", "diverged")] if diverged else [])])
-    factor = 100.0 if is_share(study.metric) else 1.0
-    numbers = choices(grid.groups, key)
-    most_lost = 0
-    same = plan.lines == study.plan.lines  # if not, the page can't hide these lines with those of other figures
+    if not diverged and all(_mean(row) is None for row in table):
+        return None
+    styles = layout.styles
+    used = sorted({layout.line(group) for group in grid.groups})
+    legend: list[Any] = [styles[i] for i in used] if layout.line_keys else []
+    legend += [marker_handle("x", "diverged")] if diverged else []
+    canvas = new_canvas(grid.panels, legend=legend)
+    factor = 100.0 if is_fraction(metric) else 1.0
+    max_crossed = 0  # lines with diverged runs, in one panel
+    same_lines = (
+        layout.lines == analysis.layout.lines
+    )  # else the page can't hide them along with those of other figures
     for panel in grid.panels:
-        axes = drawn.axes[panel.row, panel.column]
-        lost = 0
-        for i, look in enumerate(styles):
-            line = i if same else None
-            own = sorted(
-                (row for row in study.rows_of(panel.groups) if plan.line(row.group) == i),
-                key=lambda row: row.group.values[key],
-            )
+        axes = canvas.axes[panel.row, panel.column]
+        crossed = 0
+        for i, style in enumerate(styles):
+            line = i if same_lines else None
+            own = [row for row in analysis.rows_of(panel.groups) if layout.line(row.group) == i]
+            own.sort(key=lambda row: row.group.values[key])
             points = [(row, row.group.values[key], factor * mean) for row in own if (mean := _mean(row)) is not None]
             if points:
                 x, y = [x for _, x, _ in points], [y for _, _, y in points]
-                bars = axes.vlines(
-                    x,
-                    [y - factor * (row.std or 0) for row, _, y in points],
-                    [y + factor * (row.std or 0) for row, _, y in points],
-                    color=look.colour,
-                    linewidth=1,
-                )
-                drawn.mark(bars, line)
-                (path,) = axes.plot(x, y, color=look.colour, linestyle=look.dashes, marker=look.marker)
-                drawn.mark(path, line, [_tip(row, study.metric) for row, _, _ in points] + [""])
+                bars = [(mean, factor * (row.std or 0)) for row, _, mean in points]
+                ends = [mean - std for mean, std in bars], [mean + std for mean, std in bars]
+                canvas.mark(axes.vlines(x, *ends, color=style.colour, linewidth=1), line)
+                (path,) = axes.plot(x, y, color=style.colour, linestyle=style.dashes, marker=style.marker)
+                canvas.mark(path, line, [_tip(row, metric) for row, _, _ in points])
             if any(row.states.get("diverged") for row in own):
-                _crosses(drawn, axes, own, key, line=line, colour=look.colour, below=lost)
-                lost += 1
-        most_lost = max(most_lost, lost)
-    axes = next(iter(drawn.axes.values()))
-    for each in drawn.axes.values():
+                _draw_crosses(canvas, axes, own, key, line=line, colour=style.colour, height=0.05 + 0.12 * crossed)
+                crossed += 1
+        max_crossed = max(max_crossed, crossed)
+    numbers = choices(grid.groups, key)
+    ticks = evenly_spaced(numbers, 6 if len(canvas.axes) < 3 else 4)
+    for axes in canvas.axes.values():
         if numbers[0] > 0 and numbers[-1] > 9.99 * numbers[0]:
-            each.set_xscale("log")
-        ticks = spread(numbers, 6 if len(drawn.axes) < 3 else 4)
-        each.set_xticks(ticks, [word(tick) for tick in ticks])
-        each.minorticks_off()
+            axes.set_xscale("log")
+        axes.set_xticks(ticks, [format_value(tick) for tick in ticks])
+        axes.minorticks_off()
+    axes = next(iter(canvas.axes.values()))
     low, high = axes.get_ylim()
-    strip = 0.12 * most_lost + 0.04 * bool(most_lost)  # of the height, for the crosses
+    strip = 0.12 * max_crossed + 0.04 * bool(max_crossed)  # of the height, for the crosses
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= high])
     axes.set_ylim(low - strip / (1 - strip) * (high - low), high)
-    outer_labels(drawn, x=key, y=title(study.metric) + (" (%)" if is_share(study.metric) else ""))
-    return Drawn(
-        name=stem(f"{study.metric}-by-{key}"),
-        title=f"{heading(study.metric)} by {key}",
-        caption="Markers: mean over the completed runs of a group; bars: one standard deviation either way. "
-        + "A cross at the lower edge, with their number: runs that diverged there. " * diverged
-        + SO_FAR * any(row.so_far for row in table),
-        figure=drawn.figure,
-        header=[*study.grouping.keys, *COLUMNS],
-        rows=[result_columns(row) for row in table],
-        tips=drawn.tips,
+    canvas.label_axes(x=key, y=metric_title(metric) + (" (%)" if is_fraction(metric) else ""))
+    caption = ["Markers: mean over the completed runs of a group; bars: one standard deviation either way."]
+    caption += ["A cross at the lower edge, with their number: runs that diverged there."] * diverged
+    caption += [SO_FAR] * any(row.so_far for row in table)
+    return DrawnFigure(
+        name=file_stem(f"{metric}-by-{key}"),
+        title=f"{metric_heading(metric)} by {key}",
+        caption=" ".join(caption),
+        figure=canvas.figure,
+        header=_header(analysis),
+        rows=list(map(_columns, table)),
+        tips=canvas.tips,
         notes=grid.notes,
     )
 
 
-def _crosses(
-    drawn: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: int | None, colour: str, below: int
+def _draw_crosses(
+    canvas: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: int | None, colour: str, height: float
 ) -> None:
-    """Crosses at the lower edge, above those of so many other lines, and how many runs diverged where a group has several."""
-    height = 0.05 + 0.12 * below
+    """Mark groups with diverged runs by crosses at a height (share of the axes), with the number of these runs."""
     for row in rows:
         if not row.states.get("diverged"):
             continue
@@ -125,7 +111,7 @@ def _crosses(
             markeredgewidth=1.4,
             linestyle="none",
         )
-        drawn.mark(mark, line, [f"{row.group.label}: {outcome(row, '')}"])
+        canvas.mark(mark, line, [f"{row.group.label}: {describe_outcome(row, '')}"])
         if len(row.group.runs) > 1:
             count = axes.annotate(
                 str(row.states["diverged"]),
@@ -138,70 +124,77 @@ def _crosses(
                 fontsize=6,
                 color=colour,
             )
-            drawn.mark(count, line)
+            canvas.mark(count, line)
 
 
-def heat_map(study: Study) -> Drawn | None:
-    """Where two keys or more were swept: the norm down, the key with most values across; a panel for each value of others."""
-    plan = study.plan
-    counts = {key: len(choices(study.grouping.groups, key)) for key in plan.others}
-    if not counts or not study.table:
+def heat_map(analysis: Analysis) -> DrawnFigure | None:
+    """The metric over two or more swept keys: norms down, the key with most values across, a panel per value of the others.
+
+    Returns None for fewer than two keys, and if no group has a result.
+    """
+    layout, metric = analysis.layout, analysis.metric
+    counts = {key: len(choices(analysis.grouping.groups, key)) for key in layout.panel_keys}
+    if not counts or not analysis.table:
         return None
     across = max(counts, key=lambda key: counts[key])
-    others = [key for key in plan.others if key != across]
-    fit_beside = max(1, min(3, int(6 / (0.45 * counts[across]))))
-    grid = panels(study.grouping.groups, others, at=study.setting, most_rows=3, most_columns=fit_beside)
+    max_columns = max(1, min(3, int(6 / (0.45 * counts[across]))))
+    keys = [key for key in layout.panel_keys if key != across]
+    grid = panel_grid(analysis.grouping.groups, keys, at=analysis.best, max_rows=3, max_columns=max_columns)
     columns = choices(grid.groups, across)
-    table = study.rows_of(grid.groups)
-    if all(_mean(row) is None for row in table):
+    table = analysis.rows_of(grid.groups)
+    means = [mean for row in table if (mean := _mean(row)) is not None]
+    if not means:
         return None
-    lines = [i for i in range(len(plan.lines)) if any(plan.line(group) == i for group in grid.groups)]
-    names = [short(plan.names[i].removeprefix("norm="), 32) for i in lines]  # longer ones leave no room for the cells
-    wide = max(panel.column for panel in grid.panels) + 1
-    drawn = canvas(
+    lines = sorted({layout.line(group) for group in grid.groups})
+    names = [truncate(layout.names[i].removeprefix("norm="), 32) for i in lines]  # longer ones leave no room for cells
+    panel_columns = max(panel.column for panel in grid.panels) + 1
+    canvas = new_canvas(
         grid.panels,
         height=0.3 * len(lines) + 0.05,
         left=max(0.58, 0.3 + 0.065 * max(map(len, names))),
-        width=min(WIDE, max(NARROW, 1 + 0.6 * len(columns) * wide)),
+        width=min(WIDE, max(NARROW, 1 + 0.6 * len(columns) * panel_columns)),
     )
-    room = next(iter(drawn.axes.values())).get_position().width * drawn.figure.get_figwidth() / len(columns)
-    shades = _Shades([mean for row in table if (mean := _mean(row)) is not None], study.metric)
+    room = next(iter(canvas.axes.values())).get_position().width * canvas.figure.get_figwidth() / len(columns)
+    shades = _Shades(means, metric)
+    ticks = evenly_spaced(range(len(columns)), int(len(columns) * room / 0.36))
     for panel in grid.panels:
-        axes = drawn.axes[panel.row, panel.column]
-        rows = {(plan.line(row.group), values_of(row.group, [across])[0]): row for row in study.rows_of(panel.groups)}
+        axes = canvas.axes[panel.row, panel.column]
+        rows = {(layout.line(row.group), key_of(row.group, [across])[0]): row for row in analysis.rows_of(panel.groups)}
         for y, line in enumerate(lines):
             for x, value in enumerate(columns):
                 if row := rows.get((line, value)):
-                    _cell(drawn, axes, (x, y), row, shades=shades, room=room)
+                    _draw_cell(canvas, axes, (x, y), row, shades=shades, room=room)
                 else:
                     axes.text(x + 0.5, y + 0.5, "-", ha="center", va="center")
         axes.set_xlim(0, len(columns))
         axes.set_ylim(len(lines), 0)
-        ticks = spread(range(len(columns)), int(len(columns) * room / 0.36))
-        axes.set_xticks([i + 0.5 for i in ticks], [word(columns[i]) for i in ticks])
+        axes.set_xticks([i + 0.5 for i in ticks], [format_value(columns[i]) for i in ticks])
         axes.set_yticks([i + 0.5 for i in range(len(lines))], names)
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    outer_labels(drawn, x=across, y=", ".join(plan.colours))
-    return Drawn(
-        name=stem(f"{study.metric}-heat-map"),
-        title=f"{heading(study.metric)} by {', '.join(plan.colours)} and {across}",
-        caption=f"Each cell: the mean of {title(study.metric)}{' in %' if is_share(study.metric) else ''} over the completed "
-        "runs of a group; lighter is better. "
-        + "div: all diverged; *: some did. " * any(row.states.get("diverged") for row in table)
-        + SO_FAR * any(row.so_far for row in table),
-        figure=drawn.figure,
-        header=[*study.grouping.keys, *COLUMNS],
-        rows=[result_columns(row) for row in table],
-        tips=drawn.tips,
+    canvas.label_axes(x=across, y=", ".join(layout.line_keys))
+    unit = " in %" if is_fraction(metric) else ""
+    caption = [
+        f"Each cell: the mean of {metric_title(metric)}{unit} over the completed runs of a group; lighter is better."
+    ]
+    caption += ["div: all diverged; *: some did."] * any(row.states.get("diverged") for row in table)
+    caption += [SO_FAR] * any(row.so_far for row in table)
+    return DrawnFigure(
+        name=file_stem(f"{metric}-heat-map"),
+        title=f"{metric_heading(metric)} by {', '.join(layout.line_keys)} and {across}",
+        caption=" ".join(caption),
+        figure=canvas.figure,
+        header=_header(analysis),
+        rows=list(map(_columns, table)),
+        tips=canvas.tips,
         recolour=False,
         notes=grid.notes,
     )
 
 
 class _Shades:
-    """The colour of a cell: the better, the lighter, logarithmic where values are far apart."""
+    """Colours of cells: lighter is better, on a logarithmic scale if the values span more than a factor of 100."""
 
     def __init__(self, means: Sequence[float], metric: str) -> None:
         from matplotlib import colormaps
@@ -213,7 +206,7 @@ class _Shades:
         self.colours = colormaps["viridis" if higher_is_better(metric) else "viridis_r"]
 
     def __call__(self, mean: float) -> tuple[str, str]:
-        """The colour of the cell, and of text that can be read on it."""
+        """Colour of the cell, and of text that is readable on it."""
         from matplotlib.colors import to_hex
 
         red, green, blue, _ = self.colours(float(self.norm(mean)))
@@ -221,8 +214,8 @@ class _Shades:
         return to_hex((red, green, blue)), "#000000" if bright else "#ffffff"
 
 
-def _cell(drawn: Canvas, axes: Axes, at: tuple[int, int], row: Row, *, shades: _Shades, room: float) -> None:
-    """A cell of the heat map. room: its width in inches."""
+def _draw_cell(canvas: Canvas, axes: Axes, at: tuple[int, int], row: Row, *, shades: _Shades, room: float) -> None:
+    """Draw a cell of the heat map. room: its width in inches."""
     from matplotlib.patches import Rectangle
 
     x, y = at
@@ -231,26 +224,30 @@ def _cell(drawn: Canvas, axes: Axes, at: tuple[int, int], row: Row, *, shades: _
     face, ink = ("none", INK) if mean is None else shades(mean)
     box = Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, edgecolor=FAINT, linewidth=0.6)
     axes.add_patch(box)
-    drawn.mark(box, None, [_tip(row, shades.metric)])
+    canvas.mark(box, None, [_tip(row, shades.metric)])
     if mean is None:
         text = "div" if diverged else "-"
     else:
-        text = f"{100 * mean:.1f}" if is_share(shades.metric) else plain(float(f"{mean:.2g}"))
+        text = f"{100 * mean:.1f}" if is_fraction(shades.metric) else format_tick(float(f"{mean:.2g}"))
         text += "*" * bool(diverged)
     axes.text(x + 0.5, y + 0.5, text, ha="center", va="center", color=ink, fontsize=7.5 if room > 0.42 else 6)
 
 
 def _mean(row: Row) -> float | None:
-    """A mean that can be drawn."""
-    return row.mean if row.mean is not None and abs(row.mean) < BEYOND else None
+    """The mean, if it can be drawn."""
+    return row.mean if row.mean is not None and abs(row.mean) < MAX_PLOTTED else None
 
 
 def _tip(row: Row, metric: str) -> str:
-    """'norm=bn lr=0.1: 97.42 % ± 0.11 (n=3), 1 of 4 diverged'."""
-    value = f"{mean_and_std(row, metric)} (n={row.n})" if row.n else ""
-    return f"{row.group.label}: {', '.join(filter(None, [value, outcome(row, metric)]))}"
+    """Tooltip such as 'norm=bn lr=0.1: 97.42 % ± 0.11 (n=3), 1 of 4 diverged'."""
+    value = f"{format_mean_std(row, metric)} (n={row.n})" if row.n else ""
+    return f"{row.group.label}: {', '.join(filter(None, [value, describe_outcome(row, metric)]))}"
 
 
-def result_columns(row: Row) -> list[Any]:
-    """The values of a group's keys and COLUMNS, for a table."""
+def _header(analysis: Analysis) -> list[str]:
+    return [*analysis.grouping.keys, "mean", "std", "n", "diverged", "runs"]
+
+
+def _columns(row: Row) -> list[Any]:
+    """CSV row of a group, in the order of `_header`."""
     return [*row.group.values.values(), row.mean, row.std, row.n, row.states.get("diverged", 0), len(row.group.runs)]

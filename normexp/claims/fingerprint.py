@@ -1,0 +1,73 @@
+"""Fingerprints of the code that a verdict depends on, to tell whether the verdict is stale."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from normexp import NUMERICS
+from normexp.claims.schema import Claim
+from normexp.claims.verdict import Verdict
+from normexp.config import yaml_files
+from normexp.rundir import safe_read
+
+MAX_BYTES = 2**26
+"""Limit on a file of the user's --config-dir."""
+
+NUMERIC_PACKAGES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training", "claims/exact")
+"""Parts of normexp that a run's numbers come from."""
+
+
+def code_fingerprint(config_dir: Path | None = None) -> str:
+    """Hash of what a run's numbers depend on besides its config: code, yaml choices (also the user's), and torch's version."""
+    package = Path(__file__).parents[1]
+    files = [package / "streams.py", yaml_files.folder() / "train.yaml"]
+    for part in NUMERIC_PACKAGES:
+        files += sorted((package / part).glob("*.py"))
+    for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
+        files += sorted(
+            path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")
+        )
+    return _fingerprint(files, f"{version('torch')} {NUMERICS}")
+
+
+def judging_fingerprint() -> str:
+    """Hash of the code that judges a run's numbers."""
+    claims = Path(__file__).parent
+    return _fingerprint([*claims.glob("*.py"), claims.parent / "stats.py"], version("scipy"))
+
+
+def is_fresh(verdict: Verdict, claim: Claim, code: str) -> bool:
+    """Whether the claim's file and today's code are those that the verdict is from."""
+    return (verdict.rule, verdict.code, verdict.judging) == (claim.fingerprint, code, judging_fingerprint())
+
+
+def _fingerprint(files: Iterable[Path], salt: str) -> str:
+    """Depends on the files' contents but not on their names or order: a renamed module computes the same."""
+    contents = []
+    for path in files:
+        with suppress(OSError):  # anything may lie in the user's folder
+            content = safe_read.read(path, max_bytes=MAX_BYTES)
+            contents.append(_statements(content.decode()).encode() if path.suffix == ".py" else content)
+    return hashlib.sha256(b"\0".join([salt.encode(), *sorted(contents)])).hexdigest()[:8]
+
+
+@cache
+def _statements(source: str) -> str:
+    """Python source without comments, docstrings and imports: no number depends on those."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            node.body = [statement for statement in node.body if not _is_inert(statement)]
+    return ast.unparse(tree)
+
+
+def _is_inert(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return True
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

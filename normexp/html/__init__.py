@@ -1,0 +1,72 @@
+"""HTML pages from Jinja templates: one file that needs no network, with every value escaped by default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table cell.
+
+    sort_by: what to sort by, if not the text. kind: its CSS class. href: makes the text a link. badge: makes the text a badge of
+    this CSS class. part: small print below the text.
+    """
+
+    text: str
+    sort_by: float | str | None = None
+    kind: str = ""
+    href: str | None = None
+    badge: str = ""
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that can be sorted by every column."""
+
+    heads: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+    @property
+    def numeric(self) -> set[int]:
+        """Indices of the columns whose first cell is a number."""
+        return {i for row in self.rows[:1] for i, cell in enumerate(row) if cell.kind == "number"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of a page. template: lays out `section.content`; page_break: start a new page when printed."""
+
+    id: str
+    title: str
+    template: str
+    content: Any
+    page_break: bool = True
+
+
+def render(template: Path, **context: Any) -> str:
+    """Render a page. Templates are looked up next to `template` first, then among the shared ones (base, macros, CSS, JS)."""
+    environment = Environment(
+        loader=FileSystemLoader([template.parent, TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template.name).render(context)
+
+
+def link(target: Path, page: Path) -> str:
+    """URL of a file, relative to the folder of the page."""
+    relative = os.path.relpath(os.path.abspath(target), os.path.abspath(page.parent))  # noqa: PTH100 - keep symlinks
+    return quote(os.fsencode(Path(relative).as_posix()))

@@ -1,0 +1,81 @@
+"""Runs the probes of a config: when they are due, in which order they are called, what they report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from normexp.config import ProbeConfig
+from normexp.probes import load, switched_on
+from normexp.probes.base import Measurements, Probe, probed_layer
+from normexp.probes.distribution import Distributions
+from normexp.probes.recorder import Recorder, Step
+from normexp.probes.subsample import Sampler
+from normexp.records import Chart, Histogram
+
+
+class Snapshot:
+    """One step under probes: a context around its forward pass, at whose end the hooks are removed."""
+
+    def __init__(self, probes: Sequence[Probe], recorder: Recorder) -> None:
+        self._probes, self._recorder = probes, recorder
+
+    def __enter__(self) -> Snapshot:
+        for probe in self._probes:
+            probe.before_forward(self._recorder)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._recorder.remove_hooks()
+
+    def after_backward(self) -> None:
+        for probe in self._probes:
+            probe.after_backward(self._recorder)
+
+    def after_update(self) -> None:
+        for probe in self._probes:
+            probe.after_update(self._recorder)
+
+    def measurements(self) -> Measurements:
+        """Everything that was measured, as plain Python numbers, which a checkpoint can hold."""
+        scalars: dict[str, float | None] = {t: v for t, v in self._recorder.scalars.items() if not t.startswith("_")}
+        histograms: dict[str, Histogram] = {}
+        for probe in self._probes:
+            reported = probe.report(self._recorder)
+            scalars |= {t: v.item() if isinstance(v, np.generic) else v for t, v in reported.scalars.items()}
+            histograms |= reported.histograms
+        return Measurements(scalars, histograms)
+
+
+class Probes:
+    """The probes that a config switches on, over a network's layers."""
+
+    def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig, *, seed: int) -> None:
+        network = {name: probed_layer(layer) for name, layer in layers.items()}
+        self._probes = {name: load(name)(network, config) for name in switched_on(config)}
+        self._sampler, self._describe = Sampler(config.samples, seed=seed), Distributions()
+
+    def snapshot(self, step: Step) -> Snapshot | None:
+        """The snapshot to take at a step. None if no probe is due."""
+        probes = [probe for probe in self._probes.values() if probe.due(step.number, step.total)]
+        self._sampler.start(step.number)
+        return Snapshot(probes, Recorder(step, self._sampler, self._describe)) if probes else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """State that later snapshots need from earlier ones, for a checkpoint."""
+        bins = self._describe.state_dict()
+        return {"bins": bins, "probes": {name: probe.state_dict() for name, probe in self._probes.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._describe.load_state_dict(state["bins"])
+        for name, probe in self._probes.items():
+            probe.load_state_dict(state["probes"][name])
+
+    def charts(self) -> list[Chart]:
+        return [chart for probe in self._probes.values() for chart in probe.charts()]

@@ -1,0 +1,181 @@
+"""Layout of groups over a figure: which of them share a line style, which a panel, and which are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from normexp.plotting.colours import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_colour
+from normexp.plotting.labels import evenly_spaced
+from normexp.plotting.style import Panel
+from normexp.report.groups import Group, Grouping, format_value, hashable, is_number, label, sort_key
+
+Values = tuple[Any, ...]
+"""Values of some config keys, as `hashable` returns them."""
+
+
+@dataclass(frozen=True)
+class LineLayout:
+    """Assignment of groups to lines: one for each combination of values of `line_keys`. `panel_keys` are left for panels.
+
+    lines: these combinations; names: their labels.
+    """
+
+    line_keys: list[str]
+    panel_keys: list[str]
+    lines: list[Values]
+    names: list[str]
+
+    def line(self, group: Group) -> int:
+        """Index of a group's line."""
+        return self.lines.index(key_of(group, self.line_keys))
+
+    @property
+    def styles(self) -> list[LineStyle]:
+        """Style of each line: a norm's own, lightened if the norm has several lines; a colour scale for numbers."""
+        if not self.line_keys:
+            return [LineStyle(self.names[0], NORM_STYLES["bn"][0], "solid", "o")] if self.names else []
+        heads = [line[0] for line in self.lines]
+        _, all_dashes, markers = zip(*NORM_STYLES.values(), strict=True)
+        styles = []
+        for i, (name, head) in enumerate(zip(self.names, heads, strict=True)):
+            if self.line_keys[0] == "norm" and head in NORM_STYLES:
+                colour, dashes, marker = NORM_STYLES[head]
+                colour = lighten(colour, min(0.3 * heads[:i].count(head), 0.6))
+            elif all(map(is_number, heads)):
+                colour, dashes, marker = sequential_colour(i, len(heads)), "solid", markers[i % 5]
+            else:
+                colour, dashes, marker = OTHER_COLOURS[i % len(OTHER_COLOURS)], all_dashes[i % 5], markers[i % 5]
+            styles.append(LineStyle(name, colour, dashes, marker))
+        return styles
+
+    @property
+    def legend(self) -> list[LineStyle]:
+        """Legend entries: none for a single unnamed line."""
+        return self.styles if self.line_keys else []
+
+
+@dataclass(frozen=True)
+class GroupPanel(Panel):
+    """A panel and the groups in it."""
+
+    groups: list[Group]
+
+
+@dataclass(frozen=True)
+class PanelGrid:
+    """The panels of a figure, and sentences on what is left out."""
+
+    panels: list[GroupPanel]
+    notes: list[str]
+
+    @property
+    def groups(self) -> list[Group]:
+        return [group for panel in self.panels for group in panel.groups]
+
+
+def key_of(group: Group, keys: Iterable[str]) -> Values:
+    return tuple(hashable(group.values.get(key)) for key in keys)
+
+
+def choices(groups: Sequence[Group], key: str) -> list[Any]:
+    """Distinct values of a key among groups, sorted."""
+    return sorted({hashable(group.values.get(key)) for group in groups}, key=lambda value: sort_key(key, value))
+
+
+def line_layout(grouping: Grouping, *, across: str | None = None) -> LineLayout:
+    """One line per norm if norms are compared; otherwise per value of a key with at most nine.
+
+    across: the key on the x axis. A key that only some norms have (norm.groups) tells lines of one norm apart.
+    """
+    groups = grouping.groups
+    keys = [key for key in grouping.keys if key != across]
+    values = {key: choices(groups, key) for key in keys}
+    few = [key for key in keys if key == "norm" or len(values[key]) <= 9]
+    first = sorted(few, key=lambda key: (key != "norm", all(map(is_number, values[key]))))[:1]
+    partial = [key for key in keys if first == ["norm"] and key.startswith("norm.") and None in values[key]]
+    line_keys = first + partial
+    members = {key_of(group, line_keys): group for group in groups}
+    lines = sorted(members, key=lambda line: [sort_key(key, value) for key, value in zip(line_keys, line, strict=True)])
+    names = [label({key: members[line].values.get(key) for key in line_keys}) for line in lines]
+    return LineLayout(line_keys, [key for key in keys if key not in line_keys], lines, names)
+
+
+def panel_grid(
+    groups: Sequence[Group], keys: Sequence[str], *, at: Mapping[str, Any], max_rows: int = 3, max_columns: int = 4
+) -> PanelGrid:
+    """One panel per value of a key, or per pair of values of two keys; further keys are fixed at their value in `at`."""
+    values = {key: choices(groups, key) for key in keys}
+    kept = sorted(keys, key=lambda key: -len(values[key]))[:2]  # the one with more values goes across
+    groups, notes = _fix(groups, [key for key in keys if key not in kept], at)
+    folded = min(3, max_columns)  # columns of one key's values that fill several rows
+    limits = [max_columns, max_rows] if len(kept) == 2 else [folded * max_rows]
+    shown = {key: _limit(key, values[key], limit, notes) for key, limit in zip(kept, limits, strict=False)}
+    wide = len(shown[kept[0]]) if kept else 1
+    columns = wide if len(kept) == 2 or wide <= max_columns else folded
+    members: dict[tuple[int, int], list[Group]] = {}
+    for group in groups:
+        own = key_of(group, kept)
+        if all(value in shown[key] for key, value in zip(kept, own, strict=True)):
+            across, down = [*(shown[key].index(value) for key, value in zip(kept, own, strict=True)), 0, 0][:2]
+            members.setdefault((down, across) if len(kept) == 2 else divmod(across, columns), []).append(group)
+    panels = [
+        GroupPanel(*position, ", ".join(f"{key}={format_value(own[0].values.get(key))}" for key in reversed(kept)), own)
+        for position, own in sorted(members.items())
+    ]
+    return PanelGrid(panels, notes)
+
+
+def panels_by_line(
+    groups: Sequence[Group], layout: LineLayout, *, at: Mapping[str, Any], rows: int, columns: int = 5
+) -> PanelGrid:
+    """One panel per group: lines across and, with more than one row, the values of the key that has most of them down.
+
+    Other keys are fixed at their value in `at`.
+    """
+    values = {key: choices(groups, key) for key in layout.panel_keys}
+    down = sorted(values, key=lambda key: -len(values[key]))[: 1 if rows > 1 else 0]
+    if len(layout.lines) == 1 and down:
+        return panel_grid(groups, layout.panel_keys, at=at)
+    groups, notes = _fix(groups, [key for key in layout.panel_keys if key not in down], at)
+    lines = evenly_spaced(layout.lines, columns)
+    if len(lines) < len(layout.lines):
+        notes.append(f"Of the {len(layout.lines)} values of {', '.join(layout.line_keys)}, {len(lines)} are shown.")
+    shown = _limit(down[0], values[down[0]], rows, notes) if down else [()]
+    panels = []
+    for group in groups:
+        line, value = layout.lines[layout.line(group)], key_of(group, down)[0] if down else ()
+        if line in lines and value in shown:
+            named = {key: group.values.get(key) for key in [*layout.line_keys, *down]}
+            title = label(named) if named else ""
+            panels.append(GroupPanel(shown.index(value), lines.index(line), title, [group]))
+    return PanelGrid(sorted(panels, key=lambda panel: (panel.row, panel.column)), notes)
+
+
+def _fix(groups: Sequence[Group], keys: Sequence[str], at: Mapping[str, Any]) -> tuple[Sequence[Group], list[str]]:
+    """The groups that have these values of the keys, with a note that says so."""
+    if not keys or not groups:
+        return groups, []
+    kept = [group for group in groups if key_of(group, keys) == tuple(at[key] for key in keys)]
+    return kept, [f"Shown is {' '.join(f'{key}={format_value(at[key])}' for key in keys)}, where results are best."]
+
+
+def _limit(key: str, values: Sequence[Any], limit: int, notes: list[str]) -> list[Any]:
+    """At most `limit` of a key's values; adds a note if some are left out."""
+    if len(values) > limit:
+        notes.append(f"Of the {len(values)} values of {key}, {limit} are shown.")
+    return evenly_spaced(values, limit)
+
+
+def best_setting(grouping: Grouping, layout: LineLayout, score: Mapping[str, float]) -> dict[str, Any]:
+    """The values of the panel keys at which most lines have a result and, of these, the best mean result.
+
+    score: by the group's label, higher is better; groups without a result are missing.
+    """
+    scores: dict[Values, list[float]] = {}
+    for group in grouping.groups:
+        own = scores.setdefault(key_of(group, layout.panel_keys), [])
+        own += [score[group.label]] if group.label in score else []
+    best = max(scores, key=lambda at: (len(scores[at]), sum(scores[at]) / max(len(scores[at]), 1)), default=())
+    return dict(zip(layout.panel_keys, best, strict=False))

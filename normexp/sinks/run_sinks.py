@@ -1,0 +1,64 @@
+"""All sinks of a run, opened, logged to and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from normexp.records import Record, RunInfo, Sink
+from normexp.rundir.atomic import WriteError
+from normexp.sinks.histogram_sheet import HistogramSheet
+from normexp.sinks.jsonl import JsonLines
+from normexp.sinks.progress_bar import ProgressBar
+from normexp.sinks.tensorboard import TensorBoard
+
+
+class RunSinks:
+    """`by_name` holds the sinks in the order in which they are closed; checkpoints store their states under the same names."""
+
+    def __init__(
+        self,
+        directory: Path,
+        info: RunInfo,
+        console: Console,
+        total_steps: int,
+        saved: Mapping[str, Any] | None = None,
+    ) -> None:
+        """saved: the `state_dict` of an earlier part of the run, whose files are continued. Raises WriteError."""
+        saved = saved or {}
+        tensorboard = TensorBoard(directory, info, saved.get("tensorboard"))
+        try:
+            metrics = JsonLines(directory / "metrics.jsonl", saved.get("metrics"))
+        except WriteError:
+            with suppress(WriteError):
+                tensorboard.close(success=False)
+            raise
+        show = partial(tensorboard.picture, "histograms")
+        self.by_name: dict[str, Sink] = {
+            "metrics": metrics,
+            "sheet": HistogramSheet(directory / "histograms.png", show, saved.get("sheet")),
+            "tensorboard": tensorboard,
+            "terminal": ProgressBar(console, total_steps, saved.get("terminal")),
+        }
+
+    def log(self, record: Record) -> None:
+        for sink in self.by_name.values():
+            sink.log(record)
+
+    def close(self, *, success: bool, draw: bool = True) -> None:
+        """Close all sinks, whatever fails. draw: whether to draw the histogram sheet once more.
+
+        A failed write has been reported before, or costs no more than the last events.
+        """
+        for name, sink in self.by_name.items():
+            if draw or name != "sheet":
+                with suppress(OSError):
+                    sink.close(success=success)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: sink.state_dict() for name, sink in self.by_name.items()}

@@ -1,0 +1,118 @@
+"""Snapshots: which probes and layers take part, and that hooks and memory are released."""
+
+import re
+
+import pytest
+import torch
+
+from normexp.models.build import build_model
+from normexp.models.layer import named_layers
+from normexp.probes import PROBES
+from normexp.probes.recorder import Step
+from normexp.probes.runner import Probes
+from tests.conftest import compose
+from tests.probes.watcher import ALL, Watcher, images
+
+
+def test_hooks_are_removed_after_a_snapshot_and_after_an_error():
+    config = compose(*ALL, "probe.every=1")
+    watcher = Watcher(build_model(config), config)
+
+    def hooks():
+        return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in watcher.model.modules())
+
+    inputs, labels = images()
+    step = Step(1, 10, watcher.model, inputs, labels, 0.1)
+    with watcher.probes.snapshot(step):
+        assert hooks() > 0
+    assert hooks() == 0
+    watcher(inputs, labels)
+    assert hooks() == 0
+    with pytest.raises(RuntimeError, match="size"), watcher.probes.snapshot(step):
+        watcher.model(torch.randn(2, 5, 8, 8))
+    assert hooks() == 0
+
+
+def test_between_snapshots_no_hooks_or_copies_exist():
+    config = compose(
+        "probe=full", "probe.landscape=true", "probe.jumps=true", "probe.every=5", "probe.landscape_every=5"
+    )
+    watcher = Watcher(build_model(config), config)
+    probes = {type(probe).__name__: probe for probe in watcher.probes._probes.values()}
+    assert len(probes) == len(PROBES)
+    for step in range(1, 13):
+        found = watcher(*images(seed=step))
+        assert bool(found and found.scalars) == (step in (1, 5, 10))
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in watcher.model.modules())
+        assert bool(probes["Noise"]._last) == (step in (4, 9))
+        assert not probes["Updates"]._before
+        assert probes["Landscape"]._loss is None
+
+
+def test_every_chart_shows_measured_tags():
+    config = compose(*ALL, "norm.position=post", "probe.every=1", "probe.landscape_every=1")
+    watcher = Watcher(build_model(config), config)
+    tags = {tag for seed in range(2) for tag in watcher(*images(seed=seed)).scalars}
+    charts = watcher.probes.charts()
+    assert len({(chart.page, chart.title) for chart in charts}) == len(charts) > 20
+    for chart in charts:
+        assert set(chart.band or ()) <= tags
+        assert chart.band or all(any(re.match(line, tag) for tag in tags) for line in chart.lines), chart.title
+
+
+def test_off_is_off():
+    config = compose("probe='off'")
+    assert not any(getattr(config.probe, name) for name in PROBES)
+
+
+@pytest.mark.parametrize("probe", PROBES)
+def test_each_probe_has_its_switch_and_works_alone(probe):
+    config = compose("probe='off'", f"probe.{probe}=true", "probe.every=1")
+    watcher = Watcher(build_model(config), config)
+    alone = [watcher(*images(seed=n)) for n in range(2)]
+    together = compose(*ALL, "probe.every=1", "probe.samples=16384", "probe.landscape_every=1")
+    watcher = Watcher(build_model(together), together)
+    everything = [watcher(*images(seed=n)) for n in range(2)]
+    assert any(found and found.scalars for found in alone)
+    for found, whole in zip(alone, everything, strict=True):
+        if found:
+            assert found.scalars.items() <= whole.scalars.items()
+            assert set(found.histograms) <= set(whole.histograms)
+    groups = {tag.partition("/")[0] for found in alone if found for tag in found.scalars}
+    for other in PROBES:
+        assert (other == probe) or not (groups & GROUPS[other])
+    assert groups <= GROUPS[probe]
+
+
+GROUPS = {
+    "activations": {"activation_in", "activation_out", "norm_out"},
+    "saturation": {"saturated", "dead", "derivative"},
+    "drift": {"drift", "drift_last"},
+    "jumps": {"jump"},
+    "gradients": {"grad_flow", "grad_weight", "grad_growth"},
+    "updates": {"weight_norm", "update_ratio"},
+    "noise": {"noise_scale"},
+    "affine": {"gamma", "beta"},
+    "batch_statistics": {"batch_mean_distance", "batch_var_ratio"},
+    "landscape": {"landscape", "shift_cosine", "shift_distance"},
+}
+
+
+def test_patterns_select_layers_but_totals_are_over_all_layers():
+    net = ["model=resnet", "model.depth=8", "model.width=4", "probe=landscape", "probe.noise=true", "probe.every=1"]
+    chosen, every = (
+        Watcher(build_model(config), config)
+        for config in (compose(*net, "probe.layers=[block2.*,head]"), compose(*net))
+    )
+    for seed in range(2):
+        some, whole = chosen(*images(seed=seed)).scalars, every(*images(seed=seed)).scalars
+        assert some.items() <= whole.items()
+    assert {"grad_growth/flow", "grad_growth/weight", "noise_scale/total"} <= set(some)
+    layers = {tag.split("/")[1] for tag in some if not tag.startswith(("grad_growth", "landscape"))} - {"total"}
+    assert layers == {"block2.conv1", "block2.conv2", "block2.shortcut", "block2.out", "head"}
+
+
+def test_patterns_that_match_no_layer():
+    config = compose("probe='off'")
+    probes = Probes(named_layers(build_model(config)), config.probe, seed=0)
+    assert probes.snapshot(Step(1, 1, None, None, None, 0.1)) is None
