@@ -93,13 +93,7 @@ def _is_numeral(name: str) -> bool:
 
 
 def _caption(grid: Grid | None, below: Forest | None, *, cut: bool) -> str:
-    sentences = []
-    if grid:
-        sentences += ["Above: means over seeds; a dot is a seed."] if grid.has_dots else []
-        sentences += ["Bands reach from the smallest to the largest seed."] if grid.has_bands else []
-        sentences += (
-            ["A cross at the lower edge: a seed without a value; it diverged, say."] if grid.has_missing else []
-        )
+    sentences = grid.caption if grid else []
     if below:
         outcomes = {cell.outcome for condition in below.conditions for cell in condition.cells}
         where = "Below" if grid else "Here"

@@ -80,15 +80,21 @@ class Grid:
     @property
     def has_missing(self) -> bool:
         """Whether a seed has no value."""
-        return any(None in values for panel in self.panels for points in panel.arms.values() for _, values in points)
+        return any(None in values for points in self._lines for _, values in points)
 
     @property
-    def has_bands(self) -> bool:
-        return any(_crowded(points) for panel in self.panels for points in panel.arms.values())
+    def caption(self) -> list[str]:
+        """Sentences on what is drawn."""
+        crowded = set(map(_crowded, self._lines))
+        return [
+            *["Above: means over seeds; a dot is a seed."] * (False in crowded),
+            *["Bands reach from the smallest to the largest seed."] * (True in crowded),
+            *["A cross at the lower edge: a seed without a value; it diverged, say."] * self.has_missing,
+        ]
 
     @property
-    def has_dots(self) -> bool:
-        return any(not _crowded(points) for panel in self.panels for points in panel.arms.values())
+    def _lines(self) -> list[list[Point]]:
+        return [points for panel in self.panels for points in panel.arms.values()]
 
 
 def series_grid(verdict: Verdict) -> Grid | None:

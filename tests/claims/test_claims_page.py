@@ -279,7 +279,7 @@ def test_missing_values():
         a_condition(*cells, threshold=0.0, **{"is": "within"}),
         a_condition(what="no cells") | {"cells": []},
     ]
-    arms = {"none": [[0, [None, None]], [0.1, [None, 0.2]]], "bn": [[0.1, []]]}
+    arms = {"none": [[0, [None, None]], [0.1, [None, 0.2]]], "bn": [[0.1, []], [10**400, [0.3]]]}
     bare = dict.fromkeys(a_verdict()) | {"format": 1, "claim": "bare", "verdict": "inconclusive", "conditions": []}
     for kind in ("experiment", "exact"):
         full = a_verdict(kind=kind, conditions=conditions, series=[a_series(arms=arms), a_series(arms={})], seeds=None)
