@@ -52,7 +52,7 @@ def gradients_over_time(analysis: Analysis) -> DrawnFigure | None:
     _set_log_limits(list(canvas.axes.values()))
     canvas.label_axes(x="step", y="gradient norm")
     caption = (
-        "A line a layer, from the first (blue) to the last (orange): the norm of the loss's gradient with respect "
+        "A line a layer, from the first to the last as in the legend: the norm of the loss's gradient with respect "
         f"to all of its parameters, averaged over the runs of a group. {CUT_OFF}"
     )
     if len(listed) < len(names):
