@@ -6,6 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+GRAD_NORM = "grad_norm"
+"""First part of the tags of gradient norms: GRAD_NORM/LAYER."""
+
+TOTAL_GRAD_NORM = f"{GRAD_NORM}/total"
+"""Tag of the norm over all parameters of the network."""
+
 
 @dataclass(frozen=True)
 class Histogram:

@@ -12,11 +12,12 @@ from urllib.parse import quote
 from rich.console import Console
 
 from normexp.config import ConfigError, show
+from normexp.records import TOTAL_GRAD_NORM
 
 SAMPLES_PER_PLUGIN = "scalars=100000,histograms=10000,images=1000"
 """By default TensorBoard shows at most 1,000 scalars and 500 histograms per tag."""
 
-PINNED_TAGS = ("train/loss", "val/accuracy", "val/loss", "grad_norm/total")
+PINNED_TAGS = ("train/loss", "val/accuracy", "val/loss", TOTAL_GRAD_NORM)
 """Charts at the top of the first page; below them TensorBoard sorts by name."""
 
 HELP = """\

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from normexp.probes.base import Measurements, Probe, chunks, layer_weights
 from normexp.probes.recorder import Recorder
+from normexp.records import GRAD_NORM, TOTAL_GRAD_NORM
 
 
 class GradientNorms:
@@ -37,8 +38,8 @@ class GradientNorms:
 
     def by_layer(self, norms: Sequence[float]) -> dict[str, float]:
         values = iter(norms)
-        layers = {f"grad_norm/{name}": math.hypot(*islice(values, size)) for name, size in self._sizes.items()}
-        return {"grad_norm/total": math.hypot(*norms), **layers}
+        layers = {f"{GRAD_NORM}/{name}": math.hypot(*islice(values, size)) for name, size in self._sizes.items()}
+        return {TOTAL_GRAD_NORM: math.hypot(*norms), **layers}
 
 
 class Gradients(Probe):

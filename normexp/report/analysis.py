@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from normexp.records import GRAD_NORM
 from normexp.report.aggregate import Row, aggregate
 from normexp.report.curves import read_curves
 from normexp.report.groups import Group, Grouping, group
@@ -14,7 +15,7 @@ from normexp.report.metrics import higher_is_better
 from normexp.report.panels import LineLayout, PanelGrid, best_setting, line_layout, panel_grid, panels_by_line
 from normexp.report.read import Collection, Curve, Run
 
-GRADIENTS, ACTIVATION_INPUTS = "grad_norm/", "activation_in/"
+GRADIENTS, ACTIVATION_INPUTS = f"{GRAD_NORM}/", "activation_in/"
 """Prefixes of the tags that are drawn layer by layer."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from normexp.records import Record
+from normexp.records import TOTAL_GRAD_NORM, Record
 
 REFRESH_SECONDS = 0.25
 """Time between redraws. A redraw takes milliseconds, as long as a step of a small network."""
@@ -20,12 +20,12 @@ REFRESH_SECONDS = 0.25
 PLAIN_LINE_SECONDS = 1.0
 """Least time between two plain lines, so that a run with frequent evaluations does not flood a log file."""
 
-BAR_NAMES = {"train/loss": "loss", "val/accuracy": "val acc", "grad_norm/total": "grad"}
+BAR_NAMES = {"train/loss": "loss", "val/accuracy": "val acc", TOTAL_GRAD_NORM: "grad"}
 LINE_NAMES = {
     "train/loss": "train loss",
     "val/loss": "val loss",
     "val/accuracy": "val accuracy",
-    "grad_norm/total": "grad norm",
+    TOTAL_GRAD_NORM: "grad norm",
 }
 """The scalars that are shown, with their names."""
 

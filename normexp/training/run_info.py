@@ -10,7 +10,7 @@ from normexp import rundir
 from normexp.compose.choices import hyperparameters
 from normexp.config import Config
 from normexp.models.describe import describe, markdown
-from normexp.records import Chart, RunInfo
+from normexp.records import GRAD_NORM, Chart, RunInfo
 from normexp.training.build import Parts
 
 HPARAM_METRICS = [
@@ -33,7 +33,7 @@ def run_info(parts: Parts, config: Config, diff: Mapping[str, Any] | None = None
     charts = [
         Chart("Whole network", "loss", lines=["train/loss", "val/loss$"]),
         Chart("Whole network", "accuracy", lines=["train/accuracy", "val/accuracy$", "val/accuracy_batch_statistics"]),
-        Chart("Whole network", "gradient of all parameters of a layer", lines=["grad_norm/.*"]),
+        Chart("Whole network", "gradient of all parameters of a layer", lines=[f"{GRAD_NORM}/.*"]),
         *parts.probes.charts(),
     ]
     return RunInfo(hyperparameters(config), HPARAM_METRICS, texts, charts)

@@ -20,7 +20,7 @@ from normexp.probes.base import Measurements
 from normexp.probes.gradients import GradientNorms
 from normexp.probes.recorder import Step
 from normexp.probes.runner import Snapshot
-from normexp.records import Record
+from normexp.records import TOTAL_GRAD_NORM, Record
 from normexp.rundir import State
 from normexp.training.anomaly import AnomalyError
 from normexp.training.bn_statistics import evaluation_statistics
@@ -276,7 +276,7 @@ def _non_finite_loss(step: int, losses: list[float]) -> str | None:
 
 
 def _non_finite_gradient(step: int, norms: Mapping[str, float]) -> str | None:
-    norm = norms.get("grad_norm/total", 0.0)
+    norm = norms.get(TOTAL_GRAD_NORM, 0.0)
     return None if math.isfinite(norm) else f"the norm of the gradient became {norm} in step {step}"
 
 
