@@ -143,10 +143,11 @@ def test_a_folder_that_may_not_be_opened_is_one_sentence(tmp_path, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Permission denied")
 
+    configs = [compose(f"data={name}").data for name in ("mnist", "cifar10")]  # before: composing needs to read
     monkeypatch.setattr(Path, "exists", refuse)
-    for name in ("mnist", "cifar10"):
+    for config in configs:
         with pytest.raises(ConfigError, match=r"can't be opened \(Permission denied\)\.$"):
-            DATA[name].load(compose(f"data={name}").data, tmp_path)
+            DATA[config.name].load(config, tmp_path)
 
 
 @pytest.mark.parametrize(
