@@ -11,7 +11,7 @@ import sys
 
 from normexp import __version__
 from normexp.commands import COMMANDS
-from normexp.config import ConfigError
+from normexp.config import ConfigError, show
 from normexp.rundir.atomic import UNWRITABLE_ERRNOS, WriteError
 
 
@@ -57,7 +57,11 @@ def _sentence(error: OSError) -> str:
         return str(error)
     if error.filename is None and error.errno in UNWRITABLE_ERRNOS:
         return f"Standard output could not be written ({error.strerror})."
-    return f"{error.filename}: {error.strerror}." if error.filename is not None else f"{error.strerror or error}."
+    return (
+        f"{show(error.filename, 300)}: {error.strerror}."
+        if error.filename is not None
+        else f"{error.strerror or error}."
+    )
 
 
 def _redirect_to_devnull(descriptor: int) -> None:

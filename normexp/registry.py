@@ -25,8 +25,12 @@ def collect(package: str, path: Iterable[str], kind: type[T], *, order: Iterable
 
 def names(path: Iterable[str], *, order: Iterable[str] = ()) -> list[str]:
     """Names of the components of a package, the modules that define an ENTRY. Does not import them."""
-    files = [Path(folder, f"{module.name}.py") for folder in path for module in pkgutil.iter_modules([folder])]
-    components = [file.stem for file in files if re.search(r"^ENTRY\b", file.read_text(encoding="utf-8"), re.MULTILINE)]
+    components = []
+    for folder in path:
+        for module in pkgutil.iter_modules([folder]):
+            file = Path(folder, module.name, "__init__.py") if module.ispkg else Path(folder, f"{module.name}.py")
+            if re.search(r"^ENTRY\b", file.read_text(encoding="utf-8"), re.MULTILINE):
+                components.append(module.name)
     return _ordered(components, order)
 
 

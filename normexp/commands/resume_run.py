@@ -14,7 +14,7 @@ from normexp.config import Config, ConfigError, show, yaml_files
 from normexp.console import print_line
 from normexp.data.sizes import sizes
 from normexp.rundir import atomic, lock
-from normexp.rundir.reader import read_yaml
+from normexp.rundir.reader import displayable, displayable_json, read_yaml
 from normexp.sweeps.manifest import MANIFEST
 
 LENGTH_KEYS = ("epochs", "steps")
@@ -109,7 +109,7 @@ def _value(tree: Mapping[str, Any], key: str) -> Any:
 def _with_data_dir(directory: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
     """The stored config, its data_dir resolved against the folder that the run was started in, if that is another one."""
     tree, folder = dict(stored), Path(str(stored.get("data_dir"))).expanduser()
-    started_in = Path(str(rundir.read_environment(directory).get("directory", ".")))
+    started_in = Path(str(displayable_json(directory / "environment.json").get("directory", ".")))
     if not folder.is_absolute() and started_in != Path.cwd() and (started_in / folder).is_dir():
         tree["data_dir"] = str(started_in / folder)
     return tree
@@ -215,6 +215,7 @@ def _notes_on_extending(directory: Path, config: Config) -> list[str]:
 def _diff(directory: Path, tree: Mapping[str, Any]) -> dict[str, Any]:
     """The config's differences from the defaults when the run was started."""
     try:
-        return read_yaml(directory / "config_diff.yaml")
+        diff: dict[str, Any] = displayable(read_yaml(directory / "config_diff.yaml"))
+        return diff
     except (OSError, ValueError):  # an empty file means that nothing differed
         return {} if (directory / "config_diff.yaml").exists() else yaml_files.differences(tree)

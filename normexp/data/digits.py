@@ -18,7 +18,7 @@ SAMPLES, TEST_SAMPLES = 1797, 360
 def load(config: DataConfig, folder: Path) -> Arrays:
     import numpy as np
 
-    from normexp.data.splits import stratified
+    from normexp.data.stratify import stratified
 
     table = _read_table()
     images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)

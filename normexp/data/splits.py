@@ -19,6 +19,7 @@ from normexp.data import DATA
 from normexp.data.augment import Augment
 from normexp.data.base import Arrays, value_counts
 from normexp.data.cache import release
+from normexp.data.stratify import stratified
 from normexp.data.zca import whitened, zca
 from normexp.streams import stream_seed
 
@@ -135,28 +136,6 @@ def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np
         part, _ = stratified(labels[train], config.data.train_size, rng)
         train = train[part]
     return train, val
-
-
-def stratified(
-    labels: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Split labels (N,) into a part of exactly `size` samples and the rest, each with the proportions of the classes. Returns
-    their indices, in random order.
-
-    Each class contributes its share of `size`, rounded down; the classes with the largest remainders make up the difference.
-    """
-    assert 0 <= size <= len(labels)
-    classes, counts = np.unique(labels, return_counts=True)
-    shares = counts * size / len(labels)
-    sizes = np.floor(shares).astype(int)
-    for extra in np.argsort(sizes - shares, kind="stable")[: size - sizes.sum()]:
-        sizes[extra] += 1
-    part, rest = [], []
-    for label, count in zip(classes, sizes, strict=True):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        part.append(members[:count])
-        rest.append(members[count:])
-    return rng.permutation(np.concatenate(part)), rng.permutation(np.concatenate(rest))
 
 
 def gather(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:

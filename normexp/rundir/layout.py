@@ -94,7 +94,7 @@ def write_run_files(directory: Path, files: Mapping[str, str]) -> Path:
 
 
 def write_resumed_files(directory: Path, files: Mapping[str, str], step: int) -> Path:
-    """`fill` for a run that is resumed after a step. The environment of the resumed part is appended to that of the first."""
+    """`write_run_files` for a run that is resumed after a step. Its environment is appended to that of the first part."""
     earlier = read_environment(directory)
     if earlier:
         before = earlier.get("resumed")
@@ -140,7 +140,7 @@ OUTPUTS = ("metrics.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfev
 def remove_outputs(directory: Path) -> None:
     """Remove the outputs of a run that is trained again. The log and the files of others stay.
 
-    The config stays too, until `fill` replaces it, so that a kill in between leaves a run that can be resumed.
+    The config stays too, until `write_run_files` replaces it, so that a kill in between leaves a run that can be resumed.
     """
     for pattern in OUTPUTS:
         for path in directory.glob(pattern):

@@ -98,7 +98,7 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def read_environment(directory: Path) -> dict[str, Any]:
-    """environment.json. Empty if it is missing or damaged."""
+    """environment.json as it is, not made displayable. Empty if it is missing or damaged."""
     return read_json(directory / "environment.json")
 
 

@@ -164,9 +164,9 @@ class _Session:
                     self.fail(failure)
                 else:
                     self.outcome = replace(outcome, state="failed")
-        reason = f": {self.outcome.error}" if self.outcome.error else ""
-        step, total = self.train_state.step, self.train_state.total_steps
-        logger.info("%s after %d of %d steps%s", self.outcome.state, step, total, reason)
+            reason = f": {self.outcome.error}" if self.outcome.error else ""
+            step, total = self.train_state.step, self.train_state.total_steps
+            logger.info("%s after %d of %d steps%s", self.outcome.state, step, total, reason)
 
     def result(self) -> Result:
         outcome, metrics = self.outcome, dict(self.train_state.scalars)

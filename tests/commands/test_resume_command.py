@@ -221,3 +221,26 @@ def test_a_run_that_was_half_trained_with_another_config_is_set_aside(tmp_path, 
     assert "changed since it was trained: norm.momentum (0.2, now 0.3)" in capsys.readouterr().out
     kept = [checkpoint.load(path / "checkpoint.pt")["step"] for path in Path("runs/x/.replaced").iterdir()]
     assert kept == [12, 12]
+
+
+LONG = "a" * 300  # longer than a file's name may be
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        pytest.param(f'"\\u001b]0;title\\u0007\\u001b[31m{LONG}"', id="escape sequences"),
+        pytest.param("1" * 4000, id="a long number"),
+        pytest.param("[" * 900 + "]" * 900, id="nested"),
+    ],
+)
+def test_nothing_that_is_stored_controls_the_terminal(stopped, capsys, folder):
+    directory = stopped()
+    environment = json.loads((directory / "environment.json").read_text())
+    stored = json.dumps({**environment, "directory": "FOLDER"}).replace('"FOLDER"', folder)
+    (directory / "environment.json").write_text(stored)
+    (directory / "config_diff.yaml").write_text('"\\e[31mevil": 1\n')
+    main(["resume", str(directory)])
+    captured = capsys.readouterr()
+    assert not {"\x1b", "\x07"} & set(captured.out + captured.err)
+    assert "\x1b" not in (directory / "train.log").read_text()

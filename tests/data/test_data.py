@@ -13,7 +13,8 @@ from normexp.data import DATA, idx, splits
 from normexp.data.augment import Augment
 from normexp.data.base import value_counts
 from normexp.data.sizes import sizes
-from normexp.data.splits import Split, gather, load, moments, split_indices, stratified
+from normexp.data.splits import Split, gather, load, moments, split_indices
+from normexp.data.stratify import stratified
 from tests.conftest import SHARED_DATA, compose, needs_data
 
 CPU = torch.device("cpu")

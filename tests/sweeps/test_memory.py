@@ -1,6 +1,8 @@
 """A sweep's driver keeps little in memory per ended run, since a sweep may have thousands."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +13,7 @@ from normexp import rundir
 from normexp.compose.compose import compose_sweep
 from normexp.sweeps import launch
 from normexp.sweeps.progress import ProgressView
+from tests.conftest import SHARED_DATA, needs_data
 
 MAX_BYTES = 4_000
 """Size of a run's pickled result: 5,000 runs then take 20 MB at most. With its configs, a result has 100,000 bytes."""
@@ -41,3 +44,12 @@ def test_the_view_keeps_nothing_but_the_state_of_a_run_that_has_ended():
         rundir.write_status(Path("s", name), **status, metrics=metrics)
     view.tick()
     assert len(pickle.dumps(view._statuses)) < MAX_BYTES
+
+
+@pytest.mark.parametrize("data", ["digits", pytest.param("mnist", marks=needs_data)])
+def test_the_driver_of_a_sweep_never_imports_torch(data):
+    """It would take 200 MB and two seconds, for each of the sweeps that share a machine."""
+    words = ["train", "-m", "norm=none,bn", "model=mlp", f"data={data}", f"data_dir={SHARED_DATA}", "steps=1", "jobs=1"]
+    code = f"import sys; from normexp.cli import main; assert main({words!r}) == 0; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
