@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,9 @@ def _with_data_dir(directory: Path, stored: Mapping[str, Any]) -> dict[str, Any]
     """The stored config, its data_dir resolved against the folder that the run was started in, if that is another one."""
     tree, folder = dict(stored), Path(str(stored.get("data_dir"))).expanduser()
     started_in = Path(str(displayable_json(directory / "environment.json").get("directory", ".")))
-    if not folder.is_absolute() and started_in != Path.cwd() and (started_in / folder).is_dir():
-        tree["data_dir"] = str(started_in / folder)
+    with suppress(OSError):  # a path that is too long, say
+        if not folder.is_absolute() and started_in != Path.cwd() and (started_in / folder).is_dir():
+            tree["data_dir"] = str(started_in / folder)
     return tree
 
 

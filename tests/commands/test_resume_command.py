@@ -240,7 +240,7 @@ def test_nothing_that_is_stored_controls_the_terminal(stopped, capsys, folder):
     stored = json.dumps({**environment, "directory": "FOLDER"}).replace('"FOLDER"', folder)
     (directory / "environment.json").write_text(stored)
     (directory / "config_diff.yaml").write_text('"\\e[31mevil": 1\n')
-    main(["resume", str(directory)])
+    assert main(["resume", str(directory)]) == 0
     captured = capsys.readouterr()
     assert not {"\x1b", "\x07"} & set(captured.out + captured.err)
     assert "\x1b" not in (directory / "train.log").read_text()
