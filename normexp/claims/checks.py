@@ -12,7 +12,7 @@ NUM_ARMS = {"difference": 2, "ratio": 2, "value": 1, "correlation": 3}
 
 
 def check_condition(condition: Condition, sweep: Sweep) -> None:
-    """Raise ConfigError, with the suggest name, if the condition can't be judged from the sweep."""
+    """Raise ConfigError, with the nearest name, if the condition can't be judged from the sweep."""
     _check_arms(condition, sweep)
     named = list(_named_axes(condition))
     for key, axis, values in named:

@@ -89,7 +89,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         is_claim = options.verb in claim_names(None)
         hint = f" normexp claims show {options.verb} says more of it." if is_claim else suggest(options.verb, VERBS)
         raise ConfigError(f"normexp claims takes show, run or report, not {show(options.verb)}.{hint}")
-    options.config_dir = existing_config_dir(options.config_dir) if options.config_dir else None
+    options.config_dir = None if options.config_dir is None else existing_config_dir(options.config_dir)
     for word in options.overrides:
         key = word.partition("=")[0]
         if key not in SETTABLE_KEYS:

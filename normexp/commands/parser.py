@@ -30,9 +30,11 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse for a flag with a wrong value or without one."""
+        """Called by argparse for a flag with a wrong value, without one, or with one that it doesn't take."""
         flag = message.removeprefix("argument ").partition(":")[0]
         action = self._option_string_actions.get(flag)
         if action is not None and action.choices and "invalid choice" in message:
             raise ConfigError(f"{flag} is one of {', '.join(action.choices)}.")
+        if "ignored explicit argument" in message:
+            raise ConfigError(f"{flag} takes no value.")
         raise ConfigError(f"{flag} must be followed by a value; {self.prog} --help says which.")

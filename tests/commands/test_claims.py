@@ -183,6 +183,7 @@ def test_exact_claims_are_computed(capsys):
         (["run", "faster", "--qick"], "There is no flag --qick. Did you mean --quick?"),
         (["run", "faster", "--scale", "big"], "--scale is one of small, full"),
         (["run", "faster", "--scale"], "must be followed by a value"),
+        (["run", "faster", "--quick=3"], "--quick takes no value."),
         (["run", "faster", "lr=0.1"], "a claim fixes what its runs are"),
         (["run", "faster", "job=2"], "Did you mean jobs?"),
         (["run", "faster", "jobs=0"], "jobs=0"),
