@@ -7,7 +7,6 @@ Trains on the handwritten digits, as the data does not matter.
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -68,7 +67,7 @@ def main() -> None:
     results = {}
     for name, overrides in CASES.items():
         seconds, megabytes, interval = measure(overrides, arguments.repeats)
-        low, median, high = (1000 * s for s in statistics.quantiles(seconds, n=4))
+        low, median, high = (1000 * s for s in measuring.quartiles(seconds))
         percent = 100 * median / 1000 / interval
         results[name] = {"megabytes": megabytes, "milliseconds": [low, median, high], "percent": percent}
         table.add_row(name, f"{megabytes:.1f}", f"{median:.1f} [{low:.1f}-{high:.1f}]", f"{percent:.3f}")

@@ -166,7 +166,7 @@ def measure_steps(nets: Mapping[str, list[str]], data: str, *, repeats: int, thr
     results: Results = {}
 
     def add_row(net: str, count: int, probes: str, values: list[float]) -> None:
-        low, ratio, high = statistics.quantiles(values, n=4)
+        low, ratio, high = measuring.quartiles(values)
         table.add_row(net, str(count), probes, f"{ratio:.3f}", f"{low:.3f} to {high:.3f}")
         print(f"{net}, {count} threads, {probes}: {ratio:.3f}", file=sys.stderr, flush=True)
         results[f"{net}, {count} threads, {probes}"] = {"ratio": ratio, "quartiles": [low, high]}
