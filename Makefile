@@ -1,6 +1,6 @@
 # Everything that the project does, from a fresh clone: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all lint tensorboard bench gpu-check torture clean
+.PHONY: help train test test-all lint docs tensorboard bench gpu-check torture clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,11 @@ lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(INSTALLED)  ## build the documentation as a site, in build/site; ARGS=serve shows it while you edit
+	test $(INSTALLED)-docs -nt $(INSTALLED) || \
+		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]' && touch $(INSTALLED)-docs; }
+	$(BIN)/mkdocs $(or $(ARGS),build)
 
 tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine only
 	$(BIN)/normexp tensorboard $(ARGS)

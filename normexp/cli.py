@@ -23,45 +23,36 @@ def main(argv: list[str] | None = None) -> int:
     _open_streams()
     try:
         code = _dispatch(words)
-    except ConfigError as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        code = _fail(str(error))
-    except BrokenPipeError:
-        code = 128 + signal.SIGPIPE
-    except OSError as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        code = _fail(_sentence(error), code=1)
     except KeyboardInterrupt:
         code = _fail("interrupted", code=130)
-    return _flush() or code
-
-
-def _flush() -> int:
-    """Flush standard output; returns an exit code. At interpreter exit a failure would print a traceback."""
-    try:
+    except (ConfigError, OSError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1" and not isinstance(error, BrokenPipeError):
+            raise
+        code = _report(error)
+    try:  # at interpreter exit a failure would print a traceback
         sys.stdout.flush()
-    except BrokenPipeError:
-        _redirect_to_devnull(1)
-        return 128 + signal.SIGPIPE
     except OSError as error:
         _redirect_to_devnull(1)
-        return _fail(_sentence(error), code=1)
-    return 0
+        code = _report(error)
+    return code
 
 
-def _sentence(error: OSError) -> str:
-    """A sentence for an OSError. Errors of files that normexp writes have a file name; those of standard output don't."""
-    if isinstance(error, WriteError):
-        return str(error)
-    if error.filename is None and error.errno in UNWRITABLE_ERRNOS:
-        return f"Standard output could not be written ({error.strerror})."
-    return (
-        f"{show(error.filename, 300)}: {error.strerror}."
-        if error.filename is not None
-        else f"{error.strerror or error}."
-    )
+def _report(error: ConfigError | OSError) -> int:
+    """Print an error in a sentence, but for a closed pipe; returns the exit code."""
+    match error:
+        case ConfigError():
+            return _fail(str(error))
+        case BrokenPipeError():
+            return 128 + signal.SIGPIPE
+        case WriteError():
+            sentence = str(error)
+        case OSError(filename=None) if error.errno in UNWRITABLE_ERRNOS:  # files that normexp writes have a name
+            sentence = f"Standard output could not be written ({error.strerror})."
+        case OSError(filename=None):
+            sentence = f"{error.strerror or error}."
+        case _:
+            sentence = f"{show(error.filename, 300)}: {error.strerror}."
+    return _fail(sentence, code=1)
 
 
 def _redirect_to_devnull(descriptor: int) -> None:

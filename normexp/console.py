@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from normexp.rundir.safe_read import printable
+from normexp.config import printable
 
 
 def print_line(console: Console, text: str) -> None:

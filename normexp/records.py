@@ -1,16 +1,11 @@
 """Plain data that training and probes produce and sinks write."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-GRAD_NORM = "grad_norm"
-"""First part of the tags of gradient norms: GRAD_NORM/LAYER."""
-
-TOTAL_GRAD_NORM = f"{GRAD_NORM}/total"
-"""Tag of the norm over all parameters of the network."""
+GRAD_NORM, TOTAL_GRAD_NORM = "grad_norm", "grad_norm/total"
+"""First part of the tags of the layers' gradient norms, GRAD_NORM/LAYER, and tag of the norm over all parameters."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +24,7 @@ class Histogram:
     nonfinite: int
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A PNG file; width and height in pixels."""
 
     png: bytes

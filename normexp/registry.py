@@ -11,10 +11,8 @@ T = TypeVar("T")
 
 
 def collect(package: str, path: Iterable[str], kind: type[T], *, order: Iterable[str] = ()) -> dict[str, T]:
-    """The ENTRY of each component of a package, by entry.name: those in `order` first, then the others by name.
-
-    Reads only the package's own folder: nothing is imported because a config names it.
-    """
+    """The ENTRY of each component of a package, by entry.name: those in `order` first, then the others by name. Reads only the
+    package's own folder: nothing is imported because a config names it."""
     entries: dict[str, T] = {}
     for module in names(path):
         entry = importlib.import_module(f"{package}.{module}").ENTRY

@@ -1,7 +1,5 @@
 """Independent random streams. The seed of a stream is a hash of the run's seed, the stream's purpose and a name."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 

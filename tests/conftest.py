@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from normexp.compose.compose import compose_sweep
-from normexp.compose.composer import Composer
+from normexp.compose.compose import Composer, compose_sweep
 from normexp.config import Config, ConfigError
 
 # A background job (`make test &`, nohup, some CI) ignores Ctrl-C, and all that it starts inherits that: the tests send it.

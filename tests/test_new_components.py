@@ -19,10 +19,6 @@ from normexp.config import NormConfig
 from normexp.norms.base import Norm
 
 
-def values(config, site, batch_size):
-    return batch_size * site.positions
-
-
 def build(config, site):
     from torch import nn
 
@@ -34,7 +30,7 @@ def build(config, site):
 
 
 ENTRY = Norm(
-    name="centre", title="centring", config=NormConfig, axes=("B,H,W", "B"), values=values,
+    name="centre", title="centring", config=NormConfig, axes=("B,H,W", "B"),
     problem=lambda config, site, batch_size: None, build=build,
 )
 ''',

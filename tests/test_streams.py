@@ -12,8 +12,7 @@ from scipy import stats
 
 from normexp.data.splits import split_indices
 from normexp.models.build import build_model
-from normexp.models.layer import named_layers
-from normexp.models.noise import Noise
+from normexp.models.layer import Noise, named_layers
 from normexp.streams import stream_seed
 from normexp.training.build import build
 from tests.conftest import compose

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from normexp.bench.cases import REFERENCE
 from normexp.bench.results import CaseResult, Quartiles
@@ -14,26 +15,27 @@ from normexp.plotting.colours import INK, NORM_STYLES, OTHER_COLOURS, LineStyle,
 from normexp.plotting.style import Canvas, Panel, figure_style, new_canvas
 from normexp.rundir import atomic
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 ROW_TITLES = {"forward": "forward pass", "backward": "backward pass", "inference": "inference", "memory": "memory"}
 """The rows of panels. Inference also has a line for each folded norm."""
 
 DODGE = 1.05
 """Factor between the x positions of neighbouring norms, so that their error bars don't overlap."""
 
-SUFFIXES = ("png", "svg", "pdf")
+NO_DATE = {"png": ["Software"], "svg": ["Date", "Creator"], "pdf": ["CreationDate"]}
+"""Metadata left out of each kind of file, so that it is the same every time."""
+
+SUFFIXES = tuple(NO_DATE)
 
 
 def write_figure(path: Path, results: Sequence[CaseResult]) -> None:
     """Write the figure as PNG (300 dpi), SVG or PDF, by the file's suffix. Raises WriteError."""
     buffer = io.BytesIO()
     suffix = path.suffix.lower().removeprefix(".")
-    no_date: dict[str, dict[str, Any]] = {
-        "png": {"Software": None},
-        "svg": {"Date": None, "Creator": None},
-        "pdf": {"CreationDate": None},
-    }
     with figure_style():
-        draw(results).figure.savefig(buffer, format=suffix, dpi=300, metadata=no_date[suffix])
+        draw(results).figure.savefig(buffer, format=suffix, dpi=300, metadata=dict.fromkeys(NO_DATE[suffix]))
     atomic.write_bytes(path, buffer.getvalue())
 
 
@@ -44,9 +46,12 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
     """
     models = list(dict.fromkeys(result.model for result in results))
     norms = [norm for norm in NORMS if norm != REFERENCE and any(norm in result.costs for result in results)]
-    lines = {norm: _line_style(norm, i) for i, norm in enumerate(norms)}
+    lines = {}
+    for i, norm in enumerate(norms):
+        other = OTHER_COLOURS[-1 - i % len(OTHER_COLOURS)], "solid", "P"
+        lines[norm] = LineStyle(norm, *NORM_STYLES.get(norm, other))
     folded_lines = {
-        norm: LineStyle(f"{line.name}, folded", lighten(line.colour, 0.5), line.dashes, line.marker)
+        norm: replace(line, name=f"{norm}, folded", colour=lighten(line.colour, 0.5))
         for norm, line in lines.items()
         if any(result.ratio(norm, "folded") for result in results)
     }
@@ -77,7 +82,13 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
         low, high = min([1, *medians]), max([1, *medians])
         margin = 0.2 * max(high - low, 0.2)
         canvas.axes[row, 0].set_ylim(low - margin, high + 2 * margin)
-    _label_axes(canvas, sorted({result.batch_size for result in results}))
+    sizes = sorted({result.batch_size for result in results})
+    for axis in canvas.axes.values():
+        axis.set_xscale("log")
+        axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
+        axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.minorticks_off()
+    canvas.label_axes(x="batch size", y="ratio to none")
     return canvas
 
 
@@ -88,37 +99,11 @@ def _ratio(result: CaseResult, norm: str, phase: str) -> Quartiles | None:
     return None if memory is None else Quartiles(memory, memory, memory)
 
 
-def _plot(axis: Any, style: LineStyle, points: Sequence[tuple[float, Quartiles]]) -> None:
+def _plot(axis: Axes, style: LineStyle, points: Sequence[tuple[float, Quartiles]]) -> None:
     sizes, ratios = zip(*points, strict=True)
+    below = [ratio.median - ratio.low for ratio in ratios]
+    above = [ratio.high - ratio.median for ratio in ratios]
     axis.errorbar(
-        sizes,
-        [ratio.median for ratio in ratios],
-        yerr=[[ratio.median - ratio.low for ratio in ratios], [ratio.high - ratio.median for ratio in ratios]],
-        color=style.colour,
-        linestyle=style.dashes,
-        marker=style.marker,
-        elinewidth=0.8,
-        capsize=1.8,
-        capthick=0.8,
-    )
-
-
-def _label_axes(canvas: Canvas, sizes: Sequence[int]) -> None:
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    last = max(row for row, _ in canvas.axes)
-    for (row, column), axis in canvas.axes.items():
-        axis.set_xscale("log")
-        axis.set_xlim(sizes[0] / 1.3, sizes[-1] * 1.3)
-        axis.xaxis.set_major_locator(FixedLocator(sizes))
-        axis.xaxis.set_minor_locator(NullLocator())
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        if row == last:
-            axis.set_xlabel("batch size")
-        if column == 0:
-            axis.set_ylabel("ratio to none")
-
-
-def _line_style(norm: str, index: int) -> LineStyle:
-    other = OTHER_COLOURS[-1 - index % len(OTHER_COLOURS)], "solid", "P"
-    return LineStyle(norm, *NORM_STYLES.get(norm, other))
+        sizes, [ratio.median for ratio in ratios], yerr=[below, above], color=style.colour, linestyle=style.dashes,
+        marker=style.marker, elinewidth=0.8, capsize=1.8, capthick=0.8,
+    )  # fmt: skip

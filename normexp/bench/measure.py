@@ -6,8 +6,8 @@ import gc
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,9 +29,6 @@ MIN_BLOCK_SECONDS = 0.01
 
 WARM_UP_STEPS = 2
 """Steps of each network before its blocks. The first ones choose algorithms and allocate memory."""
-
-Timestamp = Any
-"""Seconds on the CPU's clock, or a CUDA event."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +61,25 @@ def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None
     set_precision(config, device)
     batch = random_batch(case, device)
     subjects = {norm: _subject(build_model(config), batch, device) for norm, config in case.norms.items()}
-    train_steps, infer_steps = _block_steps(subjects.values(), batch)
+    inferring = [(subject.network, subject.costs.seconds["inference"]) for subject in subjects.values()]
+    inferring += [(s.folded, s.costs.seconds["folded"]) for s in subjects.values() if s.folded is not None]
+    train_steps = _block_steps(lambda n: min(training_block(s.network, batch, n)[0] for s in subjects.values()))
+    infer_steps = _block_steps(lambda n: min(inference_block(network, batch, n) for network, _ in inferring))
     order = random.Random(stream_seed(config.seed, "bench order"))
     for _ in range(repeats):
-        with _without_garbage_collection():
+        gc.collect()  # before the blocks rather than during them
+        gc.disable()
+        try:
             for subject in order.sample([*subjects.values()], len(subjects)):
                 forward, backward = training_block(subject.network, batch, train_steps)
                 subject.costs.seconds["forward"].append(forward)
                 subject.costs.seconds["backward"].append(backward)
                 tick()
-            networks = [(s.network, s.costs.seconds["inference"]) for s in subjects.values()]
-            networks += [(s.folded, s.costs.seconds["folded"]) for s in subjects.values() if s.folded is not None]
-            for network, seconds in order.sample(networks, len(networks)):
+            for network, seconds in order.sample(inferring, len(inferring)):
                 seconds.append(inference_block(network, batch, infer_steps))
                 tick()
+        finally:
+            gc.enable()
     return CaseResult(
         model=case.model,
         data=case.data,
@@ -106,7 +108,7 @@ def random_batch(case: Case, device: torch.device) -> Batch:
 def training_block(network: nn.Module, batch: Batch, steps: int) -> tuple[float, float]:
     """Seconds per step of the forward pass with the loss, and of the backward pass. Excludes clearing the gradients."""
     network.train()
-    times: list[tuple[Timestamp, Timestamp, Timestamp]] = []
+    times: list[tuple[Any, Any, Any]] = []
     _synchronize(batch)
     for _ in range(steps):
         for parameter in network.parameters():
@@ -163,27 +165,13 @@ def _subject(model: nn.Module, batch: Batch, device: torch.device) -> Subject:
     training_block(network, batch, WARM_UP_STEPS)  # gives running statistics as after training, not 0 and 1
     costs.folded_norms = len(foldable(network))
     folded = fold(network) if costs.folded_norms else None
-    subject = Subject(network, folded, costs)
-    for variant in _inference_networks([subject]):
+    for variant in filter(None, (network, folded)):
         inference_block(variant, batch, 1)
-    return subject
+    return Subject(network, folded, costs)
 
 
-def _inference_networks(subjects: Collection[Subject]) -> list[nn.Module]:
-    return [network for subject in subjects for network in (subject.network, subject.folded) if network is not None]
-
-
-def _block_steps(subjects: Collection[Subject], batch: Batch) -> tuple[int, int]:
-    """Steps after which blocks of training and of inference last long enough, for the fastest network."""
-    training = [subject.network for subject in subjects]
-    inference = _inference_networks(subjects)
-    return (
-        _long_enough(lambda steps: min(training_block(network, batch, steps)[0] for network in training)),
-        _long_enough(lambda steps: min(inference_block(network, batch, steps) for network in inference)),
-    )
-
-
-def _long_enough(seconds_per_step: Callable[[int], float]) -> int:
+def _block_steps(seconds_per_step: Callable[[int], float]) -> int:
+    """Steps after which a block lasts long enough. seconds_per_step: times a block of so many steps of the fastest network."""
     steps = 1
     while (needed := math.ceil(MIN_BLOCK_SECONDS / seconds_per_step(steps))) > steps:
         steps = needed
@@ -201,18 +189,8 @@ def _peak_bytes(network: nn.Module, batch: Batch) -> int:
     return torch.cuda.max_memory_allocated(device) - before + own
 
 
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Collect Python's garbage before the block rather than during it."""
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-def _now(batch: Batch) -> Timestamp:
+def _now(batch: Batch) -> Any:
+    """Seconds on the CPU's clock, or a CUDA event."""
     if not batch.inputs.is_cuda:
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
@@ -220,7 +198,7 @@ def _now(batch: Batch) -> Timestamp:
     return event
 
 
-def _seconds(start: Timestamp, end: Timestamp) -> float:
+def _seconds(start: Any, end: Any) -> float:
     """Seconds between two timestamps. CUDA events must have completed."""
     return float(end - start if isinstance(start, float) else start.elapsed_time(end) / 1e3)
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from normexp.bench.cases import REFERENCE, Skipped
@@ -80,16 +79,6 @@ def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> Quartil
     return quartiles([a / b for a, b in zip(times, reference, strict=True)]) if times else None
 
 
-def group_skipped(skipped: Sequence[Skipped]) -> Iterator[tuple[str, str]]:
-    """Merge the batch sizes that a model and norm skip for the same reason, as ('mlp, in, batch 8, 32', reason)."""
-
-    def key(skip: Skipped) -> tuple[str, str, str]:
-        return skip.model, skip.norm, skip.reason
-
-    for (model, norm, reason), group in groupby(sorted(skipped, key=lambda skip: (*key(skip), skip.batch_size)), key):
-        yield f"{model}, {norm}, batch {', '.join(str(skip.batch_size) for skip in group)}", reason
-
-
 def to_json(
     results: Sequence[CaseResult],
     skipped: Sequence[Skipped],
@@ -101,10 +90,10 @@ def to_json(
 ) -> str:
     """All results as JSON. Times are in milliseconds, with quartiles and ratios. block: least seconds of a timed block."""
     content = {
-        "overrides": list(overrides),
+        "overrides": overrides,
         "repeats": repeats,
         "block_ms": 1e3 * block,
-        "environment": dict(environment),
+        "environment": environment,
         "measured": [_entry(result, norm) for result in results for norm in result.costs],
         "skipped": [vars(skip) for skip in skipped],
     }

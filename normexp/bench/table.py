@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from normexp.bench.cases import REFERENCE, Skipped
-from normexp.bench.results import PHASES, CaseResult, group_skipped
+from normexp.bench.results import PHASES, CaseResult
 from normexp.data import DATA
 
 NOISY_SPREAD = 0.1
@@ -32,7 +32,10 @@ def print_results(
         of_model = list(group)
         console.print(f"[bold]{_heading(of_model)}[/]", soft_wrap=True)
         console.print(_table(of_model))
-        console.print(f"{_parameters(of_model)}\n", soft_wrap=True)
+        parameters = {norm: costs.parameters for result in of_model for norm, costs in result.costs.items()}
+        reference = parameters.pop(REFERENCE)
+        added = [f"{norm} {count - reference:+,}" for norm, count in parameters.items()]
+        console.print(f"{', '.join([f'{reference:,} parameters without a norm', *added])}\n", soft_wrap=True)
     about = (
         "none: milliseconds a step, and what the forward pass keeps in memory for the backward pass. Others: ratio to none in "
         f"the same round, median ± half the distance between the quartiles of {repeats} rounds; a timed block lasts "
@@ -41,27 +44,20 @@ def print_results(
     if any(costs.seconds["folded"] for result in results for costs in result.costs.values()):
         about += " folded: inference with batch norms as a part of the layers in front of them, as far as there are such layers."
     console.print(about)
-    if _relative_spread(results) > NOISY_SPREAD:
+    ratios = [result.ratio(norm, p) for result in results for norm in result.costs if norm != REFERENCE for p in PHASES]
+    if statistics.median([ratio.half_range / ratio.median for ratio in ratios if ratio] or [0]) > NOISY_SPREAD:
         note = (
             "The ratios vary much from round to round, as where other programs run: wait for a quiet machine, or take more "
             "rounds (--repeats) and larger batches."
         )
         console.print(Text.assemble(("note", "yellow"), f"  {note}"))
-    for where, reason in group_skipped(skipped):
+    sizes: dict[tuple[str, str, str], list[int]] = {}
+    for skip in skipped:
+        sizes.setdefault((skip.model, skip.norm, skip.reason), []).append(skip.batch_size)
+    for (model, norm, reason), own in sorted(sizes.items()):
+        where = f"{model}, {norm}, batch {', '.join(map(str, sorted(own)))}"
         console.print(Text.assemble(("skipped", "yellow"), f"  {where}: {reason}"))
     console.print(machine, soft_wrap=True)
-
-
-def _relative_spread(results: Iterable[CaseResult]) -> float:
-    """Median over all ratios of their spread relative to their median, or 0 without any ratio."""
-    ratios = [
-        result.ratio(norm, phase)
-        for result in results
-        for norm in result.costs
-        if norm != REFERENCE
-        for phase in PHASES
-    ]
-    return statistics.median([ratio.half_range / ratio.median for ratio in ratios if ratio] or [0.0])
 
 
 def _heading(results: Sequence[CaseResult]) -> str:
@@ -80,39 +76,20 @@ def _table(results: Iterable[CaseResult]) -> Table:
     for name in ("batch", "norm", *PHASES, "memory"):
         table.add_column(name, no_wrap=True, justify="left" if name == "norm" else "right")
     for result in results:
-        for norm in result.costs:
+        for norm, costs in result.costs.items():
             if norm == REFERENCE:
-                table.add_row(str(result.batch_size), norm, *_absolute(result), style="dim")
+                times = [f"{_format(1e3 * statistics.median_high(costs.seconds[p]))} ms" for p in PHASES[:3]]
+                size = costs.saved_bytes
+                kept = f"{_format(size / 2**10)} KiB" if size < 2**20 / 10 else f"{_format(size / 2**20)} MiB"
+                table.add_row(str(result.batch_size), norm, *times, "", kept, style="dim")
             else:
-                table.add_row("", norm, *_relative(result, norm))
+                ratios = [result.ratio(norm, phase) for phase in PHASES]
+                times = ["" if ratio is None else f"{ratio.median:.2f} ±{ratio.half_range:.2f}" for ratio in ratios]
+                memory = result.memory(norm)
+                table.add_row("", norm, *times, "" if memory is None else f"{memory:.2f}")
     return table
-
-
-def _absolute(result: CaseResult) -> list[str]:
-    costs = result.costs[REFERENCE]
-    times = [f"{_format(1e3 * statistics.median_high(costs.seconds[phase]))} ms" for phase in PHASES[:3]]
-    size = costs.saved_bytes
-    memory = f"{_format(size / 2**10)} KiB" if size < 2**20 / 10 else f"{_format(size / 2**20)} MiB"
-    return [*times, "", memory]
-
-
-def _relative(result: CaseResult, norm: str) -> list[str]:
-    ratios = [result.ratio(norm, phase) for phase in PHASES]
-    memory = result.memory(norm)
-    return [
-        *("" if ratio is None else f"{ratio.median:.2f} ±{ratio.half_range:.2f}" for ratio in ratios),
-        "" if memory is None else f"{memory:.2f}",
-    ]
 
 
 def _format(value: float) -> str:
     """Format with three significant digits: 0.0123, 1.23, 123, 1230."""
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-
-
-def _parameters(results: Iterable[CaseResult]) -> str:
-    """'23,946 parameters without a norm, bn +112, ln +224'."""
-    parameters = {norm: costs.parameters for result in results for norm, costs in result.costs.items()}
-    reference = parameters.pop(REFERENCE)
-    added = [f"{norm} {count - reference:+,}" for norm, count in parameters.items()]
-    return ", ".join([f"{reference:,} parameters without a norm", *added])

@@ -1,8 +1,6 @@
 """Check a condition against the sweep of its claim: that what it names exists, and fits together."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from normexp.claims.schema import Condition, Sweep, Value, is_number
 from normexp.config import ConfigError, show, suggest
@@ -14,7 +12,12 @@ NUM_ARMS = {"difference": 2, "ratio": 2, "value": 1, "correlation": 3}
 def check_condition(condition: Condition, sweep: Sweep) -> None:
     """Raise ConfigError, with the nearest name, if the condition can't be judged from the sweep."""
     _check_arms(condition, sweep)
-    named = list(_named_axes(condition))
+    named: list[tuple[str, str, tuple[Value, ...]]] = []
+    if condition.over is not None:
+        named.append(("over", condition.over, ()))
+    if condition.contrast is not None:
+        named.append(("contrast", condition.contrast[0], condition.contrast[1:]))
+    named += [("where", axis, values) for axis, values in condition.where.items()]
     for key, axis, values in named:
         if axis not in sweep.axes:
             raise ConfigError(f"{key}: there is no axis {show(axis)}.{_suggest(axis, sweep.axes)}")
@@ -75,16 +78,6 @@ def _check_reduction(condition: Condition, sweep: Sweep) -> None:
         for value in sweep.axes[over]:
             if not is_number(value) or value <= 0:
                 raise ConfigError(f"take: {reduction} needs an axis of numbers above 0, and {over} has {show(value)}.")
-
-
-def _named_axes(condition: Condition) -> Iterator[tuple[str, str, tuple[Value, ...]]]:
-    """(key, axis, values) for each axis that a condition names."""
-    if condition.over is not None:
-        yield "over", condition.over, ()
-    if condition.contrast is not None:
-        yield "contrast", condition.contrast[0], condition.contrast[1:]
-    for axis, values in condition.where.items():
-        yield "where", axis, values
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

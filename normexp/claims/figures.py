@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 
-from normexp.claims.forest_plot import Forest, add_forest, forest
-from normexp.claims.series_plot import Grid, add_series, series_grid
+from normexp.claims.forest_plot import draw_forest, forest_height
+from normexp.claims.series_plot import build_panels, draw_panels
 from normexp.claims.verdict import Verdict
 from normexp.plotting.colours import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_colour
 from normexp.plotting.labels import file_stem
-from normexp.plotting.style import WIDE, Canvas, DrawnFigure, add_legend, legend_lines, line_handle, marker_handle
+from normexp.plotting.style import DrawnFigure
 
 NORM = re.compile(rf"({'|'.join(NORM_STYLES)})(?![A-Za-z])")
 """The norm that an arm's name starts with: that of 'bn', 'bn-noisy' and 'none + noise', but not of 'input'."""
@@ -21,40 +20,24 @@ def draw(verdict: Verdict, *, name: str) -> DrawnFigure | None:
 
     name: of its files, and its id in a page.
     """
-    from matplotlib.figure import Figure
-
-    if verdict.kind == "exact":
+    panels, conditions = build_panels(verdict), [condition for condition in verdict.conditions if condition.cells]
+    if verdict.kind == "exact" or not (panels or conditions):
         return None
-    styles = arm_styles(verdict)
-    grid, below = series_grid(verdict), forest(verdict)
-    if grid is None and below is None:
-        return None
-    handles = [line_handle(style) for style in styles.values()] if grid and grid.needs_legend else []
-    handles += [marker_handle("x", "no value")] if grid and grid.has_missing else []
-    lines = legend_lines(handles, room=WIDE - 0.5)
-    top = 0.06 + 0.17 * lines
-    height = top + (grid.height if grid else 0.0) + (below.height if below else 0.0)
-    canvas = Canvas(Figure(figsize=(WIDE, height)), {})
-    add_legend(canvas.figure, handles, lines=lines, left=0.58)
-    if grid:
-        add_series(canvas, grid, styles, top=height - top)
-    cut = add_forest(canvas, below, top=below.height) if below else False
-    parts = ["the runs"] * (grid is not None) + ["the effects"] * (below is not None)
+    canvas, caption = draw_panels(panels, arm_styles(verdict), below=forest_height(conditions))
+    if conditions:
+        cut = draw_forest(canvas, conditions)
+        outcomes = {cell.outcome for condition in conditions for cell in condition.cells}
+        where = "Below" if panels else "Here"
+        caption.append(f"{where}: effects with their intervals; shaded: the rule's side of its line.")
+        caption += ["An open circle: undecided."] * bool(outcomes & {"inconclusive", "not comparable"})
+        caption += ["A triangle: the interval goes on."] * cut
+    parts = ["the runs"] * bool(panels) + ["the effects"] * bool(conditions)
     return DrawnFigure(
         name=file_stem(name),
         title=f"{verdict.claim}: {' and '.join(parts)}",
-        caption=_caption(grid, below, cut=cut),
+        caption=" ".join(caption),
         figure=canvas.figure,
-        header=["panel", "arm", "x", "y"],
-        rows=(
-            [series.title, arm, x, value]
-            for series in verdict.series
-            for arm, points in series.arms.items()
-            for x, values in points
-            for value in values
-        ),
         tips=canvas.tips,
-        notes=grid.notes if grid else [],
     )
 
 
@@ -68,7 +51,7 @@ def arm_styles(verdict: Verdict) -> dict[str, LineStyle]:
     norms = {name: match[1] for name in names if (match := NORM.match(name))}
     colours, dashes, markers = zip(*NORM_STYLES.values(), strict=True)
     free = [colour for colour in OTHER_COLOURS if colour not in {NORM_STYLES[norm][0] for norm in norms.values()}]
-    sequential = len(names) > 1 and all(map(_is_numeral, names))
+    sequential = len(names) > 1 and all(re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", name) for name in names)
     styles: dict[str, LineStyle] = {}
     others = 0
     for i, name in enumerate(names):
@@ -83,21 +66,3 @@ def arm_styles(verdict: Verdict) -> dict[str, LineStyle]:
             styles[name] = LineStyle(name, colour, "solid" if sequential else dashes[(others + 1) % 5], markers[i % 5])
             others += 1
     return styles
-
-
-def _is_numeral(name: str) -> bool:
-    try:
-        return math.isfinite(float(name))
-    except ValueError:
-        return False
-
-
-def _caption(grid: Grid | None, below: Forest | None, *, cut: bool) -> str:
-    sentences = grid.caption if grid else []
-    if below:
-        outcomes = {cell.outcome for condition in below.conditions for cell in condition.cells}
-        where = "Below" if grid else "Here"
-        sentences.append(f"{where}: effects with their intervals; shaded: the rule's side of its line.")
-        sentences += ["An open circle: undecided."] if outcomes & {"inconclusive", "not comparable"} else []
-        sentences += ["A triangle: the interval goes on."] if cut else []
-    return " ".join(sentences)

@@ -1,7 +1,5 @@
 """Fingerprints of the code that a verdict depends on, to tell whether the verdict is stale."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 from collections.abc import Iterable
@@ -27,12 +25,9 @@ def code_fingerprint(config_dir: Path | None = None) -> str:
     """Hash of what a run's numbers depend on besides its config: code, yaml choices (also the user's), and torch's version."""
     package = Path(__file__).parents[1]
     files = [package / "streams.py", yaml_files.folder() / "train.yaml"]
-    for part in NUMERIC_PACKAGES:
-        files += sorted((package / part).glob("*.py"))
+    files += [path for part in NUMERIC_PACKAGES for path in (package / part).glob("*.py")]
     for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
-        files += sorted(
-            path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")
-        )
+        files += [path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")]
     return _fingerprint(files, f"{version('torch')} {NUMERICS}")
 
 

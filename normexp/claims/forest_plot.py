@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from normexp.claims.verdict import ConditionVerdict, Verdict
+from normexp.claims.verdict import ConditionVerdict
 from normexp.claims.wording import cell_label, describe_comparison, format_effect, percent_factor, scaled, unit
 from normexp.plotting.colours import FAINT, INK
 from normexp.plotting.labels import safe_label, truncate
@@ -20,34 +19,18 @@ ROW, TITLE, BOTTOM, RIGHT = 0.17, 0.28, 0.42, 0.92
 """Inches: height of a cell's row, of a condition's title and of its axis; width of the column of outcomes."""
 
 
-@dataclass(frozen=True)
-class Forest:
-    """The conditions that have cells, drawn below each other."""
-
-    conditions: list[ConditionVerdict]
-
-    @property
-    def height(self) -> float:
-        """In inches."""
-        return sum(TITLE + _rows_height(condition) + BOTTOM for condition in self.conditions)
+def forest_height(conditions: Sequence[ConditionVerdict]) -> float:
+    """Inches that the conditions need, drawn below each other."""
+    return sum(TITLE + _rows_height(condition) + BOTTOM for condition in conditions)
 
 
-def forest(verdict: Verdict) -> Forest | None:
-    """Collect the conditions that have cells. Returns None if there are none."""
-    conditions = [condition for condition in verdict.conditions if condition.cells]
-    return Forest(conditions) if conditions else None
-
-
-def add_forest(canvas: Canvas, forest: Forest, *, top: float) -> bool:
-    """Draw the conditions. Returns whether an interval was cut at an end of its axis.
-
-    top: upper edge, in inches from the lower edge of the figure.
-    """
-    total = canvas.figure.get_figheight()
-    longest = max(len(cell_label(cell)) for condition in forest.conditions for cell in condition.cells)
+def draw_forest(canvas: Canvas, conditions: Sequence[ConditionVerdict]) -> bool:
+    """Draw the conditions at the lower edge of the figure. Returns whether an interval was cut at an end of its axis."""
+    top, total = forest_height(conditions), canvas.figure.get_figheight()
+    longest = max(len(cell_label(cell)) for condition in conditions for cell in condition.cells)
     left = min(2.6, max(0.58, 0.2 + 0.058 * longest))
     cut = False
-    for condition in forest.conditions:
+    for condition in conditions:
         height = _rows_height(condition)
         box = (left / WIDE, (top - TITLE - height) / total, (WIDE - left - RIGHT) / WIDE, height / total)
         cut |= _draw_condition(canvas, canvas.figure.add_axes(box), condition, left=left)
@@ -99,7 +82,11 @@ def _draw_condition(canvas: Canvas, axes: Axes, condition: ConditionVerdict, *, 
         axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(len(cells) - 0.3, -0.7)
-    _draw_rule(canvas, axes, condition.direction, edges, (low, high))
+    if edges:  # shade the side that confirms
+        side = {">=": (edges[0], high), "<=": (low, edges[0])}.get(condition.direction, (edges[0], edges[-1]))
+        canvas.mark(axes.axvspan(*side, facecolor=FAINT, alpha=0.55, linewidth=0, zorder=0), None)
+    for edge in edges:
+        axes.axvline(edge, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
     cut = False
     for y, (cell, (start, effect, stop)) in enumerate(zip(cells, rows, strict=True)):
         tip = [f"{cell_label(cell) or condition.what}: {format_effect(condition, cell)}, {cell.outcome}"]
@@ -133,13 +120,3 @@ def _draw_condition(canvas: Canvas, axes: Axes, condition: ConditionVerdict, *, 
     name = f" ({unit(condition).strip()})" if unit(condition) else ""
     axes.set_xlabel(truncate(safe_label(describe_comparison(condition) + name), 95), labelpad=2, fontsize=7)
     return cut
-
-
-def _draw_rule(canvas: Canvas, axes: Axes, direction: str, edges: Sequence[float], limits: tuple[float, float]) -> None:
-    """Shade the side that confirms, and draw its edges."""
-    if not edges:
-        return
-    start, end = {">=": (edges[0], limits[1]), "<=": (limits[0], edges[0])}.get(direction, (edges[0], edges[-1]))
-    canvas.mark(axes.axvspan(start, end, facecolor=FAINT, alpha=0.55, linewidth=0, zorder=0), None)
-    for edge in edges:
-        axes.axvline(edge, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)

@@ -10,8 +10,6 @@ A claim that combines `all` conditions is refuted by a single refuted cell. It i
 condition has one. With `any` it is the other way round. The level of the intervals is corrected for their number.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -59,11 +57,9 @@ def judge(claim: Claim, measured: Measured) -> Judgement:
 def combine_outcomes(combine: Literal["all", "any"], outcomes: Sequence[Sequence[Outcome]]) -> Outcome:
     """The outcome of a claim from those of each deciding condition's cells."""
     decisive: tuple[Outcome, Outcome] = ("refuted", "confirmed") if combine == "all" else ("confirmed", "refuted")
-    every = [outcome for cells in outcomes for outcome in cells]
-    if decisive[0] in every:
-        return decisive[0]
-    if "inconclusive" in every:
-        return "inconclusive"
+    for outcome in (decisive[0], "inconclusive"):
+        if any(outcome in cells for cells in outcomes):
+            return outcome
     if any(all(outcome == "not comparable" for outcome in cells) for cells in outcomes):
         return "not comparable"
     return decisive[1]
@@ -72,31 +68,28 @@ def combine_outcomes(combine: Literal["all", "any"], outcomes: Sequence[Sequence
 def cells(condition: Condition, claim: Claim) -> Iterator[Point]:
     """Every combination of values of the axes that are neither reduced nor contrasted, in the order of the file."""
     axes = claim.sweep.axes if claim.sweep else {}
-    used = {condition.over, condition.contrast[0] if condition.contrast else None}
+    used = {condition.over, *(condition.contrast or ())[:1]}
     remaining = {a: condition.where.get(a, tuple(values)) for a, values in axes.items() if a not in used}
-    for values in itertools.product(*remaining.values()):
-        yield dict(zip(remaining, values, strict=True))
+    return (dict(zip(remaining, values, strict=True)) for values in itertools.product(*remaining.values()))
 
 
 def compare_to_threshold(condition: Condition, low: float, high: float) -> Outcome:
     """Which side of the threshold an interval lies on. An end that equals the threshold up to rounding counts as confirming."""
-    bottom, top = -math.inf, math.inf
-    match condition.direction:
-        case ">=":
-            bottom = condition.threshold - RELATIVE_TOLERANCE * abs(condition.threshold)
-        case "<=":
-            top = condition.threshold + RELATIVE_TOLERANCE * abs(condition.threshold)
-        case "within":
-            assert condition.margin is not None
-            margin = condition.margin + RELATIVE_TOLERANCE * max(abs(condition.threshold), condition.margin)
-            bottom, top = condition.threshold - margin, condition.threshold + margin
-    inside = bottom <= low and high <= top
+    bottom, top = _bounds(condition, condition.threshold)
+    if bottom <= low and high <= top:
+        return "confirmed"
     if condition.refuted_beyond is not None:
-        slack = RELATIVE_TOLERANCE * abs(condition.refuted_beyond)
-        bottom = condition.refuted_beyond - slack if math.isfinite(bottom) else bottom
-        top = condition.refuted_beyond + slack if math.isfinite(top) else top
-    outside = high < bottom or low > top
-    return "confirmed" if inside else "refuted" if outside else "inconclusive"
+        bottom, top = _bounds(condition, condition.refuted_beyond)
+    return "refuted" if high < bottom or low > top else "inconclusive"
+
+
+def _bounds(condition: Condition, line: float) -> tuple[float, float]:
+    """The range that is on the right side of a line, rounding included."""
+    margin = condition.margin or 0.0
+    slack = margin + RELATIVE_TOLERANCE * max(abs(line), margin)
+    bottom = -math.inf if condition.direction == "<=" else line - slack
+    top = math.inf if condition.direction == ">=" else line + slack
+    return bottom, top
 
 
 def _concerns(unmet: Point, condition: Condition, cell: Point) -> bool:
@@ -127,8 +120,12 @@ def _judge_cell(condition: Condition, point: Point, effect: Effects, level: floa
         values={arm: [finite(float(v)) for v in values] for arm, values in effect.values.items()},
         chosen=effect.chosen,
     )
-    if math.isnan(mean) or unmet:
-        return replace(cell, note=f"it is required that {unmet}" if unmet else _undefined_note(effect))
+    if unmet:
+        return replace(cell, note=f"it is required that {unmet}")
+    if math.isnan(mean):
+        missing = {arm: int((~np.isfinite(values)).sum()) for arm, values in effect.values.items()}
+        parts = [f"{arm} in {n} of {len(by_seed)} seeds" for arm, n in missing.items() if n]
+        return replace(cell, note=f"not defined for {', '.join(parts) or 'some seeds'}")
     if condition.comparison == "each":
         low, high = float(by_seed.min()), float(by_seed.max())
         outcomes = {compare_to_threshold(condition, float(value), float(value)) for value in by_seed}
@@ -137,15 +134,8 @@ def _judge_cell(condition: Condition, point: Point, effect: Effects, level: floa
         return replace(cell, outcome=outcome, effect=finite(worst), low=finite(low), high=finite(high), level=1.0)
     estimate = t_interval(by_seed, level)
     mean, low, high = (_in_unit(condition, number) for number in (estimate.mean, estimate.low, estimate.high))
-    outcome = compare_to_threshold(condition, low, high)
-    return replace(
-        cell,
-        outcome=outcome,
-        effect=finite(mean),
-        low=finite(low),
-        high=finite(high),
-        effect_size=estimate.effect_size,
-    )
+    outcome, size = compare_to_threshold(condition, low, high), estimate.effect_size
+    return replace(cell, outcome=outcome, effect=finite(mean), low=finite(low), high=finite(high), effect_size=size)
 
 
 def _edge_note(condition: Condition, claim: Claim, effect: Effects) -> str | None:
@@ -153,17 +143,9 @@ def _edge_note(condition: Condition, claim: Claim, effect: Effects) -> str | Non
     if condition.over is None or condition.reduction != "best" or claim.sweep is None:
         return None
     tried = [value for value in claim.sweep.axes[condition.over] if is_number(value)]
-    if len(tried) < 2:
-        return None
-    ends = {min(tried): "least", max(tried): "largest"}
+    ends = {min(tried): "least", max(tried): "largest"} if len(tried) > 1 else {}
     parts = [f"{arm} at the {ends[v]}" for arm, of in effect.chosen.items() if (v := of[condition.over]) in ends]
     return f"best {condition.over} tried: {', '.join(parts)}" if parts else None
-
-
-def _undefined_note(effect: Effects) -> str:
-    missing = {arm: int((~np.isfinite(values)).sum()) for arm, values in effect.values.items()}
-    parts = [f"{arm} in {n} of {len(effect.by_seed)} seeds" for arm, n in missing.items() if n]
-    return f"not defined for {', '.join(parts) or 'some seeds'}"
 
 
 def _in_unit(condition: Condition, effect: float) -> float:

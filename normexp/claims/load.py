@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from normexp.claims import schema
 from normexp.claims.checks import check_condition, check_sweep
-from normexp.claims.fields import Fields, mapping, overrides, scalar, sequence, single_item, text
-from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value
-from normexp.config import ConfigError, Objective, show, suggest, yaml_files
+from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value, format_point
+from normexp.config import ConfigError, Objective, printable, show, suggest, unknown_key, yaml_files
 from normexp.config.reader import convert
 from normexp.rundir import safe_read
+
+T = TypeVar("T")
+D = TypeVar("D")
+
+REQUIRED: Any = object()
 
 MAX_BYTES = 2**20
 """Limit on a claim's file, which may be anyone's: real ones have a few kilobytes."""
 
-CLAIM_KEYS = (
-    *("kind", "statement", "source", "explanation", "cost", "seeds", "sweep", "rule", "requires", "combine"),
-    *("quick", "full"),
-)
-CHANGE_KEYS = ("seeds", "base", "axes")
-MEASURE_KEYS = ("measure", "at", "across", "below")
-EXACT_CONDITION_KEYS = ("what", "measure", "is", "threshold", "margin", "decides")
-CONDITION_KEYS = (
-    *("what", "measure", "at", "across", "below", "over", "take", "working", "choose", "compare", "as", "contrast"),
-    *("with", "where", "is", "threshold", "margin", "refuted_beyond", "decides"),
-)
+CLAIM_KEYS = "kind statement source explanation cost seeds sweep rule requires combine quick full"
+CONDITION_KEYS = """what measure at across below over take working choose compare as contrast with where is threshold margin
+    refuted_beyond decides"""
+MEASURE_KEYS = "measure at across below"
+EXACT_CONDITION_KEYS = "what measure is threshold margin decides"
 
 CLAIM_SETS = ("all", "exact", "experiments")
 """Names for several claims, which no claim may have."""
@@ -44,27 +42,23 @@ def read_claim(name: str, config_dir: Path | None = None, *, scale: Scale = "sma
 
     quick, and scale="full": with the changes that the file has under `quick` and `full`: other seeds, overrides or axis values.
     """
-    path = _find(name, config_dir)
+    if name not in claim_names(config_dir):
+        own = "" if config_dir else " --config-dir DIR finds yours, in DIR/claim/NAME.yaml."
+        hint = suggest(name, claim_names(config_dir)) or f" normexp claims lists them.{own}"
+        raise ConfigError(f"There is no claim {show(name)}.{hint}")
+    roots = (yaml_files.folder(), *([config_dir] if config_dir else []))
+    paths = [path for root in roots if (path := root / "claim" / f"{name}.yaml").exists()]
+    path = paths[0]
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in CLAIM_SETS:
         raise ConfigError(f"{show(path, 200)}: a claim's name has small letters, digits, - and _; rename the file.")
-    own = config_dir / "claim" / f"{name}.yaml" if config_dir else path
-    if own != path and own.exists():
-        raise ConfigError(f"{show(own, 200)} has the name of a claim that normexp brings: rename it.")
+    if path != paths[-1]:
+        raise ConfigError(f"{show(paths[-1], 200)} has the name of a claim that normexp brings: rename it.")
     try:
         fields = Fields(_parse_yaml(path), CLAIM_KEYS)
         _read_claim(name, fields, scale="full", quick=True)  # report errors there even if it isn't asked for
         return _read_claim(name, fields, scale=scale, quick=quick)
     except ConfigError as error:
         raise ConfigError(f"{show(path, 200)}: {error}") from error
-
-
-def _find(name: str, config_dir: Path | None = None) -> Path:
-    for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
-        if name in yaml_files.choices("claim", root) and (path := root / "claim" / f"{name}.yaml").is_file():
-            return path
-    own = "" if config_dir else " --config-dir DIR finds yours, in DIR/claim/NAME.yaml."
-    hint = suggest(name, claim_names(config_dir)) or f" normexp claims lists them.{own}"
-    raise ConfigError(f"There is no claim {show(name)}.{hint}")
 
 
 def _parse_yaml(path: Path) -> Mapping[str, Any]:
@@ -86,16 +80,13 @@ def _parse_yaml(path: Path) -> Mapping[str, Any]:
 
 def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Claim:
     # a file without `full` or `quick` is the same at every scale
-    scale, quick = scale if "full" in fields else "small", quick and "quick" in fields
+    scale, quick = scale if "full" in fields.tree else "small", quick and "quick" in fields.tree
     kind = fields.typed("kind", Literal["exact", "experiment"])
     exact = kind == "exact"
-    if exact != ("sweep" not in fields):
+    if exact == ("sweep" in fields.tree):
         raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing: an experiment has runs.")
-    changes = [
-        Fields(fields.get(key, mapping), CHANGE_KEYS)
-        for key, asked in (("full", scale == "full"), ("quick", quick))
-        if asked
-    ]
+    asked = ["full"] * (scale == "full") + ["quick"] * quick
+    changes = [Fields(fields.get(key, mapping), "seeds base axes") for key in asked]
     seeds = fields.get("seeds", sequence)
     for change in changes:
         seeds = change.get("seeds", sequence, seeds)
@@ -123,7 +114,7 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
 
 
 def _read_sweep(tree: Mapping[str, Any], changes: Sequence[Fields]) -> Sweep:
-    fields = Fields(tree, ("base", "arms", "axes"), "sweep.")
+    fields = Fields(tree, "base arms axes", "sweep.")
     base = overrides(tree.get("base", []), "sweep.base")
     arms = {arm: overrides(item, f"sweep.arms.{arm}") for arm, item in fields.get("arms", mapping, {}).items()}
     axes = {axis: _read_axis(axis, item) for axis, item in fields.get("axes", mapping, {}).items()}
@@ -147,7 +138,7 @@ def _read_axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
     """[0.1, 1] for a config key, or {mlp: [model=mlp, lr=0.1], ...} for values of several overrides."""
     axis: dict[Value, tuple[str, ...]] = {}
     if isinstance(tree, list) and all(isinstance(v, int | float | str | bool) or v is None for v in tree):
-        axis = {value: (f"{name}={_yaml_scalar(value)}",) for value in tree}
+        axis = {value: (format_point({name: value}),) for value in tree}
         if len(axis) < len(tree):
             raise ConfigError(f"axes.{show(name)}={show(tree)}: a value is there twice.")
     elif isinstance(tree, dict):
@@ -155,10 +146,6 @@ def _read_axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
     if not axis:
         raise ConfigError(f"axes.{show(name)}: it must be a list of values, or overrides for each value by its name.")
     return axis
-
-
-def _yaml_scalar(value: Value) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _read_conditions(trees: Sequence[Any], key: str, sweep: Sweep | None) -> tuple[Condition, ...]:
@@ -182,7 +169,9 @@ def _read_condition(fields: Fields, sweep: Sweep | None) -> Condition:
         arms=tuple(str(scalar(arm, "compare")) for arm in fields.get("compare", sequence, [])),
         comparison=fields.typed("as", schema.Comparison) if sweep else "each",
         contrast=fields.get("contrast", _contrast, None),
-        other=_read_measure(Fields(fields.get("with", mapping), MEASURE_KEYS, "with.")) if "with" in fields else None,
+        other=fields.get(
+            "with", lambda tree, key: _read_measure(Fields(mapping(tree, key), MEASURE_KEYS, "with.")), None
+        ),
         where={axis: _where(axis, values) for axis, values in fields.get("where", mapping, {}).items()},
         direction=fields.typed("is", schema.Direction),
         threshold=fields.typed("threshold", float),
@@ -201,13 +190,13 @@ def _read_condition(fields: Fields, sweep: Sweep | None) -> Condition:
         raise ConfigError(f"threshold={show(line)}: that of a ratio must be above 0.")
     if sweep:
         check_condition(condition, sweep)
-    elif extra := sorted(set(fields.tree) - set(EXACT_CONDITION_KEYS)):
+    elif extra := sorted(set(fields.tree) - set(EXACT_CONDITION_KEYS.split())):
         raise ConfigError(f"{extra[0]}: an exact claim has no runs, and so no such key.")
     return condition
 
 
 def _contrast(value: Any, key: str) -> tuple[str, Value, Value]:
-    axis, values = single_item("an axis and two of its values: {model.depth: [10, 3]}")(value, key)
+    axis, values = single_item(value, key, "an axis and two of its values: {model.depth: [10, 3]}")
     if not isinstance(values, list) or len(values) != 2:
         raise ConfigError(f"contrast.{axis}: it takes two values of that axis, such as [10,3].")
     return axis, scalar(values[0], key), scalar(values[1], key)
@@ -231,8 +220,71 @@ def _read_measure(fields: Fields) -> Measure:
 
 def _below(value: Any, key: str) -> tuple[str, float, float | None]:
     what = "a tag and the value below which it must be: {train/loss: 0.5}, or [0.5, 0.3]"
-    tag, levels = single_item(what)(value, key)
+    tag, levels = single_item(value, key, what)
     first, *more = levels if isinstance(levels, list) and levels else [levels]
     if len(more) > 1:
         raise ConfigError(f"below={show(levels)}: it takes one value or two, the larger one first.")
     return tag, convert(first, float, key, {}), convert(more[0], float, key, {}) if more else None
+
+
+class Fields:
+    """A mapping with known keys, given as words of a string. prefix: of the keys in messages."""
+
+    def __init__(self, tree: Any, keys: str, prefix: str = "") -> None:
+        if not isinstance(tree, Mapping):
+            raise ConfigError(f"{show(tree)} is not a list of keys and values.")
+        names = [prefix + key for key in keys.split()]
+        self.tree = {str(key): value for key, value in tree.items()}
+        for key in self.tree:
+            if prefix + key not in names:
+                raise ConfigError(unknown_key(prefix + key, names))
+
+    def get(self, key: str, read: Callable[[Any, str], T], default: D = REQUIRED) -> T | D:
+        """read(value, key), or the default if the key is missing."""
+        if key in self.tree:
+            return read(self.tree[key], key)
+        if default is REQUIRED:
+            raise ConfigError(f"{key} is missing.")
+        return default
+
+    def typed(self, key: str, hint: Any, default: Any = REQUIRED) -> Any:
+        """The value of a key as a float, bool or Literal."""
+        return self.get(key, lambda value, key: convert(value, hint, key, {}), default)
+
+
+def text(value: Any, key: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ConfigError(f"{key}={show(value)}: {key} must be a text.")
+    return " ".join(printable(line) for line in value.split("\n")).strip()
+
+
+def scalar(value: Any, key: str) -> Value:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ConfigError(f"{key}: {show(value)} is not a plain value.")
+
+
+def sequence(value: Any, key: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise ConfigError(f"{key}={show(value)}: {key} must be a list.")
+    return value
+
+
+def mapping(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{key}={show(value)}: {key} must be keys and values.")
+    return {str(name): item for name, item in value.items()}
+
+
+def single_item(value: Any, key: str, what: str) -> tuple[str, Any]:
+    """The only key of a mapping and its value. what: both, for the message."""
+    items = list(mapping(value, key).items())
+    if len(items) != 1:
+        raise ConfigError(f"{key} takes {what}.")
+    return items[0]
+
+
+def overrides(value: Any, key: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) and "=" in text for text in value):
+        raise ConfigError(f"{key}={show(value)}: it must be a list of overrides, such as [norm=bn, lr=0.1].")
+    return tuple(value)

@@ -1,22 +1,21 @@
 """The runs that a claim needs, and the numbers that its measures read from them."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from normexp import rundir
-from normexp.claims.schema import Claim, Measure, Point, Value
+from normexp.claims.schema import At, Claim, Measure, Point, Value
 from normexp.compose.validate import validate
 from normexp.config import show, suggest
 from normexp.data import DATA
@@ -24,9 +23,6 @@ from normexp.models.describe import describe
 from normexp.report.metrics import is_fraction
 from normexp.report.read import Curve, Run, UnreadableRunError, curves, read_run
 from normexp.sweeps.names import sort_overrides
-
-NAME_KEYS = ("norm", "activation", "dropout", "lr")
-"""Config keys that a run's name shows."""
 
 RunKey = tuple[str, tuple[tuple[str, Value], ...], int]
 """A run of a claim: arm, value of each axis, seed."""
@@ -47,23 +43,23 @@ def plan_runs(claim: Claim) -> dict[RunKey, PlannedRun]:
     sweep, runs = claim.sweep, dict[RunKey, PlannedRun]()
     for arm, of_arm in sweep.arms.items():
         for values in itertools.product(*(axis.items() for axis in sweep.axes.values())):
-            point = tuple(zip(sweep.axes, (value for value, _ in values), strict=True))
-            own = [*sweep.base, *of_arm, *itertools.chain.from_iterable(overrides for _, overrides in values)]
+            point = tuple((axis, value) for axis, (value, _) in zip(sweep.axes, values, strict=True))
+            own = [*sweep.base, *of_arm, *(override for _, overrides in values for override in overrides)]
             for seed in claim.seeds:
-                overrides = last_of_each([*own, f"seed={seed}"])
+                last = {override.partition("=")[0]: override for override in [*own, f"seed={seed}"]}
+                overrides = tuple(sort_overrides(last.values()))
                 runs[arm, point, seed] = PlannedRun(run_name(overrides), overrides)
     return runs
-
-
-def last_of_each(overrides: Sequence[str]) -> tuple[str, ...]:
-    """The last override of each key, in the order of the config's keys."""
-    return tuple(sort_overrides({override.partition("=")[0]: override for override in overrides}.values()))
 
 
 def run_name(overrides: Sequence[str]) -> str:
     """'norm=bn_lr=0.1_5f0c7a9e_seed=101': some keys, and a hash of all overrides but the seed."""
     values = dict(override.split("=", 1) for override in overrides)
-    shown = [f"{key}={values[key]}" for key in NAME_KEYS if key in values and values[key].replace(".", "").isalnum()]
+    shown = [
+        f"{key}={values[key]}"
+        for key in ("norm", "activation", "dropout", "lr")
+        if values.get(key, "").replace(".", "").isalnum()
+    ]
     digest = hashlib.sha256("\n".join(o for o in overrides if not o.startswith("seed=")).encode()).hexdigest()[:8]
     return "_".join([*shown, digest, f"seed={values['seed']}"])
 
@@ -88,9 +84,11 @@ class Results:
         return runs
 
     @cached_property
-    def missing(self) -> list[str]:
-        """Names of the runs without a result."""
-        return [planned.name for key, planned in plan_runs(self.claim).items() if key not in self.runs]
+    def tags(self) -> list[str]:
+        """The tags (or patterns) that the claim's measures read."""
+        conditions = (*self.claim.rule, *self.claim.requires)
+        measures = [measure for c in conditions for measure in (c.measure, c.other) if measure]
+        return [tag for measure in measures for tag in (measure.tag, *(measure.below or ())[:1])]
 
     def __call__(self, measure: Measure, arm: str, point: Point, seed: int) -> float:
         """The number of a run; NaN if it is not defined. A diverged run has chance accuracy, and no other number."""
@@ -100,75 +98,45 @@ class Results:
         if run.state == "diverged":
             return 1 / DATA[run.config["data"]].classes if is_fraction(measure.tag) else math.nan
         if measure.tag == "parameters":
-            return float(count_parameters(run))
-        final = run.metrics.get(measure.tag)
+            rows = describe(validate(rundir.read_config(run.directory)))
+            return float(sum(row.parameters + row.norm_parameters for row in rows))
         if measure.at == "last" and measure.below is None and measure.tag in run.metrics:
+            final = run.metrics[measure.tag]
             return math.nan if final is None else float(final)
-        return read_measure(measure, self._curves(key))
+        if key not in self._curve_cache:
+            wanted = lambda tag: any(fnmatchcase(tag, pattern) for pattern in self.tags)  # noqa: E731
+            self._curve_cache[key] = curves(run, wanted).by_tag
+        return read_measure(measure, self._curve_cache[key])
 
     def unknown_tag(self) -> str | None:
         """A sentence on a tag that no run has logged, with the suggest known one; None if all tags are known."""
-        tags = {tag: None for run in self.runs.values() if run.state == "completed" for tag in run.metrics}
-        if not tags:  # all diverged
-            return None
-        for tag in (tag for measure in measures(self.claim) for tag in measure_tags(measure)):
-            if tag != "parameters" and not any(fnmatchcase(known, tag) for known in tags):
-                return f"the runs have no number {show(tag)}.{suggest(tag, tags)}"
+        logged = {tag: None for run in self.runs.values() if run.state == "completed" for tag in run.metrics}
+        for tag in self.tags if logged else ():  # nothing is known if all diverged
+            if tag != "parameters" and not any(fnmatchcase(known, tag) for known in logged):
+                return f"the runs have no number {show(tag)}.{suggest(tag, logged)}"
         return None
-
-    def _curves(self, key: RunKey) -> Mapping[str, Curve]:
-        if key not in self._curve_cache:
-            tags = [tag for measure in measures(self.claim) for tag in measure_tags(measure)]
-            wanted = lambda tag: any(fnmatchcase(tag, pattern) for pattern in tags)  # noqa: E731
-            self._curve_cache[key] = curves(self.runs[key], wanted).by_tag
-        return self._curve_cache[key]
-
-
-def count_parameters(run: Run) -> int:
-    """Number of trainable parameters of a run's network."""
-    config = validate(rundir.read_config(run.directory))
-    return sum(row.parameters + row.norm_parameters for row in describe(config))
-
-
-def measures(claim: Claim) -> Iterator[Measure]:
-    """All measures of a claim's conditions."""
-    for condition in (*claim.rule, *claim.requires):
-        yield from filter(None, (condition.measure, condition.other))
-
-
-def measure_tags(measure: Measure) -> tuple[str, ...]:
-    """The tags (or patterns) that a measure reads."""
-    return (measure.tag, measure.below[0]) if measure.below else (measure.tag,)
 
 
 def read_measure(measure: Measure, by_tag: Mapping[str, Curve]) -> float:
     """The number that a measure reads from a run's curves; NaN if it is not defined."""
-    window = _step_window(measure, by_tag)
+    start, stop = -math.inf, math.inf  # steps, which are infinite where `below` never reached its level
+    if measure.below is not None:
+        tag, first, second = measure.below
+        start = _first_step_below(by_tag.get(tag), first)
+        stop = math.inf if second is None else _first_step_below(by_tag.get(tag), second)
     tags = [tag for tag in by_tag if fnmatchcase(tag, measure.tag)]  # in the network's order
-    numbers = [_value_at(measure, by_tag[tag], window) for tag in tags]
+    numbers = [_value_at(measure.at, by_tag[tag], start, stop) for tag in tags]
     if not numbers:
         return math.nan
-    match measure.across:
-        case "first":
-            return numbers[0]
-        case "last":
-            return numbers[-1]
-        case "first/last":
-            return math.log10(numbers[0] / numbers[-1]) if numbers[0] > 0 and numbers[-1] > 0 else math.nan
-        case ("mean" | "max" | "min") as across:
-            return float(AGGREGATES[across](numbers))
+    if measure.across == "first/last":
+        return math.log10(numbers[0] / numbers[-1]) if numbers[0] > 0 and numbers[-1] > 0 else math.nan
+    return float(AGGREGATES[measure.across](numbers))
 
 
-AGGREGATES: dict[str, Callable[..., Any]] = {"mean": np.mean, "max": np.max, "min": np.min}
-
-
-def _step_window(measure: Measure, by_tag: Mapping[str, Curve]) -> tuple[float, float]:
-    """Steps [start, stop) that count; infinite where `below` never reached its level."""
-    if measure.below is None:
-        return -math.inf, math.inf
-    tag, first, second = measure.below
-    curve = by_tag.get(tag)
-    return _first_step_below(curve, first), math.inf if second is None else _first_step_below(curve, second)
+AGGREGATES: Mapping[str, Callable[..., Any]] = {
+    **{"mean": np.mean, "max": np.max, "min": np.min},
+    **{"first": itemgetter(0), "last": itemgetter(-1)},
+}
 
 
 def _first_step_below(curve: Curve | None, level: float) -> float:
@@ -177,19 +145,9 @@ def _first_step_below(curve: Curve | None, level: float) -> float:
     return float(curve.steps[low.argmax()])
 
 
-def _value_at(measure: Measure, curve: Curve, window: tuple[float, float]) -> float:
-    """The logged value that `measure.at` names, of those in a window of steps."""
-    inside = (curve.steps >= window[0]) & (curve.steps < window[1]) & np.isfinite(curve.values)
-    steps, values = curve.steps[inside], curve.values[inside]
-    if not len(values):
-        return math.nan
-    match measure.at:
-        case int(step):
-            until = values[steps <= step]
-            return float(until[-1]) if len(until) else math.nan
-        case "first":
-            return float(values[0])
-        case "last":
-            return float(values[-1])
-        case "mean" | "max" | "min":
-            return float(AGGREGATES[measure.at](values))
+def _value_at(at: At | int, curve: Curve, start: float, stop: float) -> float:
+    """The logged value that `at` names, of those in the steps [start, stop); NaN if there is none."""
+    if isinstance(at, int):
+        stop, at = min(stop, at + 1), "last"
+    values = curve.values[(curve.steps >= start) & (curve.steps < stop) & np.isfinite(curve.values)]
+    return float(AGGREGATES[at](values)) if len(values) else math.nan

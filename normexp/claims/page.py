@@ -1,59 +1,57 @@
-"""HTML page of claims: one file that needs no network, made from verdicts only."""
+"""HTML page of claims, one file that needs no network, made from verdicts only: a summary, and a card for each claim."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from normexp.claims.page_cards import badge, build_card, typeset
-from normexp.claims.verdict import OUTCOMES, Verdict, one_line
-from normexp.claims.wording import (
-    MEANINGS,
-    format_effect,
-    format_rule,
-    headline,
-    headline_label,
-    judged_time,
-    plural,
-    seed_count,
-)
-from normexp.html import Cell, Section, Table, render
+from normexp.claims import verdict as claims
+from normexp.claims import wording
+from normexp.claims.figures import draw
+from normexp.claims.schema import Value, is_number
+from normexp.claims.verdict import OUTCOMES, ConditionVerdict, Outcome, Verdict, one_line
+from normexp.html import Cell, Section, Table, link, render
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import figure_style
+from normexp.plotting.svg import inline_svg
+from normexp.report.groups import format_value
 from normexp.rundir import atomic
 
 TEMPLATE = Path(__file__).parent / "templates" / "claims.html.j2"
 
-CARD_SECTIONS = {
-    "experiment": ("Experiments", "Networks trained for the claim, once a seed; the rule was there before the runs."),
-    "exact": ("Exact", "Identities and numbers, computed in float64 from several seeds."),
-}
-"""Title and lead of the section of each kind of claim."""
+SIGNS: dict[Outcome, str] = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?", "not comparable": "-"}
+
+MINUS = re.compile(r"(?<![\w.])-(?=\d)|(?<=\de)-(?=\d)")
+
+MAX_UNFOLDED_CELLS = 6
+"""Tables of more cells are folded, so that cards stay short."""
 
 
-def write(
-    path: Path, verdicts: Sequence[Verdict], pending: Sequence[str], *, title: str = "Claims about normalization"
-) -> None:
+def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> None:
     """Write the page atomically. pending: names of claims without a verdict. Raises OSError if the file can't be written."""
-    anchors = _anchors(verdicts)
+    anchors: list[str] = []  # unique ids of the cards
+    for i, verdict in enumerate(verdicts):
+        anchor = f"claim-{file_stem(verdict.claim)}"
+        anchors.append(f"{anchor}-{i}" if anchor in anchors else anchor)
     sections = []
     if verdicts:
         sections.append(Section("summary", "Summary", "summary.html.j2", _summary(verdicts, anchors)))
     with figure_style():
-        for kind, (heading, lead) in CARD_SECTIONS.items():
+        for kind, heading in (("experiment", "Experiments"), ("exact", "Exact")):
             pairs = [pair for pair in zip(verdicts, anchors, strict=True) if pair[0].kind == kind]
-            cards = [build_card(verdict, anchor=anchor, page=path) for verdict, anchor in pairs]
-            if cards:
-                sections.append(Section(kind, heading, "cards.html.j2", (lead, cards)))
+            if cards := [_card(verdict, anchor=anchor, page=path) for verdict, anchor in pairs]:
+                sections.append(Section(kind, heading, "cards.html.j2", cards))
     if pending:
         sections.append(Section("pending", "Not judged yet", "pending.html.j2", [one_line(name) for name in pending]))
-    meanings = [(badge(outcome), meaning) for outcome, meaning in MEANINGS.items()]
-    sections.append(Section("reading", "How to read it", "reading.html.j2", meanings))
+    sections.append(Section("reading", "How to read it", "reading.html.j2", list(map(_badge, OUTCOMES))))
     counts = Counter(verdict.outcome for verdict in verdicts)
     text = render(
         TEMPLATE,
-        title=title,
+        title="Claims about normalization",
         overview=_overview(verdicts, pending),
         quick=sum(verdict.quick for verdict in verdicts),
         counts={outcome: counts[outcome] for outcome in OUTCOMES},
@@ -62,36 +60,131 @@ def write(
     atomic.write_bytes(path, text.encode("utf-8", "replace"))  # names may have lone surrogates
 
 
-def _anchors(verdicts: Sequence[Verdict]) -> list[str]:
-    """Unique ids of the cards, from the names of the claims."""
-    anchors: list[str] = []
-    for i, verdict in enumerate(verdicts):
-        name = f"claim-{file_stem(verdict.claim)}"
-        anchors.append(f"{name}-{i}" if name in anchors else name)
-    return anchors
-
-
 def _overview(verdicts: Sequence[Verdict], pending: Sequence[str]) -> str:
     """A sentence on how many claims were judged, and when."""
-    days = sorted(time[:10] for time in map(judged_time, verdicts) if time)
+    days = sorted(verdict.judged_at[:10] for verdict in verdicts if verdict.judged_at)
     judged = f", {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else ""
-    waiting = f"; {plural(len(pending), 'claim')} not yet" if pending else ""
-    return f"{plural(len(verdicts), 'claim')} judged{judged}{waiting}."
+    waiting = f"; {wording.plural(len(pending), 'claim')} not yet" if pending else ""
+    return f"{wording.plural(len(verdicts), 'claim')} judged{judged}{waiting}."
 
 
 def _summary(verdicts: Sequence[Verdict], anchors: Sequence[str]) -> Table:
     rows = []
     for verdict, anchor in zip(verdicts, anchors, strict=True):
-        head = headline(verdict)
-        effect, rule = (typeset(format_effect(*head)), typeset(format_rule(head[0]))) if head else ("-", "-")
+        effect, rule, seeds = wording.format_headline(verdict)
         rows.append(
             [
                 Cell(verdict.claim, verdict.claim, "text", href=f"#{anchor}", part=verdict.statement),
-                badge(verdict.outcome, sort_by=OUTCOMES.index(verdict.outcome), quick=verdict.quick),
-                Cell(effect, kind="effect", part=headline_label(verdict)),
-                Cell(rule),
-                Cell(seed_count(verdict, head[1] if head else None), kind="number"),
+                _badge(verdict.outcome, sort_by=OUTCOMES.index(verdict.outcome), quick=verdict.quick),
+                Cell(_typeset(effect), kind="effect", part=wording.headline_label(verdict)),
+                Cell(_typeset(rule)),
+                Cell(str(seeds), kind="number"),
                 Cell("-" if verdict.kind == "exact" else verdict.scale),
             ]
         )
     return Table(["claim", "verdict", "effect [interval]", "rule", "seeds", "scale"], rows)
+
+
+def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
+    """A verdict as cards.html.j2 shows it. page: file that links to the runs are relative to."""
+    figure, head = draw(verdict, name=f"figure-{anchor}"), wording.headline(verdict)
+    effect = rule = ""
+    if head is not None:
+        effect = "not defined" if head[1].effect is None else _typeset(wording.format_effect(*head))
+        seeds, where = wording.plural(wording.seed_count(verdict, head[1]), "seed"), wording.headline_label(verdict)
+        rule = f"rule {_typeset(wording.format_rule(head[0]))}{wording.unit(head[0])}; {seeds}{f'; {where}' if where else ''}"
+    return {
+        "verdict": verdict,
+        "anchor": anchor,
+        "badge": _badge(verdict.outcome),
+        "effect": effect,
+        "rule": rule,
+        "paragraphs": [text for part in verdict.explanation.split("\n\n") if (text := one_line(part))],
+        "svg": inline_svg(figure) if figure else "",
+        "caption": figure.caption if figure else "",
+        "summary": _sizes(verdict),
+        "conditions": _conditions(verdict),
+        "unfolded": len(list(verdict.cells)) <= MAX_UNFOLDED_CELLS,
+        "tables": [
+            Table(table.columns, [list(map(_value_cell, row)) for row in table.rows], title=table.title)
+            for table in verdict.tables
+        ],
+        "facts": wording.facts(verdict, untrained="no training"),
+        "folder_link": link(Path(verdict.folder), page) if verdict.folder else "",
+    }
+
+
+def _badge(outcome: Outcome, *, sort_by: float | None = None, quick: bool = False) -> Cell:
+    """Sign and name of an outcome, in its colour."""
+    part = "quick" if quick else ""
+    return Cell(f"{SIGNS[outcome]} {outcome}", sort_by, kind=part, badge=outcome.replace(" ", "-"), part=part)
+
+
+def _typeset(text: str) -> str:
+    """Replace >=, <= and minus signs by their typographic forms."""
+    return MINUS.sub("\u2212", text.replace(">=", "≥").replace("<=", "≤"))
+
+
+def _single_cells(verdict: Verdict) -> bool:
+    """Whether every condition has one cell without axes, so that all fit one table."""
+    return all(len(condition.cells) == 1 and not condition.cells[0].point for condition in verdict.conditions)
+
+
+def _sizes(verdict: Verdict) -> str:
+    """'2 conditions, 30 cells, all must hold'."""
+    total = len(list(verdict.cells))
+    parts = [wording.plural(len(verdict.conditions), "condition")]
+    parts += [wording.plural(total, "cell")] if not _single_cells(verdict) else []
+    if total > 1:
+        parts.append("any of them suffices" if verdict.combine == "any" else "all must hold")
+    return ", ".join(parts)
+
+
+def _conditions(verdict: Verdict) -> list[Table]:
+    """One table of all conditions if each has a single cell, else one per condition."""
+    if _single_cells(verdict):
+        pairs = list(verdict.cells)
+        names = [Cell(condition.what, kind="text", part=_about(condition)) for condition, _ in pairs]
+        return [_cell_table(verdict, pairs, {"condition": names})] if pairs else []
+    tables = []
+    for condition in verdict.conditions:
+        axes = dict.fromkeys(axis for cell in condition.cells for axis in cell.point)
+        points = {axis: [_value_cell(cell.point.get(axis)) for cell in condition.cells] for axis in axes}
+        table = _cell_table(verdict, [(condition, cell) for cell in condition.cells], points)
+        tables.append(replace(table, title=condition.what, about=_about(condition)))
+    return tables
+
+
+def _cell_table(
+    verdict: Verdict, pairs: Sequence[tuple[ConditionVerdict, claims.Cell]], names: Mapping[str, Sequence[Cell]]
+) -> Table:
+    """One row per cell, without empty columns. names: the columns that tell the cells apart."""
+    percent = "condition" not in names and any(wording.percent_factor(condition) > 1 for condition, _ in pairs)
+    sizes = [cell.effect_size for _, cell in pairs]
+    columns: dict[str, Sequence[Cell]] = {
+        **names,
+        "verdict": [_badge(cell.outcome) for _, cell in pairs],
+        "effect [interval]": [Cell(_typeset(wording.format_effect(*pair)), pair[1].effect) for pair in pairs],
+        "effect size": [Cell("-" if d is None else f"{d:.1f}", d, "number") for d in sizes],
+        "seeds": [Cell(str(wording.seed_count(verdict, cell)), kind="number") for _, cell in pairs],
+        f"each seed{' (%)' if percent else ''}": [
+            Cell(_typeset("\n".join(wording.arm_lines(*pair))), kind="lines") for pair in pairs
+        ],
+        "note": [Cell(cell.note or "", kind="text") for _, cell in pairs],
+    }
+    shown = {
+        head: cells for head, cells in columns.items() if any(cell.part or cell.text not in ("", "-") for cell in cells)
+    }
+    return Table(list(shown), list(zip(*shown.values(), strict=True)))
+
+
+def _about(condition: ConditionVerdict) -> str:
+    return _typeset(wording.describe_condition(condition, intervals="interval"))
+
+
+def _value_cell(value: Value) -> Cell:
+    if is_number(value):
+        return Cell(_typeset(wording.format_table_value(value)), value, "number")
+    if value in (None, "-"):
+        return Cell("-", kind="number")
+    return Cell(format_value(value))

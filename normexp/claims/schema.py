@@ -3,8 +3,6 @@
 The rule is data, fixed in the file before anything is trained.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping
@@ -29,11 +27,10 @@ Point = Mapping[str, Value]
 class Measure:
     """A number read from a run.
 
-    tag: a scalar's tag, or a pattern with * that matches several layers.
-    across: how several layers are reduced to one number; "first/last" is log10(first layer / last layer).
-    at: which logged value to use: the last, the first, the last up to a step, or the mean, max or min of all.
-    below: a tag and one or two levels. Only values logged after that tag first fell to the first level count, and only
-    until it fell to the second. This compares networks at the same loss.
+    tag: a scalar's tag, or a pattern with * that matches several layers. across: how several layers are reduced to one number;
+    "first/last" is log10(first layer / last layer). at: which logged value to use: the last, the first, the last up to a step,
+    or the mean, max or min of all. below: a tag and one or two levels. Only values logged after that tag first fell to the first
+    level count, and only until it fell to the second. This compares networks at the same loss.
     """
 
     tag: str

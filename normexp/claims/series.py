@@ -45,9 +45,10 @@ def _panels(
     others = {a: tuple(values) for a, values in claim.sweep.axes.items() if a != axis}
     xs = tuple(claim.sweep.axes[axis]) if axis else ("",)
     log_x = bool(axis) and all(is_number(x) and x > 0 for x in xs) and max(xs) >= 10 * min(xs)  # type: ignore[operator, type-var]
-    plain = condition.comparison == "value" and condition.contrast is None
-    plain = plain and condition.reduction in ("best", "min", "max", "mean")
-    line = condition.threshold if plain else None
+    line = condition.working_level
+    if condition.comparison == "value" and condition.contrast is None and line is None:
+        line = condition.threshold if condition.reduction in ("best", "min", "max", "mean") else None
+    at = f"step {measure.at}" if isinstance(measure.at, int) else measure.at
     for values in itertools.product(*others.values()):
         rest = dict(zip(others, values, strict=True))
         points = {x: {**rest, axis: x} if axis else rest for x in xs}
@@ -55,14 +56,10 @@ def _panels(
             title=format_point(rest),
             x=axis or "",
             log_x=log_x,
-            y=measure.tag if measure.at == "last" else f"{measure.tag} ({_at_label(measure)})",
-            line=condition.working_level if condition.working_level is not None else line,
+            y=measure.tag if at == "last" else f"{measure.tag} ({at})",
+            line=line,
             arms={
                 arm: [(x, [measured(measure, arm, point, seed) for seed in claim.seeds]) for x, point in points.items()]
                 for arm in claim.sweep.arms
             },
         )
-
-
-def _at_label(measure: Measure) -> str:
-    return f"step {measure.at}" if isinstance(measure.at, int) else measure.at

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from normexp.claims.series_panels import Point, SeriesPanel, build_panel
-from normexp.claims.verdict import Verdict
+from normexp.claims.schema import Value
+from normexp.claims.verdict import Series, Verdict, plottable
+from normexp.claims.wording import measure_label, scaled
 from normexp.plotting.colours import INK, LineStyle
-from normexp.plotting.labels import evenly_spaced, safe_label, truncate
-from normexp.plotting.style import BOTTOM, GAP, LEFT, RIGHT, TITLE, WIDE, Canvas, log_axis
+from normexp.plotting.labels import safe_label, truncate
+from normexp.plotting.style import BOTTOM, WIDE, Canvas, Panel, log_axis, marker_handle, new_canvas
 from normexp.report.groups import format_value
+from normexp.report.metrics import is_fraction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,187 +29,198 @@ MAX_TICK_LABEL = 22
 """Longer names of categories are truncated."""
 
 
+class Point(NamedTuple):
+    """A position along the x axis, its name, and the values of the seeds that have one."""
+
+    x: float
+    name: str
+    values: list[float]
+
+
+class ArmPoints(NamedTuple):
+    """The points of an arm, sorted by x; missing: positions at which a seed has no value."""
+
+    known: list[Point]
+    missing: list[float]
+
+    @property
+    def crowded(self) -> bool:
+        return len(self.known) > 2 and sum(len(point.values) for point in self.known) > MAX_DOTS
+
+
 @dataclass(frozen=True)
-class Grid:
-    """Panels of a figure and their layout, in inches. notes: sentences on panels that are left out."""
+class SeriesPanel:
+    """A panel of lines or dots.
 
-    panels: list[SeriesPanel]
-    notes: list[str]
+    x_label: the axis; empty if the arms themselves stand side by side. line: y of a horizontal line. ticks: labels of the
+    positions 0, 1, ... if x is categorical. connected: whether lines connect the points.
+    """
 
-    @property
-    def shared(self) -> bool:
-        """Whether all panels have the same axes."""
-        return len({(p.x_label, p.y_label, p.log_x, tuple(p.ticks or ())) for p in self.panels}) == 1
+    title: str
+    x_label: str
+    y_label: str
+    arms: dict[str, ArmPoints]
+    line: float | None
+    ticks: tuple[str, ...]
+    connected: bool
+    log_x: bool
 
-    @property
-    def columns(self) -> int:
-        return 2 if len(self.panels) in (2, 4) else min(len(self.panels), 3)
-
-    @property
-    def panel_width(self) -> float:
-        return (WIDE - LEFT - RIGHT - self.gap * (self.columns - 1)) / self.columns
-
-    @property
-    def panel_height(self) -> float:
-        return 1.9 if self.columns == 1 else 1.45
-
-    @property
-    def gap(self) -> float:
-        """Between columns; with axes of their own, panels need room for tick labels."""
-        return GAP if self.shared else LEFT
-
-    @property
-    def above(self) -> float:
-        """Room for a panel's title."""
-        return TITLE if any(panel.title for panel in self.panels) else 0.1
-
-    @property
-    def below(self) -> float:
-        """Room for tick labels, which are slanted if they are long."""
-        slanted = [_label_length(panel) for panel in self.panels if _slanted(panel, self.columns)]
-        return BOTTOM + 0.045 * max(slanted, default=0)
-
-    @property
-    def height(self) -> float:
-        rows = math.ceil(len(self.panels) / self.columns)
-        return rows * (self.above + self.panel_height) + (1 if self.shared else rows) * self.below
-
-    @property
-    def needs_legend(self) -> bool:
-        """Whether arms are told apart by style: on an x axis of arms, the ticks name them."""
-        return any(panel.x_label for panel in self.panels)
-
-    @property
-    def has_missing(self) -> bool:
-        """Whether a seed has no value."""
-        return any(None in values for points in self._lines for _, values in points)
-
-    @property
-    def caption(self) -> list[str]:
-        """Sentences on what is drawn."""
-        crowded = set(map(_crowded, self._lines))
-        return [
-            *["Above: means over seeds; a dot is a seed."] * (False in crowded),
-            *["Bands reach from the smallest to the largest seed."] * (True in crowded),
-            *["A cross at the lower edge: a seed without a value; it diverged, say."] * self.has_missing,
-        ]
-
-    @property
-    def _lines(self) -> list[list[Point]]:
-        return [points for panel in self.panels for points in panel.arms.values()]
+    def tick_room(self, columns: int) -> float:
+        """Inches that slanted tick labels need below the axis in a figure of so many columns; 0 if they need no slant."""
+        longest = max(map(len, self.ticks), default=0)
+        return 0.045 * longest if len(self.ticks) * (longest + 1) * 0.055 > 5.8 / columns else 0.0
 
 
-def series_grid(verdict: Verdict) -> Grid | None:
-    """Lay out the series of a verdict. Returns None if there are none."""
+def build_panels(verdict: Verdict) -> list[SeriesPanel]:
+    """One panel per series."""
     available = [series for series in verdict.series if series.arms]
-    shown = evenly_spaced(available, MAX_PANELS)
-    notes = [f"Of {len(available)} panels, {len(shown)} are shown."] if len(shown) < len(available) else []
-    panels = [build_panel(series, [other for other in available if other.x == series.x]) for series in shown]
-    return Grid(panels, notes) if panels else None
+    return [_panel(series, [s for s in available if s.x == series.x]) for series in available[:MAX_PANELS]]
 
 
-def add_series(canvas: Canvas, grid: Grid, styles: Mapping[str, LineStyle], *, top: float) -> None:
-    """Draw the panels. top: upper edge of the grid, in inches from the lower edge of the figure."""
-    width, height, above, shared = grid.panel_width, grid.panel_height, grid.above, grid.shared
-    total = canvas.figure.get_figheight()
-    all_axes: list[Axes] = []
-    for i, panel in enumerate(grid.panels):
-        row, column = divmod(i, grid.columns)
-        lower = top - (row + 1) * (above + height) - (0 if shared else row * grid.below)
-        box = ((LEFT + column * (width + grid.gap)) / WIDE, lower / total, width / WIDE, height / total)
-        first = all_axes[0] if shared and all_axes else None
-        axes = canvas.figure.add_axes(box, sharex=first, sharey=first)
-        all_axes.append(axes)
-        axes.set_title(truncate(safe_label(panel.title), int(width / 0.05)), loc="left", pad=3, y=1.0, fontsize=7.5)
-        _draw_panel(canvas, axes, panel, styles)
-        lowest, leftmost = not shared or i + grid.columns >= len(grid.panels), not shared or column == 0
-        axes.tick_params(labelbottom=lowest, labelleft=leftmost)
-        if lowest:
-            axes.set_xlabel(truncate(safe_label(panel.x_label), int(width / 0.06)))
-        if leftmost:
-            axes.set_ylabel(truncate(safe_label(panel.y_label), int(height / 0.056)))
-    for axes, panel in zip(all_axes, grid.panels, strict=True):
-        _set_scales(axes, panel, width=width, panels=grid.panels if shared else [panel])
-
-
-def _label_length(panel: SeriesPanel) -> int:
-    return min(max(map(len, panel.ticks or [""])), MAX_TICK_LABEL)
-
-
-def _slanted(panel: SeriesPanel, columns: int) -> bool:
-    return len(panel.ticks or ()) * (_label_length(panel) + 1) * 0.055 > 5.8 / columns
-
-
-def _draw_panel(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[str, LineStyle]) -> None:
-    rows_of_crosses = 0
-    for i, (arm, points) in enumerate(panel.arms.items()):
-        style = styles[arm]
+def _panel(series: Series, same_axis: Sequence[Series]) -> SeriesPanel:
+    """same_axis: all series with the same x axis, `series` included; they share positions and unit."""
+    axis = series.x
+    points = [point for other in same_axis for of_arm in other.arms.values() for point in of_arm]
+    values = [value for _, by_seed in points for value in by_seed if value is not None]
+    # a tag such as test/accuracy is not enough: reduced along an axis, it may be a number of steps
+    percent = is_fraction(series.y) and all(abs(value) <= 1 for value in values)
+    factor = 100.0 if percent else 1.0
+    names = list(dict.fromkeys(arm for other in same_axis for arm in other.arms))
+    positions, ticks = _positions({_key(x): x for x, _ in points}, log=series.log_x) if axis else ({}, names)
+    connected = bool(axis) and all(plottable(x) is not None for x, _ in points)
+    arms = {}
+    for i, (arm, of_arm) in enumerate(series.arms.items()):
         # categories have no order: arms are drawn next to each other, without connecting lines
-        shift = 0.0 if panel.connected or not panel.x_label else 0.6 * ((i + 0.5) / len(panel.arms) - 0.5)
-        known = [(x + shift, values) for x, by_seed in points if (values := [v for v in by_seed if v is not None])]
-        xs, means = [x for x, _ in known], [sum(values) / len(values) for _, values in known]
-        if _crowded(points):
-            low, high = [min(values) for _, values in known], [max(values) for _, values in known]
-            band = axes.fill_between(xs, low, high, color=style.colour, alpha=0.18, linewidth=0)
-            canvas.mark(band, None)
+        shift = 0.0 if connected or not axis else 0.6 * ((i + 0.5) / len(series.arms) - 0.5)
+        known, missing = [], []
+        for x, by_seed in of_arm:
+            position = positions[_key(x)] + shift if axis else float(names.index(arm))
+            if shown := [factor * value for value in by_seed if value is not None]:
+                known.append(Point(position, format_value(x) if axis else "", shown))
+            if None in by_seed:
+                missing.append(position)
+        arms[arm] = ArmPoints(sorted(known, key=lambda point: point.x), missing)
+    return SeriesPanel(
+        title=series.title,
+        x_label=axis,
+        y_label=measure_label(series.y) + (" (%)" if percent else ""),
+        arms=arms,
+        line=scaled(series.line, factor),
+        ticks=tuple(truncate(safe_label(tick), MAX_TICK_LABEL) for tick in ticks),
+        connected=connected,
+        log_x=series.log_x and not ticks,
+    )
+
+
+def _positions(xs: dict[str, Value], *, log: bool) -> tuple[dict[str, float], list[str]]:
+    """Position of each x, and tick labels if x is categorical: not all are numbers that the axis can show."""
+    numbers = {key: number for key, x in xs.items() if (number := plottable(x)) is not None}
+    numeric = len(numbers) == len(xs)
+    if numeric and not (log and min(numbers.values(), default=1) <= 0):
+        return numbers, []
+    ordered = sorted(xs, key=numbers.__getitem__) if numeric else list(xs)
+    return {key: float(i) for i, key in enumerate(ordered)}, [format_value(xs[key]) for key in ordered]
+
+
+def _key(x: Value) -> str:
+    """Equal for 1 and 1.0, but not for 1, True and '1'."""
+    number = plottable(x)
+    return repr(x if number is None else number)
+
+
+def draw_panels(
+    panels: Sequence[SeriesPanel], styles: Mapping[str, LineStyle], *, below: float
+) -> tuple[Canvas, list[str]]:
+    """Draw the panels in a new figure; returns it with the sentences of its caption. below: free room under them, in inches."""
+    columns = 2 if len(panels) in (2, 4) else min(len(panels), 3)
+    height = 1.9 if columns == 1 else 1.45
+    shared = len({(panel.x_label, panel.y_label, panel.log_x, panel.ticks) for panel in panels}) == 1
+    lines = [points for panel in panels for points in panel.arms.values()]
+    missing = any(points.missing for points in lines)
+    # on an x axis of arms, the ticks name them
+    legend = [*styles.values()] if any(panel.x_label for panel in panels) else []
+    canvas = new_canvas(
+        [Panel(*divmod(i, columns), panel.title) for i, panel in enumerate(panels)],
+        legend=[*legend, *[marker_handle("x", "no value")] * missing],
+        height=height,
+        width=WIDE,
+        bottom=max((BOTTOM + panel.tick_room(columns) for panel in panels), default=0.0),
+        below=below,
+        shared="all" if shared else "none",
+    )
+    for panel, axes in zip(panels, canvas.axes.values(), strict=True):
+        _draw_arms(canvas, axes, panel, styles)
+    for panel, ((row, column), axes) in zip(panels, canvas.axes.items(), strict=True):
+        width = axes.get_position().width * WIDE
+        _set_scales(axes, panel, panels if shared else [panel], width=width, slanted=panel.tick_room(columns) > 0)
+        if not shared or (row + 1, column) not in canvas.axes:
+            axes.set_xlabel(truncate(safe_label(panel.x_label), int(width / 0.06)))
+        if not shared or column == 0:
+            axes.set_ylabel(truncate(safe_label(panel.y_label), int(height / 0.056)))
+    crowded = {points.crowded for points in lines}
+    caption = ["Above: means over seeds; a dot is a seed."] * (False in crowded)
+    caption += ["Bands reach from the smallest to the largest seed."] * (True in crowded)
+    caption += ["A cross at the lower edge: a seed without a value; it diverged, say."] * missing
+    return canvas, caption
+
+
+def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[str, LineStyle]) -> None:
+    lines_of_crosses = 0
+    for arm, points in panel.arms.items():
+        style = styles[arm]
+        xs = [point.x for point in points.known]
+        means = [sum(point.values) / len(point.values) for point in points.known]
+        if points.crowded:
+            low, high = ([end(point.values) for point in points.known] for end in (min, max))
+            canvas.mark(axes.fill_between(xs, low, high, color=style.colour, alpha=0.18, linewidth=0), None)
         else:
-            _draw_dots(axes, known, style, spread=not panel.x_label)
-        name = f"{style.name}, {panel.x_label}=" if panel.x_label else style.name
+            spread, size = (0.0, 2.6) if panel.x_label else (0.3, 4.0)  # above each other, or side by side
+            dots = [
+                (x + spread * ((i + 0.5) / len(values) - 0.5), value)
+                for x, _, values in points.known
+                for i, value in enumerate(values)
+            ]
+            axes.plot(
+                [x for x, _ in dots], [value for _, value in dots], color=style.colour,
+                marker="o", markersize=size, markeredgewidth=0, alpha=0.55, linestyle="none",
+            )  # fmt: skip
+        name = f"{arm}, {panel.x_label}=" if panel.x_label else arm
         tips = [
-            f"{name}{panel.x_names.get(x - shift, '')}: {mean:.4g} ({min(values):.4g} to {max(values):.4g}, n={len(values)})"
-            for (x, values), mean in zip(known, means, strict=True)
+            f"{name}{x}: {mean:.4g} ({min(values):.4g} to {max(values):.4g}, n={len(values)})"
+            for (_, x, values), mean in zip(points.known, means, strict=True)
         ]
         if not panel.x_label:
             for x, mean, tip in zip(xs, means, tips, strict=True):
                 canvas.mark(axes.hlines(mean, x - 0.25, x + 0.25, color=style.colour, linewidth=1.6), None, [tip])
         elif means:
-            (path,) = axes.plot(
-                xs, means, color=style.colour, markersize=3.6, linestyle=style.dashes if panel.connected else "none",
-                marker="" if len(means) > 25 else style.marker,
-            )  # fmt: skip
-            canvas.mark(path, None, [*tips, ""])
-        if missing := [x + shift for x, by_seed in points if None in by_seed]:
+            dashes, marker = style.dashes if panel.connected else "none", "" if len(means) > 25 else style.marker
+            (path,) = axes.plot(xs, means, color=style.colour, linestyle=dashes, marker=marker, markersize=3.6)
+            canvas.mark(path, None, tips)
+        if points.missing:
+            heights = [0.04 + 0.075 * lines_of_crosses] * len(points.missing)
             axes.plot(
-                missing, [0.04 + 0.075 * rows_of_crosses] * len(missing), transform=axes.get_xaxis_transform(),
+                points.missing, heights, transform=axes.get_xaxis_transform(),
                 color=style.colour, marker="x", markersize=4.5, markeredgewidth=1.3, linestyle="none",
             )  # fmt: skip
-            rows_of_crosses += 1
+            lines_of_crosses += 1
     if panel.line is not None:
         axes.axhline(panel.line, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
 
 
-def _draw_dots(axes: Axes, known: Sequence[tuple[float, list[float]]], style: LineStyle, *, spread: bool) -> None:
-    """Draw one dot per seed. spread: side by side, not above each other."""
-    dots = [
-        (x + (0.3 * ((i + 0.5) / len(values) - 0.5) if spread else 0.0), value)
-        for x, values in known
-        for i, value in enumerate(values)
-    ]
-    axes.plot(
-        [x for x, _ in dots], [value for _, value in dots], color=style.colour, marker="o", markeredgewidth=0, alpha=0.55,
-        markersize=4.0 if spread else 2.6, linestyle="none",
-    )  # fmt: skip
-
-
-def _crowded(points: Sequence[Point]) -> bool:
-    return len(points) > 2 and sum(len(values) for _, values in points) > MAX_DOTS
-
-
-def _set_scales(axes: Axes, panel: SeriesPanel, *, width: float, panels: Sequence[SeriesPanel]) -> None:
-    """Choose scales and ticks. width: of the panel, in inches. panels: all that share the axes."""
-    points = [point for each in panels for of_arm in each.arms.values() for point in of_arm]
-    ys = [value for _, values in points for value in values if value is not None]
+def _set_scales(axes: Axes, panel: SeriesPanel, panels: Sequence[SeriesPanel], *, width: float, slanted: bool) -> None:
+    """Choose scales and ticks. panels: all that share the axes. width: of the panel, in inches."""
+    lines = [points for each in panels for points in each.arms.values()]
+    ys = [value for points in lines for point in points.known for value in point.values]
     if ys and 0 < 30 * min(ys) < max(ys) and "%" not in panel.y_label:
         axes.set_yscale("log")
         log_axis(axes.yaxis)
     if panel.log_x:
         axes.set_xscale("log")
-    xs = sorted({x for x, _ in points})
-    if panel.ticks is not None:
-        labels = [truncate(safe_label(tick), MAX_TICK_LABEL) for tick in panel.ticks]
-        slanted = _slanted(panel, round(WIDE / (width + GAP)))
-        axes.set_xticks(range(len(labels)), labels, rotation=35 if slanted else 0, ha="right" if slanted else "center")
-        axes.set_xlim(-0.5, len(labels) - 0.5)
+    xs = sorted({x for points in lines for x in [*(point.x for point in points.known), *points.missing]})
+    if panel.ticks:
+        rotation, align = (35, "right") if slanted else (0, "center")
+        axes.set_xticks(range(len(panel.ticks)), panel.ticks, rotation=rotation, ha=align)
+        axes.set_xlim(-0.5, len(panel.ticks) - 0.5)
     elif len(xs) <= 10:
         ticks = _spaced_ticks(xs, width=width, log=panel.log_x)
         axes.set_xticks(ticks, [format_value(tick) for tick in ticks])
@@ -220,9 +233,8 @@ def _spaced_ticks(xs: Sequence[float], *, width: float, log: bool) -> list[float
     """Values, starting with the first, whose labels don't overlap on an axis `width` inches wide."""
     at = [math.log(x) if log else x for x in xs]
     inches = [0.9 * width * (position - at[0]) / ((at[-1] - at[0]) or 1.0) for position in at]
-    kept = [0]
-    for i in range(1, len(xs)):
-        letters = (len(format_value(xs[i])) + len(format_value(xs[kept[-1]]))) / 2
-        if inches[i] - inches[kept[-1]] > 0.06 * letters + 0.06:
+    kept: list[int] = []
+    for i, x in enumerate(xs):
+        if not kept or inches[i] - inches[kept[-1]] > 0.06 + 0.03 * len(format_value(x) + format_value(xs[kept[-1]])):
             kept.append(i)
     return [xs[i] for i in kept]

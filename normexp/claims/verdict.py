@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, is_dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NewType, get_args, get_origin, get_type_hints
 
 from normexp.claims.schema import Condition, Point, Value, is_number
+from normexp.config import printable
 from normexp.rundir import atomic, safe_read
 from normexp.rundir.reader import displayable
 
@@ -29,14 +29,8 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Lines = NewType("Lines", str)
 """Text whose line breaks are kept; other text is on one line."""
 
-KEYS = {
-    "outcome": "verdict",
-    "point": "cell",
-    "comparison": "as",
-    "direction": "is",
-    "reduction": "take",
-    "judged_at": "made",
-}
+KEYS = {"outcome": "verdict", "point": "cell", "judged_at": "made"}
+KEYS |= {"comparison": "as", "direction": "is", "reduction": "take"}  # as in the claim's file
 """Keys in the file that differ from the attribute's name."""
 
 
@@ -135,13 +129,13 @@ class Verdict:
     outcome: Outcome
     combine: Literal["any", "all"]
     conditions: Sequence[ConditionVerdict]
-    series: Sequence[Series]
-    tables: Sequence[Table]
-    drawing: Lines | None
+    series: Sequence[Series] = ()
+    tables: Sequence[Table] = ()
+    drawing: Lines | None = None
     seeds: Sequence[int]
-    runs: int
+    runs: int = 0
     seconds: float | None
-    folder: str | None
+    folder: str | None = None
     command: str
     judged_at: str
     versions: Mapping[str, str]
@@ -158,7 +152,8 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """The content of the file, in strict JSON: numbers that are not finite become null."""
         content = asdict(self, dict_factory=lambda items: {KEYS.get(name, name): value for name, value in items})
-        strict: dict[str, Any] = _strict({"format": FORMAT, **content})
+        strict: dict[str, Any]
+        strict = json.loads(json.dumps({"format": FORMAT, **content}), parse_constant=lambda _: None)
         return strict
 
     @classmethod
@@ -201,18 +196,7 @@ def plottable(value: Any) -> float | None:
 
 def one_line(value: Any) -> str:
     """Printable text on one line; empty for anything but text."""
-    return safe_read.printable(" ".join(value.split())) if isinstance(value, str) else ""
-
-
-def _strict(value: Any) -> Any:
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case Mapping():
-            return {str(key): _strict(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_strict(item) for item in value]
-    return value
+    return printable(" ".join(value.split())) if isinstance(value, str) else ""
 
 
 def _read(value: Any, hint: Any) -> Any:
@@ -223,10 +207,9 @@ def _read(value: Any, hint: Any) -> Any:
     if origin is Literal:
         return value if value in args else args[-1]
     if origin is Mapping:
-        items = (
-            ((one_line(key), _read(item, args[1])) for key, item in value.items()) if isinstance(value, dict) else ()
-        )
-        return {key: item for key, item in items if item != []}  # an arm without values is left out
+        items = value.items() if isinstance(value, dict) else ()
+        read_items = ((one_line(key), _read(item, args[1])) for key, item in items)
+        return {key: item for key, item in read_items if item != []}  # an arm without values is left out
     if origin is Sequence:
         return [_read(item, args[0]) for item in _list(value) if _has_shape(item, args[0])]
     if origin is tuple:
@@ -241,10 +224,6 @@ def _has_shape(item: Any, hint: Any) -> bool:
     if get_origin(hint) is tuple:
         return isinstance(item, list) and len(item) == len(get_args(hint))
     return isinstance(item, dict) or not is_dataclass(hint)
-
-
-def _read_integer(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _read_scalar(value: Any) -> Value:
@@ -269,8 +248,8 @@ READERS: dict[Any, Callable[[Any], Any]] = {
     Lines: lambda value: value if isinstance(value, str) else "",
     Lines | None: lambda value: value if isinstance(value, str) else None,
     bool: bool,
-    int: lambda value: _read_integer(value) or 0,
-    int | None: _read_integer,
+    int: lambda value: value if type(value) is int else 0,
+    int | None: lambda value: value if type(value) is int else None,
     float | None: plottable,
     Value: _read_scalar,
     Table: _read_table,

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import chain
 
 from normexp.claims.schema import Value, is_number
-from normexp.claims.verdict import Cell, ConditionVerdict, Outcome, Verdict, one_line, plottable
+from normexp.claims.verdict import Cell, ConditionVerdict, Verdict, one_line, plottable
+from normexp.config import printable
 from normexp.plotting.labels import truncate
 from normexp.report.groups import format_value
 from normexp.report.metrics import is_fraction, metric_title
-from normexp.rundir.safe_read import printable
-
-MEANINGS: dict[Outcome, str] = {
-    "confirmed": "The whole interval lies on the rule's side of its line.",
-    "refuted": "The whole interval lies on the other side.",
-    "inconclusive": "The interval crosses the line: these runs can't tell.",
-    "not comparable": "An arm never learned, or a number is not defined, so that the comparison means nothing.",
-}
-
-SIGNS: dict[Outcome, str] = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?", "not comparable": "-"}
 
 REDUCTIONS = {
     "best": "{measure} at each arm's best {over}",
@@ -51,12 +43,12 @@ def percent_factor(condition: ConditionVerdict) -> float:
 
     A tag such as test/accuracy is not enough: reduced along an axis it may be a learning rate or a number of steps.
     """
-    numbers = [number for cell in condition.cells for number in (cell.effect, *_values(cell)) if number is not None]
+    numbers = [number for cell in condition.cells for number in (cell.effect, *chain(*cell.values.values()))]
     share = (
         condition.comparison in ("difference", "value")
         and condition.reduction not in ("decades", "largest", "slope")
         and is_fraction(condition.measure)
-        and all(abs(number) <= 1 for number in [*numbers, condition.threshold or 0.0])
+        and all(abs(number or 0) <= 1 for number in [*numbers, condition.threshold])
     )
     return 100.0 if share else 1.0
 
@@ -111,10 +103,18 @@ def describe_comparison(condition: ConditionVerdict) -> str:
     return f"{measure} of {', '.join(arms)}" if arms else measure
 
 
-def interval_levels(condition: ConditionVerdict) -> str:
-    """'97.5 %': the confidence levels of the cells' intervals; empty for computed ones."""
+def describe_condition(condition: ConditionVerdict, *, intervals: str) -> str:
+    """'difference in test accuracy, bn - none: >= 3 points; 97.5 % intervals': comparison, rule, and level of the intervals.
+
+    intervals: the word for these.
+    """
     levels = {cell.level for cell in condition.cells if cell.level is not None and cell.level < 1}
-    return ", ".join(f"{100 * level:.6g} %" for level in sorted(levels))
+    level = ", ".join(f"{100 * level:.6g} %" for level in sorted(levels))
+    return (
+        f"{describe_comparison(condition)}: {format_rule(condition)}{unit(condition)}"
+        + (f"; {level} {intervals}" if level else "")
+        + ("" if condition.decides else "; reported, does not decide")
+    )
 
 
 def headline(verdict: Verdict) -> tuple[ConditionVerdict, Cell] | None:
@@ -129,6 +129,14 @@ def headline(verdict: Verdict) -> tuple[ConditionVerdict, Cell] | None:
     if verdict.kind == "exact":
         return same[0] if same else None
     return min(same, key=lambda pair: _clearance(*pair), default=None)
+
+
+def format_headline(verdict: Verdict) -> tuple[str, str, int]:
+    """Effect, rule and number of seeds of the headline; '-' without cells."""
+    head = headline(verdict)
+    if head is None:
+        return "-", "-", len(verdict.seeds)
+    return format_effect(*head), format_rule(head[0]), seed_count(verdict, head[1])
 
 
 def headline_label(verdict: Verdict, *, most: int = 200) -> str:
@@ -161,14 +169,14 @@ def explain(verdict: Verdict) -> str:
     return printable(f"{condition.what}: {effect}; the rule asks for {rule}{line}{where}.")
 
 
-def seed_count(verdict: Verdict, cell: Cell | None = None) -> str:
-    """Number of seeds of a cell, or of the claim."""
-    return str(len(verdict.seeds) if cell is None or cell.n is None else cell.n)
+def seed_count(verdict: Verdict, cell: Cell) -> int:
+    """Number of seeds of a cell; the claim's, if it is not known."""
+    return len(verdict.seeds) if cell.n is None else cell.n
 
 
-def arm_lines(cell: Cell, factor: float) -> list[str]:
-    """The values behind an effect, one line per arm: 'bn (lr=0.3): 95.1 95.4 95.0'. factor: `percent_factor`."""
-    lines = []
+def arm_lines(condition: ConditionVerdict, cell: Cell) -> list[str]:
+    """The values behind an effect, one line per arm: 'bn (lr=0.3): 95.1 95.4 95.0'."""
+    factor, lines = percent_factor(condition), []
     for arm, values in cell.values.items():
         setting = ", ".join(f"{axis}={format_value(value)}" for axis, value in cell.chosen.get(arm, {}).items())
         scaled_values = [scaled(value, factor) for value in values]
@@ -178,30 +186,29 @@ def arm_lines(cell: Cell, factor: float) -> list[str]:
     return lines
 
 
-def judged_time(verdict: Verdict) -> str:
-    """'2026-11-21 18:00 UTC'."""
+def facts(verdict: Verdict, *, untrained: str) -> dict[str, str]:
+    """How a verdict came about, by term, as far as it is known. untrained: stands for no runs."""
     utc = verdict.judged_at.endswith(("+00:00", "Z"))
-    return f"{verdict.judged_at[:16].replace('T', ' ')}{' UTC' if utc else ''}"
+    known = {
+        "runs": f"{verdict.runs or untrained}, {_duration(verdict.seconds)}",
+        "seeds": ", ".join(map(str, verdict.seeds)),
+        "scale": "" if verdict.kind == "exact" else scale_label(verdict),
+        "judged": f"{verdict.judged_at[:16].replace('T', ' ')}{' UTC' if utc else ''}",
+        "with": ", ".join(v if name in ("cpu", "machine") else f"{name} {v}" for name, v in verdict.versions.items()),
+        "rule": ", ".join(filter(None, (verdict.rule, verdict.code and f"code {verdict.code}"))),
+    }
+    if not verdict.runs and verdict.seconds is None:
+        del known["runs"]
+    return {term: value for term, value in known.items() if value}
 
 
-def duration(seconds: float | None) -> str:
+def _duration(seconds: float | None) -> str:
     """'132 s', '12 min', '3.4 h'."""
     if seconds is None:
         return "-"
     if seconds < 180:
         return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def versions_line(verdict: Verdict) -> str:
-    """'normexp 0.1, torch 2.9, python 3.11.7, x86_64'."""
-    machine = ("cpu", "machine")
-    return ", ".join(value if name in machine else f"{name} {value}" for name, value in verdict.versions.items())
-
-
-def fingerprints_line(verdict: Verdict) -> str:
-    """'ab12cd34, code ef56ab78': fingerprints of the rule and the code."""
-    return ", ".join(filter(None, (verdict.rule, f"code {verdict.code}" if verdict.code else "")))
 
 
 def format_table_value(value: Value) -> str:
@@ -220,10 +227,6 @@ def plural(n: int, noun: str) -> str:
 def scaled(value: float | None, factor: float) -> float | None:
     """The value in the unit that is shown."""
     return None if value is None else factor * value
-
-
-def _values(cell: Cell) -> list[float | None]:
-    return [value for values in cell.values.values() for value in values]
 
 
 def _format_numbers(

@@ -6,8 +6,7 @@ import argparse
 import os
 import platform
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,17 +14,14 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from normexp.bench.cases import Case, Skipped, plan_cases
-from normexp.commands.output_files import check_output_file
-from normexp.commands.parser import Parser
+from normexp.bench.cases import REFERENCE, Case, Skipped, plan_cases
+from normexp.commands.parser import Parser, check_output_file
 from normexp.compose.overrides import parse_argv, validate_overrides
 from normexp.config import ConfigError, show
 from normexp.console import print_labelled
 from normexp.rundir import atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from normexp.bench.results import CaseResult
 
 DEFAULT_REPEATS = 9
@@ -89,20 +85,32 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _measure(to_measure: Sequence[Case], skipped: list[Skipped], repeats: int) -> list[CaseResult]:
-    """Measure the cases. Adds those that run out of memory to `skipped`; raises ConfigError if none is left."""
+    """Measure the cases, with a progress bar on a terminal that is drawn between timed blocks.
+
+    Adds those that run out of memory to `skipped`; raises ConfigError if none is left.
+    """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     from normexp.bench.measure import count_blocks, measure
-    from normexp.training.status import cause_of, describe_error
+    from normexp.training.errors import cause_of, describe_error
 
     measured: list[CaseResult] = []
-    with _progress(sum(count_blocks(case, repeats) for case in to_measure)) as tick:
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn(compact=True)
+    hidden = not console.is_terminal
+    with Progress(
+        *columns, console=console, auto_refresh=False, transient=True, expand=True, disable=hidden
+    ) as progress:
+        task = progress.add_task("warming up", total=sum(count_blocks(case, repeats) for case in to_measure))
         for case in to_measure:
-            config = next(iter(case.norms.values()))
+            about = f"{case.model}, batch {case.batch_size}"
+            tick = partial(progress.update, task, advance=1, description=about, refresh=True)
             try:
-                measured.append(measure(case, repeats=repeats, tick=partial(tick, case)))
+                measured.append(measure(case, repeats=repeats, tick=tick))
             except (MemoryError, RuntimeError) as error:
                 if cause_of(error) != "memory":
                     raise
-                reason = describe_error(error, config)
+                reason = describe_error(error, case.norms[REFERENCE])
                 skipped += [Skipped(case.model, norm, case.batch_size, f"{reason}.") for norm in case.norms]
     if not measured:
         raise ConfigError(
@@ -111,31 +119,8 @@ def _measure(to_measure: Sequence[Case], skipped: list[Skipped], repeats: int) -
     return measured
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[Case], None]]:
-    """Show a progress bar on a terminal. The yielded function draws it; call it between timed blocks."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda case: None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(bar_width=None), TimeRemainingColumn(compact=True)
-    with Progress(*columns, console=console, auto_refresh=False, transient=True, expand=True) as progress:
-        task = progress.add_task("warming up", total=total)
-
-        def tick(case: Case) -> None:
-            progress.update(task, advance=1, description=f"{case.model}, batch {case.batch_size}", refresh=True)
-
-        yield tick
-
-
 def _report(
-    measured: Sequence[CaseResult],
-    skipped: Sequence[Skipped],
-    options: argparse.Namespace,
-    *,
-    command: list[str],
+    measured: Sequence[CaseResult], skipped: Sequence[Skipped], options: argparse.Namespace, *, command: list[str]
 ) -> None:
     """Print the tables, then write the files: if writing fails, the measurements have been shown."""
     from normexp.bench.measure import MIN_BLOCK_SECONDS
@@ -143,25 +128,17 @@ def _report(
     from normexp.bench.table import print_results
     from normexp.rundir.environment import environment
 
-    quiet = options.json == "-"
-    console = Console(highlight=False, emoji=False, quiet=quiet)
+    console = Console(highlight=False, emoji=False, quiet=options.json == "-")
     processor = _processor()
     precision = [override for override in options.overrides if override.startswith(("amp=", "matmul_precision="))]
     machine = ", ".join([processor, f"torch {version('torch')}", *precision])
-    print_results(console, measured, skipped, repeats=options.repeats, block=MIN_BLOCK_SECONDS, machine=machine)
+    rounds = {"repeats": options.repeats, "block": MIN_BLOCK_SECONDS}
+    print_results(console, measured, skipped, **rounds, machine=machine)
     if options.json is not None:
-        around = environment(
-            ["normexp", "bench", *sys.argv[2:]], device=measured[0].device, threads=measured[-1].threads
-        )
-        text = to_json(
-            measured,
-            skipped,
-            overrides=options.overrides,
-            repeats=options.repeats,
-            block=MIN_BLOCK_SECONDS,
-            environment={**around, "processor": processor},
-        )
-        if quiet:
+        around = environment(command, device=measured[0].device, threads=measured[-1].threads)
+        around["processor"] = processor
+        text = to_json(measured, skipped, overrides=options.overrides, **rounds, environment=around)
+        if options.json == "-":
             sys.stdout.write(text)
         else:
             atomic.write_text(Path(options.json), text)

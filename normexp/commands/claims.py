@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,16 +13,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from normexp.claims.load import CLAIM_SETS, claim_names, read_claim
-from normexp.commands.output_files import check_output_file, writing
-from normexp.commands.parser import Parser
+from normexp.commands.parser import Parser, check_output_file, writing
 from normexp.compose.compose import compose
 from normexp.compose.overrides import existing_config_dir, validate_overrides
-from normexp.config import RESULT_INDEPENDENT_KEYS, ConfigError, expand_path, show, suggest
+from normexp.config import RESULT_INDEPENDENT_KEYS, ConfigError, expand_path, printable, show, suggest
 from normexp.console import print_labelled
-from normexp.rundir.safe_read import printable
 
 if TYPE_CHECKING:
-    from normexp.claims.schema import Claim, Scale
+    from normexp.claims.schema import Scale
     from normexp.claims.verdict import Verdict
 
 HELP = """\
@@ -58,14 +57,9 @@ def main(argv: list[str]) -> int:
     """Run the command; returns the exit code. Raises ConfigError for wrong arguments."""
     options = parse(argv)
     folder = claims_folder(options)
-    match options.verb:
-        case None:
-            return _list(options, folder)
-        case "show":
-            return _show(options, folder)
-        case "report":
-            return _report(options, folder)
-    return _run(options, folder, argv)
+    if options.verb == "run":
+        return _run(options, folder, argv)
+    return {None: _list, "show": _show, "report": _report}[options.verb](options, folder)
 
 
 def parser() -> Parser:
@@ -93,10 +87,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     for word in options.overrides:
         key = word.partition("=")[0]
         if key not in SETTABLE_KEYS:
-            keys = ", ".join(SETTABLE_KEYS)
-            raise ConfigError(
-                f"{show(word)}: a claim fixes what its runs are; {keys} can be given.{suggest(key, SETTABLE_KEYS)}"
-            )
+            given = f"{', '.join(SETTABLE_KEYS)} can be given.{suggest(key, SETTABLE_KEYS)}"
+            raise ConfigError(f"{show(word)}: a claim fixes what its runs are; {given}")
     return options
 
 
@@ -109,8 +101,10 @@ def claims_folder(options: argparse.Namespace) -> Path:
 def _list(options: argparse.Namespace, folder: Path) -> int:
     from normexp.claims import terminal
 
-    console = _console()
-    terminal.show(console, _rows(options, folder))
+    claims = [read_claim(name, options.config_dir) for name in claim_names(options.config_dir)]
+    claims.sort(key=lambda claim: claim.kind != "exact")
+    console = Console(highlight=False, emoji=False)
+    terminal.show(console, [(claim, _verdict(folder, claim.name, options)) for claim in claims])
     print_labelled(console, "run one", "normexp claims run NAME" + _location(options), width=10)
     print_labelled(console, "run all", "normexp claims run all --quick" + _location(options), width=10)
     return 0
@@ -123,18 +117,16 @@ def _show(options: argparse.Namespace, folder: Path) -> int:
     if len(options.names) != 1:
         raise ConfigError("normexp claims show takes the name of one claim; normexp claims lists them.")
     claim = read_claim(options.names[0], options.config_dir, scale=options.scale, quick=options.quick)
-    console = _console()
+    console = Console(highlight=False, emoji=False)
     if claim.kind == "exact":
         from normexp.claims.runner import judge_exact
 
         terminal.evidence(console, judge_exact(claim, code_fingerprint(options.config_dir), options.config_dir))
+    elif (known := _verdict(folder, claim.name, options)) is not None:
+        terminal.evidence(console, known)
     else:
-        known = _verdict(folder, claim.name, options)
-        if known is not None:
-            terminal.evidence(console, known)
-        else:
-            terminal.rule(console, claim)
-            print_labelled(console, "run it", f"normexp claims run {claim.name}{_location(options)}", width=10)
+        terminal.rule(console, claim)
+        print_labelled(console, "run it", f"normexp claims run {claim.name}{_location(options)}", width=10)
     return 0
 
 
@@ -151,14 +143,12 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     for word in options.names:
         selected = claim_names(options.config_dir) if word in CLAIM_SETS else [word]
         if word in ("exact", "experiments"):
-            is_exact = {name: read_claim(name, options.config_dir).kind == "exact" for name in selected}
-            selected = [name for name in selected if is_exact[name] == (word == "exact")]
+            kind = word.removesuffix("s")
+            selected = [name for name in selected if read_claim(name, options.config_dir).kind == kind]
         names += [name for name in selected if name not in names]
     console = RunConsole(highlight=False, emoji=False)
-    overrides = validate_overrides(options.overrides)
-    request = Request(
-        names, options.scale, options.quick, options.again, overrides, options.config_dir, ["claims", *argv]
-    )
+    overrides, words = validate_overrides(options.overrides), ["claims", *argv]
+    request = Request(names, options.scale, options.quick, options.again, overrides, options.config_dir, words)
     result = run(request, folder, console)
     console.print()
     if result.verdicts:
@@ -168,8 +158,8 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
         print_labelled(console, "more", f"normexp claims show {result.verdicts[0].claim}{_location(options)}", width=10)
         print_labelled(console, "page", f"normexp claims report{_location(options)}", width=10)
     if result.signal is not None:
-        words = shlex.join(word for word in argv if word != "--again")
-        print_labelled(console, "go on", f"normexp claims {words}", width=10)
+        again = shlex.join(word for word in argv if word != "--again")
+        print_labelled(console, "go on", f"normexp claims {again}", width=10)
     console.close()
     return 128 + result.signal if result.signal else 1 if result.problems else 0
 
@@ -182,27 +172,20 @@ def _report(options: argparse.Namespace, folder: Path) -> int:
             f"normexp claims report takes no name: {show(options.names[0])}. normexp claims show takes one."
         )
     by_claim = {name: _verdict(folder, name, options) for name in claim_names(options.config_dir)}
-    verdicts = [verdict for verdict in by_claim.values() if verdict is not None]
+    verdicts = list(filter(None, by_claim.values()))
     if not verdicts:
         raise ConfigError(
             f"There are no verdicts in {printable(folder)} yet: normexp claims run all --quick makes them."
         )
     path = options.html or folder / "claims.html"
     check_output_file("--html", path, example="report.html")
-    console = _console()
+    console = Console(highlight=False, emoji=False)
     with writing(path):
         page.write(path, verdicts, [name for name, verdict in by_claim.items() if verdict is None])
     terminal.summary(console, verdicts)
     console.print()
     print_labelled(console, "page", path, width=10)
     return 0
-
-
-def _rows(options: argparse.Namespace, folder: Path) -> list[tuple[Claim, Verdict | None]]:
-
-    claims = [read_claim(name, options.config_dir) for name in claim_names(options.config_dir)]
-    claims.sort(key=lambda claim: claim.kind != "exact")
-    return [(claim, _verdict(folder, claim.name, options)) for claim in claims]
 
 
 def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | None:
@@ -214,14 +197,12 @@ def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | 
     from normexp.claims.verdict import path_of, read
 
     scales: tuple[Scale, ...] = ("full", "small")
-    for scale in scales:
-        for quick in (True, False) if options.quick else (False, True):
-            verdict = read(path_of(folder, name, scale=scale, quick=quick))
-            if verdict is not None:
-                claim = read_claim(name, options.config_dir, scale=scale, quick=quick)
-                if not is_fresh(verdict, claim, code_fingerprint(options.config_dir)):
-                    return replace(verdict, because=f"{STALE} {verdict.because}")
-                return verdict
+    for scale, quick in itertools.product(scales, (True, False) if options.quick else (False, True)):
+        verdict = read(path_of(folder, name, scale=scale, quick=quick))
+        if verdict is not None:
+            claim = read_claim(name, options.config_dir, scale=scale, quick=quick)
+            fresh = is_fresh(verdict, claim, code_fingerprint(options.config_dir))
+            return verdict if fresh else replace(verdict, because=f"{STALE} {verdict.because}")
     return None
 
 
@@ -230,7 +211,3 @@ def _location(options: argparse.Namespace) -> str:
     words = [word for word in options.overrides if word.startswith("runs_dir=")]
     words += ["--config-dir", str(options.config_dir)] if options.config_dir else []
     return f" {shlex.join(words)}" if words else ""
-
-
-def _console() -> Console:
-    return Console(highlight=False, emoji=False)

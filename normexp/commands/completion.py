@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Iterable
+from typing import Literal, get_args, get_origin, get_type_hints
 
 from normexp.bench.cases import has_effect
 from normexp.commands import COMMANDS
 from normexp.compose.choices import CHOICES, known_keys
 from normexp.compose.overrides import FLAGS
 from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, show, suggest, yaml_files
-
-SHELLS = ("bash", "zsh", "fish")
 
 # Bash ends a word at `=`, so only the part after it must be returned. The line is cut at the cursor.
 BASH = """\
@@ -49,9 +48,7 @@ _normexp() {
 compdef _normexp normexp
 """
 
-FISH = """\
-complete -c normexp -f -a '(normexp completion query (commandline -cp) 2>/dev/null)'
-"""
+FISH = "complete -c normexp -f -a '(normexp completion query (commandline -cp) 2>/dev/null)'\n"
 
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
@@ -72,7 +69,9 @@ def main(argv: list[str]) -> int:
         case []:
             print(HELP)
         case [shell, *_]:
-            raise ConfigError(f"completion {show(shell)}: the shells are {', '.join(SHELLS)}.{suggest(shell, SHELLS)}")
+            raise ConfigError(
+                f"completion {show(shell)}: the shells are {', '.join(SCRIPTS)}.{suggest(shell, SCRIPTS)}"
+            )
     return 0
 
 
@@ -80,36 +79,41 @@ def candidates(line: str) -> list[str]:
     """Completions of the last word of a command line, which is empty if the line ends in a space."""
     words = line.split(" ")
     word, before = words[-1], [w for w in words[:-1] if w]
+    return [candidate for candidate in _candidates(word, before) if candidate.startswith(word)]
+
+
+def _candidates(word: str, before: list[str]) -> Iterable[str]:
+    """The words that may follow those before; more than those that begin as the typed word does."""
     if len(before) <= 1:
-        return _matching(word, [*COMMANDS, "--help", "--version"])
+        return [*COMMANDS, "--help", "--version"]
     match before[1]:
         case "completion":
-            return _matching(word, SHELLS)
+            return SCRIPTS
         case "train" | "describe" | "bench" | "claims" as command:
             return {"bench": _bench, "claims": _claims}.get(command, _train)(word, before[2:])
         case "report" if word.startswith("-"):
             from normexp.commands import report
 
-            return _matching(word, report.parser().flags)
+            return report.parser().flags
     return []
 
 
 def _train(word: str, before: list[str]) -> list[str]:
     values = FLAGS.get(before[-1]) if before else None
     if values is not None and before[-1] not in ("-i", "--info"):
-        return _matching(word, values)
+        return list(values)
     if word.startswith("-"):
-        return _matching(word, [flag for flag in FLAGS if flag.startswith("--")])
+        return [flag for flag in FLAGS if flag.startswith("--")]
     key, equals, value = word.partition("=")
     if equals:
         done, comma, _ = value.rpartition(",")  # several values, for a sweep
-        return _matching(word, [f"{key}={done}{comma}{known}" for known in _values(key)])
+        return [f"{key}={done}{comma}{known}" for known in _values(key)]
     chosen = {**{g: yaml_files.default_choice(g) for g in GROUPS}, **dict(w.split("=", 1) for w in before if "=" in w)}
     inside = {group: set((name or "").split(",")) for group, name in chosen.items() if group in GROUPS}
     keys = [k for k, choices in known_keys().items() if "." in k and inside[k.split(".")[0]] & set(choices)]
     top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]  # debug is among the keys
     # Keys inside groups are offered once something is typed, to keep the first list short.
-    return [f"{key}=" for key in _matching(word, [*top, *(keys if word else [])])]
+    return [f"{key}=" for key in [*top, *(keys if word else [])]]
 
 
 def _bench(word: str, before: list[str]) -> list[str]:
@@ -117,24 +121,24 @@ def _bench(word: str, before: list[str]) -> list[str]:
 
     flags = bench.parser().flags
     if word.startswith("-"):
-        return _matching(word, flags)
+        return flags
     if before and before[-1] in flags:  # its value is a number or a file
         return []
     return [candidate for candidate in _train(word, before) if has_effect(candidate.partition("=")[0])]
 
 
-def _claims(word: str, before: list[str]) -> list[str]:
+def _claims(word: str, before: list[str]) -> Iterable[str]:
     from normexp.commands import claims
 
     if before and before[-1] == "--scale":
-        return _matching(word, ["small", "full"])
+        return ["small", "full"]
     if word.startswith("-"):
-        return _matching(word, claims.parser().flags)
+        return claims.parser().flags
     if not before:
-        return _matching(word, claims.VERBS)
+        return claims.VERBS
     names = yaml_files.choices("claim") if before[0] in ("show", "run") else []
     sets = [*claims.CLAIM_SETS, *(f"{key}=" for key in claims.SETTABLE_KEYS)] if before[0] == "run" else []
-    return _matching(word, [*sets, *names])
+    return [*sets, *names]
 
 
 def _values(key: str) -> list[str]:
@@ -142,21 +146,11 @@ def _values(key: str) -> list[str]:
     if key in (*GROUPS, *OVERLAYS):
         return yaml_files.choices(key)
     group, _, name = key.rpartition(".")
-    if not group:
-        return _literal_values(get_type_hints(Config).get(name))
-    if group not in GROUPS:
-        return []
-    hints = [get_type_hints(cls)[name] for cls in CHOICES[group].values() if name in get_type_hints(cls)]
-    return _literal_values(hints[0]) if hints else []
-
-
-def _literal_values(hint: Any) -> list[str]:
-    if type(None) in get_args(hint):
-        (hint,) = (arg for arg in get_args(hint) if arg is not type(None))
-    if get_origin(hint) is Literal:
-        return list(get_args(hint))
-    return ["true", "false"] if hint is bool else []
-
-
-def _matching(word: str, known: Any) -> list[str]:
-    return [item for item in known if item.startswith(word)]
+    classes = CHOICES.get(group, {}).values() if group else [Config]
+    hint = next((hints[name] for hints in map(get_type_hints, classes) if name in hints), None)
+    for option in get_args(hint) if type(None) in get_args(hint) else [hint]:
+        if option is bool:
+            return ["true", "false"]
+        if get_origin(option) is Literal:
+            return list(get_args(option))
+    return []

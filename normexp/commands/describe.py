@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
 from normexp.compose.compose import compose_tree
 from normexp.compose.overrides import parse_argv, validate_overrides
 from normexp.compose.validate import validate
-from normexp.config import Config, ConfigError, yaml_files
-from normexp.models.describe import COLUMNS, Row, cells, describe, warnings
+from normexp.config import ConfigError, yaml_files
+from normexp.models.describe import COLUMNS, cells, describe, warnings
 from normexp.norms import NORMS
 
 HELP = """\
 usage: normexp describe [key=value ...]
   the network that `normexp train` would train with the same overrides: each
   layer's parts, output shape and parameters, and what its norm averages over"""
+
+PLACES = {"pre": " in front of the activation", "post": " behind the activation", "input": " in front of the weight"}
 
 
 def main(argv: list[str]) -> int:
@@ -27,28 +27,18 @@ def main(argv: list[str]) -> int:
         raise ConfigError(f"describe takes overrides alone, not {arguments.flags[0]}.")
     tree = compose_tree(validate_overrides(arguments.overrides))
     config = validate(tree)
-    _print(config, describe(config), warnings(config, yaml_files.differences(tree)))
-    return 0
-
-
-def _print(config: Config, rows: list[Row], notes: list[str]) -> None:
-    console = Console(highlight=False)
+    rows, console = describe(config), Console(highlight=False)
     title = f"{config.model.name} on {config.data.name}, {NORMS[config.norm.name].title}"
-    places = {
-        "pre": " in front of the activation",
-        "post": " behind the activation",
-        "input": " in front of the weight",
-    }
-    where = places[config.norm.position] if config.norm.name != "none" else ""
+    where = "" if config.norm.name == "none" else PLACES[config.norm.position]
     console.print(f"[bold]{title}{where}[/], batch {config.batch_size}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    options: list[dict[str, Any]] = [{"no_wrap": True}, {}, {"no_wrap": True}, {"justify": "right"}, {}]
-    for name, option in zip(COLUMNS, options, strict=True):
-        table.add_column(name, **option)
+    for column, name in enumerate(COLUMNS):
+        table.add_column(name, no_wrap=column in (0, 2), justify="right" if column == 3 else "left")
     for row in rows:
         table.add_row(*cells(row))
     console.print(table)
     weights, norms = sum(row.parameters for row in rows), sum(row.norm_parameters for row in rows)
     console.print(f"\n{weights + norms:,} parameters, {norms:,} of them gamma and beta")
-    for note in notes:
+    for note in warnings(config, yaml_files.differences(tree)):
         console.print(f"[yellow]note[/]  {note}")
+    return 0

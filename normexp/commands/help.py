@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from normexp import __version__
 from normexp.commands import COMMANDS
@@ -42,11 +42,9 @@ def main_help() -> None:
 def train_help(arguments: Arguments) -> None:
     """Print the help of `normexp train`: the keys of the default choices, or of those that the overrides choose."""
     console = Console(highlight=False)
-    console.print(
-        f"[bold]normexp train[/] {escape('[flags] [key=value ...]')}: train one network, or several with -m\n"
-    )
-    folder = arguments.config_dir
-    _table(console, "Choices (group=choice; the first is the default)", _groups(*([folder] if folder else [])))
+    usage = escape("[flags] [key=value ...]")
+    console.print(f"[bold]normexp train[/] {usage}: train one network, or several with -m\n")
+    _table(console, "Choices (group=choice; the first is the default)", _groups(arguments.config_dir))
     chosen = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
     for group in GROUPS:
         name = chosen.get(group, yaml_files.default_choice(group))
@@ -55,8 +53,7 @@ def train_help(arguments: Arguments) -> None:
         if rows:
             _table(console, f"Keys of {group}={name}", rows)
     root = _keys(yaml_files.folder() / "train.yaml")
-    rows = [(f"{key}={value}", comment) for key, (value, comment) in root.items()]
-    _table(console, "Keys of every run", rows)
+    _table(console, "Keys of every run", [(f"{key}={value}", comment) for key, (value, comment) in root.items()])
     flags = [
         ("-m, --multirun", "a sweep, one run for each combination of values with commas: -m norm=bn,ln lr=0.1,1"),
         ("--cfg job", "print the config instead of training"),
@@ -65,40 +62,32 @@ def train_help(arguments: Arguments) -> None:
         ("--help group=choice", "this text with the keys of another choice: --help norm=gn model=resnet"),
     ]
     _table(console, "Flags", flags)
-    _table(
-        console, "Sweeps that are shipped", [(f"experiment={name}", about) for name, about in _overlays("experiment")]
-    )
-    _table(
-        console,
-        "To see that it works, and where it doesn't",
-        [(f"debug={n}", about) for n, about in _overlays("debug")],
-    )
+    _table(console, "Sweeps that are shipped", _overlays("experiment"))
+    _table(console, "To see that it works, and where it doesn't", _overlays("debug"))
+    optuna = "values chosen by an optimizer: lr=tag(log,interval(0.001,1)) hydra.sweeper.n_trials=20"
     clusters = [
         ("hydra/launcher=slurm", "runs as jobs of a Slurm cluster; hydra/launcher=ray: on a Ray cluster"),
-        (
-            "hydra/sweeper=optuna",
-            "values chosen by an optimizer: lr=tag(log,interval(0.001,1)) hydra.sweeper.n_trials=20",
-        ),
+        ("hydra/sweeper=optuna", optuna),
     ]
     _table(console, "Beyond one machine and beyond grids", clusters)
 
 
-def _groups(*more: Path) -> list[tuple[str, str]]:
+def _groups(config_dir: Path | None = None) -> list[tuple[str, str]]:
     rows = []
     for group in GROUPS:
         default = yaml_files.default_choice(group) or ""
-        names = [default, *(name for name in yaml_files.choices(group, *more) if name != default)]
-        rows.append((group, ", ".join(names)))
+        names = yaml_files.choices(group, *([config_dir] if config_dir else []))
+        rows.append((group, ", ".join([default, *(name for name in names if name != default)])))
     return rows
 
 
 def _overlays(group: str) -> list[tuple[str, str]]:
-    """Name and first comment of each choice of `experiment` or `debug`."""
+    """Each choice of `experiment` or `debug` as an override, and its first comment."""
     overlays = []
     for name in yaml_files.choices(group):
         lines = (yaml_files.folder() / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
         comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
-        overlays.append((name, comments[0] if comments else ""))
+        overlays.append((f"{group}={name}", comments[0] if comments else ""))
     return overlays
 
 
@@ -121,11 +110,9 @@ def _keys(path: Path) -> dict[str, tuple[str, str]]:
 
 
 def _table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 2))
-    table.add_column(no_wrap=True, style="cyan")
-    table.add_column()
+    table = Table(
+        Column(no_wrap=True, style="cyan"), "", show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 2)
+    )
     for left, right in rows:
         table.add_row(escape(left), escape(right))
-    console.print(f"[bold]{title}[/]")
-    console.print(table)
-    console.print()
+    console.print(f"[bold]{title}[/]", table, "", sep="\n")

@@ -1,9 +1,12 @@
-"""Parse the command lines of commands that have flags of their own."""
+"""Flags of commands that have their own: parse them, and check the files that they name before anything is computed."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn
 
 from normexp.config import ConfigError, show, suggest
@@ -22,12 +25,10 @@ class Parser(argparse.ArgumentParser):
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
         """The options. Raises ConfigError for unknown flags and for values that a flag does not accept."""
         options, unknown = self.parse_known_intermixed_args(argv)
-        if unknown:
-            flag = unknown[0].partition("=")[0]
-            raise ConfigError(
-                f"There is no flag {show(flag)}.{suggest(flag, self.flags)} {self.prog} --help lists them."
-            )
-        return options
+        if not unknown:
+            return options
+        flag = unknown[0].partition("=")[0]
+        raise ConfigError(f"There is no flag {show(flag)}.{suggest(flag, self.flags)} {self.prog} --help lists them.")
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse for a flag with a wrong value, without one, or with one that it doesn't take."""
@@ -38,3 +39,40 @@ class Parser(argparse.ArgumentParser):
         if "ignored explicit argument" in message:
             raise ConfigError(f"{flag} takes no value.")
         raise ConfigError(f"{flag} must be followed by a value; {self.prog} --help says which.")
+
+
+def check_output_file(flag: str, path: Path, *, example: str) -> None:
+    """Raise ConfigError if a flag's file can't be created. example: a file name for the error message."""
+    try:
+        is_folder = path.is_dir()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{flag} {show(path)}: no file can have that name.") from error
+    if is_folder:
+        raise ConfigError(f"{flag} {show(path)}: that is a folder; name a file in it, such as {show(path / example)}.")
+    _check_parent(flag, path)
+
+
+def check_output_dir(flag: str, path: Path) -> None:
+    """Raise ConfigError if a flag's folder neither exists nor can be created."""
+    if path.is_dir():
+        return
+    if path.exists():
+        raise ConfigError(f"{flag} {show(path)}: that is a file; figures go into a folder.")
+    _check_parent(flag, path)
+
+
+def _check_parent(flag: str, path: Path) -> None:
+    parent = path.absolute().parent
+    if not parent.is_dir():
+        raise ConfigError(f"{flag} {show(path)}: there is no folder {show(path.parent)}; make it first.")
+    if not os.access(parent, os.W_OK):
+        raise ConfigError(f"{flag} {show(path)}: the folder {show(parent)} can't be written to; name another one.")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise ConfigError if the block can't write to the path."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{show(path)} can't be written ({error.strerror or error}).") from error

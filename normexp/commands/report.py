@@ -1,27 +1,25 @@
 """`normexp report`: tables, figures and an HTML page from runs and sweeps."""
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from normexp.commands.output_files import check_output_dir, check_output_file, writing
-from normexp.commands.parser import Parser
-from normexp.config import ConfigError
+from normexp.commands.parser import Parser, check_output_dir, check_output_file, writing
+from normexp.config import ConfigError, printable
 from normexp.console import print_labelled
 from normexp.report import compare, export, terminal
-from normexp.report.aggregate import DEFAULT_METRIC, check_metric
+from normexp.report.aggregate import check_metric
 from normexp.report.groups import check_key
-from normexp.report.read import Collection, read
+from normexp.report.metrics import DEFAULT_METRIC
+from normexp.report.read import read
 from normexp.report.select import select
 from normexp.rundir import atomic
-from normexp.rundir.safe_read import printable
 
 HELP = """\
 usage: normexp report DIR... [flags]
@@ -51,18 +49,21 @@ DEFAULT_FILE = "\0"
 def main(argv: list[str]) -> int:
     """Print the report and write the files. Raises ConfigError for wrong arguments, before anything is written."""
     options = _parse(argv)
-    collection, sides = _read(options)
+    collection = select(read(options.folders), options.filters)
     check_metric(options.metric, collection.runs)
     for key in options.by or []:
         check_key(key, collection.runs)
-    comparison = compare.compare(*sides, metric=options.metric, by=options.by) if sides else None
     shared = {"metric": options.metric, "by": options.by}
-    quiet = "-" in (options.csv, options.json)
-    console = Console(highlight=False, emoji=False, quiet=quiet)
+    comparison = None
+    if len(options.folders) == 2:
+        kept = {run.directory for run in collection.runs}
+        sides = (read([folder]) for folder in options.folders)
+        a, b = (replace(side, runs=[run for run in side.runs if run.directory in kept]) for side in sides)
+        comparison = compare.compare(a, b, **shared)
+    console = Console(highlight=False, emoji=False, quiet="-" in (options.csv, options.json))
     terminal.show(console, collection, sort=options.sort, **shared)
     if comparison is not None:
-        names = (printable(options.folders[0]), printable(options.folders[1]))
-        compare.show_comparison(console, comparison, names, metric=options.metric)
+        compare.show_comparison(console, comparison, map(printable, options.folders), metric=options.metric)
     console.print()
     if options.csv is not None:
         _write(options.csv, export.to_csv(collection, by=options.by), "rows", console)
@@ -85,7 +86,11 @@ def main(argv: list[str]) -> int:
             options.figures.mkdir(exist_ok=True)
             written = draw.write_figures(options.figures, collection, **shared)
         print_labelled(console, "figures", f"{options.figures} ({len(written)} files)")
-    _print_next_steps(console, options)
+    folders = shlex.join(map(str, options.folders))
+    if options.html is None:
+        print_labelled(console, "page", f"normexp report {folders} --html")
+    if len(options.folders) == 1:
+        print_labelled(console, "look in", f"normexp tensorboard {folders}")
     return 0
 
 
@@ -130,19 +135,6 @@ def _with_default_file(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _read(options: argparse.Namespace) -> tuple[Collection, list[Collection]]:
-    """All runs, and for two folders also the runs of each."""
-    collection = select(read(options.folders), options.filters)
-    if len(options.folders) != 2:
-        return collection, []
-    sides = []
-    for folder in options.folders:
-        side = read([folder])
-        kept = {run.directory for run in collection.runs}
-        sides.append(Collection([run for run in side.runs if run.directory in kept], side.left_out))
-    return collection, sides
-
-
 def _write(file: str, text: str, label: str, console: Console) -> None:
     if file == "-":
         sys.stdout.write(text)
@@ -150,11 +142,3 @@ def _write(file: str, text: str, label: str, console: Console) -> None:
     with writing(Path(file)):
         atomic.write_bytes(Path(file), text.encode("utf-8", "replace"))
     print_labelled(console, label, file)
-
-
-def _print_next_steps(console: Console, options: argparse.Namespace) -> None:
-    folders = shlex.join(str(folder) for folder in options.folders)
-    if options.html is None:
-        print_labelled(console, "page", f"normexp report {folders} --html")
-    if len(options.folders) == 1:
-        print_labelled(console, "look in", f"normexp tensorboard {folders}")

@@ -1,7 +1,5 @@
 """`normexp runs [DIR]`: list runs and sweeps with their status."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Sequence
@@ -11,10 +9,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from normexp.config import ConfigError, show, suggest
+from normexp.config import ConfigError, printable, show, suggest
 from normexp.console import print_line
 from normexp.report.listing import KEYS, Line, age, list_folder
-from normexp.rundir.safe_read import printable
+from normexp.report.terminal import print_some
 from normexp.sweeps.manifest import MANIFEST
 
 HELP = """\
@@ -26,9 +24,6 @@ usage: normexp runs [DIR]
 RESUMABLE = re.compile("failed|killed|interrupted|not begun")
 """States of runs that can be resumed."""
 
-MAX_UNREADABLE = 5
-"""Messages about unreadable runs. The rest are only counted."""
-
 
 def main(argv: list[str]) -> int:
     """Print the table. Raises ConfigError if the folder does not exist, and for further arguments."""
@@ -37,20 +32,14 @@ def main(argv: list[str]) -> int:
         folder = _folder(argv)
         lines, left_out = list_folder(folder)
     except OSError as error:
-        raise ConfigError(
-            f"The folder {show(argv[0] if argv else 'runs')} can't be opened ({error.strerror})."
-        ) from error
+        name = show(argv[0] if argv else "runs")
+        raise ConfigError(f"The folder {name} can't be opened ({error.strerror}).") from error
     if lines:
         _print_table(console, lines)
     else:
-        sentence = f"There are no runs in {printable(folder)} yet: normexp train makes one."
-        print_line(console, sentence)
+        print_line(console, f"There are no runs in {printable(folder)} yet: normexp train makes one.")
     if left_out:
-        console.print(f"\n[red]{len(left_out)} can't be read[/]")
-        for sentence in left_out[:MAX_UNREADABLE]:
-            print_line(console, f"  {sentence}")
-        if len(left_out) > MAX_UNREADABLE:
-            console.print(f"  and {len(left_out) - MAX_UNREADABLE} more")
+        print_some(console, f"[red]{len(left_out)} can't be read[/]", left_out)
     if lines:
         console.print()
         newest_sweep = next((line.path for line in lines if line.runs > 1), folder)
@@ -64,19 +53,16 @@ def main(argv: list[str]) -> int:
 
 
 def _folder(argv: list[str]) -> Path:
-    flags = [word for word in argv if word.startswith("-")]
-    if flags:
-        raise ConfigError(
-            f"There is no flag {show(flags[0])}.{suggest(flags[0], ['--help'])} normexp runs takes a folder alone."
-        )
+    if flag := next((word for word in argv if word.startswith("-")), None):
+        near = suggest(flag, ["--help"])
+        raise ConfigError(f"There is no flag {show(flag)}.{near} normexp runs takes a folder alone.")
     if len(argv) > 1:
         raise ConfigError(f"normexp runs takes one folder, not {len(argv)}: {show(' '.join(argv))}.")
     folder = Path(argv[0]) if argv else Path("runs")
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "is not there"
-        raise ConfigError(
-            f"The folder {show(folder)} {what}: normexp train makes runs/, or name the folder of your runs."
-        )
+        advice = "normexp train makes runs/, or name the folder of your runs."
+        raise ConfigError(f"The folder {show(folder)} {what}: {advice}")
     return folder
 
 
@@ -87,27 +73,23 @@ def _print_table(console: Console, lines: list[Line]) -> None:
     """
     now = datetime.now(UTC)
     header = ["state", "age", *KEYS, "accuracy"]
-    table = [[line.state, age(line.started, now), *(line.cells[key] for key in KEYS), line.accuracy] for line in lines]
-    widths = [max(len(row[i]) for row in [header, *table]) for i in range(len(header))]
-    path_width = console.width - sum(widths) - 2 * len(widths)
-    narrow = console.is_terminal and any(len(printable(line.path)) > path_width for line in lines)
-    _print_row(console, header, "path", widths, narrow=narrow, style="bold")
-    for line, row in zip(lines, table, strict=True):
-        _print_row(console, row, printable(line.path), widths, narrow=narrow, style=line.colour)
+    table = [[line.state, age(line.started, now), *line.cells, line.accuracy] for line in lines]
+    widths = [max(map(len, column)) + 2 for column in zip(header, *table, strict=True)]
+    paths = [printable(line.path) for line in lines]
+    narrow = console.is_terminal and max(map(len, paths)) > console.width - sum(widths)
+
+    def print_row(cells: Sequence[str], path: str, state_style: str, style: str) -> None:
+        state, *others = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        text = Text(state, style=state_style)
+        text.append(path if narrow else "".join([*others, path]), style=style)
+        console.print(text, soft_wrap=True)
+        if narrow:
+            console.print(Text("    " + "".join(others).rstrip(), style=style), soft_wrap=True)
+
+    print_row(header, "path", "bold", "bold")
+    for line, cells, path in zip(lines, table, paths, strict=True):
+        print_row(cells, path, line.colour, "default")
         if line.jobs:
             what = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
             ids = dict.fromkeys(job.partition("_")[0] for job in line.jobs)  # an array of jobs has one id
             console.print(Text(f"    {what} open; to end: scancel {shlex.join(ids)}", style="dim"), soft_wrap=True)
-
-
-def _print_row(
-    console: Console, cells: Sequence[str], path: str, widths: Sequence[int], *, narrow: bool, style: str
-) -> None:
-    """Print a row. The style applies to the state; bold applies to all columns."""
-    padded = [cell.ljust(width + 2) for cell, width in zip(cells, widths, strict=True)]
-    text = Text(padded[0], style=style)
-    plain = style if style == "bold" else "default"
-    text.append("".join(["" if narrow else "".join(padded[1:]), path]), style=plain)
-    console.print(text, soft_wrap=True)
-    if narrow:
-        console.print(Text("    " + "".join(padded[1:]).rstrip(), style=plain), soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -41,40 +42,27 @@ def main(argv: list[str]) -> int:
         )
     from tensorboard import program
 
-    def server(app: WSGI, options: Any) -> Any:
-        return program.create_port_scanning_werkzeug_server(with_pinned_charts(app), options)
-
-    board = program.TensorBoard(server_class=server)
-    board.configure(
-        [
-            "tensorboard",
-            "--logdir",
-            str(folder),
-            "--host",
-            "localhost",
-            "--samples_per_plugin",
-            SAMPLES_PER_PLUGIN,
-            *flags,
-        ]
+    board = program.TensorBoard(
+        server_class=lambda app, options: program.create_port_scanning_werkzeug_server(_pinned(app), options)
     )
+    own_flags = ["--logdir", str(folder), "--host", "localhost", "--samples_per_plugin", SAMPLES_PER_PLUGIN]
+    board.configure(["tensorboard", *own_flags, *flags])
     try:
         address = board.launch()
     except program.TensorBoardServerException as error:
         raise ConfigError(f"TensorBoard can't start: {error}") from error
     console = Console(highlight=False)
     console.print(f"TensorBoard shows {folder} at {address} until Ctrl-C.", soft_wrap=True, markup=False)
-    console.print(
-        "CUSTOM SCALARS has all layers side by side, IMAGES their histograms over time, TEXT the layers and the config.",
-        soft_wrap=True,
+    where = (
+        "CUSTOM SCALARS has all layers side by side, IMAGES their histograms over time, TEXT the layers and the config."
     )
-    try:
+    console.print(where, soft_wrap=True)
+    with suppress(KeyboardInterrupt):
         threading.Event().wait()
-    except KeyboardInterrupt:
-        return 0
-    raise AssertionError
+    return 0
 
 
-def with_pinned_charts(app: WSGI) -> WSGI:
+def _pinned(app: WSGI) -> WSGI:
     """Wrap a WSGI app so that its first page opens with the most important charts pinned."""
     pins = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED_TAGS], separators=(",", ":"))
     # Without smoothing: on a curve with few points, its end would be far from the last value. Without a fragment, so that a link

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from normexp import __version__, rundir
-from normexp.compose.compose import compose_tree, is_multirun
-from normexp.compose.hydra_print import print_with_hydra
+from normexp.compose.compose import compose_tree, is_multirun, print_with_hydra
 from normexp.compose.overrides import parse_argv, validate_overrides
 from normexp.compose.validate import validate
 from normexp.config import Config, yaml_files
@@ -45,14 +44,13 @@ def main(argv: list[str]) -> int:
         return run_sweep(overrides, config_dir=config_dir, arguments=argv)
     plain = compose_tree(overrides, config_dir)
     config = validate(plain)
-    name = config.name or rundir.default_name(
-        [text for text in overrides if not text.lstrip("+~").startswith(NOT_IN_NAME)]
-    )
+    named = [text for text in overrides if not text.lstrip("+~").startswith(NOT_IN_NAME)]
+    name = config.name or rundir.default_name(named)
     return _run(config, plain, name, command=["normexp", "train", *argv])
 
 
 def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[str]) -> int:
-    from normexp.commands.run_summary import exit_code, print_summary
+    from normexp.commands.run_summary import print_summary
     from normexp.sinks.progress_bar import RunConsole
     from normexp.training.run import run
 
@@ -62,21 +60,11 @@ def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[s
     with ExitStack() as held:
 
         def make_directory(files: Mapping[str, str]) -> Path:
-            def hold(directory: Path) -> None:
-                held.enter_context(lock.held(directory))
-
+            hold = lambda directory: held.enter_context(lock.held(directory))  # noqa: E731
             directory = rundir.create_run_directory(Path(config.runs_dir).expanduser(), name, files, prepare=hold)
             if directory.name != name and config.name:
-                taken = directory.with_name(name)
-                print_line(console, f"note: {taken} is there already; this is {directory}")
+                print_line(console, f"note: {directory.with_name(name)} is there already; this is {directory}")
             return directory
 
-        result = run(
-            config,
-            make_directory=make_directory,
-            diff=diff,
-            command=command,
-            console=console,
-        )
-    print_summary(result, console)
-    return exit_code(result)
+        result = run(config, make_directory=make_directory, diff=diff, command=command, console=console)
+    return print_summary(result, console)

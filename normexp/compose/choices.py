@@ -1,8 +1,5 @@
 """The dataclass of every choice of every group, and the keys that follow from them."""
 
-from __future__ import annotations
-
-import dataclasses
 import functools
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -20,7 +17,7 @@ from normexp.records import Hyperparameter
 CHOICES: dict[str, dict[str, type]] = {
     "model": {name: entry.config for name, entry in MODELS.items()},
     "norm": {name: entry.config for name, entry in NORMS.items()},
-    "init": {name: cls for name, (cls, _) in INITS.items()},
+    "init": INITS,
     "data": {name: entry.config for name, entry in DATA.items()},
     "optim": {name: cls for name, (cls, _) in OPTIMIZERS.items()},
     "schedule": {name: cls for name, (cls, _) in SCHEDULES.items()},
@@ -34,33 +31,31 @@ NOT_HYPERPARAMETERS = {"probe", "log_every", "eval_every", *RESULT_INDEPENDENT_K
 @functools.cache
 def known_keys() -> dict[str, list[str]]:
     """All keys that an override can set, without the groups themselves. A key inside a group maps to the choices that have it."""
-    keys: dict[str, list[str]] = {field.name: [] for field in dataclasses.fields(Config) if field.name not in GROUPS}
+    keys: dict[str, list[str]] = {key: [] for key in get_type_hints(Config) if key not in GROUPS}
     for group, classes in CHOICES.items():
         for choice, cls in classes.items():
-            for field in dataclasses.fields(cls):
-                if field.name != "name":
-                    keys.setdefault(f"{group}.{field.name}", []).append(choice)
+            for name in get_type_hints(cls):
+                if name != "name":
+                    keys.setdefault(f"{group}.{name}", []).append(choice)
     return keys
 
 
 def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
-    """All hyperparameters that any config can have, in the order of the config, with this config's values.
-
-    A group is listed under its own name, with its choice. A key that this config's choice lacks has the value None.
-    """
+    """All hyperparameters that any config can have, in the order of the config, with this config's values. A group is listed
+    under its own name, with its choice. A key that this config's choice lacks has the value None."""
     result: dict[str, Hyperparameter] = {}
-    for field in dataclasses.fields(Config):
-        value = getattr(config, field.name)
-        if field.name in NOT_HYPERPARAMETERS:
+    for key, hint in get_type_hints(Config).items():
+        value = getattr(config, key)
+        if key in NOT_HYPERPARAMETERS:
             continue
-        if field.name not in GROUPS:
-            result[field.name] = _hyperparameter(get_type_hints(Config)[field.name], value)
+        if key not in GROUPS:
+            result[key] = _hyperparameter(hint, value)
             continue
-        result[field.name] = Hyperparameter(str, value.name)
-        for cls in CHOICES[field.name].values():
-            hints = get_type_hints(cls)
-            for name in (key.name for key in dataclasses.fields(cls) if key.name != "name"):
-                result[f"{field.name}.{name}"] = _hyperparameter(hints[name], getattr(value, name, None))
+        result[key] = Hyperparameter(str, value.name)
+        for cls in CHOICES[key].values():
+            for name, inner_hint in get_type_hints(cls).items():
+                if name != "name":
+                    result[f"{key}.{name}"] = _hyperparameter(inner_hint, getattr(value, name, None))
     return result
 
 
@@ -68,8 +63,6 @@ def _hyperparameter(hint: Any, value: Any) -> Hyperparameter:
     """Numbers and booleans keep a type of TensorBoard's; everything else is shown as a string."""
     if get_origin(hint) in (types.UnionType, Union):
         (hint,) = (arg for arg in get_args(hint) if arg is not types.NoneType)
-    if hint is bool:
-        return Hyperparameter(bool, None if value is None else bool(value))
-    if hint in (int, float):
-        return Hyperparameter(float, None if value is None else float(value))
-    return Hyperparameter(str, None if value is None else show(value))
+    kind: type = {bool: bool, int: float, float: float}.get(hint, str)
+    convert = show if kind is str else kind
+    return Hyperparameter(kind, None if value is None else convert(value))

@@ -1,19 +1,22 @@
-"""Compose configs with Hydra: one for a run, one for a sweep as a whole."""
+"""Compose configs with Hydra: for a run, for a sweep as a whole, for the combinations of a sweep, and for printing."""
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from normexp.compose.errors import composing_errors, config_errors, explain
-from normexp.compose.overrides import validate_overrides
+from normexp.compose.overrides import Arguments, parse_overrides, validate_overrides
 from normexp.compose.validate import validate
-from normexp.config import GROUPS, Config, ConfigError, yaml_files
+from normexp.config import GROUPS, Config, ConfigError, ForbiddenKeyError, InvalidValueError, yaml_files
 
 if TYPE_CHECKING:
     from hydra._internal.hydra import Hydra
+    from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
     from normexp.compose.loader import Loader
@@ -33,19 +36,17 @@ def compose_tree(overrides: Sequence[str] = (), config_dir: Path | None = None) 
     from hydra.types import RunMode
 
     with config_errors():
-        cfg = hydra_app(config_dir).compose_config("train", list(overrides), RunMode.RUN)
+        cfg = _hydra(config_dir).compose_config("train", list(overrides), RunMode.RUN)
         HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
     return to_plain(without_hydra(cfg))
 
 
 def compose_sweep(overrides: Sequence[str], config_dir: Path | None) -> tuple[DictConfig, Loader]:
-    """The config of a sweep as a whole, with Hydra's own keys, and the loader that composes its runs.
-
-    Keys of a choice, such as norm.groups=2, are left out: the sweep's config has the default choices, which may lack them.
-    """
+    """The config of a sweep as a whole, with Hydra's own keys, and the loader that composes its runs. Keys of a choice, such as
+    norm.groups=2, are left out: the sweep's config has the default choices, which may lack them."""
     from hydra.types import RunMode
 
-    loader = cast("Loader", hydra_app(config_dir).config_loader)
+    loader = cast("Loader", _hydra(config_dir).config_loader)
     try:
         shared = [override for override in overrides if not is_choice_key(override)]
         return loader.load_configuration("train", shared, RunMode.MULTIRUN), loader
@@ -58,8 +59,8 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None) -> tuple[Di
 
 def is_choice_key(override: str) -> bool:
     """Whether an override sets a key inside a group, such as norm.groups=2."""
-    key = override.lstrip("+~").partition("=")[0]
-    return "." in key and key.split(".")[0] in GROUPS
+    group, dot, _ = override.lstrip("+~").partition("=")[0].partition(".")
+    return bool(dot) and group in GROUPS
 
 
 def is_multirun(overrides: Sequence[str], config_dir: Path | None) -> bool:
@@ -71,7 +72,25 @@ def is_multirun(overrides: Sequence[str], config_dir: Path | None) -> bool:
         return False
 
 
-def hydra_app(config_dir: Path | None) -> Hydra:
+def print_with_hydra(arguments: Arguments, overrides: list[str]) -> None:
+    """Let Hydra print what the flags ask for: the config (`--cfg`), how it was composed (`--info`) or Hydra's own help."""
+    from hydra._internal.utils import get_args_parser
+    from hydra.types import RunMode
+
+    parser = get_args_parser()
+    args = parser.parse_args([*arguments.flags, *overrides])
+    app = _hydra(arguments.config_dir)
+    with config_errors():
+        if args.hydra_help:
+            app.hydra_help(config_name="train", args_parser=parser, args=args)
+        elif args.cfg:
+            app.show_cfg("train", overrides, args.cfg, args.package, args.resolve)
+        else:
+            app.compose_config("train", overrides, RunMode.RUN)  # a check: not all of Hydra's info composes the config
+            app.show_info(args.info, config_name="train", overrides=overrides)
+
+
+def _hydra(config_dir: Path | None) -> Hydra:
     """Hydra's application object, with the shipped configs and those of the user's folder."""
     from hydra import version
     from hydra._internal.hydra import Hydra
@@ -87,8 +106,8 @@ def without_hydra(cfg: DictConfig) -> DictConfig:
     """A composed config without Hydra's own keys."""
     from omegaconf import OmegaConf
 
-    keys = [key for key in cfg if key != "hydra"]
-    return OmegaConf.masked_copy(cfg, cast(list[str], keys))  # a key may be a number, which validation refuses
+    keys: list[Any] = [key for key in cfg if key != "hydra"]  # a key may be a number, which validation refuses
+    return OmegaConf.masked_copy(cfg, keys)
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
@@ -102,3 +121,67 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
 def quoted(text: str) -> str:
     """A string as the value of an override. Hydra's grammar escapes a backslash only before a quote or at the end."""
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One run of a sweep. A sweep keeps thousands of them, so they are small. config is None if the combination is not valid;
+    tree is then its composed mapping, or None if composing failed. problem says why it can't be trained. invalid_value: whether
+    that is a value that no run can have, such as lr=abc."""
+
+    name: str
+    overrides: Sequence[str]
+    tree: Mapping[str, Any] | None
+    config: Config | None
+    problem: str | None
+    invalid_value: bool = False
+
+
+class Composer:
+    """Compose combinations as Hydra does, but each distinct set of choices only once, since that takes Hydra 0.1 s. Hydra
+    composes the files of all choices first and then sets the values of the other overrides on the result. The same function of
+    Hydra sets them here on a copy, so interpolations, lists and errors come out the same."""
+
+    def __init__(self, cfg: DictConfig, loader: Loader) -> None:
+        self._cfg, self._loader = cfg, loader
+        self._repository = loader._parse_overrides_and_create_caching_repo(
+            cfg.hydra.job.config_name, list(cfg.hydra.overrides.hydra)
+        )[1]
+        self._parsed: dict[str, tuple[Override, bool]] = {}
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose(self, name: str, overrides: Sequence[str]) -> Combination:
+        """A combination with its config, or with the reason why it has none."""
+        plain: dict[str, Any] | None = None
+        try:
+            plain = self.tree(overrides)
+            return Combination(name, overrides, None, validate(plain), None)
+        except ForbiddenKeyError:
+            raise
+        except ConfigError as error:
+            return Combination(name, overrides, plain, None, str(error), isinstance(error, InvalidValueError))
+
+    def tree(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """The composed config as a plain mapping, without Hydra's own keys. Raises ConfigError if composing fails."""
+        from omegaconf import OmegaConf
+
+        with config_errors():
+            parsed = [self._parse(text) for text in overrides]
+            choices = tuple(text for text, (_, sets_value) in zip(overrides, parsed, strict=True) if not sets_value)
+            if choices not in self._bases:
+                base = without_hydra(self._loader.load_sweep_config(self._cfg, list(choices)))
+                OmegaConf.set_struct(base, True)  # as in the full config: setting an unknown key is an error
+                self._bases[choices] = base
+            tree = copy.deepcopy(self._bases[choices])
+            self._loader._apply_overrides_to_config([override for override, sets_value in parsed if sets_value], tree)
+        return to_plain(tree)
+
+    def _parse(self, text: str) -> tuple[Override, bool]:
+        """An override, and whether it sets a value. The others choose a file or set a key of Hydra's."""
+        if text not in self._parsed:
+            (override,) = parse_overrides([text])
+            key, value = override.key_or_group, override.value()
+            chooses = self._repository.group_exists(key) and not isinstance(value, dict)
+            for_hydra = key == "hydra" or override.is_hydra_override()
+            self._parsed[text] = override, not (chooses or for_hydra or override.is_sweep_override())
+        return self._parsed[text]

@@ -1,7 +1,5 @@
 """Translate what Hydra, OmegaConf and the yaml reader raise into sentences for users."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +30,7 @@ def explain(error: Exception) -> str:
     """One sentence for one of the composing errors."""
     if isinstance(error, RecursionError):
         return "The config is nested too deeply, or a file's defaults list leads back to the file itself."
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
+    if mark := getattr(error, "problem_mark", None):
         problem = show(getattr(error, "problem", error))
         return f"{show(mark.name, max_length=200)}, line {mark.line + 1}: this is not yaml ({problem})."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,7 +1,5 @@
 """Hydra's config loader, extended by the user's config folder and by a check that no config names code to run."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +8,7 @@ from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
@@ -19,14 +18,8 @@ from normexp.compose.errors import reason
 from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS
 from normexp.config import ConfigError, ForbiddenKeyError, show, yaml_files
 
-UNCHECKED_KEYS = (
-    *("hydra.mode", "hydra.sweeper.params", "hydra.runtime", "hydra.overrides"),
-    *("hydra.job.override_dirname", "hydra.job.config_name"),
-)
-"""Keys of Hydra's that may have any value: experiments set the first two, Hydra itself the others."""
-
-PLUGIN_CHOICE = re.compile(r"[a-z/]+=\w+")
-"""A launcher or sweeper chosen by name, without a path or a package."""
+SET_BY_EXPERIMENTS = ("hydra.mode", "hydra.sweeper.params")
+SET_BY_HYDRA = ("hydra.runtime", "hydra.overrides", "hydra.job.override_dirname", "hydra.job.config_name")
 
 CODE_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "custom_search_space")
 """Keys whose values Hydra and its plugins import and call."""
@@ -70,23 +63,15 @@ class Loader(ConfigLoaderImpl):
         ]
 
     def load_configuration(
-        self,
-        config_name: str | None,
-        overrides: list[str],
-        run_mode: RunMode,
-        from_shell: bool = True,
-        validate_sweep_overrides: bool = True,
+        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
     ) -> DictConfig:
         try:
-            config = super().load_configuration(config_name, overrides, run_mode, from_shell, validate_sweep_overrides)
+            config = super().load_configuration(config_name, overrides, *args, **kwargs)
         except ConfigError:
             raise
         except ValueError as error:  # raised by Hydra for a defaults list or a header line
             raise ConfigError(f"{reason(error)}.") from error
-        except (
-            AssertionError,
-            AttributeError,
-        ) as error:  # raised by Hydra for keys of a defaults list, and for `hydra: null`
+        except (AssertionError, AttributeError) as error:  # raised for keys of a defaults list, and for `hydra: null`
             raise ConfigError("Hydra can't read a defaults list or the key hydra of these configs.") from error
         keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
         if self.config_dir is not None or any(key.startswith(HYDRA_PREFIXES) for key in keys):
@@ -95,40 +80,36 @@ class Loader(ConfigLoaderImpl):
 
 
 def _check_keys(config: DictConfig, config_name: str | None, typed: list[str]) -> None:
-    """Raise ForbiddenKeyError for a key that only shipped configs may set. typed: the keys that overrides set.
-
-    Values are compared unresolved: a reference always differs from the shipped value, whatever it resolves to.
-    """
-    choices = [
+    """Raise ForbiddenKeyError for a key that only shipped configs may set. typed: the keys that overrides set. Values are
+    compared unresolved: a reference always differs from the shipped value, whatever it resolves to."""
+    plugins = [
         f"{group}={name}" for group, name in config.hydra.runtime.choices.items() if group.startswith(HYDRA_PREFIXES)
     ]
-    shipped = _shipped(config_name, tuple(choice for choice in choices if PLUGIN_CHOICE.fullmatch(choice)))
+    by_name = [plugin for plugin in plugins if re.fullmatch(r"[a-z/]+=\w+", plugin)]  # without a path or a package
+    shipped = _shipped(config_name, tuple(by_name))
     for path, value in _leaves(OmegaConf.to_container(config, resolve=False)):
-        of_plugin = path.startswith(("hydra.launcher.", "hydra.sweeper."))
-        text = isinstance(value, str)
         if shipped.get(path, shipped) == value:
             continue
         if any(key in CODE_KEYS for key in path.split(".")):
             raise ForbiddenKeyError(f"{show(path)} is not allowed in configs: it names code to run.")
-        if not _within(path, "hydra") or any(_within(path, key) for key in UNCHECKED_KEYS):
+        if not _within(path, "hydra") or _within(path, *SET_BY_EXPERIMENTS, *SET_BY_HYDRA):
             continue
+        of_plugin, text = path.startswith(("hydra.launcher.", "hydra.sweeper.")), isinstance(value, str)
         if of_plugin and text and "${" in value:
             raise ForbiddenKeyError(f"{show(path)}: a key of Hydra's can't refer to another.")
-        if any(_within(path, key) for key in typed) or (of_plugin and not text):
+        if _within(path, *typed) or (of_plugin and not text):
             continue
-        if of_plugin and not (path in LAUNCHER_LABELS and value.isprintable()):
-            raise ForbiddenKeyError(f"{show(path)} can't be set in a file, but on the command line: {show(path)}=...")
         if not of_plugin:
             raise ForbiddenKeyError(
                 f"{show(path)} can't be set in a config: normexp sets it itself; runs_dir and name say where runs go."
             )
+        if not (path in LAUNCHER_LABELS and value.isprintable()):
+            raise ForbiddenKeyError(f"{show(path)} can't be set in a file, but on the command line: {show(path)}=...")
 
 
 @functools.cache
 def _shipped(config_name: str | None, choices: tuple[str, ...]) -> Mapping[str, Any]:
     """All keys and values of the shipped config with these launchers and sweepers."""
-    from hydra._internal.utils import create_config_search_path
-
     loader = ConfigLoaderImpl(create_config_search_path(str(yaml_files.folder())))
     config = loader.load_configuration(config_name, list(choices), RunMode.RUN)
     return dict(_leaves(OmegaConf.to_container(config, resolve=False)))
@@ -145,5 +126,5 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield from _leaves(value, f"{path}.{key}" if path else str(key))
 
 
-def _within(path: str, key: str) -> bool:
-    return path == key or path.startswith(f"{key}.")
+def _within(path: str, *keys: str) -> bool:
+    return any(path == key or path.startswith(f"{key}.") for key in keys)

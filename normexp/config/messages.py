@@ -37,8 +37,14 @@ def show(value: Any, max_length: int = 60) -> str:
             text = "[" + ",".join(show(item) for item in value) + "]"
         case _:
             text = str(value)
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = printable(text)
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
+
+
+def printable(text: object) -> str:
+    """The string with `?` in place of line breaks, escape sequences and other unprintable characters."""
+    text = str(text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def join_names(names: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from normexp.config.messages import ConfigError, InvalidValueError, show, suggest, unknown_choice, unknown_key
 from normexp.config.schema import GROUPS, Config
@@ -17,13 +17,9 @@ Choices = Mapping[str, Mapping[str, type]]
 
 
 def read(tree: Mapping[str, Any], choices: Choices) -> Config:
-    """Convert a plain mapping to a typed config.
-
-    Raises ConfigError, with the key, for unknown and missing keys and for values of a wrong type or out of range.
-    """
-    config = _read_fields(Config, tree, prefix="", choices=choices)
-    assert isinstance(config, Config)
-    return config
+    """Convert a plain mapping to a typed config. Raises ConfigError, with the key, for unknown and missing keys and for values
+    of a wrong type or out of range."""
+    return cast(Config, _read_fields(Config, tree, "", choices))
 
 
 def expand_path(key: str, text: str) -> Path:
@@ -33,13 +29,13 @@ def expand_path(key: str, text: str) -> Path:
         path = Path(text).expanduser()
         with suppress(PermissionError):
             path.exists()
-        return path
     except OSError as error:
         raise ConfigError(f"{key}={show(text)}: {error.strerror}.") from error
     except RuntimeError as error:
         raise ConfigError(
             f"{key}={show(text)}: there is no home folder for that ~; write ./~ for a folder of that name."
         ) from error
+    return path
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +51,7 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
 
 
-def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Choices) -> Any:
+def _read_fields(cls: type, tree: Mapping[str, Any], prefix: str, choices: Choices) -> Any:
     hints = get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in tree:
@@ -66,20 +62,17 @@ def _read_fields(cls: type, tree: Mapping[str, Any], *, prefix: str, choices: Ch
         key = f"{prefix}{name}"
         if name not in tree:
             raise ConfigError(f"{key} is missing: give it a value with {key}=...")
-        if not prefix and name in GROUPS:
-            values[name] = _read_group(name, tree[name], choices)
-        else:
-            values[name] = convert(tree[name], hints[name], key, field.metadata)
+        value = tree[name]
+        if prefix or name not in GROUPS:
+            values[name] = convert(value, hints[name], key, field.metadata)
+            continue
+        choice = value.get("name") if isinstance(value, Mapping) else None
+        if not isinstance(choice, str):
+            raise InvalidValueError(f"{key}={show(value)}: {key} is one of {', '.join(choices[key])}.")
+        if choice not in choices[key]:
+            raise InvalidValueError(unknown_choice(key, choice, choices[key]))
+        values[name] = _read_fields(choices[key][choice], value, f"{key}.", choices)
     return cls(**values)
-
-
-def _read_group(group: str, tree: Any, choices: Choices) -> Any:
-    if not isinstance(tree, Mapping) or not isinstance(tree.get("name"), str):
-        raise InvalidValueError(f"{group}={show(tree)}: {group} is one of {', '.join(choices[group])}.")
-    name = tree["name"]
-    if name not in choices[group]:
-        raise InvalidValueError(unknown_choice(group, name, choices[group]))
-    return _read_fields(choices[group][name], tree, prefix=f"{group}.", choices=choices)
 
 
 INT_LIMIT = 2**63
@@ -122,13 +115,11 @@ def _parse(value: Any, hint: Any, bounds: Mapping[str, float]) -> Any:
     if hint in (int, float) and is_number and abs(value) <= sys.float_info.max:  # excludes nan, inf and huge integers
         number = hint(value)
         valid = hint is float or (number == value and abs(number) < INT_LIMIT)
-        if valid and (not bounds or _is_inside(number, bounds)):
+        if bounds:
+            valid &= bounds["above"] < number < bounds["below"] and bounds["minimum"] <= number <= bounds["maximum"]
+        if valid:
             return number
     raise ValueError
-
-
-def _is_inside(value: float, bounds: Mapping[str, float]) -> bool:
-    return bounds["above"] < value < bounds["below"] and bounds["minimum"] <= value <= bounds["maximum"]
 
 
 def _describe(hint: Any, bounds: Mapping[str, float], *, optional: bool = False) -> str:

@@ -92,9 +92,6 @@ class Cadence:
     seconds: float | None = None
 
 
-UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
-"""Units of time, in seconds."""
-
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]
 
 
@@ -151,7 +148,7 @@ class Config:
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) *(s|min|h)?", text)
         if match and float(match[1]) > 0:
             if match[2]:
-                return Cadence(seconds=float(match[1]) * UNITS[match[2]])
+                return Cadence(seconds=float(match[1]) * {"s": 1.0, "min": 60.0, "h": 3600.0}[match[2]])
             if "." not in text:
                 return Cadence(steps=int(text))
         raise InvalidValueError(
@@ -160,24 +157,11 @@ class Config:
         )
 
 
-RESULT_INDEPENDENT_KEYS = (
-    "checkpoint_every",
-    "name",
-    "runs_dir",
-    "data_dir",
-    "device",
-    "threads",
-    "jobs",
-    "objective",
-)
+RESULT_INDEPENDENT_KEYS = ("checkpoint_every", "name", "runs_dir", "data_dir", "device", "threads", "jobs", "objective")
 """Keys for where and how to run. Runs that differ in nothing else are the same run."""
 
-GROUPS: dict[str, type] = {
-    field.name: field.type
-    for field in dataclasses.fields(Config)
-    if isinstance(field.type, type) and dataclasses.is_dataclass(field.type)
-}
-"""Base class of each group's choices."""
+GROUPS = ("model", "norm", "init", "data", "optim", "schedule", "probe")
+"""Keys with choices."""
 
 OVERLAYS = ("experiment", "debug")
 """Groups whose choices set any keys of the config, and have none of their own."""

@@ -1,8 +1,7 @@
 """The folder configs/: its location, groups, choices and defaults."""
 
-from __future__ import annotations
-
 import os
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -14,16 +13,14 @@ from normexp.config import GROUPS
 def folder() -> Path:
     """configs/: next to the package in a checkout, inside it when installed from a wheel."""
     package = Path(__file__).parents[1]
-    checkout = package.parent
-    in_checkout = (checkout / "pyproject.toml").is_file() and (checkout / "configs").is_dir()
-    return (checkout if in_checkout else package) / "configs"
+    in_checkout = (package.parent / "pyproject.toml").is_file() and (package.parent / "configs").is_dir()
+    return (package.parent if in_checkout else package) / "configs"
 
 
 def choices(group: str, *more: Path) -> list[str]:
     """Names of a group's choices, in configs/ and in more folders of the same layout."""
-    return sorted(
-        {path.stem for root in (folder(), *more) for path in (root / group).glob("*.yaml") if is_choice(path)}
-    )
+    paths = [path for root in (folder(), *more) for path in (root / group).glob("*.yaml")]
+    return sorted({path.stem for path in paths if is_choice(path)})
 
 
 def is_choice(path: Path) -> bool:
@@ -42,17 +39,14 @@ def root() -> Mapping[str, Any]:
     return content
 
 
+@cache
 def default_choice(group: str) -> str | None:
     """A group's choice in the defaults list of train.yaml."""
-    return _default_choices().get(group)
-
-
-@cache
-def _default_choices() -> dict[str, str]:
-    # Parsed by hand, since importing yaml takes longer than everything else in --help.
-    lines = (folder() / "train.yaml").read_text(encoding="utf-8").splitlines()
-    entries = (line.strip().removeprefix("- ").split(": ") for line in lines if line.startswith("  - "))
-    return {entry[0]: entry[1] for entry in entries if len(entry) == 2 and entry[1] != "null"}
+    # By a search, since importing yaml takes longer than everything else in --help.
+    entry = re.search(
+        rf"^  - {group}: (?!null$)(.+)", (folder() / "train.yaml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return entry and entry[1]
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
@@ -60,38 +54,35 @@ def choice(group: str, name: str) -> dict[str, Any]:
     from omegaconf import OmegaConf
 
     path = folder() / group / f"{name}.yaml"
-    own = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
-    assert isinstance(own, dict)
-    inherited: dict[str, Any] = {}
-    for other in own.pop("defaults", []):
-        inherited |= choice(group, other)
-    return {str(key): value for key, value in {**inherited, **own}.items()}
+    content = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    assert isinstance(content, dict)
+    keys = {str(key): value for key, value in content.items()}
+    for other in keys.pop("defaults", []):
+        keys = {**choice(group, other), **keys}
+    return keys
 
 
 def differences(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a config (nested mappings) that differ from the defaults.
-
-    A group with another choice than the default appears with its name and with the keys that differ from that choice's file.
-    """
+    """The keys of a config (nested mappings) that differ from the defaults. A group with another choice than the default
+    appears with its name and with the keys that differ from that choice's file."""
     from omegaconf import OmegaConf
 
-    top = OmegaConf.to_container(
-        OmegaConf.create({k: v for k, v in root().items() if k not in ("defaults", "hydra")}), resolve=True
-    )
-    assert isinstance(top, dict)
+    top = OmegaConf.create({key: value for key, value in root().items() if key not in ("defaults", "hydra")})
+    defaults = OmegaConf.to_container(top, resolve=True)
+    assert isinstance(defaults, dict)
     changes: dict[str, Any] = {}
     for key, value in config.items():
         if key in GROUPS:
-            defaults = choice(key, value["name"])
-            changed = {k: v for k, v in value.items() if k not in defaults or _plain(v) != defaults[k]}
+            changed = _changed(value, choice(key, value["name"]))
             if value["name"] != default_choice(key):
                 changed = {"name": value["name"], **changed}
             if changed:
                 changes[key] = changed
-        elif _plain(value) != top[key]:
-            changes[key] = value
+        else:
+            changes |= _changed({key: value}, {key: defaults[key]})
     return changes
 
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return {key: value for key, value in values.items() if key not in defaults or plain[key] != defaults[key]}

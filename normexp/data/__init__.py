@@ -1,13 +1,29 @@
 """Data sets, one file each, named as in configs/data/, and their preprocessing."""
 
-from normexp.data.base import Arrays, DataSet
+from dataclasses import dataclass
+
+from normexp.config import Config
+from normexp.data.base import DataSet
 from normexp.registry import collect
 
-DATA: dict[str, DataSet] = collect(
-    __name__,
-    __path__,
-    DataSet,
-    order=("digits", "mnist", "fashion_mnist", "cifar10"),
-)
+DATA: dict[str, DataSet] = collect(__name__, __path__, DataSet, order=("digits", "mnist", "fashion_mnist", "cifar10"))
 
-__all__ = ["DATA", "Arrays", "DataSet"]
+
+@dataclass(frozen=True)
+class Sizes:
+    """train, val: numbers of samples. An incomplete last batch is dropped, so an epoch has train // batch_size steps."""
+
+    train: int
+    val: int
+    steps_per_epoch: int
+    total_steps: int
+
+
+def sizes(config: Config) -> Sizes:
+    """Number of samples and steps of a run whose config sets either epochs or steps."""
+    samples = DATA[config.data.name].train_samples
+    val = round(config.data.val_size * samples)
+    train = samples - val if config.data.train_size is None else config.data.train_size
+    steps_per_epoch = train // config.batch_size
+    total = config.steps if config.steps is not None else (config.epochs or 0) * steps_per_epoch
+    return Sizes(train, val, steps_per_epoch, total)

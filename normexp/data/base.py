@@ -1,4 +1,4 @@
-"""Registry entry of a data set, and its arrays."""
+"""Registry entry of a data set, its arrays, and what is computed from them without torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class DataSet:
 
     name: str
     title: str
-    config: type[DataConfig]
     shape: tuple[int, int, int]
     classes: int
     train_samples: int
@@ -47,6 +46,7 @@ class DataSet:
     epochs: int
     pad: int
     load: Callable[[Any, Path], Arrays]
+    config: type[DataConfig] = DataConfig
 
 
 def value_counts(images: NDArray[np.uint8], scale: int) -> NDArray[np.int64]:
@@ -67,3 +67,26 @@ def value_counts(images: NDArray[np.uint8], scale: int) -> NDArray[np.int64]:
             singles[c] += np.bincount(values[even:], minlength=256)
     counts: NDArray[np.int64] = pairs.sum(axis=1) + pairs.sum(axis=2) + singles
     return counts[:, : scale + 1]
+
+
+def stratified(
+    labels: NDArray[np.int64], size: int, rng: np.random.Generator
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Split labels (N,) into a part of exactly `size` samples and the rest, each with the proportions of the classes. Returns
+    their indices, in random order.
+
+    Each class contributes its share of `size`, rounded down; the classes with the largest remainders make up the difference.
+    """
+    import numpy as np
+
+    assert 0 <= size <= len(labels)
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = counts * size / len(labels)
+    sizes = np.floor(shares).astype(int)
+    sizes[np.argsort(sizes - shares, kind="stable")[: size - sizes.sum()]] += 1
+    part, rest = [], []
+    for label, count in zip(classes, sizes, strict=True):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        part.append(members[:count])
+        rest.append(members[count:])
+    return rng.permutation(np.concatenate(part)), rng.permutation(np.concatenate(rest))

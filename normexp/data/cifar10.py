@@ -7,6 +7,7 @@ recorded but not made.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import pickletools
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from normexp.config import ConfigError, DataConfig, show
 from normexp.data.base import Arrays, DataSet
-from normexp.data.cache import CacheSpec, Reader, cached, is_published
+from normexp.data.cache import CacheSpec, Reader, cached
 from normexp.data.download import fetch
 
 if TYPE_CHECKING:
@@ -23,21 +24,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # md5 of each file as published at https://www.cs.toronto.edu/~kriz/cifar.html (listed in torchvision.datasets.CIFAR10).
-TRAIN = {
+MD5 = {
     "data_batch_1": "c99cafc152244af753f735de768cd75f",
     "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
     "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
     "data_batch_4": "634d18415352ddfa80567beed471001a",
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    "test_batch": "40351d587109b95175f43aff81a1287e",
 }
-TEST = {"test_batch": "40351d587109b95175f43aff81a1287e"}
 
-MAX_BYTES = 100_000_000
-"""Three times the size of a published file."""
+MAX_BYTES = 100_000_000  # three times the size of a published file
+MAX_INSTRUCTIONS = 300_000  # a batch's pickle has 30,000 to 60,000
 
-MAX_INSTRUCTIONS = 300_000
-"""A batch's pickle has 30,000 to 60,000."""
-
+# Functions that a pickle of numbers, strings and arrays calls.
 FUNCTIONS = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -45,7 +44,6 @@ FUNCTIONS = {
     ("numpy", "dtype"),
     ("_codecs", "encode"),  # bytes, in protocol 2
 }
-"""Functions that a pickle of numbers, strings and arrays calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,22 +53,21 @@ class Cifar10Config(DataConfig):
 
 def load(config: Cifar10Config, folder: Path) -> Arrays:
     root = folder / "cifar-10-batches-py"
-    files = [root / file for file in (*TRAIN, *TEST)]
+    files = [root / file for file in MD5]
+
+    def decode(read: Reader) -> Arrays:
+        import numpy as np
+
+        images, labels = np.empty((60_000, 3, 32, 32), dtype=np.uint8), np.empty(60_000, dtype=np.int64)
+        for i, (file, md5) in enumerate(zip(files, MD5.values(), strict=True)):
+            part = slice(10_000 * i, 10_000 * (i + 1))
+            images[part], labels[part] = _batch(file, md5 if config.verify else None, read)
+        return Arrays(images[:50_000], labels[:50_000], images[50_000:], labels[50_000:], scale=255)
+
     fetch("CIFAR10", folder, files=files)
-    spec = CacheSpec(
-        name="CIFAR10", train=(50_000, 3, 32, 32), test=(10_000, 3, 32, 32), classes=10, verified=config.verify
-    )
-    return cached(spec, folder, files, lambda read: _decode(root, config.verify, read))
-
-
-def _decode(root: Path, verify: bool, read: Reader) -> Arrays:
-    import numpy as np
-
-    images, labels = np.empty((60_000, 3, 32, 32), dtype=np.uint8), np.empty(60_000, dtype=np.int64)
-    for i, (file, md5) in enumerate({**TRAIN, **TEST}.items()):
-        part = slice(10_000 * i, 10_000 * (i + 1))
-        images[part], labels[part] = _batch(root / file, md5 if verify else None, read)
-    return Arrays(images[:50_000], labels[:50_000], images[50_000:], labels[50_000:], scale=255)
+    train, test = (50_000, 3, 32, 32), (10_000, 3, 32, 32)
+    spec = CacheSpec(name="CIFAR10", train=train, test=test, classes=10, verified=config.verify)
+    return cached(spec, folder, files, decode)
 
 
 def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -78,7 +75,7 @@ def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8]
     import numpy as np
 
     content = read(path, max_bytes=MAX_BYTES)
-    if md5 is not None and not is_published(content, md5):
+    if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise ConfigError(
             f"{path} differs from the published file (md5). Delete the folder and it is downloaded again; "
             "data.verify=false takes a copy that was packed anew."
@@ -102,16 +99,13 @@ def _pixels(array: Any) -> bytes:
     """The bytes of a pickled uint8 array (10000, 3072). Empty for any other shape or type."""
     match array:
         case Call("_reconstruct", state=(1, (10_000, 3072), Call("dtype", ("u1", *_)), False, content)):
-            pass
-        case _:
-            return b""
-    match content:
-        case bytes():
-            return content
-        case str():  # bytes in Python 2
-            return content.encode("latin1")
-        case Call("encode", (str() as text, "latin1")):
-            return text.encode("latin1")
+            match content:
+                case bytes():
+                    return content
+                case str():  # bytes in Python 2
+                    return content.encode("latin1")
+                case Call("encode", (str() as text, "latin1")):
+                    return text.encode("latin1")
     return b""
 
 
@@ -124,6 +118,10 @@ class Call:
     state: Any = None
 
 
+TAKEN = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2, "STACK_GLOBAL": 2}
+"""How many items instructions take from the stack. TUPLE, APPENDS and SETITEMS take all down to the last mark."""
+
+
 def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per instruction
     """The value of a pickle (protocol 2 to 4) of strings, bytes, integers, lists, tuples, dictionaries and arrays.
 
@@ -134,6 +132,11 @@ def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per in
     memo: dict[int, Any] = {}
     argument: Any
     for opcode, argument, _ in itertools.islice(pickletools.genops(content), MAX_INSTRUCTIONS):
+        items: list[Any] = []
+        if opcode.name in ("TUPLE", "APPENDS", "SETITEMS", *TAKEN):
+            start = len(stack) - TAKEN[opcode.name] if opcode.name in TAKEN else marks.pop()
+            items = stack[start:]
+            del stack[start:]
         match opcode.name:
             case "BININT1" | "BININT2" | "BININT" | "LONG1":
                 stack.append(argument)
@@ -151,22 +154,16 @@ def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per in
                 stack.append({"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}[opcode.name]())
             case "MARK":
                 marks.append(len(stack))
-            case "TUPLE":
-                stack.append(tuple(_pop_from(stack, marks.pop())))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                stack.append(tuple(_pop_from(stack, len(stack) - int(opcode.name[-1]))))
+            case "TUPLE" | "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(items))
             case "APPEND" | "APPENDS":
-                items = _pop_from(stack, marks.pop() if opcode.name == "APPENDS" else len(stack) - 1)
                 stack[-1].extend(items)
             case "SETITEM" | "SETITEMS":
-                items = _pop_from(stack, marks.pop() if opcode.name == "SETITEMS" else len(stack) - 2)
                 if not all(isinstance(key, str) for key in items[::2]):  # hashing others could take forever
                     raise ValueError("it has a key that is no text")
                 stack[-1].update(zip(items[::2], items[1::2], strict=True))
-            case "GLOBAL":
-                stack.append(_function(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                stack.append(_function(*_pop_from(stack, len(stack) - 2)))
+            case "GLOBAL" | "STACK_GLOBAL":
+                stack.append(_function(*(items if argument is None else argument.split(" ", 1))))
             case "REDUCE":
                 arguments = stack.pop()
                 stack.append(Call(stack.pop().name, arguments))
@@ -177,8 +174,8 @@ def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per in
                 return stack.pop()
             case "PROTO" | "FRAME":
                 pass
-            case name:
-                raise ValueError(f"it has the instruction {name}")
+            case unknown:
+                raise ValueError(f"it has the instruction {unknown}")
     raise ValueError("it is too long")
 
 
@@ -188,13 +185,6 @@ def _function(module: Any, name: Any) -> Call:
     if (module, name) not in FUNCTIONS:
         raise ValueError(f"it asks for {module}.{name}")
     return Call(name, None)
-
-
-def _pop_from(stack: list[Any], start: int) -> list[Any]:
-    """Remove and return the items from index `start` on."""
-    items = stack[start:]
-    del stack[start:]
-    return items
 
 
 ENTRY = DataSet(

@@ -6,19 +6,18 @@ Source: UCI, Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998
 
 from __future__ import annotations
 
+import importlib.util
 import zlib
 from pathlib import Path
 
 from normexp.config import ConfigError, DataConfig, show
-from normexp.data.base import Arrays, DataSet
+from normexp.data.base import Arrays, DataSet, stratified
 
 SAMPLES, TEST_SAMPLES = 1797, 360
 
 
 def load(config: DataConfig, folder: Path) -> Arrays:
     import numpy as np
-
-    from normexp.data.stratify import stratified
 
     table = _read_table()
     images, labels = table[:, :-1].astype(np.uint8).reshape(-1, 1, 8, 8), table[:, -1].astype(np.int64)
@@ -31,8 +30,6 @@ def _read_table():  # type: ignore[no-untyped-def]
 
     Reads its file directly, since importing sklearn.datasets takes longer than everything else at startup.
     """
-    import importlib.util
-
     import numpy as np
 
     spec = importlib.util.find_spec("sklearn")
@@ -56,7 +53,6 @@ def _read_table():  # type: ignore[no-untyped-def]
 ENTRY = DataSet(
     name="digits",
     title="scikit-learn's digits",
-    config=DataConfig,
     shape=(1, 8, 8),
     classes=10,
     train_samples=SAMPLES - TEST_SAMPLES,

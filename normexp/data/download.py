@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import os
+import io
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,34 +49,21 @@ def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
         raise ConfigError(f"{files[0].parent} can't be opened ({error.strerror}).") from error
     if expected is None:
         return
-    folders = [expected.parent, *expected.parent.parents]
-    missing = [path for path in folders if not path.exists()]
+    missing = [path for path in expected.parents if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock.waiting(folder):
             if not expected.exists():
-                _download(name, folder)
+                print(f"{name} is not in {folder}: downloading it", file=sys.stderr)
+                datasets = import_torchvision()
+                with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+                    getattr(datasets, name)(root=folder, train=True, download=True)
     except (OSError, RuntimeError) as error:
         for path in missing:  # remove the new folders if they are empty, innermost first
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 path.rmdir()
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":. ")
         raise ConfigError(
-            f"{expected} does not exist, and downloading it failed ({_first_line(error)}). "
+            f"{expected} does not exist, and downloading it failed ({reason}). "
             f"Put {name} there in torchvision's layout, or set data_dir to a folder that has it."
         ) from error
-
-
-def _download(name: str, folder: Path) -> None:
-    print(f"{name} is not in {folder}: downloading it", file=sys.stderr)
-    datasets = import_torchvision()
-    with (
-        Path(os.devnull).open("w") as silence,
-        contextlib.redirect_stdout(silence),
-        contextlib.redirect_stderr(silence),
-    ):
-        getattr(datasets, name)(root=folder, train=True, download=True)
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__).rstrip(":. ")

@@ -1,20 +1,14 @@
-"""Fashion-MNIST (Xiao et al. 2017): 60,000 + 10,000 pictures of clothes of 28x28 pixels."""
+"""Fashion-MNIST (Xiao et al. 2017): pictures of clothes, in MNIST's sizes and format."""
 
+from dataclasses import replace
 from functools import partial
 
-from normexp.config import DataConfig
-from normexp.data.base import DataSet
-from normexp.data.idx import load
+from normexp.data import mnist
 
-ENTRY = DataSet(
+ENTRY = replace(
+    mnist.ENTRY,
     name="fashion_mnist",
     title="Fashion-MNIST",
-    config=DataConfig,
-    shape=(1, 28, 28),
-    classes=10,
-    train_samples=60_000,
-    test_samples=10_000,
     epochs=5,
-    pad=3,
-    load=partial(load, name="FashionMNIST"),
+    load=partial(mnist.load, name="FashionMNIST", verify=False),
 )

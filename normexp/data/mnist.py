@@ -1,28 +1,88 @@
-"""MNIST (LeCun et al. 1998): 60,000 + 10,000 handwritten digits of 28x28 pixels."""
+"""MNIST (LeCun et al. 1998): 60,000 + 10,000 handwritten digits of 28x28 pixels, in torchvision's layout.
 
+The format idx (http://yann.lecun.com/exdb/mnist) is big-endian: two zero bytes, the type (8: uint8), the number of dimensions,
+each dimension as int32, then the values.
+"""
+
+from __future__ import annotations
+
+import hashlib
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from normexp.config import DataConfig
-from normexp.data.base import DataSet
-from normexp.data.idx import load
+from normexp.config import ConfigError, DataConfig
+from normexp.data.base import Arrays, DataSet
+from normexp.data.cache import CacheSpec, Reader, cached
+from normexp.data.download import fetch
 
-# md5 of each published file, unpacked.
-MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Shape of each file's values, and md5 of MNIST's published file, unpacked.
+FILES = {
+    "train-images-idx3-ubyte": ((60_000, 28, 28), "6bbc9ace898e44ae57da46a324031adb"),
+    "train-labels-idx1-ubyte": ((60_000,), "a25bea736e30d166cdddb491f175f624"),
+    "t10k-images-idx3-ubyte": ((10_000, 28, 28), "2646ac647ad5339dbf082846283269ea"),
+    "t10k-labels-idx1-ubyte": ((10_000,), "27ae3e4e09519cfbb04c329615203637"),
 }
+
+
+def load(config: DataConfig, folder: Path, *, name: str, verify: bool) -> Arrays:
+    """The arrays of MNIST, or of a data set in the same format. Downloads missing files. Raises ConfigError.
+
+    verify: compare the files with those published for MNIST.
+    """
+    raw = folder / name / "raw"
+    files = [raw / file for file in FILES]
+
+    def decode(read: Reader) -> Arrays:
+        values = (_values(raw / file, shape, md5 if verify else None, read) for file, (shape, md5) in FILES.items())
+        images, labels, test_images, test_labels = values
+        return Arrays(images[:, None], labels.astype("int64"), test_images[:, None], test_labels.astype("int64"), 255)
+
+    fetch(name, folder, files=files)
+    spec = CacheSpec(name=name, train=(60_000, 1, 28, 28), test=(10_000, 1, 28, 28), classes=10, verified=verify)
+    return cached(spec, folder, files, decode)
+
+
+def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -> NDArray[np.uint8]:
+    """The values of an idx file. Raises ConfigError if it differs from the published one."""
+    import numpy as np
+
+    header = np.array([0x0800 + len(shape), *shape], dtype=">i4").tobytes()
+    expected = len(header) + int(np.prod(shape))
+    content = read(path, max_bytes=2 * expected)
+    if len(content) != expected:
+        raise ConfigError(
+            f"{path} has {len(content):,} bytes where the published file has {expected:,}: "
+            "it is cut short or not the right file. Delete it and it is downloaded again."
+        )
+    if content[: len(header)] != header:
+        raise ConfigError(
+            f"{path} does not start as the published file does: it is damaged or another file. Delete it."
+        )
+    values = np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
+    if len(shape) == 1 and values.max() > 9:
+        raise ConfigError(
+            f"{path} holds a label {values.max()}, where labels go from 0 to 9: it is damaged. Delete it."
+        )
+    if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+        raise ConfigError(
+            f"{path} differs from the published file (md5): it is damaged or was changed. Delete it and it is downloaded again."
+        )
+    return values
+
 
 ENTRY = DataSet(
     name="mnist",
     title="MNIST",
-    config=DataConfig,
     shape=(1, 28, 28),
     classes=10,
     train_samples=60_000,
     test_samples=10_000,
     epochs=3,
     pad=3,
-    load=partial(load, name="MNIST", md5=MD5),
+    load=partial(load, name="MNIST", verify=True),
 )

@@ -1,12 +1,9 @@
 """Training, validation and test data as tensors on the device. A batch is an index into them."""
 
-from __future__ import annotations
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -16,18 +13,14 @@ from torch import Tensor
 
 from normexp.config import Config
 from normexp.data import DATA
-from normexp.data.augment import Augment
-from normexp.data.base import Arrays, value_counts
+from normexp.data.base import Arrays, stratified, value_counts
+from normexp.data.batches import Augment
 from normexp.data.cache import release
-from normexp.data.stratify import stratified
 from normexp.data.zca import whitened, zca
 from normexp.streams import stream_seed
 
-CHUNK_BYTES = 2**20
-"""Size of the chunks in which images are read from a memory map."""
-
-MAX_CACHED_BYTES = 2**26
-"""Size of the float32 inputs up to which a split that is evaluated repeatedly keeps them."""
+CHUNK_BYTES = 2**20  # size of the chunks in which images are read from a memory map
+MAX_CACHED_BYTES = 2**26  # size of the float32 inputs up to which a split that is evaluated repeatedly keeps them
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,8 @@ class Split:
     labels: Tensor
     mean: Tensor
     std: Tensor
-    cache_inputs: bool = False
     whitening: Tensor | None = None
+    cache_inputs: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -102,30 +95,29 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     images, val_images = gather(arrays.train_images, train), gather(arrays.train_images, val)
     offset, scale, whitening = np.zeros(1), np.full(1, float(arrays.scale)), None
     if config.data.inputs == "standardize":
-        offset, scale = moments(_counts(arrays, images, val_images))
+        if arrays.counts is None or config.data.train_size is not None:
+            counts = value_counts(images, arrays.scale)
+        else:  # the training samples are everything but the validation samples, of which there are fewer to count
+            counts = arrays.counts - value_counts(val_images, arrays.scale)
+        offset, scale = moments(counts)
     elif config.data.inputs == "zca":
         offset, matrix = zca(images, arrays.scale, eps=config.data.zca_eps)
         whitening = torch.from_numpy(matrix).float().to(device)
     mean, std = (
         torch.from_numpy(m).float().reshape(1, len(m), *(m.shape[1:] or (1, 1))).to(device) for m in (offset, scale)
     )
-
-    parts = [
-        (images, arrays.train_labels[train]),
-        (val_images, arrays.train_labels[val]),
-        (gather(arrays.test_images, test), arrays.test_labels[test]),
-    ]
-    train_split, val_split, test_split = (
-        Split(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device), mean, std, cached, whitening)
-        for (images, labels), cached in zip(parts, (False, True, False), strict=True)
-    )
-    arrays_in_order = (array for part in parts for array in part)
-    return Splits(train=train_split, val=val_split, test=test_split, fingerprint=fingerprint(arrays_in_order))
-
-
-def fingerprint(arrays: Iterable[NDArray[Any]]) -> str:
-    """CRC-32C of each array's values, 8 hex digits per array."""
-    return "".join(f"{google_crc32c.value(np.ascontiguousarray(array)):08x}" for array in arrays)
+    parts = {
+        "train": (images, arrays.train_labels[train]),
+        "val": (val_images, arrays.train_labels[val]),
+        "test": (gather(arrays.test_images, test), arrays.test_labels[test]),
+    }
+    tensors = {name: [torch.from_numpy(array).to(device) for array in part] for name, part in parts.items()}
+    splits = {
+        name: Split(pixels, labels, mean, std, whitening, cache_inputs=name == "val")
+        for name, (pixels, labels) in tensors.items()
+    }
+    checksums = (google_crc32c.value(np.ascontiguousarray(array)) for part in parts.values() for array in part)
+    return Splits(**splits, fingerprint="".join(f"{checksum:08x}" for checksum in checksums))
 
 
 def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -148,16 +140,6 @@ def gather(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uin
         gathered[part] = images[index[part]]
         release(images)
     return gathered
-
-
-def _counts(arrays: Arrays, images: NDArray[np.uint8], val_images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Value counts of the training samples: (C, scale + 1).
-
-    If they are everything except the validation samples, counting the latter is enough.
-    """
-    if arrays.counts is not None and len(images) + len(val_images) == len(arrays.train_images):
-        return arrays.counts - value_counts(val_images, arrays.scale)
-    return value_counts(images, arrays.scale)
 
 
 def moments(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

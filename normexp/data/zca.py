@@ -7,11 +7,6 @@ section 4.3; Krizhevsky 2009, "Learning Multiple Layers of Features from Tiny Im
 matrices, the symmetric one changes the images least. eps limits the gain in directions in which the training images hardly vary.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -53,15 +48,10 @@ def moments(values: NDArray[np.uint8], scale: int) -> tuple[Floats, Floats]:
 
 def whitened(images: Tensor, matrix: Tensor) -> Tensor:
     """W x for each of the centered images (B, C, H, W), in full float32, whatever precision the network uses."""
-    with torch.autocast(images.device.type, enabled=False), _full_precision():
-        return (images.flatten(1) @ matrix).view_as(images)
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:
-        yield
+        with torch.autocast(images.device.type, enabled=False):
+            return (images.flatten(1) @ matrix).view_as(images)
     finally:
         torch.set_float32_matmul_precision(before)

@@ -32,15 +32,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that can be sorted by every column."""
+    """A table that can be sorted by every column, below its title and a sentence about it."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-
-    @property
-    def numeric(self) -> set[int]:
-        """Indices of the columns whose first cell is a number."""
-        return {i for row in self.rows[:1] for i, cell in enumerate(row) if cell.kind == "number"}
+    title: str = ""
+    about: str = ""
 
 
 @dataclass(frozen=True)

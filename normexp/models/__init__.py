@@ -2,8 +2,7 @@
 
 from normexp.config import Config
 from normexp.data import DATA
-from normexp.models.base import Model
-from normexp.models.plan import LayerPlan, Planner
+from normexp.models.base import LayerPlan, Model, Planner
 from normexp.registry import collect
 
 MODELS: dict[str, Model] = collect(__name__, __path__, Model, order=("mlp", "cnn", "resnet"))
@@ -13,6 +12,3 @@ def layers(config: Config) -> list[LayerPlan]:
     """Plan the layers of a config's network, in the order in which they compute. Raises ConfigError if its values don't fit."""
     data = DATA[config.data.name]
     return MODELS[config.model.name].layers(config.model, Planner(config), data.shape, data.classes)
-
-
-__all__ = ["MODELS", "LayerPlan", "Model", "layers"]

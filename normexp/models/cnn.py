@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from normexp.config import ConfigError, ModelConfig, number, show
-from normexp.models.base import Model
-from normexp.models.plan import LayerPlan, Planner, Shape
+from normexp.models.base import LayerPlan, Model, Planner, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,14 +51,10 @@ def wire(config: CNN, layers: dict[str, Layer]) -> nn.Module:
 
     from normexp.models.layer import GlobalAveragePool
 
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, layer in layers.items():
-        if name == "fc1":
-            modules["flatten"] = nn.Flatten()
-        elif name == "head" and config.head == "gap":
-            modules["pool"] = GlobalAveragePool()
-        modules[name] = layer
-    return nn.Sequential(modules)
+    convs = len(config.channels) * config.convs
+    reduction = {"pool": GlobalAveragePool()} if config.head == "gap" else {"flatten": nn.Flatten()}
+    modules = [*layers.items()]
+    return nn.Sequential(OrderedDict([*modules[:convs], *reduction.items(), *modules[convs:]]))
 
 
 ENTRY = Model(name="cnn", title="small convolutional network", config=CNN, layers=layers, wire=wire)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from normexp.config import Config, show
-from normexp.models import LayerPlan, layers
+from normexp.models import layers
 from normexp.norms import NORMS
 
-FEW_VALUES = 16
-"""Below this, statistics are noisy: the relative error of a variance of n values is about sqrt(2/n), a third for 16."""
+FEW_VALUES = 16  # fewer make noisy statistics: the relative error of a variance is about sqrt(2/n), here a third
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,20 @@ class Row:
 
 def describe(config: Config) -> list[Row]:
     """One row per layer, in the order in which they compute."""
-    return [_row(plan, config) for plan in layers(config)]
+    norm, rows = NORMS[config.norm.name], []
+    for plan in layers(config):
+        words = {"weight": "conv" if plan.kernel else "linear", "norm": norm.name, "activation": config.activation}
+        parts = tuple(words.get(part, part) for part in plan.parts)
+        norm_parameters, statistics, values = 0, "", 0
+        if (site := plan.norm_site) is not None:
+            norm_parameters = 2 * site.channels * config.norm.affine
+            sizes = norm.sizes(config.norm, site, config.batch_size)
+            values = math.prod(sizes.values())
+            product = f"{'*'.join(map(str, sizes.values()))} = " if len(sizes) > 1 else ""
+            count = config.batch_size * math.prod(site.shape) // values
+            statistics = f"{','.join(sizes)}: {product}{values:,} values, {count:,} statistics"
+        rows.append(Row(plan.name, parts, plan.outputs, plan.parameters, norm_parameters, statistics, values))
+    return rows
 
 
 COLUMNS = ("layer", "parts", "output", "parameters", "one mean and variance over")
@@ -46,30 +58,6 @@ def markdown(rows: list[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [COLUMNS, ("---", "---", "---", "---:", "---"), *(cells(row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _row(plan: LayerPlan, config: Config) -> Row:
-    norm, site = NORMS[config.norm.name], plan.norm_site
-    words = {"weight": "conv" if plan.kernel else "linear", "norm": norm.name, "activation": config.activation}
-    parts = tuple(words.get(part, part) for part in plan.parts)
-    if site is None:
-        return Row(plan.name, parts, plan.outputs, plan.parameters, 0, "", 0)
-    values = norm.values(config.norm, site, config.batch_size)
-    count = config.batch_size * math.prod(site.shape) // values
-    axes = norm.axes[0 if len(site.shape) == 3 else 1]
-    sizes = _sizes(axes, site.shape, config)
-    product = f"{'*'.join(map(str, sizes))} = " if len(sizes) > 1 else ""
-    statistics = f"{axes}: {product}{values:,} values, {count:,} statistics"
-    return Row(
-        plan.name, parts, plan.outputs, plan.parameters, 2 * site.channels * config.norm.affine, statistics, values
-    )
-
-
-def _sizes(axes: str, shape: tuple[int, ...], config: Config) -> list[int]:
-    """Size of each axis: [64, 8, 8] for 'B,H,W' with batch 64 and 8x8 images."""
-    known = {"B": config.batch_size, **dict(zip(("C", "H", "W"), shape, strict=False)), "F": shape[0]}
-    groups = getattr(config.norm, "groups", 1)
-    return [known[axis[0]] // groups if "/" in axis else known[axis] for axis in axes.split(",")]
 
 
 def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:

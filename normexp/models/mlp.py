@@ -8,8 +8,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING
 
 from normexp.config import ModelConfig, number
-from normexp.models.base import Model
-from normexp.models.plan import LayerPlan, Planner, Shape
+from normexp.models.base import LayerPlan, Model, Planner, Shape
 
 if TYPE_CHECKING:
     from torch import nn

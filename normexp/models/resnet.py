@@ -22,11 +22,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from normexp.config import ConfigError, ModelConfig, number
-from normexp.models.base import Model
-from normexp.models.plan import LAYER, LayerPlan, Planner, Shape
+from normexp.models.base import LAYER, LayerPlan, Model, Planner, Shape
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,7 +52,6 @@ def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[La
             "norm.position=input: with model.block=preact the norms are in front of the weights in any case; norm.position=pre "
             "or post works, or model.block=original."
         )
-    normed = plan.normed_activation
     plans = [plan.conv("conv1", image, config.width, *(("weight",) if preact else LAYER[plan.position]))]
     inputs = plans[0].outputs
     for i in range(3 * blocks):
@@ -62,7 +61,7 @@ def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[La
         plans += block(plan, f"block{i + 1}", inputs, channels, stride)
         inputs = plans[-1].outputs
     if preact:
-        plans.append(plan.parts("final", inputs, *normed))
+        plans.append(plan.parts("final", inputs, *plan.normed_activation))
     return [*plans, plan.linear("head", inputs[:1], classes, "weight")]
 
 
@@ -70,31 +69,21 @@ def _original_block(plan: Planner, name: str, inputs: Shape, channels: int, stri
     # The shortcut is added before the second activation. With `post`, the norm comes after that too.
     parts = LAYER[plan.position]
     split = parts.index("activation")
-    conv1 = plan.conv(f"{name}.conv1", inputs, channels, *plan.hidden, stride=stride)
-    conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, *parts[:split])
-    return [
-        conv1,
-        conv2,
-        *_shortcut(plan, name, inputs, channels, stride),
-        plan.parts(f"{name}.out", conv2.outputs, *parts[split:]),
-    ]
+    plans = [plan.conv(f"{name}.conv1", inputs, channels, *plan.hidden, stride=stride)]
+    plans.append(plan.conv(f"{name}.conv2", plans[0].outputs, channels, *parts[:split]))
+    if stride > 1:
+        linear = (part for part in parts if part != "activation")
+        plans.append(plan.conv(f"{name}.shortcut", inputs, channels, *linear, kernel=1, stride=stride))
+    return [*plans, plan.parts(f"{name}.out", plans[0].outputs, *parts[split:])]
 
 
 def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
-    normed, changes_shape = plan.normed_activation, stride > 1
-    preact = [plan.parts(f"{name}.preact", inputs, *normed)] if changes_shape else []
+    normed = plan.normed_activation
+    preact = [plan.parts(f"{name}.preact", inputs, *normed)] if stride > 1 else []
     conv1 = plan.conv(f"{name}.conv1", inputs, channels, *(() if preact else normed), "weight", stride=stride)
     conv2 = plan.conv(f"{name}.conv2", conv1.outputs, channels, *normed, "dropout", "weight")
     shortcut = [plan.conv(f"{name}.shortcut", inputs, channels, "weight", kernel=1, stride=stride)] if preact else []
     return [*preact, plan.joined(conv1, conv2), conv2, *shortcut]
-
-
-def _shortcut(plan: Planner, name: str, inputs: Shape, channels: int, stride: int) -> list[LayerPlan]:
-    """Empty if the block keeps its shape: the shortcut is the identity."""
-    if stride == 1:
-        return []
-    parts = (part for part in LAYER[plan.position] if part != "activation")
-    return [plan.conv(f"{name}.shortcut", inputs, channels, *parts, kernel=1, stride=stride)]
 
 
 def wire(config: ResNet, layers: dict[str, Layer]) -> nn.Module:
@@ -102,16 +91,12 @@ def wire(config: ResNet, layers: dict[str, Layer]) -> nn.Module:
 
     from normexp.models.layer import GlobalAveragePool, Residual
 
-    blocks: dict[str, dict[str, Layer]] = {}
-    for name, layer in layers.items():
-        block, _, part = name.partition(".")
-        if part:
-            blocks.setdefault(block, {})[part] = layer
-    modules: OrderedDict[str, nn.Module] = OrderedDict(conv1=layers["conv1"])
-    modules.update((name, Residual(**parts)) for name, parts in blocks.items())
-    if "final" in layers:
-        modules["final"] = layers["final"]
-    modules.update(pool=GlobalAveragePool(), head=layers["head"])
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    for block, names in groupby(layers, key=lambda name: name.partition(".")[0]):
+        if block == "head":
+            modules["pool"] = GlobalAveragePool()
+        parts = {name.partition(".")[2]: layers[name] for name in names}
+        modules[block] = layers[block] if block in layers else Residual(**parts)
     return nn.Sequential(modules)
 
 

@@ -5,4 +5,4 @@ from normexp.registry import collect
 
 NORMS: dict[str, Norm] = collect(__name__, __path__, Norm, order=("none", "bn", "ln", "in", "gn"))
 
-__all__ = ["NORMS", "Norm", "Site"]
+__all__ = ["NORMS", "Site"]

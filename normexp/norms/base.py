@@ -34,8 +34,8 @@ class Site:
 class Norm:
     """A norm that `norm` can choose. `Any` stands for the entry's own config class.
 
-    axes: axes that share a mean and a variance, after a convolution and after a linear layer, such as "B,H,W" and "B".
-    values: number of values that share them, at a site and a batch size. 0 without a norm.
+    axes: axes that share a mean and a variance, after a convolution and after a linear layer, such as "B,H,W" and "B"; C/G is a
+    group of channels. Empty without a norm.
     problem: why the norm can't work at a site, as a clause, and what would work, as a sentence. None if it works.
     build: creates the module, or None for no norm. Imports torch inside, so that checks stay fast.
     cancels_bias: whether a constant added to a channel right before the norm never has an effect.
@@ -44,10 +44,21 @@ class Norm:
 
     name: str
     title: str
-    config: type[NormConfig]
     axes: tuple[str, str]
-    values: Callable[[Any, Site, int], int]
     problem: Callable[[Any, Site, int], tuple[str, str] | None]
     build: Callable[[Any, Site], nn.Module | None]
+    config: type[NormConfig] = NormConfig
     cancels_bias: bool = False
     uses_batch: bool = False
+
+    def sizes(self, config: NormConfig, site: Site, batch_size: int) -> dict[str, int]:
+        """The axes that share a mean and a variance at a site, and their sizes: {"B": 64, "H": 8, "W": 8}."""
+        known = {"B": batch_size, "F": site.channels, **dict(zip("CHW", site.shape, strict=False))}
+        known["C/G"] = known["F/G"] = site.channels // getattr(config, "groups", 1)
+        axes = self.axes[0] if len(site.shape) == 3 else self.axes[1]
+        return {axis: known[axis] for axis in axes.split(",") if axis}
+
+    def values(self, config: NormConfig, site: Site, batch_size: int) -> int:
+        """Number of values that share a mean and a variance. 0 without a norm."""
+        sizes = self.sizes(config, site, batch_size)
+        return math.prod(sizes.values()) if sizes else 0

@@ -23,12 +23,8 @@ class BatchNorm(NormConfig):
     recompute_samples: int = number(minimum=1)
 
 
-def values(config: BatchNorm, site: Site, batch_size: int) -> int:
-    return batch_size * site.positions
-
-
 def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
-    if values(config, site, batch_size) > 1:
+    if batch_size * site.positions > 1:
         return None
     return "a batch of one has one value a channel there, and no variance", "batch_size=2 or more works."
 
@@ -45,7 +41,6 @@ ENTRY = Norm(
     title="batch norm",
     config=BatchNorm,
     axes=("B,H,W", "B"),
-    values=values,
     problem=problem,
     build=build,
     cancels_bias=True,

@@ -7,8 +7,6 @@ With running statistics, batch norm is an affine map: y = gamma (W x + b - mean)
 with one factor per output channel.
 """
 
-from __future__ import annotations
-
 import copy
 
 from torch import nn
@@ -58,31 +56,23 @@ def foldable(model: nn.Module) -> list[tuple[str, str]]:
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     pairs = []
     for node in graph.nodes:
-        if node.op != "call_module" or len(node.all_input_nodes) != 1:
+        inputs = node.all_input_nodes
+        if node.op != "call_module" or len(inputs) != 1 or inputs[0].op != "call_module" or len(inputs[0].users) != 1:
             continue
-        (before,) = node.all_input_nodes
-        if before.op != "call_module" or len(before.users) != 1:
-            continue
-        weight_name, norm_name = str(before.target), str(node.target)
-        weight, norm = model.get_submodule(weight_name), model.get_submodule(norm_name)
+        pair = str(inputs[0].target), str(node.target)
         # A module that is called more than once would be folded at all of its calls.
-        called_once = calls.count(weight_name) == calls.count(norm_name) == 1
-        if (
-            called_once
-            and isinstance(weight, nn.Linear | nn.Conv2d)
-            and isinstance(norm, _BatchNorm)
-            and _is_foldable(weight, norm)
-        ):
-            pairs.append((weight_name, norm_name))
+        if calls.count(pair[0]) == calls.count(pair[1]) == 1 and _is_foldable(*map(model.get_submodule, pair)):
+            pairs.append(pair)
     return pairs
 
 
-def _is_foldable(weight: nn.Linear | nn.Conv2d, norm: _BatchNorm) -> bool:
+def _is_foldable(weight: nn.Module, norm: nn.Module) -> bool:
     """Whether the norm is a fixed affine map per output channel. Excludes subclasses, which may compute something else, norms
     without running statistics, and norms after a linear layer on (B, N, F), whose channels are the N positions."""
-    kind = getattr(type(norm), "of", type(norm))
     return (
-        kind in (nn.BatchNorm1d, nn.BatchNorm2d)
+        isinstance(weight, nn.Linear | nn.Conv2d)
+        and isinstance(norm, _BatchNorm)
+        and getattr(type(norm), "of", type(norm)) in (nn.BatchNorm1d, nn.BatchNorm2d)
         and norm.running_mean is not None
         and norm.num_features == weight.weight.shape[0]
     )

@@ -18,22 +18,17 @@ class GroupNorm(NormConfig):
     groups: int = number(minimum=1)
 
 
-def values(config: GroupNorm, site: Site, batch_size: int) -> int:
-    return site.channels // config.groups * site.positions
-
-
 def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
-    divides = site.channels % config.groups == 0
-    if divides and values(config, site, batch_size) > 1:
-        return None
-    if not divides:
-        wrong = f"{config.groups} groups do not divide its {site.channels} channels"
-    else:
-        wrong = "each group has a single value a sample there, and no variance"
     low = [g for g in range(1, math.isqrt(site.channels) + 1) if site.channels % g == 0]
     divisors = sorted({*low, *(site.channels // g for g in low)})
-    works = [str(g) for g in divisors if site.channels // g * site.positions > 1]
-    return wrong, f"norm.groups can be {join_names(works)} there." if works else "A wider layer works."
+    works = [g for g in divisors if site.channels // g * site.positions > 1]
+    if config.groups in works:
+        return None
+    if config.groups in divisors:
+        wrong = "each group has a single value a sample there, and no variance"
+    else:
+        wrong = f"{config.groups} groups do not divide its {site.channels} channels"
+    return wrong, f"norm.groups can be {join_names(map(str, works))} there." if works else "A wider layer works."
 
 
 def build(config: GroupNorm, site: Site) -> nn.Module:
@@ -42,12 +37,4 @@ def build(config: GroupNorm, site: Site) -> nn.Module:
     return nn.GroupNorm(config.groups, site.channels, eps=config.eps, affine=config.affine)
 
 
-ENTRY = Norm(
-    name="gn",
-    title="group norm",
-    config=GroupNorm,
-    axes=("C/G,H,W", "F/G"),
-    values=values,
-    problem=problem,
-    build=build,
-)
+ENTRY = Norm(name="gn", title="group norm", config=GroupNorm, axes=("C/G,H,W", "F/G"), problem=problem, build=build)

@@ -11,10 +11,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def values(config: NormConfig, site: Site, batch_size: int) -> int:
-    return site.positions
-
-
 def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
     if len(site.shape) == 1:
         return (
@@ -32,13 +28,4 @@ def build(config: NormConfig, site: Site) -> nn.Module:
     return nn.InstanceNorm2d(site.channels, eps=config.eps, affine=config.affine)
 
 
-ENTRY = Norm(
-    name="in",
-    title="instance norm",
-    config=NormConfig,
-    axes=("H,W", ""),
-    values=values,
-    problem=problem,
-    build=build,
-    cancels_bias=True,
-)
+ENTRY = Norm(name="in", title="instance norm", axes=("H,W", ""), problem=problem, build=build, cancels_bias=True)

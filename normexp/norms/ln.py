@@ -11,12 +11,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def values(config: NormConfig, site: Site, batch_size: int) -> int:
-    return site.channels * site.positions
-
-
 def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
-    if values(config, site, batch_size) > 1:
+    if site.channels * site.positions > 1:
         return None
     return "it has a single value a sample there, and no variance", "A wider layer works."
 
@@ -29,6 +25,4 @@ def build(config: NormConfig, site: Site) -> nn.Module:
     return nn.GroupNorm(1, site.channels, eps=config.eps, affine=config.affine)
 
 
-ENTRY = Norm(
-    name="ln", title="layer norm", config=NormConfig, axes=("C,H,W", "F"), values=values, problem=problem, build=build
-)
+ENTRY = Norm(name="ln", title="layer norm", axes=("C,H,W", "F"), problem=problem, build=build)

@@ -31,10 +31,8 @@ class Adam(OptimConfig):
 def _sgd(parameters: Iterable[nn.Parameter], config: SGD, lr: float) -> Optimizer:
     from torch import optim
 
-    sgd, momentum = without_wrappers(optim.SGD), config.momentum
-    return sgd(
-        parameters, lr=lr, momentum=momentum, nesterov=config.nesterov, weight_decay=config.weight_decay, fused=True
-    )
+    sgd, decay = without_wrappers(optim.SGD), config.weight_decay
+    return sgd(parameters, lr=lr, momentum=config.momentum, nesterov=config.nesterov, weight_decay=decay, fused=True)
 
 
 def _adam(parameters: Iterable[nn.Parameter], config: Adam, lr: float) -> Optimizer:

@@ -3,8 +3,6 @@
 They have no state, so a checkpoint stores nothing, and a schedule can't get out of step with the optimizer.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,17 +43,17 @@ class Panel:
 class DrawnFigure:
     """A figure, its caption, and the data it shows.
 
-    header, rows: the data, not thinned; rows are generated on demand. tips: tooltips by artist id (see `Canvas.mark`).
-    recolour: whether its colours may be inverted on a dark page. notes: sentences on what the figure leaves out.
+    header, rows: the data for a CSV file, not thinned; rows are generated on demand. tips: tooltips by artist id (see
+    `Canvas.mark`). recolour: whether its colours may be inverted on a dark page. notes: sentences on what the figure leaves out.
     """
 
     name: str
     title: str
     caption: str
     figure: Figure
-    header: list[str]
-    rows: Iterable[list[Any]]
-    tips: dict[str, list[str]] = field(default_factory=dict)
+    tips: dict[str, list[str]]
+    header: list[str] = field(default_factory=list)
+    rows: Iterable[list[Any]] = ()
     recolour: bool = True
     notes: list[str] = field(default_factory=list)
 
@@ -87,8 +88,6 @@ class Canvas:
 @contextmanager
 def figure_style() -> Iterator[None]:
     """Context in which figures are drawn and saved. Restores matplotlib's settings."""
-    import warnings
-
     from matplotlib.style import context
 
     with context(["default", STYLE_SHEET]), warnings.catch_warnings():
@@ -104,75 +103,66 @@ def new_canvas(
     width: float | None = None,
     left: float = LEFT,
     bottom: float = BOTTOM,
-    shared: Literal["all", "row"] = "all",
+    below: float = 0.0,
+    shared: Literal["all", "row", "none"] = "all",
 ) -> Canvas:
     """Create a figure with empty panels and a legend above them.
 
-    All panels share the x axis; the y axis is shared by all of them or per row.
-
-    height: of a panel; width: of the figure (default: by the number of columns); left, bottom: margins for tick labels.
-    All in inches.
+    shared: whether all panels have the same axes, or the same x axis and by row the same y axis, or each its own. height: of a
+    panel; width: of the figure (default: by the number of columns); left, bottom: margins for tick labels; below: free room under
+    the panels. All in inches.
     """
     from matplotlib.figure import Figure
 
-    rows, columns = 1 + max(p.row for p in panels), 1 + max(p.column for p in panels)
+    rows = 1 + max((panel.row for panel in panels), default=-1)
+    columns = 1 + max((panel.column for panel in panels), default=0)
     width = width or (NARROW if columns == 1 else WIDE)
-    handles = [line_handle(entry) if isinstance(entry, LineStyle) else entry for entry in legend]
-    lines = legend_lines(handles, room=width - left + 0.1)
-    top = 0.06 + 0.17 * lines
+    apart = shared == "none"  # then every panel needs room for tick labels
+    gap = LEFT if apart else GAP
+    panel_width = (width - left - RIGHT - gap * (columns - 1)) / columns
     above = TITLE if any(panel.title for panel in panels) else 0.08
-    panel_width = (width - left - RIGHT - GAP * (columns - 1)) / columns
-    total = top + rows * (above + height) + bottom
-    figure = Figure(figsize=(width, total))
-    canvas = Canvas(figure, {})
+    pitch = above + height + (bottom if apart else 0)
+    size = 7.5 if max((len(panel.title) for panel in panels), default=0) < panel_width / 0.055 else 6.5
+    canvas = Canvas(Figure(figsize=(width, 1)), {})
+    top = _add_legend(canvas.figure, legend, left=left)
+    total = top + rows * pitch + (0 if apart else bottom) + below
+    canvas.figure.set_figheight(total)
     first: dict[int, Axes] = {}
-    size = 7.5 if max(len(panel.title) for panel in panels) < panel_width / 0.055 else 6.5
     for panel in panels:
-        edge = left + panel.column * (panel_width + GAP)
-        lower = total - top - (panel.row + 1) * (above + height)
+        edge = left + panel.column * (panel_width + gap)
+        lower = total - top - panel.row * pitch - above - height
         box = (edge / width, lower / total, panel_width / width, height / total)
         share = panel.row if shared == "row" else 0
-        axes = figure.add_axes(box, sharex=next(iter(first.values()), None), sharey=first.get(share))
-        first.setdefault(share, axes)
+        axes = canvas.figure.add_axes(box, sharex=next(iter(first.values()), None), sharey=first.get(share))
+        if not apart:
+            first.setdefault(share, axes)
         title = truncate(safe_label(panel.title), int(panel_width / 0.048))
         axes.set_title(title, loc="left", pad=3, y=1.0, fontsize=size)  # with a fixed y, matplotlib skips a layout pass
         canvas.axes[panel.row, panel.column] = axes
     for (row, column), axes in canvas.axes.items():
         axes.locator_params(axis="x", nbins=4 if columns > 3 else 6)
-        axes.tick_params(labelleft=column == 0, labelbottom=(row + 1, column) not in canvas.axes)
-    add_legend(figure, handles, lines=lines, left=left)
+        axes.tick_params(labelleft=apart or column == 0, labelbottom=apart or (row + 1, column) not in canvas.axes)
     return canvas
 
 
-def legend_lines(handles: Sequence[Artist], *, room: float) -> int:
-    """Number of lines that a legend needs in `room` inches."""
-    longest = max((len(str(h.get_label())) for h in handles), default=0)
-    return math.ceil(len(handles) / max(1, int(room / (0.5 + 0.064 * longest))))
-
-
-def add_legend(figure: Figure, handles: Sequence[Artist], *, lines: int, left: float) -> None:
-    """Add a legend of so many lines in the upper left corner. left: left margin of the panels, in inches."""
-    if not handles:
-        return
-    ncols = math.ceil(len(handles) / lines)
-    figure.legend(
-        handles=[handle for start in range(ncols) for handle in handles[start::ncols]],  # it fills columns, not rows
-        loc="upper left",
-        bbox_to_anchor=((left - 0.1) / figure.get_figwidth(), 1.0),
-        ncols=ncols,
-        frameon=False,
-        borderpad=0.2,
-        handlelength=2.6,
-        columnspacing=1.1,
-        labelspacing=0.25,
-    )
-
-
-def line_handle(style: LineStyle) -> Artist:
-    """Legend entry of a line."""
+def _add_legend(figure: Figure, entries: Sequence[LineStyle | Artist], *, left: float) -> float:
+    """Add a legend in the upper left corner; returns its height. left: left margin of the panels. Both in inches."""
     from matplotlib.lines import Line2D
 
-    return Line2D([], [], color=style.colour, linestyle=style.dashes, marker=style.marker, label=safe_label(style.name))
+    handles = [
+        Line2D([], [], color=entry.colour, linestyle=entry.dashes, marker=entry.marker, label=safe_label(entry.name))
+        if isinstance(entry, LineStyle)
+        else entry
+        for entry in entries
+    ]
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    width = figure.get_figwidth()
+    lines = math.ceil(len(handles) / max(1, int((width - left + 0.1) / (0.5 + 0.064 * longest))))
+    if handles:
+        ncols = math.ceil(len(handles) / lines)
+        ordered = [handle for start in range(ncols) for handle in handles[start::ncols]]  # it fills columns, not rows
+        figure.legend(handles=ordered, loc="upper left", bbox_to_anchor=((left - 0.1) / width, 1.0), ncols=ncols)
+    return 0.06 + 0.17 * lines
 
 
 def marker_handle(marker: str, name: str) -> Artist:

@@ -6,6 +6,7 @@ import io
 import re
 from xml.etree import ElementTree
 
+from normexp.plotting.labels import safe_label
 from normexp.plotting.style import DrawnFigure
 
 GID = re.compile(r"s(x|\d+)-\d+")
@@ -14,7 +15,10 @@ GID = re.compile(r"s(x|\d+)-\d+")
 
 def svg_file(drawn: DrawnFigure) -> str:
     """The figure as an SVG file; the same bytes every time. Needs a `figure_style` context."""
-    return _save(drawn, {"Date": None, "Creator": None, "Title": drawn.title})
+    buffer = io.StringIO()
+    metadata = {"Date": None, "Creator": None, "Title": safe_label(drawn.title)}
+    drawn.figure.savefig(buffer, format="svg", metadata=metadata)
+    return buffer.getvalue()
 
 
 def inline_svg(drawn: DrawnFigure) -> str:
@@ -24,10 +28,10 @@ def inline_svg(drawn: DrawnFigure) -> str:
     """
     for background in (drawn.figure.patch, *(axes.patch for axes in drawn.figure.axes)):
         background.set_visible(False)
-    root = ElementTree.fromstring(_save(drawn, dict.fromkeys(("Date", "Creator", "Format", "Type"))))
-    for element in root.iter():
-        element.tag = _local(element.tag)  # HTML needs no XML namespaces
-        element.attrib = {_local(key): value for key, value in element.attrib.items()}
+    root = ElementTree.fromstring(svg_file(drawn))
+    for element in root.iter():  # HTML needs no XML namespaces
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}
     for parent in (root, *root.iter("defs")):
         for child in [child for child in parent if child.tag in ("metadata", "style")]:
             parent.remove(child)  # a style element would apply to the whole page
@@ -42,14 +46,7 @@ def inline_svg(drawn: DrawnFigure) -> str:
         "style": f"max-width:{width * 1.9:.0f}px",
         "class": f"{'wide' if drawn.wide else 'narrow'}{'' if drawn.recolour else ' own-colours'}",
     }
-    _add_title(root, drawn.title)
     return ElementTree.tostring(root, encoding="unicode")
-
-
-def _save(drawn: DrawnFigure, metadata: dict[str, str | None]) -> str:
-    buffer = io.StringIO()
-    drawn.figure.savefig(buffer, format="svg", metadata=metadata)
-    return buffer.getvalue()
 
 
 def _localize(element: ElementTree.Element, drawn: DrawnFigure) -> None:
@@ -59,11 +56,11 @@ def _localize(element: ElementTree.Element, drawn: DrawnFigure) -> None:
         if mark := GID.fullmatch(gid):
             element.set("class", f"s{mark[1]}")
             tips = drawn.tips.get(gid, [])
-            if len(tips) == 1:
-                _add_title(element, tips[0])
-            else:
-                for point, tip in zip(list(element.iter("use")), tips, strict=False):
-                    _add_title(point, tip)
+            points = [element] if len(tips) == 1 else list(element.iter("use"))
+            for point, tip in zip(points, tips, strict=False):
+                title = ElementTree.Element("title")
+                title.text = tip
+                point.insert(0, title)
     elif "id" in element.attrib:
         element.set("id", f"{drawn.name}-{element.get('id')}")
     for key in ("href", "clip-path"):
@@ -71,13 +68,3 @@ def _localize(element: ElementTree.Element, drawn: DrawnFigure) -> None:
             element.set(key, element.attrib[key].replace("#", f"#{drawn.name}-", 1))
     if "d" in element.attrib:
         element.set("d", re.sub(r"(\.\d{2})\d+", r"\1", element.attrib["d"]))  # 0.01 pt; halves the file
-
-
-def _add_title(element: ElementTree.Element, text: str) -> None:
-    title = ElementTree.Element("title")
-    title.text = text
-    element.insert(0, title)
-
-
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]

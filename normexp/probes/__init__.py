@@ -36,6 +36,5 @@ def load(name: str) -> type[Probe]:
     from normexp.probes.base import Probe
 
     probe = importlib.import_module(f"{__name__}.{name}").ENTRY
-    assert isinstance(probe, type)
-    assert issubclass(probe, Probe)
+    assert isinstance(probe, type) and issubclass(probe, Probe)
     return probe

@@ -3,10 +3,9 @@
 Ioffe and Szegedy 2015, figure 1b and c, plots the 15th, 50th and 85th percentile of a sigmoid's inputs over training.
 """
 
-from __future__ import annotations
+from torch import nn
 
-from normexp.probes.base import Measurements, Probe
-from normexp.probes.recorder import Recorder
+from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.records import Chart
 
 PAGES = {
@@ -24,34 +23,30 @@ class Activations(Probe):
     """
 
     def before_forward(self, recorder: Recorder) -> None:
-        for name, layer in self.layers.items():
-            if layer.activation is not None:
-                recorder.sample_input(f"activation_in/{name}", layer.activation)
-                recorder.sample_output(f"activation_out/{name}", layer.activation)
-            if layer.norm is not None and not layer.norm_is_input:
-                recorder.sample_output(f"norm_out/{name}", layer.norm)
+        for name, activation in self.activations.items():
+            recorder.sample_input(f"activation_in/{name}", activation)
+            recorder.sample_output(f"activation_out/{name}", activation)
+        for name, norm in self._norms().items():
+            recorder.sample_output(f"norm_out/{name}", norm)
 
     def report(self, recorder: Recorder) -> Measurements:
         shown = {tag: d for tag, d in recorder.distributions.items() if tag.partition("/")[0] in PAGES}
         scalars: dict[str, float | None] = {}
         for tag, d in shown.items():
-            scalars |= {
-                f"{tag}/mean": d.mean,
-                f"{tag}/std": d.std,
-                f"{tag}/skew": d.skew,
-                f"{tag}/kurtosis": d.kurtosis,
-                **{f"{tag}/p{p}": d.percentiles[p] for p in PERCENTILES},
-            }
+            scalars |= {f"{tag}/{name}": getattr(d, name) for name in ("mean", "std", "skew", "kurtosis")}
+            scalars |= {f"{tag}/p{p}": d.percentiles[p] for p in PERCENTILES}
             if d.nonfinite:
                 scalars[f"{tag}/nonfinite"] = d.nonfinite
         return Measurements(scalars, {tag: d.histogram for tag, d in shown.items()})
 
     def charts(self) -> list[Chart]:
-        active = [name for name, layer in self.layers.items() if layer.activation is not None]
-        normed = [name for name, layer in self.layers.items() if layer.norm is not None and not layer.norm_is_input]
-        layers = {"activation_in": active, "activation_out": active, "norm_out": normed}
+        layers = {"activation_in": self.activations, "activation_out": self.activations, "norm_out": self._norms()}
         tags = [(group, name, f"{group}/{name}") for group, names in layers.items() for name in names]
         return [Chart(PAGES[group], name, band=(f"{tag}/p50", f"{tag}/p15", f"{tag}/p85")) for group, name, tag in tags]
+
+    def _norms(self) -> dict[str, nn.Module]:
+        """The norms whose outputs are not recorded as an activation's inputs."""
+        return {name: p.norm for name, p in self.layers.items() if p.norm is not None and not p.norm_is_input}
 
 
 ENTRY = Activations

@@ -1,15 +1,11 @@
 """Learned scale and shift of the norms."""
 
-from __future__ import annotations
-
 from torch import nn
 
-from normexp.probes.base import Measurements, Probe
-from normexp.probes.recorder import Recorder
+from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.records import Chart
 
-SYMBOLS = {"gamma": "weight", "beta": "bias"}
-"""Names in the papers, and in torch."""
+SYMBOLS = {"gamma": "weight", "beta": "bias"}  # names in the papers, and in torch
 
 
 class Affine(Probe):

@@ -1,45 +1,43 @@
-"""Base class of the probes, and helpers that several of them use."""
+"""Base class of the probes, and what they record with. Knows no probes."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from normexp.config import ProbeConfig
+from normexp.probes.distribution import Distribution, Distributions, Floats
 from normexp.records import Chart, Histogram
+from normexp.streams import stream_seed
 
-if TYPE_CHECKING:
-    from normexp.probes.recorder import Recorder
+CHUNK_SIZE = 1 << 17  # values to process at once where the computation copies them: a chunk fits into a CPU's cache
 
 
-@dataclass(frozen=True)
 class ProbedLayer:
-    """A layer and its parts; None for parts that it doesn't have.
+    """A layer and its parts, which are recognized by name; None for parts that it doesn't have.
 
     norm_is_input: whether the norm's output is the activation's input, so that it need not be recorded twice.
     """
 
-    layer: nn.Module
-    weight: nn.Module | None
-    norm: nn.Module | None
-    activation: nn.Module | None
-    norm_is_input: bool
+    def __init__(self, layer: nn.Module) -> None:
+        parts = dict(layer.named_children())
+        self.layer, self.weight = layer, parts.get("weight")
+        self.norm, self.activation = parts.get("norm"), parts.get("activation")
+        self.norm_is_input = ("norm", "activation") in pairwise(parts)
 
 
-def probed_layer(layer: nn.Module) -> ProbedLayer:
-    """The layer with its parts, which are recognized by name."""
-    parts = dict(layer.named_children())
-    names = list(parts)
-    norm_is_input = "norm" in parts and names[names.index("norm") + 1 :][:1] == ["activation"]
-    return ProbedLayer(layer, parts.get("weight"), parts.get("norm"), parts.get("activation"), norm_is_input)
-
-
-CHUNK_SIZE = 1 << 17
-"""Values to process at once where the computation copies them: a chunk fits into a CPU's cache."""
+def layer_weights(layers: Mapping[str, ProbedLayer]) -> dict[str, nn.Parameter]:
+    """Weight, without the bias, of each linear layer and convolution."""
+    weights = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
+    return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
 
 
 def chunks(values: Tensor) -> Sequence[Tensor]:
@@ -50,10 +48,157 @@ def chunks(values: Tensor) -> Sequence[Tensor]:
     return parts
 
 
-def layer_weights(layers: Mapping[str, ProbedLayer]) -> dict[str, nn.Parameter]:
-    """Weight, without the bias, of each linear layer and convolution."""
-    weights = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
-    return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
+def is_due(step: int, total: int, every: int | None) -> bool:
+    """True for the first step, the last, and every `every`-th one. Never, if `every` is None."""
+    return every is not None and (step == 1 or step % every == 0 or step == total)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Inputs of a training step.
+
+    number: 1 to total. lr: the peak of the schedule, not the step's own. autocast: context of a forward pass.
+    loss_scale: factor on the gradients that flow back; the parameters' gradients have been divided by it already.
+    """
+
+    number: int
+    total: int
+    model: nn.Module
+    inputs: Tensor
+    labels: Tensor
+    lr: float
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    loss_scale: Tensor | float = 1.0
+
+
+class Sampler:
+    """Samples at most `size` values of a tensor, with new random indices at each step. Small tensors are kept whole.
+
+    The sample is stratified: the values, in the order channel, sample, position, are divided into `size` equal parts, and one
+    value is drawn uniformly from each. Every value is equally likely, so means over the sample are unbiased, and each channel
+    gets its share. Within a step, tensors of the same shape use the same indices, so that an activation's inputs and outputs
+    stay paired.
+    """
+
+    def __init__(self, size: int, *, seed: int) -> None:
+        self.size, self._seed, self._step = size, seed, 0
+        self._indices: dict[tuple[torch.Size, torch.device], tuple[Tensor, ...]] = {}
+
+    def start(self, step: int) -> None:
+        """Use the indices of this step from now on."""
+        self._step = step
+        self._indices.clear()
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Sample (B, C, ...). Returns a detached float32 copy of shape (n, C) if it holds all values, else (size, 1)."""
+        values = values.detach()
+        if values.numel() <= self.size:
+            return values.movedim(1, -1).reshape(-1, values.shape[1]).to(torch.float32, copy=True)
+        channels_first = values.movedim(1, 0)  # a view
+        key = (channels_first.shape, values.device)
+        if key not in self._indices:
+            self._indices[key] = self._draw(*key)
+        return channels_first[self._indices[key]].float()[:, None]
+
+    def _draw(self, shape: torch.Size, device: torch.device) -> tuple[Tensor, ...]:
+        """Indices of the sampled values, (size,) for each dimension."""
+        # A stream of its own, so that probing leaves training's random numbers alone. The shape is part of its name, so that
+        # the sample doesn't depend on which other layers are probed.
+        generator = torch.Generator().manual_seed(stream_seed(self._seed, "probe", f"{self._step} {tuple(shape)}"))
+        within = torch.rand(self.size, generator=generator, dtype=torch.float64)
+        flat = ((torch.arange(self.size) + within) * (shape.numel() / self.size)).long().clamp_max(shape.numel() - 1)
+        # NumPy's unravel_index: torch's imports sympy on its first call, which takes half a second.
+        indices = np.stack(np.unravel_index(flat.numpy(), shape))
+        return torch.from_numpy(indices).to(device).unbind()  # one transfer, since each waits for the GPU
+
+
+class Recorder:
+    """Scalars, arrays and samples of one step, by tag.
+
+    They stay on the device until `scalars`, `arrays` or `distributions` is first read, which transfers all of them at once.
+    Tags with a leading `_` are for the probe that recorded them and are not reported.
+    """
+
+    def __init__(self, step: Step, sampler: Sampler, describe: Distributions) -> None:
+        self.step = step
+        self.layer_order: list[str] = []
+        self.hooks: list[RemovableHandle] = []
+        self._sampler, self._describe = sampler, describe
+        self._sampled: set[str] = set()
+        self._scalars: dict[str, Tensor] = {}
+        self._arrays: dict[str, list[Tensor]] = {}
+
+    def add_hook(self, handle: RemovableHandle) -> None:
+        """Remove this hook after the forward pass."""
+        self.hooks.append(handle)
+
+    def sample_input(self, tag: str, module: nn.Module) -> None:
+        """Sample the module's input each time it is called in this pass. Several probes may ask for the same tag."""
+        if tag not in self._sampled:
+            self._sampled.add(tag)
+            # Before the module runs, since it may work in place.
+            self.add_hook(module.register_forward_pre_hook(lambda _, args: self.record_sample(tag, args[0])))
+
+    def sample_output(self, tag: str, module: nn.Module) -> None:
+        """Sample the module's output each time it is called in this pass."""
+        if tag not in self._sampled:
+            self._sampled.add(tag)
+            self.add_hook(module.register_forward_hook(lambda _, args, output: self.record_sample(tag, output)))
+
+    def record_sample(self, tag: str, values: Tensor) -> None:
+        """Record a sample of (B, C, ...): shape (n, C) if it holds all values, else (n, 1)."""
+        if isinstance(values, Tensor):  # a user's module may return something else
+            self.record_array(tag, self._sampler(values))
+
+    def record_layer(self, name: str) -> None:
+        """Note that a layer was called. `layer_order` lists the layers in the order of their first call."""
+        if name not in self.layer_order:
+            self.layer_order.append(name)
+
+    def record_array(self, tag: str, values: Tensor) -> None:
+        """Append rows to the array of this tag. Pass a copy if training may change the values."""
+        numpy_has_it = values.dtype in (torch.float32, torch.float64)  # not bfloat16
+        self._arrays.setdefault(tag, []).append(values if numpy_has_it else values.float())
+
+    def record(self, tag: str, value: Tensor) -> None:
+        """Record a scalar, a tensor without dimensions."""
+        self._scalars[tag] = value
+
+    def recorded(self, tag: str) -> Tensor | None:
+        """The scalar recorded so far under this tag."""
+        return self._scalars.get(tag)
+
+    @cached_property
+    def scalars(self) -> dict[str, float]:
+        if not self._scalars:
+            return {}
+        return dict(zip(self._scalars, torch.stack([s.double() for s in self._scalars.values()]).tolist(), strict=True))
+
+    def scalars_by_layer(self, group: str) -> dict[str, float]:
+        """The scalars with the tags GROUP/LAYER."""
+        prefix = f"{group}/"
+        return {tag.removeprefix(prefix): value for tag, value in self.scalars.items() if tag.startswith(prefix)}
+
+    @cached_property
+    def arrays(self) -> dict[str, Floats]:
+        """The recorded arrays, samples included."""
+        if not self._arrays:
+            return {}
+        values = torch.cat([part.flatten() for parts in self._arrays.values() for part in parts]).cpu().numpy()
+        arrays, start = {}, 0
+        for tag, parts in self._arrays.items():
+            end = start + sum(part.numel() for part in parts)
+            if len({part.shape[1:] for part in parts}) == 1:
+                arrays[tag] = values[start:end].reshape(-1, *parts[0].shape[1:])
+            elif not tag.startswith("_"):  # a layer called with batches of different shapes: one set of values
+                arrays[tag] = values[start:end].reshape(-1, 1)
+            start = end
+        return arrays
+
+    @cached_property
+    def distributions(self) -> dict[str, Distribution]:
+        """Of all arrays, except those with a leading `_`."""
+        return self._describe({tag: values for tag, values in self.arrays.items() if not tag.startswith("_")})
 
 
 @dataclass(frozen=True)
@@ -76,10 +221,14 @@ class Probe:
     """Titles of the charts with one line per layer, by the first part of their tags."""
 
     def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
-        """network: all layers by name. `self.layers`: those that `config.layers` selects; per-layer tags are for these."""
+        """network: all layers by name. `self.layers`: those that `config.layers` selects; per-layer tags are for these.
+        `self.activations`: theirs, by layer. `self.last`: tensors and plain values that the next snapshot needs.
+        """
         self.network, self.config = network, config
         selected = [name for name in network if any(fnmatchcase(name, pattern) for pattern in config.layers)]
         self.layers = {name: network[name] for name in selected}
+        self.activations = {name: p.activation for name, p in self.layers.items() if p.activation is not None}
+        self.last: dict[str, Any] = {}
 
     def due(self, step: int, total: int) -> bool:
         """Whether to record this step (1 to total)."""
@@ -99,17 +248,12 @@ class Probe:
         return Measurements()
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values that the next snapshot needs, for a checkpoint."""
-        return {}
+        """For a checkpoint."""
+        return dict(self.last)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state from `state_dict`."""
+        self.last = dict(state)
 
     def charts(self) -> list[Chart]:
         """Charts that show several of the probe's scalars together."""
         return [Chart("Whole network", title, lines=[f"{group}/.*"]) for group, title in self.titles.items()]
-
-
-def is_due(step: int, total: int, every: int | None) -> bool:
-    """True for the first step, the last, and every `every`-th one. Never, if `every` is None."""
-    return every is not None and (step == 1 or step % every == 0 or step == total)

@@ -1,7 +1,5 @@
 """Distance between a batch's statistics and the running ones, which replace them in evaluation."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import ClassVar
 
@@ -10,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from normexp.probes.base import Measurements, Probe, chunks
-from normexp.probes.recorder import Recorder
+from normexp.probes.base import Measurements, Probe, Recorder, chunks
 
 
 class BatchStatistics(Probe):
@@ -50,9 +47,7 @@ class BatchStatistics(Probe):
 
 def _record_statistics(recorder: Recorder, name: str, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     """Forward pre-hook: record (1, 4, C), the batch's and the running mean and variance."""
-    assert isinstance(norm, _BatchNorm)
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
     statistics = torch.stack([*batch_moments(inputs[0].detach()), norm.running_mean, norm.running_var])
     recorder.record_array(f"_batch_statistics/{name}", statistics[None])
 

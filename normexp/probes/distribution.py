@@ -3,8 +3,6 @@
 In NumPy, since on these small samples its operations cost a fifth of torch's.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +16,8 @@ from normexp.records import Histogram
 Floats = NDArray[np.floating]
 
 BINS = 64
-PERCENTILES = (1, 15, 25, 50, 75, 85, 99)
-"""15, 50 and 85 are those of Ioffe and Szegedy 2015, figure 1."""
-
-MIN_BINS = BINS // 4
-"""The bins become finer if the values span fewer of them."""
+PERCENTILES = (1, 15, 25, 50, 75, 85, 99)  # 15, 50 and 85 are those of Ioffe and Szegedy 2015, figure 1
+MIN_BINS = BINS // 4  # the bins become finer if the values span fewer of them
 
 MAX_BATCH = 1 << 16
 """Values to process together: a few large operations are faster than many small ones, as long as they fit into the cache."""
@@ -49,7 +44,7 @@ class Distributions:
     """Describes the samples of successive snapshots. Remembers the bins of each tag."""
 
     def __init__(self) -> None:
-        self._bins: dict[str, tuple[int, int]] = {}
+        self.bins: dict[str, tuple[int, int]] = {}
 
     def __call__(self, samples: Mapping[str, Floats]) -> dict[str, Distribution]:
         """Distributions by tag. The arrays can have any shape; those of the same size are processed together."""
@@ -64,12 +59,6 @@ class Distributions:
                 distributions |= self._describe(chunk, np.stack([samples[tag].ravel() for tag in chunk]))
         return {tag: distributions[tag] for tag in samples}
 
-    def state_dict(self) -> dict[str, tuple[int, int]]:
-        return dict(self._bins)
-
-    def load_state_dict(self, state: Mapping[str, tuple[int, int]]) -> None:
-        self._bins = dict(state)
-
     def _describe(self, tags: Sequence[str], values: Floats) -> dict[str, Distribution]:
         values.sort(axis=1)
         # Sorting puts -inf first, and inf and NaN last.
@@ -82,7 +71,9 @@ class Distributions:
             if len(finite):
                 distributions |= self._describe_finite([tag], finite[None], nonfinite=nonfinite)
             else:
-                distributions[tag] = _empty(nonfinite)
+                histogram = Histogram([0.0] * (BINS + 1), [0] * BINS, 0.0, 0.0, 0.0, 0.0, nonfinite)
+                percentiles = dict.fromkeys(PERCENTILES)
+                distributions[tag] = Distribution(None, None, None, None, percentiles, nonfinite, histogram)
         return distributions
 
     def _describe_finite(self, tags: Sequence[str], ordered: Floats, *, nonfinite: int) -> dict[str, Distribution]:
@@ -91,35 +82,24 @@ class Distributions:
         size = ordered.shape[1]
         ends = ordered[:, (0, -1)].tolist()
         for tag, (minimum, maximum) in zip(tags, ends, strict=True):
-            self._bins[tag] = bins(minimum, maximum, self._bins.get(tag))
-        grid = np.array([self._bins[tag] for tag in tags], dtype=np.float64)
-        edges = (grid[:, :1] + _GRID) * np.exp2(grid[:, 1:])
+            self.bins[tag] = bins(minimum, maximum, self.bins.get(tag))
+        grid = np.array([self.bins[tag] for tag in tags], dtype=np.float64)
+        edges = (grid[:, :1] + np.arange(BINS + 1)) * np.exp2(grid[:, 1:])
         ranks = np.array([row.searchsorted(edge) for row, edge in zip(ordered, edges, strict=True)])
         ranks[:, 0], ranks[:, -1] = 0, size  # the last bin includes its right edge
-        percentiles = _percentiles(ordered)  # first, since the moments overwrite the values
-        columns = edges, ranks[:, 1:] - ranks[:, :-1], _moments(ordered), percentiles
+        below, above, weight = _percentile_ranks(size)
+        percentiles = ordered[:, below] + (ordered[:, above] - ordered[:, below]) * weight
+        moments = _moments(ordered)  # last, since it overwrites the values
+        columns = (column.tolist() for column in (edges, np.diff(ranks), moments, percentiles))
         distributions = {}
-        for tag, (minimum, maximum), edge, counts, (mean, std, skew, kurtosis), percentiles in zip(
-            tags, ends, *(column.tolist() for column in columns), strict=True
-        ):
-            distributions[tag] = Distribution(
-                mean,
-                std,
-                skew if std > 0 else None,
-                kurtosis if std > 0 else None,
-                dict(zip(PERCENTILES, percentiles, strict=True)),
-                nonfinite,
-                Histogram(edge, counts, minimum, maximum, size * mean, size * (std**2 + mean**2), nonfinite),
-            )
+        rows = zip(tags, ends, *columns, strict=True)
+        for tag, (minimum, maximum), edge, counts, (mean, std, *shape), values in rows:
+            squares = size * (std**2 + mean**2)
+            histogram = Histogram(edge, counts, minimum, maximum, size * mean, squares, nonfinite)
+            skew, kurtosis = shape if std > 0 else (None, None)
+            by_percent = dict(zip(PERCENTILES, values, strict=True))
+            distributions[tag] = Distribution(mean, std, skew, kurtosis, by_percent, nonfinite, histogram)
         return distributions
-
-
-_GRID = np.arange(BINS + 1)
-
-
-def _empty(nonfinite: int) -> Distribution:
-    histogram = Histogram([0.0] * (BINS + 1), [0] * BINS, 0.0, 0.0, 0.0, 0.0, nonfinite)
-    return Distribution(None, None, None, None, dict.fromkeys(PERCENTILES), nonfinite, histogram)
 
 
 def bins(minimum: float, maximum: float, before: tuple[int, int] | None) -> tuple[int, int]:
@@ -161,16 +141,8 @@ def _moments(ordered: Floats) -> Floats:
         return np.stack([mean[:, 0], np.sqrt(m2), m3 / m2**1.5, m4 / m2**2 - 3], axis=1)
 
 
-def _percentiles(ordered: Floats) -> Floats:
-    """(rows, len(PERCENTILES)), interpolated linearly."""
-    low, high, weight = _ranks(ordered.shape[1])
-    left, right = ordered[:, low], ordered[:, high]
-    percentiles: Floats = left + (right - left) * weight
-    return percentiles
-
-
 @cache
-def _ranks(size: int) -> tuple[NDArray[np.integer], NDArray[np.integer], Floats]:
+def _percentile_ranks(size: int) -> tuple[NDArray[np.integer], NDArray[np.integer], Floats]:
     """Each percentile of `size` ordered values: the ranks below and above it, and the weight of the one above."""
     ranks = np.array(PERCENTILES) / 100 * (size - 1)
     return np.floor(ranks).astype(int), np.ceil(ranks).astype(int), ranks % 1

@@ -1,7 +1,5 @@
 """Gradient norms: of each layer's parameters, and of the gradient that flows back through the network."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,8 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from normexp.probes.base import Measurements, Probe, chunks, layer_weights
-from normexp.probes.recorder import Recorder
+from normexp.probes.base import Measurements, Probe, Recorder, chunks, layer_weights
 from normexp.records import GRAD_NORM, TOTAL_GRAD_NORM
 
 
@@ -61,18 +58,19 @@ class Gradients(Probe):
 
     def after_backward(self, recorder: Recorder) -> None:
         weights = layer_weights(self.network)
-        gradients = {f"_grad_weight/{name}": w.grad for name, w in weights.items() if w.grad is not None}
+        gradients = {name: w.grad for name, w in weights.items() if w.grad is not None}
         if gradients:
             norms = torch._foreach_norm(list(gradients.values()), 2, dtype=torch.float64)
-            for tag, norm in zip(gradients, norms, strict=True):
-                recorder.record(tag, norm)
+            for name, norm in zip(gradients, norms, strict=True):
+                recorder.record(f"_grad_weight/{name}", norm)
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
         for kind in ("flow", "weight"):
-            norms = {name: recorder.scalars.get(f"_grad_{kind}/{name}") for name in recorder.layer_order}
-            scalars |= {f"grad_{kind}/{n}": norm for n, norm in norms.items() if n in self.layers and norm is not None}
-            scalars[f"grad_growth/{kind}"] = growth_per_layer(list(norms.values()))
+            norms = recorder.scalars_by_layer(f"_grad_{kind}")
+            called = [name for name in recorder.layer_order if name in self.layers and name in norms]
+            scalars |= {f"grad_{kind}/{name}": norms[name] for name in called}
+            scalars[f"grad_growth/{kind}"] = growth_per_layer([norms.get(name) for name in recorder.layer_order])
         return Measurements(scalars)
 
 
@@ -82,19 +80,15 @@ def _record_flow(recorder: Recorder, name: str, _: nn.Module, inputs: object, ou
     tag = f"_grad_flow/{name}"
 
     def record(gradient: Tensor) -> None:
-        norm = euclidean_norm(gradient) / recorder.step.loss_scale
+        # In chunks, since torch would copy all values to float64.
+        norms = [torch.linalg.vector_norm(chunk, dtype=torch.float64) for chunk in chunks(gradient)]
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
+        norm = norm / recorder.step.loss_scale
         before = recorder.recorded(tag)  # set if the layer is called more than once
         recorder.record(tag, norm if before is None else torch.hypot(before, norm))
 
     if isinstance(output, Tensor) and output.requires_grad:
         output.register_hook(record)
-
-
-def euclidean_norm(values: Tensor) -> Tensor:
-    """In float64, without a float64 copy of all values."""
-    norms = [torch.linalg.vector_norm(chunk, dtype=torch.float64) for chunk in chunks(values)]
-    total: Tensor = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
-    return total
 
 
 def growth_per_layer(norms: Sequence[float | None]) -> float | None:

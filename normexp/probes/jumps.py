@@ -1,26 +1,16 @@
 """Movement of each unit's own mean between snapshots: the shift that batch norm is said to remove."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from normexp.config import ProbeConfig
-from normexp.probes.base import Measurements, Probe, ProbedLayer
+from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.probes.batch_statistics import batch_moments
-from normexp.probes.recorder import Recorder
 
-MIN_RELATIVE_STD = 1e-6
-"""A channel whose standard deviation is a smaller fraction of its mean is constant up to float32 rounding."""
-
-Moments = tuple[list[float], list[float]]
-"""Mean and standard deviation of each unit."""
+MIN_RELATIVE_STD = 1e-6  # a channel of a smaller standard deviation over mean is constant up to float32 rounding
 
 
 class Jumps(Probe):
@@ -33,17 +23,12 @@ class Jumps(Probe):
     """
 
     titles: ClassVar = {
-        "jump": "movement of the units' means since the previous snapshot, in their standard deviations",
+        "jump": "movement of the units' means since the previous snapshot, in their standard deviations"
     }
 
-    def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
-        super().__init__(network, config)
-        self._last: dict[str, Moments] = {}
-
     def before_forward(self, recorder: Recorder) -> None:
-        for name, layer in self.layers.items():
-            if layer.activation is not None:
-                recorder.add_hook(layer.activation.register_forward_pre_hook(partial(_record_moments, recorder, name)))
+        for name, activation in self.activations.items():
+            recorder.add_hook(activation.register_forward_pre_hook(partial(_record_moments, recorder, name)))
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
@@ -55,16 +40,14 @@ class Jumps(Probe):
             count, means, variances = moments.astype(np.float64).swapaxes(0, 1)
             mean = (count * means).sum(axis=0) / count.sum(axis=0)
             std = np.sqrt((count * (variances + (means - mean) ** 2)).sum(axis=0) / count.sum(axis=0))
-            if name in self._last:
-                scalars[f"jump/{name}"] = _moved(mean, *self._last[name])
-            self._last[name] = mean.tolist(), std.tolist()
+            if name in self.last:
+                mean_before, std_before = map(np.array, self.last[name])
+                varied = std_before > MIN_RELATIVE_STD * np.abs(mean_before)
+                comparable = len(mean_before) == len(mean) and varied.any()
+                moved = np.abs(mean - mean_before)[varied] / std_before[varied] if comparable else None
+                scalars[f"jump/{name}"] = None if moved is None else float(moved.mean())
+            self.last[name] = mean.tolist(), std.tolist()
         return Measurements(scalars)
-
-    def state_dict(self) -> dict[str, Any]:
-        return dict(self._last)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._last = {name: (list(mean), list(std)) for name, (mean, std) in state.items()}
 
 
 def _record_moments(recorder: Recorder, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -75,14 +58,6 @@ def _record_moments(recorder: Recorder, name: str, _: nn.Module, inputs: tuple[T
         n = values.numel() // values.shape[1]
         moments = torch.stack([torch.full_like(mean, n), mean, var * ((n - 1) / n)])
         recorder.record_array(f"_jumps/{name}", moments[None])
-
-
-def _moved(mean: NDArray[np.float64], mean_before: list[float], std_before: list[float]) -> float | None:
-    before, std = np.array(mean_before), np.array(std_before)
-    varied = std > MIN_RELATIVE_STD * np.abs(before)
-    if len(before) != len(mean) or not varied.any():
-        return None
-    return float((np.abs(mean - before)[varied] / std[varied]).mean())
 
 
 ENTRY = Jumps

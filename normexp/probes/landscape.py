@@ -4,17 +4,13 @@ Everything is computed with copies of the weights, on the step's batch, with the
 training is not affected.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from normexp.config import ProbeConfig
-from normexp.probes.base import Measurements, Probe, ProbedLayer, is_due
-from normexp.probes.recorder import Recorder, Step
+from normexp.probes.base import Measurements, Probe, Recorder, Step, is_due
 from normexp.records import Chart
 
 STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
@@ -22,63 +18,6 @@ STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 schedule: with the step's own, the landscape would look flat wherever the schedule ends near 0."""
 
 Weights = dict[str, Tensor]
-
-
-class Landscape(Probe):
-    """Along the gradient g of the batch's loss L at the weights w before the update, at w - s g for s in [0.5, 4] lr:
-
-    landscape/loss_min, loss_max, loss_range: minimum and maximum of the loss, and their difference (figure 4a).
-    landscape/gradient_change, gradient_change_min: maximum and minimum of |g(w - s g) - g| (figure 4b).
-    landscape/effective_beta: maximum of |g(w - s g) - g| / |s g|, the effective smoothness (figure 4c).
-
-    For each layer except the first, the internal covariate shift of definition 2.1 compares the gradient of the layer's
-    parameters before and after the layers that precede it have received this step's update.
-    shift_cosine/LAYER: cosine of the angle between the two gradients. shift_distance/LAYER: their Euclidean distance.
-    """
-
-    def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
-        super().__init__(network, config)
-        self._loss: LossSurface | None = None
-
-    def due(self, step: int, total: int) -> bool:
-        return is_due(step, total, self.config.landscape_every) or step in self.config.landscape_steps
-
-    def before_forward(self, recorder: Recorder) -> None:
-        for name, layer in self.network.items():
-            recorder.add_hook(layer.layer.register_forward_hook(lambda *_, name=name: recorder.record_layer(name)))
-        self._loss = LossSurface(recorder.step)
-
-    def after_update(self, recorder: Recorder) -> None:
-        assert self._loss is not None
-        loss, self._loss = self._loss, None  # free the copies until the next snapshot
-        _, gradient = loss(loss.weights)
-        for tag, value in along_gradient(loss, gradient, recorder.step.lr).items():
-            recorder.record(f"_landscape/{tag}" if tag in ("steepest", "gradient_norm") else f"landscape/{tag}", value)
-        layers = {name: self.network[name].layer for name in recorder.layer_order}
-        for name, parts in covariate_shift(loss, gradient, recorder.step.model, layers).items():
-            if name in self.layers:
-                for tag, value in parts.items():
-                    recorder.record(f"shift_distance/{name}" if tag == "distance" else f"_shift_{tag}/{name}", value)
-
-    def report(self, recorder: Recorder) -> Measurements:
-        numbers = recorder.scalars
-        scalars = {
-            "landscape/effective_beta": _ratio(numbers["_landscape/steepest"], numbers["_landscape/gradient_norm"])
-        }
-        for tag in (tag for tag in numbers if tag.startswith("_shift_product/")):
-            name = tag.partition("/")[2]
-            scalars[f"shift_cosine/{name}"] = _ratio(numbers[tag], numbers[f"_shift_norms/{name}"])
-        return Measurements(scalars)
-
-    def charts(self) -> list[Chart]:
-        tags = ("loss_min", "loss_max")
-        return [
-            Chart("Landscape", "loss along the gradient", lines=[f"landscape/{tag}$" for tag in tags]),
-            Chart("Landscape", "change of the gradient", lines=["landscape/gradient_change"]),
-            Chart("Landscape", "effective beta", lines=["landscape/effective_beta"]),
-            Chart("Landscape", "covariate shift: cosine of a layer's gradients", lines=["shift_cosine/.*"]),
-            Chart("Landscape", "covariate shift: distance of a layer's gradients", lines=["shift_distance/.*"]),
-        ]
 
 
 class LossSurface:
@@ -108,9 +47,7 @@ class LossSurface:
     def _scaled(self, weights: Weights, scale: Tensor | float) -> tuple[Tensor, Weights]:
         """The loss, and the gradient of `scale` times the loss."""
         model, leaves = self._step.model, {name: weights[name].detach().requires_grad_() for name in self._trained}
-        buffers = {
-            name: buffer.clone() for name, buffer in model.named_buffers()
-        }  # copies, since batch norm updates its own
+        buffers = {name: b.clone() for name, b in model.named_buffers()}  # copies, since batch norm updates its own
         with torch.random.fork_rng(self._devices):
             torch.set_rng_state(self._cpu)
             for device, state in zip(self._devices, self._cuda, strict=True):
@@ -120,6 +57,57 @@ class LossSurface:
                 loss = F.cross_entropy(logits, self._step.labels)
         gradients = torch.autograd.grad(loss * scale, list(leaves.values()), allow_unused=True, materialize_grads=True)
         return loss.detach(), dict(zip(leaves, gradients, strict=True))
+
+
+class Landscape(Probe):
+    """Along the gradient g of the batch's loss L at the weights w before the update, at w - s g for s in [0.5, 4] lr:
+
+    landscape/loss_min, loss_max, loss_range: minimum and maximum of the loss, and their difference (figure 4a).
+    landscape/gradient_change, gradient_change_min: maximum and minimum of |g(w - s g) - g| (figure 4b).
+    landscape/effective_beta: maximum of |g(w - s g) - g| / |s g|, the effective smoothness (figure 4c).
+
+    For each layer except the first, the internal covariate shift of definition 2.1 compares the gradient of the layer's
+    parameters before and after the layers that precede it have received this step's update.
+    shift_cosine/LAYER: cosine of the angle between the two gradients. shift_distance/LAYER: their Euclidean distance.
+    """
+
+    _loss: LossSurface | None = None
+
+    def due(self, step: int, total: int) -> bool:
+        return is_due(step, total, self.config.landscape_every) or step in self.config.landscape_steps
+
+    def before_forward(self, recorder: Recorder) -> None:
+        for name, layer in self.network.items():
+            recorder.add_hook(layer.layer.register_forward_hook(lambda *_, name=name: recorder.record_layer(name)))
+        self._loss = LossSurface(recorder.step)
+
+    def after_update(self, recorder: Recorder) -> None:
+        assert self._loss is not None
+        loss, self._loss = self._loss, None  # free the copies until the next snapshot
+        _, gradient = loss(loss.weights)
+        for tag, value in along_gradient(loss, gradient, recorder.step.lr).items():
+            recorder.record(f"_landscape/{tag}" if tag in ("steepest", "gradient_norm") else f"landscape/{tag}", value)
+        layers = {name: self.network[name].layer for name in recorder.layer_order}
+        for name, parts in covariate_shift(loss, gradient, recorder.step.model, layers).items():
+            if name in self.layers:
+                for tag, value in parts.items():
+                    recorder.record(f"shift_distance/{name}" if tag == "distance" else f"_shift_{tag}/{name}", value)
+
+    def report(self, recorder: Recorder) -> Measurements:
+        steepest, norm = (recorder.scalars[f"_landscape/{tag}"] for tag in ("steepest", "gradient_norm"))
+        products, norms = (recorder.scalars_by_layer(f"_shift_{tag}") for tag in ("product", "norms"))
+        cosines = {f"shift_cosine/{name}": p / norms[name] if norms[name] else None for name, p in products.items()}
+        return Measurements({"landscape/effective_beta": steepest / norm if norm else None, **cosines})
+
+    def charts(self) -> list[Chart]:
+        lines = {
+            "loss along the gradient": ["landscape/loss_min$", "landscape/loss_max$"],
+            "change of the gradient": ["landscape/gradient_change"],
+            "effective beta": ["landscape/effective_beta"],
+            "covariate shift: cosine of a layer's gradients": ["shift_cosine/.*"],
+            "covariate shift: distance of a layer's gradients": ["shift_distance/.*"],
+        }
+        return [Chart("Landscape", title, lines=patterns) for title, patterns in lines.items()]
 
 
 def along_gradient(loss: LossSurface, gradient: Weights, lr: float) -> dict[str, Tensor]:
@@ -165,11 +153,6 @@ def covariate_shift(
             shifts[layer] = {"distance": torch.linalg.vector_norm(new - old), "product": old @ new, "norms": norms}
         mixed |= {name: after[name] for name in own}
     return shifts
-
-
-def _ratio(numerator: float, denominator: float) -> float | None:
-    """None if the denominator is 0."""
-    return None if denominator == 0 else numerator / denominator
 
 
 def distance(a: Weights, b: Weights) -> Tensor:

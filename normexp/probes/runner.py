@@ -1,9 +1,6 @@
 """Runs the probes of a config: when they are due, in which order they are called, what they report."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -11,10 +8,8 @@ from torch import nn
 
 from normexp.config import ProbeConfig
 from normexp.probes import load, switched_on
-from normexp.probes.base import Measurements, Probe, probed_layer
+from normexp.probes.base import Measurements, Probe, ProbedLayer, Recorder, Sampler, Step
 from normexp.probes.distribution import Distributions
-from normexp.probes.recorder import Recorder, Step
-from normexp.probes.subsample import Sampler
 from normexp.records import Chart, Histogram
 
 
@@ -24,15 +19,13 @@ class Snapshot:
     def __init__(self, probes: Sequence[Probe], recorder: Recorder) -> None:
         self._probes, self._recorder = probes, recorder
 
-    def __enter__(self) -> Snapshot:
+    def __enter__(self) -> None:
         for probe in self._probes:
             probe.before_forward(self._recorder)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._recorder.remove_hooks()
+    def __exit__(self, *_: object) -> None:
+        for hook in self._recorder.hooks:
+            hook.remove()
 
     def after_backward(self) -> None:
         for probe in self._probes:
@@ -57,7 +50,7 @@ class Probes:
     """The probes that a config switches on, over a network's layers."""
 
     def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig, *, seed: int) -> None:
-        network = {name: probed_layer(layer) for name, layer in layers.items()}
+        network = {name: ProbedLayer(layer) for name, layer in layers.items()}
         self._probes = {name: load(name)(network, config) for name in switched_on(config)}
         self._sampler, self._describe = Sampler(config.samples, seed=seed), Distributions()
 
@@ -69,11 +62,11 @@ class Probes:
 
     def state_dict(self) -> dict[str, Any]:
         """State that later snapshots need from earlier ones, for a checkpoint."""
-        bins = self._describe.state_dict()
-        return {"bins": bins, "probes": {name: probe.state_dict() for name, probe in self._probes.items()}}
+        states = {name: probe.state_dict() for name, probe in self._probes.items()}
+        return {"bins": dict(self._describe.bins), "probes": states}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._describe.load_state_dict(state["bins"])
+        self._describe.bins = dict(state["bins"])
         for name, probe in self._probes.items():
             probe.load_state_dict(state["probes"][name])
 

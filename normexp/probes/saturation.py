@@ -1,7 +1,5 @@
 """Saturation: flat parts of the activations, dead units, and the derivative that multiplies the gradient."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import ClassVar
 
@@ -10,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from normexp.probes.base import Measurements, Probe
+from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.probes.distribution import Floats
-from normexp.probes.recorder import Recorder
 
 FLAT = 0.05
 """Threshold for saturation: a bounded activation within this fraction of its range from either end, or a derivative below
@@ -34,28 +31,28 @@ class Saturation(Probe):
     }
 
     def before_forward(self, recorder: Recorder) -> None:
-        for name, layer in self.layers.items():
-            if layer.activation is not None:
-                recorder.sample_input(f"activation_in/{name}", layer.activation)
-                recorder.sample_output(f"activation_out/{name}", layer.activation)
-                recorder.add_hook(layer.activation.register_forward_hook(partial(_count_nonzero, recorder, name)))
+        for name, activation in self.activations.items():
+            recorder.sample_input(f"activation_in/{name}", activation)
+            recorder.sample_output(f"activation_out/{name}", activation)
+            recorder.add_hook(activation.register_forward_hook(partial(_count_nonzero, recorder, name)))
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
-        for name, layer in self.layers.items():
+        for name, activation in self.activations.items():
             inputs, outputs = (recorder.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
-            if layer.activation is None or inputs is None or outputs is None:
+            if inputs is None or outputs is None:
                 continue
             finite = np.isfinite(inputs) & np.isfinite(outputs)
             any_finite = bool(finite.any())
             nonzero = recorder.arrays.get(f"_nonzero/{name}")
             if nonzero is not None:  # one row per call in this pass
                 scalars[f"dead/{name}"] = fraction(nonzero.sum(axis=0) == 0) if any_finite else None
-            if not has_all_channels(layer.activation, inputs):
+            # A sample lacks the channels that the activation's parameters may be for, as PReLU's are.
+            if any(parameter.numel() not in (1, inputs.shape[1]) for parameter in activation.parameters()):
                 continue
             if not finite.all():
                 inputs, outputs = inputs[finite][:, None], outputs[finite][:, None]
-            slope, saturated = flatness(layer.activation, inputs, outputs) if any_finite else (None, None)
+            slope, saturated = flatness(activation, inputs, outputs) if any_finite else (None, None)
             scalars[f"saturated/{name}"], scalars[f"derivative/{name}"] = saturated, slope
         return Measurements(scalars)
 
@@ -69,23 +66,22 @@ def _count_nonzero(recorder: Recorder, name: str, _: nn.Module, inputs: object, 
 
 def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[float, float]:
     """Mean derivative at the inputs, and the fraction of them at which the activation is saturated."""
+    slope: Floats
     match activation:
         case nn.Sigmoid():
-            return mean(outputs * (1 - outputs)), fraction((outputs < FLAT) | (outputs > 1 - FLAT))
+            slope, saturated = outputs * (1 - outputs), (outputs < FLAT) | (outputs > 1 - FLAT)
         case nn.Tanh():
-            return mean(1 - outputs**2), fraction(np.abs(outputs) > 1 - 2 * FLAT)
+            slope, saturated = 1 - outputs**2, np.abs(outputs) > 1 - 2 * FLAT
         case nn.ReLU():
             return fraction(outputs > 0), fraction(outputs == 0)
-    slope = derivative(activation, inputs)
-    return mean(slope), fraction(np.abs(slope) < FLAT)
+        case _:
+            slope = derivative(activation, inputs)
+            saturated = np.abs(slope) < FLAT
+    return float(slope.mean(dtype=np.float64)), fraction(saturated)
 
 
 def fraction(mask: NDArray[np.bool]) -> float:
     return np.count_nonzero(mask) / mask.size
-
-
-def mean(values: Floats) -> float:
-    return float(values.mean(dtype=np.float64))
 
 
 def derivative(activation: nn.Module, values: Floats) -> Floats:
@@ -94,15 +90,9 @@ def derivative(activation: nn.Module, values: Floats) -> Floats:
     at = torch.from_numpy(values).to(parameter).requires_grad_()
     # Some activations draw random numbers. Without `devices`, fork_rng would start CUDA on every GPU of the machine.
     with torch.random.fork_rng([at.device] if at.is_cuda else []):
-        # A copy, since the activation may work in place.
-        (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)
+        (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)  # a copy, since it may work in place
     slopes: Floats = slope.float().numpy(force=True)
     return slopes
-
-
-def has_all_channels(activation: nn.Module, values: Floats) -> bool:
-    """Whether a sample has the channels that the activation's parameters are for (as PReLU has per channel)."""
-    return all(parameter.numel() in (1, values.shape[1]) for parameter in activation.parameters())
 
 
 ENTRY = Saturation

@@ -1,16 +1,11 @@
 """Norm of each layer's weight, and the size of its updates relative to it."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from normexp.config import ProbeConfig
-from normexp.probes.base import Measurements, Probe, ProbedLayer, layer_weights
-from normexp.probes.recorder import Recorder
+from normexp.probes.base import Measurements, Probe, Recorder, layer_weights
 
 
 class Updates(Probe):
@@ -22,10 +17,7 @@ class Updates(Probe):
         "weight_norm": "norm of the weights",
         "update_ratio": "size of the update over that of the weight",
     }
-
-    def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
-        super().__init__(network, config)
-        self._before: dict[str, Tensor] = {}
+    _before: dict[str, Tensor]
 
     def after_backward(self, recorder: Recorder) -> None:
         self._before = {name: weight.detach().clone() for name, weight in layer_weights(self.layers).items()}
@@ -42,12 +34,8 @@ class Updates(Probe):
         self._before = {}  # free the copies until the next snapshot
 
     def report(self, recorder: Recorder) -> Measurements:
-        numbers = recorder.scalars
-        names = [tag.removeprefix("_update/") for tag in numbers if tag.startswith("_update/")]
-        pairs = {name: (numbers[f"_update/{name}"], numbers[f"weight_norm/{name}"]) for name in names}
-        return Measurements(
-            {f"update_ratio/{n}": None if norm == 0 else change / norm for n, (change, norm) in pairs.items()}
-        )
+        changes, norms = (recorder.scalars_by_layer(group) for group in ("_update", "weight_norm"))
+        return Measurements({f"update_ratio/{n}": changes[n] / norm if norm else None for n, norm in norms.items()})
 
 
 ENTRY = Updates

@@ -1,18 +1,14 @@
 """Aggregate the final metric of runs over seeds: one row per group, with mean, standard deviation and states."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from normexp.config import ConfigError, show, suggest
 from normexp.report.groups import Group, Grouping, sort_key
-from normexp.report.metrics import format_metric, higher_is_better, is_fraction, metric_title
+from normexp.report.metrics import DEFAULT_METRIC, format_metric, higher_is_better, is_fraction, metric_title
 from normexp.report.read import Run, natural
 from normexp.stats import mean_std
-
-DEFAULT_METRIC = "test/accuracy"
 
 INCOMPLETE_STATES = ("diverged", "failed", "killed", "interrupted", "running")
 """States other than completed, in the order in which they are listed."""
@@ -20,10 +16,10 @@ INCOMPLETE_STATES = ("diverged", "failed", "killed", "interrupted", "running")
 
 @dataclass(frozen=True)
 class Row:
-    """A group and the final metric of its completed runs.
+    """A group and the final metric of its completed runs. A diverged run is counted, but not averaged.
 
-    mean: None without values; std: of the sample (n - 1), None for fewer than two values. A diverged run has no meaningful
-    final metric, so it is counted but not averaged. so_far: no run has ended yet, and the values are the latest ones.
+    mean: None without values; std: of the sample (n - 1), None for fewer than two values. so_far: no run has ended yet, and the
+    values are the latest ones.
     """
 
     group: Group
@@ -40,16 +36,14 @@ class Row:
     @property
     def step(self) -> int:
         """The last step that any run of the group reached."""
-        steps = [run.status.get("step") for run in self.group.runs]
-        return max((step for step in steps if isinstance(step, int)), default=0)
+        return int(max(run.status["step"] for run in self.group.runs))
 
 
 def aggregate(grouping: Grouping, metric: str = DEFAULT_METRIC, *, sort: str = "metric") -> list[Row]:
-    """One row per group, best first, groups without a value last.
-
-    sort: `metric`, `name`, or a grouping key. Raises ConfigError for anything else.
-    """
-    check_sort(sort, grouping.keys)
+    """One row per group, best first, or by `sort`: metric, name or a grouping key. Raises ConfigError for any other."""
+    known = ["metric", "name", *grouping.keys]
+    if sort not in known:
+        raise ConfigError(f"--sort {show(sort)}: the rows can be sorted by {', '.join(known)}.{suggest(sort, known)}")
     rows = [_row(group, metric) for group in grouping.groups]
     if sort == "name":
         return sorted(rows, key=lambda row: natural(row.group.label))
@@ -101,18 +95,9 @@ def check_metric(metric: str, runs: Sequence[Run]) -> None:
     raise ConfigError(f"--metric {show(metric)}: no run has a metric of that name.{near}")
 
 
-def check_sort(sort: str, keys: Sequence[str]) -> None:
-    """Raise ConfigError if rows can't be sorted by this key."""
-    known = ["metric", "name", *keys]
-    if sort not in known:
-        raise ConfigError(f"--sort {show(sort)}: the rows can be sorted by {', '.join(known)}.{suggest(sort, known)}")
-
-
 def _row(group: Group, metric: str) -> Row:
     states = Counter(run.state for run in group.runs)
     so_far = not states["completed"] and not states["diverged"]
-    counted = [
-        run for run in group.runs if run.state not in ("diverged", "failed") and (so_far or run.state == "completed")
-    ]
+    counted = [run for run in group.runs if (run.state != "failed" if so_far else run.state == "completed")]
     values = [value for run in counted if (value := run.metrics.get(metric)) is not None]
     return Row(group, values, *mean_std(values), states, so_far and bool(values))

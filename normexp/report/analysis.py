@@ -1,7 +1,5 @@
 """Data behind the figures and the page of a report: groups and their results, the layout of the figures, and curves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,18 +43,14 @@ class Analysis:
 
     def last_step(self, runs: Sequence[Run]) -> int:
         """The last planned step of any of the runs; curves are thinned over this range."""
-        totals = [run.status.get("total_steps") for run in runs]
-        return max([1, *(steps for steps in totals if isinstance(steps, int) and steps < 2**63)])
+        return int(max(1, *(run.status["total_steps"] for run in runs)))
 
     def tagged(self, runs: Sequence[Run], tag: str) -> list[tuple[Run, Curve]]:
         """The runs that have the tag, with their curve."""
         return [(run, own[tag]) for run in runs if tag in (own := self.curves.get(run.directory, {}))]
 
     def points(self, groups: Sequence[Group], tags: Mapping[tuple[Any, ...], str]) -> Iterator[list[Any]]:
-        """Every point of some curves as a CSV row: group keys, seed, state, run, the tag's label columns, step, value.
-
-        tags: by their label columns, such as (layer,).
-        """
+        """Every point of the tags, given by their labels, as a CSV row: group keys, seed, state, run, labels, step, value."""
         for own in groups:
             for labels, tag in tags.items():
                 for run, curve in self.tagged(own.runs, tag):
@@ -66,10 +60,7 @@ class Analysis:
 
 
 def analyze(collection: Collection, *, metric: str, by: Sequence[str] | None) -> Analysis:
-    """Group the runs, lay out the figures, and read the curves that these show, each file once.
-
-    Raises ConfigError for a key in `by` that no run has.
-    """
+    """Group the runs, lay out figures, and read the curves in them. Raises ConfigError for a key in `by` that no run has."""
     grouping = group(collection.runs, by)
     table = aggregate(grouping, metric)
     layout = line_layout(grouping)
@@ -79,11 +70,7 @@ def analyze(collection: Collection, *, metric: str, by: Sequence[str] | None) ->
     by_layer = panels_by_line(grouping.groups, layout, at=best, rows=3)
     inside = panels_by_line(grouping.groups, layout, at=best, rows=1)
     prefixes: dict[Path, tuple[str, ...]] = {}
-    for grid, own in (
-        (over_time, tuple(curve_tags(metric))),
-        (by_layer, (GRADIENTS,)),
-        (inside, (ACTIVATION_INPUTS,)),
-    ):
+    for grid, own in ((over_time, tuple(curve_tags(metric))), (by_layer, (GRADIENTS,)), (inside, (ACTIVATION_INPUTS,))):
         for run in (run for shown in grid.groups for run in shown.runs):
             prefixes[run.directory] = prefixes.get(run.directory, ()) + own
     curves, bad_lines = read_curves(collection.runs, prefixes)

@@ -1,8 +1,6 @@
 """Comparison of two sweeps or runs: differences in config, and of results with their confidence intervals."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,10 +14,15 @@ from normexp.report.metrics import is_fraction, metric_title
 from normexp.report.read import Collection, Run
 from normexp.stats import paired_difference, welch_difference
 
-Method = Literal["paired", "Welch", "none"]
-
 LOCATION_KEYS = frozenset({"name", "runs_dir", "folder"})
 """Keys that differ between any two runs, because they locate them."""
+
+METHOD_NOTES = {
+    "paired": "paired: over the seeds, which are the same in A and B (Student's t).",
+    "Welch": "Welch: the seeds of A and B are not the same, so their means are compared (Welch's t).",
+    "none": "No interval where a side has one run: its spread over seeds is unknown. Give both sides seed=0,1,2.",
+}
+"""How an interval was computed, or why there is none, by method."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Difference:
     b: Row
     value: float | None
     half: float | None
-    method: Method
+    method: Literal["paired", "Welch", "none"]
 
     @property
     def label(self) -> str:
@@ -44,7 +47,7 @@ class Difference:
 class Comparison:
     """Comparison of two collections of runs.
 
-    config: values of A and B for every key that is constant within each and differs between them. only_a, only_b: labels of
+    config: values of A and B for the keys that are constant within each and differ between them. only_a, only_b: labels of
     groups that the other side lacks.
     """
 
@@ -57,44 +60,37 @@ class Comparison:
 
 def compare(a: Collection, b: Collection, *, metric: str, by: Sequence[str] | None = None) -> Comparison:
     """Match the groups of A and B by the keys that vary within either (or by `by`), and subtract A from B."""
-    counted = [[run for run in side.runs if run.state != "skipped"] for side in (a, b)]
-    varied = [set(differing(side)) for side in counted]
-    both = [*counted[0], *counted[1]]
-    keys = list(by) if by is not None else [key for key in differing(both) if key in varied[0] | varied[1]]
+    runs_a, runs_b = ([run for run in side.runs if run.state != "skipped"] for side in (a, b))
+    both = [*runs_a, *runs_b]
+    varied = {*differing(runs_a), *differing(runs_b)}
+    keys = list(by) if by is not None else [key for key in differing(both) if key in varied]
     for key in keys:
         check_key(key, both)
-    present = [[key for key in keys if any(key in run.config for run in side)] for side in counted]
-    sides = [
-        {
-            tuple(hashable(row.group.values.get(key)) for key in keys): row
-            for row in aggregate(group(side, own), metric, sort="name")
-        }
-        for side, own in zip(counted, present, strict=True)
-    ]
-    pairs = [(row, sides[1][values]) for values, row in sides[0].items() if values in sides[1]]
-    return Comparison(
-        keys,
-        _constants(counted[0], counted[1], keys),
-        [_difference(x, y, metric) for x, y in pairs],
-        [row.group.label for values, row in sides[0].items() if values not in sides[1]],
-        [row.group.label for values, row in sides[1].items() if values not in sides[0]],
-    )
+    in_a, in_b = _rows_by_values(runs_a, keys, metric), _rows_by_values(runs_b, keys, metric)
+    differences = [_difference(row, in_b[values], metric) for values, row in in_a.items() if values in in_b]
+    only_a = [row.group.label for values, row in in_a.items() if values not in in_b]
+    only_b = [row.group.label for values, row in in_b.items() if values not in in_a]
+    return Comparison(keys, _constants(runs_a, runs_b, keys), differences, only_a, only_b)
 
 
-def show_comparison(console: Console, comparison: Comparison, names: tuple[str, str], *, metric: str) -> None:
+def _rows_by_values(runs: Sequence[Run], keys: Sequence[str], metric: str) -> dict[tuple[Any, ...], Row]:
+    grouping = group(runs, [key for key in keys if any(key in run.config for run in runs)])
+    rows = aggregate(grouping, metric, sort="name")
+    return {tuple(hashable(row.group.values.get(key)) for key in keys): row for row in rows}
+
+
+def show_comparison(console: Console, comparison: Comparison, names: Iterable[str], *, metric: str) -> None:
     """Print a comparison. names: of A and B."""
     console.print()
     for side, name in zip("AB", names, strict=True):
-        console.print(Text.assemble((side, "bold"), f"  {name}"), soft_wrap=True, highlight=False)
+        console.print(Text.assemble((side, "bold"), f"  {name}"), soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for head in ("config", "A", "B"):
         table.add_column(head, overflow="fold")
     for key, (x, y) in comparison.config.items():
         table.add_row(*map(Text, (key, format_value(x), format_value(y))))
     console.print()
-    console.print(
-        table if comparison.config else "They have one config, but for what each of them sweeps.", highlight=False
-    )
+    console.print(table if comparison.config else "They have one config, but for what each of them sweeps.")
     console.print()
     if comparison.differences:
         _print_differences(console, comparison.differences, metric)
@@ -103,67 +99,44 @@ def show_comparison(console: Console, comparison: Comparison, names: tuple[str, 
     for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
-            console.print(Text(f"Only in {side}: {', '.join(labels[:5])}{more}."), style="dim", highlight=False)
-    for note in _methods(comparison.differences):
-        console.print(Text(note), style="dim", highlight=False)
+            console.print(Text(f"Only in {side}: {', '.join(labels[:5])}{more}."), style="dim")
+    used = {difference.method for difference in comparison.differences if difference.value is not None}
+    notes = [note for method, note in METHOD_NOTES.items() if method in used]
+    if used & {"paired", "Welch"}:
+        intervals = "B - A: ± is the 95 % confidence interval, of each row for itself."
+        notes = [f"A and B: mean ± standard deviation. {intervals}", *notes]
+    for note in notes:
+        console.print(Text(note), style="dim")
 
 
 def _print_differences(console: Console, differences: Sequence[Difference], metric: str) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    ends = [_ends(difference, metric) for difference in differences]
-    labels = [difference.label for difference in differences]
-    longest = max(len(part) for text in (metric_title(metric), *labels) for part in text.split())
+    scale, places = (100, ".2f") if is_fraction(metric) else (1, ".3g")
+    heads = [metric_title(metric), *(difference.label for difference in differences)]
+    words = [word for head in heads for word in head.split()]
     # wide enough that lines break between words
-    table.add_column(Text(metric_title(metric)), overflow="fold", min_width=min(30, longest))
+    table.add_column(Text(heads[0]), overflow="fold", min_width=min(30, max(map(len, words))))
     for head in ("A", "B", "B - A"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("n", no_wrap=True)
+    rows: list[list[Text | str]] = []
+    ends = []
+    for difference in differences:
+        a, b, value, half = difference.a, difference.b, difference.value, difference.half
+        signed = "-" if value is None else f"{scale * value:+{places}}"
+        signed += "" if half is None else f" ± {scale * half:{places}}"
+        clear = value is not None and half is not None and abs(value) > half
+        counts = f"{a.n}, {b.n}" + ("" if difference.method == "none" else f" {difference.method}")
+        means = format_mean_std(a, metric), format_mean_std(b, metric)
+        rows.append([Text(difference.label), *means, Text(signed, style="bold" if clear else ""), counts])
+        outcomes = {"A": describe_outcome(a, metric), "B": describe_outcome(b, metric)}
+        ends.append("; ".join(f"{side}: {outcome}" for side, outcome in outcomes.items() if outcome))
     if any(ends):
         table.add_column("", overflow="fold")
-    for label, difference, end in zip(labels, differences, ends, strict=True):
-        clear = difference.half is not None and difference.value is not None and abs(difference.value) > difference.half
-        a, b = difference.a, difference.b
-        table.add_row(
-            Text(label),
-            format_mean_std(a, metric),
-            format_mean_std(b, metric),
-            Text(_signed(difference, metric), style="bold" if clear else ""),
-            f"{a.n}, {b.n}" + {"paired": " paired", "Welch": " Welch", "none": ""}[difference.method],
-            *([Text(end)] if any(ends) else []),
-        )
-    console.print(table, highlight=False)
-
-
-def _signed(difference: Difference, metric: str) -> str:
-    if difference.value is None:
-        return "-"
-    scale, places = (100, ".2f") if is_fraction(metric) else (1, ".3g")
-    text = f"{scale * difference.value:+{places}}"
-    return text if difference.half is None else f"{text} ± {scale * difference.half:{places}}"
-
-
-def _ends(difference: Difference, metric: str) -> str:
-    sides = (("A", difference.a), ("B", difference.b))
-    return "; ".join(f"{side}: {text}" for side, row in sides if (text := describe_outcome(row, metric)))
-
-
-def _methods(differences: Sequence[Difference]) -> list[str]:
-    """Footnotes on how the intervals were computed, or why there is none."""
-    used = {difference.method for difference in differences if difference.value is not None}
-    notes = []
-    if used & {"paired", "Welch"}:
-        notes.append(
-            "A and B: mean ± standard deviation. B - A: ± is the 95 % confidence interval, of each row for itself."
-        )
-    if "paired" in used:
-        notes.append("paired: over the seeds, which are the same in A and B (Student's t).")
-    if "Welch" in used:
-        notes.append("Welch: the seeds of A and B are not the same, so their means are compared (Welch's t).")
-    if "none" in used:
-        notes.append(
-            "No interval where a side has one run: its spread over seeds is unknown. Give both sides seed=0,1,2."
-        )
-    return notes
+        rows = [[*row, Text(end)] for row, end in zip(rows, ends, strict=True)]
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def _difference(a: Row, b: Row, metric: str) -> Difference:
@@ -181,13 +154,9 @@ def _difference(a: Row, b: Row, metric: str) -> Difference:
 
 def _by_seed(row: Row, metric: str) -> dict[int, float]:
     """Values of the completed runs by seed."""
-    return {
-        seed: value
-        for run in row.group.runs
-        if run.state == "completed"
-        and isinstance(seed := run.config.get("seed"), int)
-        and (value := run.metrics.get(metric)) is not None
-    }
+    completed = [run for run in row.group.runs if run.state == "completed"]
+    pairs = [(run.config.get("seed"), run.metrics.get(metric)) for run in completed]
+    return {seed: value for seed, value in pairs if isinstance(seed, int) and value is not None}
 
 
 def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[str, tuple[Any, Any]]:
@@ -196,8 +165,8 @@ def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[
     for key in dict.fromkeys(key for run in (*a, *b) for key in run.config):
         if key in LOCATION_KEYS or key in keys:
             continue
-        values = [distinct_values(key, side) for side in (a, b)]
-        x, y = ((own[0] if own else None) for own in values)
+        values = [distinct_values(key, side) or [None] for side in (a, b)]
+        x, y = values[0][0], values[1][0]
         if max(map(len, values)) > 1 or hashable(x) == hashable(y):
             continue
         choice, dot, _ = key.partition(".")

@@ -1,7 +1,5 @@
 """Groups of runs that differ only in their seed, and the config keys that tell groups apart."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +8,7 @@ from typing import Any
 
 from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, show, unknown_key
 from normexp.norms import NORMS
-from normexp.report.curves import MAX_PLOTTED
+from normexp.report.metrics import MAX_PLOTTED
 from normexp.report.read import Run, natural
 
 IGNORED_KEYS = frozenset({"seed", "log_every", "eval_every", "probe", *RESULT_INDEPENDENT_KEYS})
@@ -21,30 +19,28 @@ KEY_ORDER = ["folder", "norm", *(field.name for field in dataclasses.fields(Conf
 
 @dataclass(frozen=True)
 class Group:
-    """Runs with the same value of every grouping key, usually one per seed. Skipped runs are in no group."""
+    """Runs with the same value of every grouping key, usually one per seed. label: such as 'norm=bn lr=0.1'."""
 
     values: Mapping[str, Any]
     runs: list[Run]
     label: str
-    """Such as 'norm=bn lr=0.1'."""
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Groups, sorted by their values. keys: the norm first, then other config groups, then single keys."""
+    """Groups, sorted by their values. keys: the norm first, then other config groups, then single keys.
+
+    Not in any group: `skipped` runs, and those that repeat the config and seed of another (`repeated`: their number).
+    """
 
     keys: list[str]
     groups: list[Group]
     skipped: list[Run]
     repeated: int
-    """Number of runs with the same config and seed as another; they repeat its numbers and are in no group."""
 
 
 def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
-    """Group runs by the keys in `by` (default: those in which they differ), and by `numerics` if that differs.
-
-    Raises ConfigError for a key that no run has.
-    """
+    """Group runs by the keys in `by` (default: those that differ), and by `numerics`. Raises ConfigError for an unknown key."""
     tried = [run for run in runs if run.state != "skipped"]
     counted = _distinct(tried)
     keys = differing(counted) if by is None else list(dict.fromkeys(by))
@@ -65,22 +61,16 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
-    """One run per config and seed, preferably one that ended.
-
-    The same config and seed give the same numbers; counting these twice would make the standard deviation too small.
-    """
+    """One run per config and seed, preferably one that ended. Their numbers are the same, so the others add no information."""
+    finished = ("completed", "diverged")
     kept: dict[Any, Run] = {}
     for run in runs:
-        shared = [
-            (key, hashable(value)) for key, value in run.config.items() if key.partition(".")[0] not in IGNORED_KEYS
-        ]
-        which = (tuple(sorted(shared, key=str)), hashable(run.config.get("seed"))) if run.config else run.directory
-        if which not in kept or (kept[which].state not in FINISHED_STATES and run.state in FINISHED_STATES):
+        settings = [item for item in run.config.items() if item[0].partition(".")[0] not in IGNORED_KEYS]
+        shared = sorted(((key, hashable(value)) for key, value in settings), key=str)
+        which = (tuple(shared), hashable(run.config.get("seed"))) if run.config else run.directory
+        if which not in kept or (kept[which].state not in finished and run.state in finished):
             kept[which] = run
     return list(kept.values())
-
-
-FINISHED_STATES = ("completed", "diverged")
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
@@ -102,6 +92,13 @@ def differing(runs: Sequence[Run]) -> list[str]:
     return sorted(keys, key=_key_order)
 
 
+def _key_order(key: str) -> tuple[bool, int, str]:
+    """Sort key: config groups before single keys, options of a choice after their group."""
+    head = key.partition(".")[0]
+    position = KEY_ORDER.index(head) if head in KEY_ORDER else len(KEY_ORDER)
+    return head not in ("folder", *GROUPS), position, key
+
+
 def check_key(key: str, runs: Sequence[Run]) -> None:
     """Raise ConfigError, with the nearest key, if no run's config has the key."""
     if not any(key in run.config for run in runs):
@@ -111,12 +108,10 @@ def check_key(key: str, runs: Sequence[Run]) -> None:
 def hashable(value: Any) -> Any:
     """Convert a config value to a hashable one. Equal values stay equal."""
     if isinstance(value, list | tuple):
-        return tuple(hashable(item) for item in value)
+        return tuple(map(hashable, value))
     if isinstance(value, float) and math.isnan(value):
         return "nan"
-    if isinstance(value, float | int | str | bool | None):
-        return value
-    return str(value)
+    return value if isinstance(value, float | int | str | bool | None) else str(value)
 
 
 def sort_key(key: str, value: Any) -> tuple[Any, ...]:
@@ -142,9 +137,7 @@ def format_value(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return show("[" + ",".join(format_value(item) for item in value) + "]")
-    return show(value)
+    return show(f"[{','.join(map(format_value, value))}]" if isinstance(value, list | tuple) else value)
 
 
 def label(values: Mapping[str, Any]) -> str:
@@ -152,17 +145,12 @@ def label(values: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={format_value(value)}" for key, value in values.items() if value is not None) or "all runs"
 
 
-def _key_order(key: str) -> tuple[int, int, str]:
-    """Sort key: config groups before single keys, options of a choice after their group."""
-    head = key.partition(".")[0]
-    return (
-        0 if head in ("folder", *GROUPS) else 1,
-        KEY_ORDER.index(head) if head in KEY_ORDER else len(KEY_ORDER),
-        key,
-    )
-
-
 def distinct_values(key: str, runs: Iterable[Run]) -> list[Any]:
     """Distinct values of a key among runs, sorted, without None."""
     values = {hashable(value): value for run in runs if (value := run.config.get(key)) is not None}
     return sorted(values.values(), key=lambda value: sort_key(key, value))
+
+
+def choices(groups: Sequence[Group], key: str) -> list[Any]:
+    """Distinct values of a key among groups, sorted."""
+    return sorted({hashable(group.values.get(key)) for group in groups}, key=lambda value: sort_key(key, value))

@@ -1,7 +1,5 @@
 """List the runs and sweeps in a folder, one line each."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections import Counter
@@ -14,7 +12,8 @@ from typing import Any
 from normexp.config import show
 from normexp.report.aggregate import INCOMPLETE_STATES
 from normexp.report.groups import format_value, sort_key
-from normexp.report.read import UnreadableRunError, is_searched, natural, read_config, read_status, run_directories
+from normexp.report.metrics import format_metric
+from normexp.report.read import Run, UnreadableRunError, is_searched, natural, read_config, read_status, run_directories
 from normexp.rundir import process
 from normexp.rundir.reader import displayable_json
 
@@ -29,62 +28,45 @@ JOB_ID = re.compile(r"[\w+.-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class Line:
-    """A run or sweep. runs: their number; colour: a rich style; jobs: ids of Slurm jobs whose runs have not ended."""
+    """A run or sweep. cells: values of KEYS; runs: their number; jobs: ids of Slurm jobs whose runs have not ended."""
 
     path: Path
     state: str
     colour: str
     started: datetime
-    cells: Mapping[str, str]
+    cells: Sequence[str]
     accuracy: str
     runs: int
     jobs: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class _Entry:
-    directory: Path
-    status: Mapping[str, Any]
-    config: Mapping[str, Any]
-    started: datetime
-
-
 def list_folder(folder: Path) -> tuple[list[Line], list[str]]:
-    """A line for each run or sweep in a folder, newest first, and messages on what can't be read.
-
-    A subfolder counts as a sweep if there are runs anywhere below it.
-    """
+    """A line for each run or sweep in a folder, newest first, and messages on what can't be read. A sweep has runs below it."""
     left_out: list[str] = []
     seen: set[tuple[int, int]] = set()
-    if (folder / "status.json").exists():
-        lines = [_line(folder, [folder], left_out)]
-    else:
-        inside = [path for path in folder.iterdir() if is_searched(path, folder)]
-        folders = sorted(inside, key=lambda path: natural(path.name))
-        lines = [_line(path, list(run_directories(path, seen, left_out)), left_out) for path in folders]
-    return sorted(filter(None, lines), key=lambda line: line.started, reverse=True), left_out
+    is_run = (folder / "status.json").exists()
+    inside = [folder] if is_run else [path for path in folder.iterdir() if is_searched(path, folder)]
+    lines: list[Line] = []
+    for path in sorted(inside, key=lambda path: natural(path.name)):
+        directories = [folder] if is_run else list(run_directories(path, seen, left_out))
+        runs = [run for directory in directories if (run := _read(directory, left_out))]
+        if directories == [path]:
+            lines += map(_line_of_run, runs)
+        elif (manifest := displayable_json(path / "sweep.json")) or runs:
+            lines.append(_line_of_sweep(path, runs, manifest))
+    return sorted(lines, key=lambda line: line.started, reverse=True), left_out
 
 
 def age(started: datetime, now: datetime) -> str:
     """'3 min', '5 h', '2 days'; 'now' for less than a minute, and if clocks disagree."""
     seconds = (now - started).total_seconds()
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        count = int(seconds // size)
-        if count >= 1:
-            return f"{count} day" if (count, unit) == (1, "days") else f"{count} {unit}"
+        if count := max(0, int(seconds // size)):
+            return "1 day" if (count, unit) == (1, "days") else f"{count} {unit}"
     return "now"
 
 
-def _line(path: Path, directories: Sequence[Path], left_out: list[str]) -> Line | None:
-    if list(directories) == [path]:
-        entry = _read(path, left_out)
-        return _of_run(path, entry) if entry else None
-    manifest = displayable_json(path / "sweep.json")
-    entries = [entry for directory in directories if (entry := _read(directory, left_out))]
-    return _of_sweep(path, entries, manifest) if entries or manifest else None
-
-
-def _read(directory: Path, left_out: list[str]) -> _Entry | None:
+def _read(directory: Path, left_out: list[str]) -> Run | None:
     try:
         status = read_status(directory)
     except UnreadableRunError as error:
@@ -96,52 +78,43 @@ def _read(directory: Path, left_out: list[str]) -> _Entry | None:
         if status["state"] not in ("skipped", "failed"):  # they may end before config.yaml is written
             left_out.append(str(error))
         config = {}
-    return _Entry(directory, status, config, _start_time(status.get("started"), directory))
+    return Run(directory, directory.name, status["state"], config, status["metrics"], status)
 
 
-def _of_run(path: Path, entry: _Entry) -> Line:
-    state = entry.status["state"]
-    shown = state
+def _line_of_run(run: Run) -> Line:
+    state = run.state
     if state == "running":
-        step, total = entry.status.get("step"), entry.status.get("total_steps")
-        if isinstance(step, int) and isinstance(total, int) and 0 <= step <= total != 0:
-            shown = f"running, {100 * step // total} %"
-        if process.alive(entry.status) is None and entry.status.get("host"):
-            shown += f" on {show(entry.status['host'])}"
-    cells = {key: format_value(entry.config.get(key)) for key in KEYS}
-    return Line(path, shown, _colour([state]), entry.started, cells, _accuracy(entry.status["metrics"]), 1)
+        step, total = run.status["step"], run.status["total_steps"]
+        if step <= total != 0:
+            state = f"running, {100 * step // total} %"
+        if process.alive(run.status) is None and run.status.get("host"):
+            state += f" on {show(run.status['host'])}"
+    cells = [format_value(run.config.get(key)) for key in KEYS]
+    started = _start_time(run.status, run.directory)
+    accuracy, val = format_metric(run.metrics.get("test/accuracy"), "accuracy"), run.metrics.get("val/accuracy")
+    if accuracy == "-" and val is not None:
+        accuracy = f"val {format_metric(val, 'accuracy')}"
+    return Line(run.directory, state, _colour({run.state}), started, cells, accuracy, 1)
 
 
-def _of_sweep(path: Path, entries: Sequence[_Entry], manifest: Mapping[str, Any]) -> Line:
-    states = Counter(entry.status["state"] for entry in entries)
-    planned = manifest.get("runs")
-    names = {str(name) for name in planned} if isinstance(planned, list) else set()
-    unstarted = names - {entry.directory.name for entry in entries}
-    total, done = len(entries) + len(unstarted), states["completed"]
+def _line_of_sweep(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any]) -> Line:
+    states = Counter(run.state for run in runs)
+    planned, slurm = manifest.get("runs"), manifest.get("slurm")
+    unstarted = {str(name) for name in planned} if isinstance(planned, list) else set()
+    unstarted -= {run.name for run in runs}
+    total, done = len(runs) + len(unstarted), states["completed"]
     parts = [f"{done} completed" if done == total else f"{done} of {total} completed"]
     parts += [f"{states[state]} {state}" for state in (*INCOMPLETE_STATES, "skipped") if states[state]]
     parts += [f"{len(unstarted)} not begun"] * bool(unstarted)
-    accuracies = [entry.status["metrics"].get("test/accuracy") for entry in entries]
-    best = max((accuracy for accuracy in accuracies if accuracy is not None), default=None)
-    started = max((entry.started for entry in entries), default=_start_time(manifest.get("started"), path))
-    return Line(
-        path,
-        ", ".join(parts) if entries else "no run has begun",
-        _colour(states),
-        started,
-        {key: _joined(entry.config.get(key) for entry in entries) for key in KEYS},
-        "-" if best is None else f"best {100 * best:.2f} %",
-        len(entries),
-        _jobs(manifest.get("slurm"), entries),
-    )
-
-
-def _jobs(known: Any, entries: Sequence[_Entry]) -> list[str]:
-    """Ids of Slurm jobs that have not ended, judging by their runs. known: run names by job id, from sweep.json."""
-    if not isinstance(known, dict):
-        return []
-    ended = {entry.directory.name for entry in entries if entry.status["state"] not in ("running", "interrupted")}
-    return [job for job, name in known.items() if JOB_ID.fullmatch(job) and str(name) not in ended]
+    state = ", ".join(parts) if runs else "no run has begun"
+    started = max(_start_time(run.status, run.directory) for run in runs) if runs else _start_time(manifest, path)
+    cells = [_joined(run.config.get(key) for run in runs) for key in KEYS]
+    accuracies = [accuracy for run in runs if (accuracy := run.metrics.get("test/accuracy")) is not None]
+    best = f"best {format_metric(max(accuracies), 'accuracy')}" if accuracies else "-"
+    ended = {run.name for run in runs if run.state not in ("running", "interrupted")}
+    named = slurm.items() if isinstance(slurm, dict) else ()  # names of runs by job id
+    jobs = [job for job, name in named if JOB_ID.fullmatch(job) and str(name) not in ended]
+    return Line(path, state, _colour(set(states)), started, cells, best, len(runs), jobs)
 
 
 def _joined(values: Iterable[Any]) -> str:
@@ -150,27 +123,15 @@ def _joined(values: Iterable[Any]) -> str:
     return ",".join(names) if 0 < len(names) <= MAX_VALUES else "several" if names else "-"
 
 
-def _accuracy(metrics: Mapping[str, float | None]) -> str:
-    """Test accuracy, or else the last validation accuracy, marked as such."""
-    test, val = metrics.get("test/accuracy"), metrics.get("val/accuracy")
-    if test is not None:
-        return f"{100 * test:.2f} %"
-    return "-" if val is None else f"val {100 * val:.2f} %"
+def _colour(states: set[str]) -> str:
+    colours = {"failed": "red", "killed": "red", "diverged": "yellow", "running": "cyan", "interrupted": "cyan"}
+    return next((colour for state, colour in colours.items() if state in states), "")
 
 
-def _colour(states: Iterable[str]) -> str:
-    states = set(states)
-    if states & {"failed", "killed"}:
-        return "red"
-    if "diverged" in states:
-        return "yellow"
-    return "cyan" if states & {"running", "interrupted"} else ""
-
-
-def _start_time(started: Any, path: Path) -> datetime:
-    """Start time of a run; if unknown, the last change of its folder."""
-    with contextlib.suppress(TypeError, ValueError):
-        time = datetime.fromisoformat(started)
+def _start_time(file: Mapping[str, Any], path: Path) -> datetime:
+    """Start time by a status.json or sweep.json; if unknown, the last change of the folder."""
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        time = datetime.fromisoformat(file["started"])
         return time if time.tzinfo else time.replace(tzinfo=UTC)
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -1,6 +1,9 @@
 """Names, units and direction of metrics, by their tag."""
 
-from __future__ import annotations
+DEFAULT_METRIC = "test/accuracy"
+
+MAX_PLOTTED = 1e100
+"""No float32 is this large. Such values, from damaged files, are dropped like non-finite ones, so sums can't overflow."""
 
 
 def higher_is_better(metric: str) -> bool:
@@ -20,9 +23,13 @@ def metric_title(metric: str) -> str:
 
 def metric_heading(tag: str) -> str:
     """'Validation accuracy' for val/accuracy."""
-    words = metric_title(tag)
-    first, _, rest = words.partition(" ")
-    return f"{({'train': 'Training', 'val': 'Validation'}).get(first, first.capitalize())} {rest}".strip()
+    first, *rest = metric_title(tag).split(" ")
+    return " ".join([{"train": "Training", "val": "Validation"}.get(first, first.capitalize()), *rest]).strip()
+
+
+def metric_axis(metric: str) -> str:
+    """'test accuracy (%)' for test/accuracy."""
+    return metric_title(metric) + (" (%)" if is_fraction(metric) else "")
 
 
 def format_metric(value: float | None, metric: str) -> str:

@@ -1,7 +1,5 @@
 """Layout of groups over a figure: which of them share a line style, which a panel, and which are left out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +7,10 @@ from typing import Any
 from normexp.plotting.colours import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_colour
 from normexp.plotting.labels import evenly_spaced
 from normexp.plotting.style import Panel
-from normexp.report.groups import Group, Grouping, format_value, hashable, is_number, label, sort_key
+from normexp.report.groups import Group, Grouping, choices, format_value, hashable, is_number, label, sort_key
+
+MAX_ROWS = 3
+"""Rows of panels in a figure; more would not fit a screen."""
 
 Values = tuple[Any, ...]
 """Values of some config keys, as `hashable` returns them."""
@@ -50,10 +51,10 @@ class LineLayout:
             styles.append(LineStyle(name, colour, dashes, marker))
         return styles
 
-    @property
-    def legend(self) -> list[LineStyle]:
-        """Legend entries: none for a single unnamed line."""
-        return self.styles if self.line_keys else []
+    def legend(self, groups: Iterable[Group]) -> list[LineStyle]:
+        """Legend entries of the groups' lines: none for a single unnamed line."""
+        styles = self.styles
+        return [styles[line] for line in sorted(set(map(self.line, groups)))] if self.line_keys else []
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,6 @@ def key_of(group: Group, keys: Iterable[str]) -> Values:
     return tuple(hashable(group.values.get(key)) for key in keys)
 
 
-def choices(groups: Sequence[Group], key: str) -> list[Any]:
-    """Distinct values of a key among groups, sorted."""
-    return sorted({hashable(group.values.get(key)) for group in groups}, key=lambda value: sort_key(key, value))
-
-
 def line_layout(grouping: Grouping, *, across: str | None = None) -> LineLayout:
     """One line per norm if norms are compared; otherwise per value of a key with at most nine.
 
@@ -97,20 +93,20 @@ def line_layout(grouping: Grouping, *, across: str | None = None) -> LineLayout:
     partial = [key for key in keys if first == ["norm"] and key.startswith("norm.") and None in values[key]]
     line_keys = first + partial
     members = {key_of(group, line_keys): group for group in groups}
-    lines = sorted(members, key=lambda line: [sort_key(key, value) for key, value in zip(line_keys, line, strict=True)])
+    lines = sorted(members, key=lambda line: list(map(sort_key, line_keys, line)))
     names = [label({key: members[line].values.get(key) for key in line_keys}) for line in lines]
     return LineLayout(line_keys, [key for key in keys if key not in line_keys], lines, names)
 
 
 def panel_grid(
-    groups: Sequence[Group], keys: Sequence[str], *, at: Mapping[str, Any], max_rows: int = 3, max_columns: int = 4
+    groups: Sequence[Group], keys: Sequence[str], *, at: Mapping[str, Any], max_columns: int = 4
 ) -> PanelGrid:
     """One panel per value of a key, or per pair of values of two keys; further keys are fixed at their value in `at`."""
     values = {key: choices(groups, key) for key in keys}
     kept = sorted(keys, key=lambda key: -len(values[key]))[:2]  # the one with more values goes across
     groups, notes = _fix(groups, [key for key in keys if key not in kept], at)
     folded = min(3, max_columns)  # columns of one key's values that fill several rows
-    limits = [max_columns, max_rows] if len(kept) == 2 else [folded * max_rows]
+    limits = [max_columns, MAX_ROWS] if len(kept) == 2 else [folded * MAX_ROWS]
     shown = {key: _limit(key, values[key], limit, notes) for key, limit in zip(kept, limits, strict=False)}
     wide = len(shown[kept[0]]) if kept else 1
     columns = wide if len(kept) == 2 or wide <= max_columns else folded
@@ -127,28 +123,23 @@ def panel_grid(
     return PanelGrid(panels, notes)
 
 
-def panels_by_line(
-    groups: Sequence[Group], layout: LineLayout, *, at: Mapping[str, Any], rows: int, columns: int = 5
-) -> PanelGrid:
-    """One panel per group: lines across and, with more than one row, the values of the key that has most of them down.
-
-    Other keys are fixed at their value in `at`.
-    """
+def panels_by_line(groups: Sequence[Group], layout: LineLayout, *, at: Mapping[str, Any], rows: int) -> PanelGrid:
+    """One panel per group: lines across and, with several rows, the values of one key down; others are fixed as in `at`."""
     values = {key: choices(groups, key) for key in layout.panel_keys}
     down = sorted(values, key=lambda key: -len(values[key]))[: 1 if rows > 1 else 0]
     if len(layout.lines) == 1 and down:
         return panel_grid(groups, layout.panel_keys, at=at)
     groups, notes = _fix(groups, [key for key in layout.panel_keys if key not in down], at)
-    lines = evenly_spaced(layout.lines, columns)
+    lines = evenly_spaced(layout.lines, 5)
     if len(lines) < len(layout.lines):
         notes.append(f"Of the {len(layout.lines)} values of {', '.join(layout.line_keys)}, {len(lines)} are shown.")
     shown = _limit(down[0], values[down[0]], rows, notes) if down else [()]
     panels = []
+    keys = [*layout.line_keys, *down]
     for group in groups:
         line, value = layout.lines[layout.line(group)], key_of(group, down)[0] if down else ()
         if line in lines and value in shown:
-            named = {key: group.values.get(key) for key in [*layout.line_keys, *down]}
-            title = label(named) if named else ""
+            title = label({key: group.values.get(key) for key in keys}) if keys else ""
             panels.append(GroupPanel(shown.index(value), lines.index(line), title, [group]))
     return PanelGrid(sorted(panels, key=lambda panel: (panel.row, panel.column)), notes)
 
@@ -169,10 +160,7 @@ def _limit(key: str, values: Sequence[Any], limit: int, notes: list[str]) -> lis
 
 
 def best_setting(grouping: Grouping, layout: LineLayout, score: Mapping[str, float]) -> dict[str, Any]:
-    """The values of the panel keys at which most lines have a result and, of these, the best mean result.
-
-    score: by the group's label, higher is better; groups without a result are missing.
-    """
+    """Values of the panel keys at which most lines have a score (by label) and, of these, the mean score is highest."""
     scores: dict[Values, list[float]] = {}
     for group in grouping.groups:
         own = scores.setdefault(key_of(group, layout.panel_keys), [])

@@ -6,14 +6,14 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normexp import rundir
-from normexp.config import ConfigError, flatten, show, suggest
+from normexp.config import ConfigError, flatten, printable, show, suggest
 from normexp.rundir import reader
-from normexp.rundir.safe_read import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,27 +31,27 @@ class UnreadableRunError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory: config, state and final metrics."""
+    """A run directory: config, state (a rundir.State) and final metrics.
+
+    name: path relative to the folder that was searched, or the folder's own name if it is the run itself. config: flat, such as
+    {"norm": "bn", "norm.eps": 1e-5}; empty for a skipped run without one. It contains `numerics` (normexp.NUMERICS), so that runs
+    of versions whose numbers differ are never averaged.
+    """
 
     directory: Path
     name: str
-    """Path relative to the folder that was searched, or the folder's own name if it is the run itself."""
     state: str
-    """A rundir.State."""
     config: Mapping[str, Any]
-    """Flat: {"norm": "bn", "norm.eps": 1e-5, "lr": 0.1, ...}. Empty for a skipped run without one. Contains `numerics`
-    (normexp.NUMERICS), so that runs of versions whose numbers differ are never averaged."""
     metrics: Mapping[str, float | None]
     status: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Collection:
-    """The runs below some folders, in the natural order of their names (lr=2 before lr=10)."""
+    """The runs below some folders, by name (lr=2 before lr=10), and a sentence for each run or folder that can't be read."""
 
     runs: list[Run]
     left_out: list[str]
-    """A sentence for each run or folder that could not be read."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,7 @@ def read(paths: Sequence[Path]) -> Collection:
     left_out: list[str] = []
     seen: set[tuple[int, int]] = set()
     for path in paths:
-        try:
-            _check_folder(path)
-        except OSError as error:
-            raise ConfigError(f"{show(path)} can't be opened ({error.strerror}).") from error
+        _check_folder(path)
         before = len(runs), len(left_out), len(seen)
         for directory in run_directories(path, seen, left_out):
             name = printable(directory.relative_to(path) if directory != path else directory.resolve().name)
@@ -94,12 +91,11 @@ def read(paths: Sequence[Path]) -> Collection:
         if (len(runs), len(left_out), len(seen)) == before:
             continue  # named twice, or inside another of the folders
         if len(runs) == before[0]:
-            reason = f" {left_out[before[1]]}" if len(left_out) > before[1] else ""
-            hint = (
-                reason
-                or " A run directory has a status.json; normexp train makes them, in runs/ if not told otherwise."
-            )
-            raise ConfigError(f"There are no runs {'that can be read ' if reason else ''}in {show(path)}.{hint}")
+            where = f"in {show(path)}."
+            if len(left_out) > before[1]:
+                raise ConfigError(f"There are no runs that can be read {where} {left_out[before[1]]}")
+            hint = "A run directory has a status.json; normexp train makes them, in runs/ if not told otherwise."
+            raise ConfigError(f"There are no runs {where} {hint}")
     unique = _disambiguate(runs) if len(paths) > 1 else [run for _, run in runs]
     return Collection(sorted(unique, key=lambda run: natural(run.name)), left_out)
 
@@ -111,10 +107,7 @@ def natural(text: str) -> list[tuple[float, str]]:
 
 
 def run_directories(path: Path, seen: set[tuple[int, int]], left_out: list[str]) -> Iterator[Path]:
-    """The run directories in a folder and below it, without hidden ones.
-
-    Adds the folders to `seen`, so that one that two links lead to is read once, and problems to `left_out`.
-    """
+    """The run directories in a folder and below it. Adds folders to `seen`, to read none twice, and problems to `left_out`."""
     pending = [path]
     while pending:
         folder = pending.pop()
@@ -138,8 +131,7 @@ def run_directories(path: Path, seen: set[tuple[int, int]], left_out: list[str])
 
 
 def is_searched(entry: os.DirEntry[str] | Path, start: Path) -> bool:
-    """Whether to search an entry for runs: a folder that is not hidden, and not a link to a parent of `start` (with a link to /,
-    the whole disk would be searched)."""
+    """Whether to search an entry for runs: a folder, not hidden, and not a link to a parent of `start`, such as the disk."""
     try:
         above = entry.is_symlink() and start.resolve().is_relative_to(Path(entry).resolve())
         return not entry.name.startswith(".") and entry.is_dir() and not above
@@ -184,13 +176,15 @@ def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
 
 
 def _check_folder(path: Path) -> None:
-    if path.is_dir():
-        return
-    if path.exists():
-        raise ConfigError(f"{show(path)} is a file: name the folder of a run, or of a sweep.")
-    near = ""
-    if path.parent.is_dir():
-        near = suggest(path.name, sorted(printable(entry.name) for entry in path.parent.iterdir() if entry.is_dir()))
+    try:
+        if path.is_dir():
+            return
+        if path.exists():
+            raise ConfigError(f"{show(path)} is a file: name the folder of a run, or of a sweep.")
+        siblings = path.parent.iterdir() if path.parent.is_dir() else ()
+        near = suggest(path.name, sorted(printable(entry.name) for entry in siblings if entry.is_dir()))
+    except OSError as error:
+        raise ConfigError(f"{show(path)} can't be opened ({error.strerror}).") from error
     raise ConfigError(f"There is no folder {show(path)}.{near or ' Name the folder of a run, or of a sweep.'}")
 
 
@@ -210,43 +204,36 @@ def read_run(directory: Path, name: str) -> Run:
 
 def read_status(directory: Path) -> dict[str, Any]:
     """The displayable status of a run. Raises UnreadableRunError."""
-    try:
-        status: dict[str, Any] = reader.displayable(rundir.read_status(directory), keep_lines=True)
-    except (OSError, ValueError) as error:
-        raise _unreadable(directory, "status.json", error) from error
-    return status
+    with _readable(directory, "status.json"):
+        return dict(reader.displayable(rundir.read_status(directory), keep_lines=True))
 
 
 def read_config(directory: Path) -> dict[str, Any]:
     """The flat, displayable config of a run. Raises UnreadableRunError."""
-    try:
+    with _readable(directory, "config.yaml"):
         return flatten(reader.displayable(rundir.read_config(directory)))
+
+
+@contextmanager
+def _readable(directory: Path, file: str) -> Iterator[None]:
+    try:
+        yield
     except (OSError, ValueError) as error:
-        raise _unreadable(directory, "config.yaml", error) from error
-
-
-def _unreadable(directory: Path, file: str, error: Exception) -> UnreadableRunError:
-    if isinstance(error, FileNotFoundError) and file != "status.json":
-        return UnreadableRunError(f"{printable(directory)}: it has no {file}.")
-    problem = f"can't be opened ({error.strerror})" if isinstance(error, OSError) else "is damaged"
-    return UnreadableRunError(f"{printable(directory)}: its {file} {problem}.")
+        problem = f"can't be opened ({error.strerror})" if isinstance(error, OSError) else "is damaged"
+        what = f"its {file} {problem}"
+        if isinstance(error, FileNotFoundError) and file != "status.json":
+            what = f"it has no {file}"
+        raise UnreadableRunError(f"{printable(directory)}: {what}.") from error
 
 
 def _disambiguate(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
-    """The runs of several folders. If two folders have runs of the same name, or of the same config and seed, put the folder in
-    front of every run's name, and into its config."""
+    """The runs of several folders. If two have a name, or config and seed, in common, all names and configs get the folder."""
     owners: dict[object, Path] = {}
+    renamed = []
+    clash = False
     for path, run in runs:
         same = [(key, repr(value)) for key, value in run.config.items() if key not in ("name", "runs_dir", "data_dir")]
-        if any(owners.setdefault(mark, path) != path for mark in (run.name, tuple(sorted(same)))):
-            break
-    else:
-        return [run for _, run in runs]
-    return [
-        replace(
-            run,
-            name=printable(path / run.name),
-            config={**run.config, "folder": printable(path)} if run.config else {},
-        )
-        for path, run in runs
-    ]
+        clash |= any(owners.setdefault(mark, path) != path for mark in (run.name, tuple(sorted(same))))
+        config = {**run.config, "folder": printable(path)} if run.config else {}
+        renamed.append(replace(run, name=printable(path / run.name), config=config))
+    return renamed if clash else [run for _, run in runs]

@@ -1,10 +1,9 @@
 """Selection of runs by config values, for --filter."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from normexp.config import ConfigError, show, suggest
@@ -24,21 +23,17 @@ def select(collection: Collection, filters: Sequence[str]) -> Collection:
             raise ConfigError(f"--filter {show(text)}: a filter is written KEY=VALUE, such as norm=bn or lr=0.1,1.")
         if key != "state":
             check_key(key, collection.runs)
-        passed: list[Run] = []
+        own = {run.directory: run.state if key == "state" else run.config.get(key) for run in collection.runs}
+        passed: set[Path] = set()
         for value in re.split(r",(?![^\[]*\])", values):
-            matching = [run for run in collection.runs if _matches(_value(run, key), value)]
+            matching = {directory for directory in own if _matches(own[directory], value)}
             if not matching:
                 raise ConfigError(_no_such_value(key, value, collection.runs))
-            passed += matching
-        chosen = {id(run) for run in passed}
-        runs = [run for run in runs if id(run) in chosen]
+            passed |= matching
+        runs = [run for run in runs if run.directory in passed]
     if not runs:
-        raise ConfigError(f"No run passes all of --filter {' --filter '.join(show(text) for text in filters)}.")
+        raise ConfigError(f"No run passes all of --filter {' --filter '.join(map(show, filters))}.")
     return replace(collection, runs=runs)
-
-
-def _value(run: Run, key: str) -> Any:
-    return run.state if key == "state" else run.config.get(key)
 
 
 def _matches(value: Any, text: str) -> bool:
@@ -56,6 +51,5 @@ def _no_such_value(key: str, value: str, runs: Sequence[Run]) -> str:
     known = states if key == "state" else list(map(format_value, distinct_values(key, runs)))
     some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
     there = f"{key} is one of {some} here" if len(known) > 1 else f"{key} is {some} in all runs here"
-    return (
-        f"--filter {show(key)}={show(value)}: {there if known else 'no run has a value of it'}.{suggest(value, known)}"
-    )
+    problem = there if known else "no run has a value of it"
+    return f"--filter {show(key)}={show(value)}: {problem}.{suggest(value, known)}"

@@ -1,33 +1,19 @@
 """Results on the terminal: the table over seeds, and what it leaves out. A sweep prints this at its end, too."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from normexp.config import printable
 from normexp.console import print_line
-from normexp.report.aggregate import (
-    DEFAULT_METRIC,
-    Row,
-    aggregate,
-    check_metric,
-    check_sort,
-    count_states,
-    describe_outcome,
-    format_mean_std,
-)
+from normexp.report.aggregate import Row, aggregate, check_metric, count_states, describe_outcome, format_mean_std
 from normexp.report.groups import Grouping, differing, format_value, group
 from normexp.report.heatmap import show_heatmap
-from normexp.report.metrics import format_metric, higher_is_better, metric_title
+from normexp.report.metrics import DEFAULT_METRIC, format_metric, higher_is_better, metric_title
 from normexp.report.read import Collection, Run
-from normexp.rundir.safe_read import printable
 from normexp.stats import mean_std
-
-PLAIN_KEYS = ["norm", "model", "data"]
-"""Columns of the table if all runs have the same config."""
 
 MAX_LISTED = 5
 """Reasons or messages of one kind that are printed; the rest is counted."""
@@ -44,55 +30,45 @@ def show(
     by: Sequence[str] | None = None,
     sort: str | None = None,
 ) -> None:
-    """Print the table over seeds, best first, a heat map if two keys are swept, and failed, skipped and unreadable runs.
-
-    Raises ConfigError for an unknown metric, key in `by`, or `sort`. Reads no files.
-    """
+    """Print the table over seeds, a heat map of two swept keys, and failed, skipped and unreadable runs. Raises ConfigError."""
     check_metric(metric, collection.runs)
     grouping = group(collection.runs, by)
-    check_sort(sort or "metric", grouping.keys)
     table = aggregate(grouping, metric, sort=sort or "metric")
-    console.print(Text(count_states(collection.runs)), highlight=False)
+    console.print(Text(count_states(collection.runs)))
     if table:
         console.print()
         _print_table(console, grouping, table, metric)
     if len(grouping.keys) == 2 and any(row.mean is not None for row in table):
         show_heatmap(console, table, grouping.keys, metric)
-    notes = _notes(collection.runs, grouping, table, metric)
-    if notes:
+    if notes := _notes(collection.runs, grouping, table, metric):
         console.print()
-    for note in notes:
-        console.print(Text(note), style="dim", highlight=False)
+        console.print(Text("\n".join(notes)), style="dim")
     failed = [run for row in table for run in row.group.runs if run.state in ("failed", "killed")]
     _reasons(console, f"[red]{len(failed)} failed[/]", failed, with_log=True)
-    skipped = grouping.skipped
-    _reasons(console, f"[cyan]{len(skipped)} skipped[/]", skipped, with_log=False)
-    print_left_out(console, collection.left_out)
+    _reasons(console, f"[cyan]{len(grouping.skipped)} skipped[/]", grouping.skipped, with_log=False)
+    if left_out := collection.left_out:
+        what = "folder was" if len(left_out) == 1 else "folders were"
+        print_some(console, f"[red]{len(left_out)} {what} left out[/]", left_out)
 
 
-def print_left_out(console: Console, left_out: Sequence[str]) -> None:
-    """Print messages on runs that could not be read."""
-    if not left_out:
-        return
-    what = "folder was" if len(left_out) == 1 else "folders were"
-    console.print(f"\n[red]{len(left_out)} {what} left out[/]", highlight=False)
-    for sentence in left_out[:MAX_LISTED]:
+def print_some(console: Console, head: str, sentences: Sequence[str], *, more: str = "and {} more") -> None:
+    """Print a head and the first few sentences. more: printed with the number of the others."""
+    console.print(f"\n{head}", highlight=False)
+    for sentence in sentences[:MAX_LISTED]:
         print_line(console, f"  {sentence}")
-    if len(left_out) > MAX_LISTED:
-        console.print(f"  and {len(left_out) - MAX_LISTED} more", highlight=False)
+    if len(sentences) > MAX_LISTED:
+        console.print(f"  {more.format(len(sentences) - MAX_LISTED)}", highlight=False)
 
 
 def _print_table(console: Console, grouping: Grouping, table: Sequence[Row], metric: str) -> None:
     configs = [row.group.runs[0].config for row in table]
-    keys = grouping.keys or [key for key in PLAIN_KEYS if key in configs[0]]
+    keys = grouping.keys or [key for key in ("norm", "model", "data") if key in configs[0]]
     printed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for key in keys:
         numbers = all(isinstance(config.get(key), int | float | None) for config in configs)
         printed.add_column(Text(key), justify="right" if numbers else "left", overflow="fold")
-    printed.add_column(Text(metric_title(metric)), justify="right", no_wrap=True)
-    printed.add_column("n", justify="right", no_wrap=True)
     extra = _extra_columns(table, metric) if console.width >= 100 else {}
-    for head in extra:
+    for head in (metric_title(metric), "n", *extra):
         printed.add_column(Text(head), justify="right", no_wrap=True)
     ends = [describe_outcome(row, metric) for row in table]
     if any(ends):
@@ -103,18 +79,21 @@ def _print_table(console: Console, grouping: Grouping, table: Sequence[Row], met
         bad = "red" if row.states.get("failed") or row.states.get("killed") else ""
         colour = "yellow" if row.states.get("diverged") else bad
         printed.add_row(*map(Text, [*cells, *([end] if any(ends) else [])]), style=colour)
-    console.print(printed, highlight=False)
+    console.print(printed)
 
 
 def _extra_columns(table: Sequence[Row], metric: str) -> dict[str, list[str]]:
     """Further columns for wide consoles, by head, if any run has the metric."""
+    heads = {
+        "convergence/best_accuracy": "best val accuracy",
+        "convergence/steps_to_90": "steps to 90 %",
+        "train/loss": "train loss",
+    }
     columns = {}
-    for tag in ("convergence/best_accuracy", "convergence/steps_to_90", "train/loss"):
+    for tag, head in heads.items():
         if tag != metric and any(tag in run.metrics for row in table for run in row.group.runs):
-            head = tag.removeprefix("convergence/").replace("best_", "best val ").replace("_90", " 90 %")
-            columns[metric_title(head)] = [_format_mean(row, tag) for row in table]
-    columns["steps"] = [str(row.step) for row in table]
-    return columns
+            columns[head] = [_format_mean(row, tag) for row in table]
+    return {**columns, "steps": [str(row.step) for row in table]}
 
 
 def _format_mean(row: Row, tag: str) -> str:
@@ -147,11 +126,10 @@ def _reasons(console: Console, head: str, runs: Sequence[Run], *, with_log: bool
         return
     by_reason: dict[str, list[Run]] = {}
     for run in runs:
-        first = (str(run.status.get("error") or "").splitlines() or ["no reason given"])[0]
+        first = ((run.status["error"] or "").splitlines() or ["no reason given"])[0]
         by_reason.setdefault(first[:MAX_REASON], []).append(run)
-    console.print(f"\n{head}", highlight=False)
-    for reason, same in sorted(by_reason.items(), key=lambda item: -len(item[1]))[:MAX_LISTED]:
+    sentences = []
+    for reason, same in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         log = f" ({printable(same[0].directory / 'train.log')})" if with_log else ""
-        print_line(console, f"  {len(same):4d}  {reason}{log}")
-    if len(by_reason) > MAX_LISTED:
-        console.print(f"  and for {len(by_reason) - MAX_LISTED} more reasons", highlight=False)
+        sentences.append(f"{len(same):4d}  {reason}{log}")
+    print_some(console, head, sentences, more="and for {} more reasons")

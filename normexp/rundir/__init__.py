@@ -11,40 +11,5 @@ from normexp.rundir.layout import (
     write_resumed_files,
     write_run_files,
 )
-from normexp.rundir.reader import numerics, read_config, read_environment, read_metrics, read_status
-from normexp.rundir.status import (
-    State,
-    now,
-    replace_status,
-    rewrite_status,
-    status_text,
-    write_first_status,
-    write_status,
-)
-
-__all__ = [
-    "State",
-    "check_name",
-    "create_run_directory",
-    "create_sweep_directory",
-    "default_name",
-    "finite",
-    "json_line",
-    "now",
-    "numerics",
-    "read_config",
-    "read_environment",
-    "read_metrics",
-    "read_status",
-    "remove_outputs",
-    "replace_status",
-    "rewrite_status",
-    "slug",
-    "status_text",
-    "to_json",
-    "to_yaml",
-    "write_first_status",
-    "write_resumed_files",
-    "write_run_files",
-    "write_status",
-]
+from normexp.rundir.reader import numerics, read_config, read_metrics, read_status
+from normexp.rundir.status import State, now, rewrite_status, write_first_status, write_status

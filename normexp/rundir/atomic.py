@@ -1,7 +1,5 @@
 """Atomic writes: a kill or a full disk leaves the old content or the new one. Errors name the file."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os
@@ -37,17 +35,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file atomically. Raises WriteError."""
+    """`write_text` for bytes."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file to write, which replaces `path` at the end of the block.
-
-    It is removed on an error or a signal; after a kill, `remove_temporaries` does that.
-    """
+    """Yield a temporary file to write, which replaces `path` at the end of the block. It is removed on an error or a signal;
+    after a kill, `remove_temporaries` does that."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:
@@ -68,15 +64,11 @@ def remove_temporaries(directory: Path) -> None:
 
 def write_over(path: Path, content: bytes) -> None:
     """Overwrite a small file in place, which needs no space on a full disk. Pads the content with spaces to the old size."""
-    with writing(path):
-        descriptor = os.open(path, os.O_WRONLY)
-        try:
-            size = os.fstat(descriptor).st_size
-            if len(content) > size:
-                os.posix_fallocate(descriptor, 0, len(content))  # fails before anything is overwritten
-            os.pwrite(descriptor, content.ljust(size), 0)
-        finally:
-            os.close(descriptor)
+    with writing(path), path.open("r+b", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if len(content) > size:
+            os.posix_fallocate(file.fileno(), 0, len(content))  # fails before anything is overwritten
+        file.write(content.ljust(size))
 
 
 class DirectoryGuard:
@@ -97,11 +89,18 @@ class DirectoryGuard:
             raise WriteError(errno.ESTALE, "it is gone, or another one has taken its place", str(self._directory))
 
 
+@contextlib.contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    """Yield a descriptor of a file or directory. Raises WriteError if it can't be opened."""
+    with writing(path):
+        descriptor = os.open(path, flags, 0o644)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def fsync(path: Path) -> None:
     """Flush a file's content, or a directory's entries, to the disk, so that they survive a power cut."""
-    with writing(path):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with writing(path), opened(path, os.O_RDONLY) as descriptor:
+        os.fsync(descriptor)

@@ -1,11 +1,10 @@
 """environment.json: software and hardware of a run."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,10 +32,9 @@ def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, 
 
 
 def _version(package: str) -> str | None:
-    """None if the package is not installed, such as torchvision, which is only needed for downloads."""
     try:
         return version(package)
-    except PackageNotFoundError:
+    except PackageNotFoundError:  # torchvision, say, which is only needed for downloads
         return None
 
 
@@ -45,13 +43,9 @@ def _git() -> dict[str, Any] | None:
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
+    git = partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True)
     try:
-        commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(root), *command], capture_output=True, text=True, check=True
-            ).stdout.strip()
-            for command in (["rev-parse", "HEAD"], ["status", "--porcelain"])
-        )
+        commit, changes = git(["git", "rev-parse", "HEAD"]).stdout, git(["git", "status", "--porcelain"]).stdout
     except (OSError, subprocess.CalledProcessError):  # git is not installed, or the checkout has no commit
         return None
-    return {"commit": commit, "dirty": bool(changes)}
+    return {"commit": commit.strip(), "dirty": bool(changes)}

@@ -1,7 +1,5 @@
 """Strict JSON and YAML for the files of a run directory."""
 
-from __future__ import annotations
-
 import json
 import math
 import sys
@@ -30,11 +28,7 @@ def to_yaml(tree: Mapping[str, Any]) -> str:
     """A config, or a part of one, as YAML."""
     import yaml
 
-    plain = {key: dict(value) if isinstance(value, Mapping) else value for key, value in tree.items()}
-    for value in plain.values():
-        if isinstance(value, dict):
-            value.update({k: list(v) for k, v in value.items() if isinstance(v, tuple)})
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    return yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
 
 
 def finite(value: object) -> float | None:

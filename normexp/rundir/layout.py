@@ -1,7 +1,5 @@
 """Names of run directories, and creating them so that a kill at any moment leaves them readable."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib
@@ -17,7 +15,7 @@ from pathlib import Path
 from normexp.config import ConfigError, show
 from normexp.rundir import atomic
 from normexp.rundir.formats import to_json
-from normexp.rundir.reader import read_environment
+from normexp.rundir.reader import read_json
 from normexp.rundir.status import now
 
 MAX_NAME = 100
@@ -25,11 +23,8 @@ MAX_NAME = 100
 
 
 def slug(overrides: Iterable[str]) -> str:
-    """A directory name from overrides: 'norm=bn_lr=0.1'.
-
-    Different overrides get different names, on every file system: a long name, or one with characters that file names should not
-    have, ends in a hash of the overrides.
-    """
+    """A directory name from overrides: 'norm=bn_lr=0.1'. A long name, or one with characters unfit for file names, ends in a hash
+    of the overrides, so different overrides get different names on every file system."""
     texts = [override.strip() for override in overrides]
     plain = [re.sub(r"[\[\]'\"]", "", text) for text in texts]
     shown = "_".join(re.sub(r"[^A-Za-z0-9=.,+-]+", "-", text).strip("-") for text in plain)
@@ -45,22 +40,19 @@ def default_name(overrides: Iterable[str]) -> str:
 
 def check_name(name: str) -> None:
     """Raise ConfigError for names that are not fit for a directory."""
-    if re.fullmatch(r"[\w=.,+~ -]+", name) and len(name) <= MAX_NAME and name.strip(". ") == name and name:
-        return
-    raise ConfigError(
-        f"name={show(name)}: a name has letters, digits, spaces and any of = . , + ~ - _, "
-        f"no slash, and at most {MAX_NAME} characters."
-    )
+    if len(name) > MAX_NAME or name.strip(". ") != name or not re.fullmatch(r"[\w=.,+~ -]+", name):
+        raise ConfigError(
+            f"name={show(name)}: a name has letters, digits, spaces and any of = . , + ~ - _, "
+            f"no slash, and at most {MAX_NAME} characters."
+        )
 
 
 def create_run_directory(
     parent: Path, name: str, files: Mapping[str, str], *, prepare: Callable[[Path], object] = lambda directory: None
 ) -> Path:
-    """Create the directory `name` in `parent`, or `name-2`, `name-3`, ... if it exists. Write its first files and call `prepare`.
-
-    It is renamed to its final name at the end, so that every named run can be resumed. On failure, nothing is left. Raises
-    ConfigError if the path can't be created, WriteError if it is not writable.
-    """
+    """Create the directory `name` in `parent`, or `name-2`, `name-3`, ... if it exists. Write its first files and call
+    `prepare`. It is renamed to its final name at the end, so that every named run can be resumed. On failure, nothing is left.
+    Raises ConfigError if the path can't be created, WriteError if it is not writable."""
     with _undo_on_error(parent, parent):
         parent.mkdir(parents=True, exist_ok=True)
         new = parent / f".{name}.{os.getpid()}.tmp"
@@ -70,10 +62,9 @@ def create_run_directory(
             prepare(new)
             for suffix in itertools.chain([""], (f"-{n}" for n in range(2, 100_000))):
                 path = parent / f"{name}{suffix}"
-                if os.path.lexists(path):  # renaming could replace an empty directory
-                    continue
                 try:
-                    return new.rename(path)
+                    if not os.path.lexists(path):  # renaming could replace an empty directory
+                        return new.rename(path)
                 except OSError as error:
                     if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
                         raise
@@ -95,7 +86,7 @@ def write_run_files(directory: Path, files: Mapping[str, str]) -> Path:
 
 def write_resumed_files(directory: Path, files: Mapping[str, str], step: int) -> Path:
     """`write_run_files` for a run that is resumed after a step. Its environment is appended to that of the first part."""
-    earlier = read_environment(directory)
+    earlier = read_json(directory / "environment.json")
     if earlier:
         before = earlier.get("resumed")
         resumed = {"step": step, "at": now(), **json.loads(files["environment.json"])}
@@ -133,16 +124,10 @@ def _undo_on_error(parent: Path, created: Path) -> Iterator[None]:
         ) from error
 
 
-OUTPUTS = ("metrics.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfevents.*")
-"""Files that training writes, except the log."""
-
-
 def remove_outputs(directory: Path) -> None:
-    """Remove the outputs of a run that is trained again. The log and the files of others stay.
-
-    The config stays too, until `write_run_files` replaces it, so that a kill in between leaves a run that can be resumed.
-    """
-    for pattern in OUTPUTS:
+    """Remove the outputs of a run that is trained again. The log and the files of others stay. The config stays too, until
+    `write_run_files` replaces it, so that a kill in between leaves a run that can be resumed."""
+    for pattern in ("metrics.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfevents.*"):
         for path in directory.glob(pattern):
             with atomic.writing(path):
                 path.unlink(missing_ok=True)

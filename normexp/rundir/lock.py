@@ -1,7 +1,5 @@
 """Locks on directories, which the system releases when their process ends, however that happens."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl
@@ -15,27 +13,21 @@ from typing import Any
 
 from normexp.config import show
 from normexp.rundir import process
-from normexp.rundir.atomic import writing
+from normexp.rundir.atomic import opened, writing
 
 NAME = ".lock"
-
-UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Errors of flock on file systems without locks."""
 
 
 @contextlib.contextmanager
 def held(directory: Path, **info: Any) -> Iterator[bool]:
-    """Hold the directory's lock within the block. Yields whether it was free: another process, or another block in this one,
-    may hold it.
-
-    The lock belongs to the open file, so the system releases it when the process is gone. The lock file is never deleted, since
-    two processes could then lock two files of the same name; it is emptied at the end, because this process may live on. Its
-    content, with `info`, identifies the holder; on a file system without locks, that has to do. Raises WriteError.
-    """
-    with writing(directory / NAME):
-        descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        with writing(directory / NAME):
+    """Hold the directory's lock within the block. Yields whether it was free: another process, or another block in this
+    one, may hold it. The lock belongs to the open file, so the system releases it when the process is gone. The lock file
+    is never deleted, since two processes could then lock two files of the same name; it is emptied at the end, because this
+    process may live on. Its content, with `info`, identifies the holder; on a file system without locks, that has to do.
+    Raises WriteError."""
+    path = directory / NAME
+    with opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
+        with writing(path):
             locked = _lock(descriptor, timeout=0)
             free = not process.alive(holder(directory) or {}) if locked is None else locked
             if free:
@@ -46,26 +38,18 @@ def held(directory: Path, **info: Any) -> Iterator[bool]:
             yield free
         finally:
             if free:
-                with writing(directory / NAME):
+                with writing(path):
                     os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
 def waiting(directory: Path, *, timeout: float = math.inf) -> Iterator[bool]:
-    """Wait for a second lock on the directory, which leaves no file: for a short change to a file in it, say.
-
-    Yields whether it is held: not after `timeout` seconds, nor on a file system without locks. Raises WriteError.
-    """
-    with writing(directory):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
+    """Wait for a second lock on the directory, which leaves no file: for a short change to a file in it, say. Yields whether it
+    is held: not after `timeout` seconds, nor on a file system without locks. Raises WriteError."""
+    with opened(directory, os.O_RDONLY) as descriptor:
         with writing(directory):
             locked = bool(_lock(descriptor, timeout=timeout))
         yield locked
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int, *, timeout: float) -> bool | None:
@@ -79,7 +63,7 @@ def _lock(descriptor: int, *, timeout: float) -> bool | None:
                 return False
             time.sleep(0.01)
         except OSError as error:
-            if error.errno not in UNSUPPORTED:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
             return None
         else:

@@ -1,7 +1,5 @@
 """Identify a process in a file, and tell whether it is still alive."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,10 +7,8 @@ from typing import Any
 
 
 def identity(pid: int | None = None) -> dict[str, Any]:
-    """Unique identity of a process (default: this one): pid, host, and start time in clock ticks since boot.
-
-    Pids are reused, so the start time is needed; it is None on systems without /proc.
-    """
+    """Unique identity of a process (default: this one): pid, host, and start time in clock ticks since boot. Pids are reused,
+    so the start time is needed; it is None on systems without /proc."""
     pid = pid or os.getpid()
     return {"pid": pid, "host": os.uname().nodename, "began": _start_time(pid)}
 

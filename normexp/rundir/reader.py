@@ -1,10 +1,5 @@
-"""Read the files of a run directory.
-
-The files may be damaged, cut short by a kill, or written by somebody else. Size, depth and the length of numbers are bounded,
-so that no file can hang or crash the reader, or fill the memory.
-"""
-
-from __future__ import annotations
+"""Read the files of a run directory. They may be damaged, cut short by a kill, or written by somebody else: bounds on size, depth
+and the length of numbers keep them from hanging or crashing the reader, or filling the memory."""
 
 import json
 import os
@@ -15,32 +10,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, cast, get_args
 
+from normexp.config import printable
 from normexp.rundir import process, safe_read
 from normexp.rundir.formats import finite
-from normexp.rundir.safe_read import printable
 from normexp.rundir.status import State
 
-MAX_JSON_BYTES, MAX_YAML_BYTES = 30_000_000, 100_000
-"""About twenty times the size of the largest runs' files."""
-
-MAX_METRICS_BYTES = 2**31
-"""A hundred times the metrics.jsonl of a long run with frequent snapshots."""
-
-MAX_TAIL_BYTES = 65_536
-"""Several entries of metrics.jsonl."""
+MAX_JSON_BYTES, MAX_YAML_BYTES, MAX_METRICS_BYTES = 30_000_000, 100_000, 2**31
+"""About twenty times the size of the largest runs' files; a hundred times for metrics.jsonl."""
 
 MAX_DEPTH, MAX_BITS, MAX_ANCHORED = 20, 10_000, 100
 """Nesting, bits of an integer, and characters of a yaml scalar with an anchor."""
 
-TOP_LEVEL_KEY = re.compile(r"^(?=\w)", re.MULTILINE)
-"""Start of a top-level key in a yaml file."""
-
 
 class Status(TypedDict):
-    """status.json, with values of the right type. metrics: finite or None. started: ISO 8601, or empty.
-
-    process_gone: whether the run says `running` but its process is gone, and nobody has written `killed` yet.
-    """
+    """status.json, with values of the right type, and with the process's identity as it is there. metrics: finite or None.
+    started: ISO 8601, or empty. process_gone: it says `running` but its process is gone, and nobody wrote `killed` yet."""
 
     state: State
     process_gone: bool
@@ -51,16 +35,11 @@ class Status(TypedDict):
     error: str | None
     started: str
     pid: NotRequired[object]
-    host: NotRequired[object]
-    began: NotRequired[object]
 
 
 def read_status(directory: Path) -> Status:
-    """The status of a run: `killed` if it says `running` but its process is gone.
-
-    Missing values and values of a wrong type are replaced by those of a run that has not begun. Raises OSError if the file can't
-    be read, ValueError if it is not a status.
-    """
+    """The status of a run: `killed` if it says `running` but its process is gone. Missing values and values of a wrong type
+    become those of a run that has not begun. Raises OSError if the file can't be read, ValueError if it is not a status."""
     try:
         status = json.loads(safe_read.read(directory / "status.json", max_bytes=MAX_JSON_BYTES))
     except RecursionError as error:
@@ -89,7 +68,7 @@ def read_status(directory: Path) -> Status:
 
 
 def _count(value: object) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else 0
+    return value if type(value) is int and 0 <= value < 2**63 else 0
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -97,21 +76,16 @@ def read_config(directory: Path) -> dict[str, Any]:
     return read_yaml(directory / "config.yaml")
 
 
-def read_environment(directory: Path) -> dict[str, Any]:
-    """environment.json as it is, not made displayable. Empty if it is missing or damaged."""
-    return read_json(directory / "environment.json")
-
-
 def numerics(directory: Path) -> int:
     """normexp.NUMERICS of the version that trained the run. 1 for runs from before it was recorded, and if environment.json
     can't be read."""
-    version = read_environment(directory).get("numerics", 1)
+    version = read_json(directory / "environment.json").get("numerics", 1)
     return version if type(version) is int else 1
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
     """The entries of metrics.jsonl, in order, without damaged lines. Raises OSError."""
-    return [entry for entry in metric_entries(directory) if entry is not None]
+    return list(filter(None, metric_entries(directory)))
 
 
 def metric_entries(directory: Path) -> Iterator[dict[str, Any] | None]:
@@ -129,12 +103,10 @@ def metric_entries(directory: Path) -> Iterator[dict[str, Any] | None]:
 
 
 def last_training_metrics(directory: Path) -> dict[str, Any]:
-    """The finite numbers of the last training entry in metrics.jsonl, which may still be growing. Empty if there is none.
-
-    Reads only the end of the file.
-    """
+    """The finite numbers of the last training entry in metrics.jsonl, which may still be growing. Empty if there is none. Reads
+    only the end of the file."""
     with suppress(OSError), (directory / "metrics.jsonl").open("rb") as file:
-        file.seek(max(0, os.fstat(file.fileno()).st_size - MAX_TAIL_BYTES))
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 65_536))  # several entries
         for line in reversed(file.read().splitlines()):
             with suppress(ValueError, RecursionError):
                 entry = json.loads(line)
@@ -144,19 +116,25 @@ def last_training_metrics(directory: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Empty if the file is missing or damaged."""
-    try:
+    """The object in a JSON file, not made displayable. Empty if the file is missing or damaged."""
+    with suppress(OSError, ValueError, RecursionError):
         content = json.loads(safe_read.read(path, max_bytes=MAX_JSON_BYTES))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        if isinstance(content, dict):
+            return content
+    return {}
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a yaml file. Raises OSError if the file can't be read, ValueError if it has no such content."""
     content = safe_read.read(path, max_bytes=MAX_YAML_BYTES)
+    tree: dict[Any, Any] = {}
     try:
-        tree = _parse_yaml(content.decode())
+        text = content.decode()
+        try:
+            for block in re.split(r"^(?=\w)", text, flags=re.MULTILINE):  # one top-level key after the other
+                tree |= _parse_block(block)
+        except Exception:  # not written by normexp: keys that refer to one another, say
+            tree = _load_yaml(text)
     except Exception as error:  # yaml's constructors can raise nearly anything, for `!!bool x` say
         raise ValueError(path) from error
     if not isinstance(tree, dict) or not tree:
@@ -164,28 +142,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def _parse_yaml(text: str) -> Any:
-    """Parse one top-level key after the other, with a cache: thousands of runs share most of their config."""
-    tree: dict[Any, Any] = {}
-    try:
-        for block in TOP_LEVEL_KEY.split(text):
-            tree |= _parse_block(block)
-    except Exception:  # not written by normexp: keys that refer to one another, say
-        return _load_yaml(text)
-    return tree
-
-
 @lru_cache(maxsize=10_000)
 def _parse_block(text: str) -> Any:
+    """`_load_yaml` with a cache: thousands of runs share most of their config."""
     return _load_yaml(text) or {}
 
 
 def _load_yaml(text: str) -> Any:
-    """yaml.safe_load with limits.
-
-    Raises ValueError for deep nesting, on which yaml overflows the stack, for very long integers, and for anchors on more than
-    a short scalar, with which a few lines could expand to a tree of any size.
-    """
+    """yaml.safe_load with limits. Raises ValueError for deep nesting, on which yaml overflows the stack, for very long
+    integers, and for anchors on more than a short scalar, with which a few lines could expand to a tree of any size."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -203,18 +168,14 @@ def _load_yaml(text: str) -> Any:
 
 def displayable(value: Any, *, keep_lines: bool = False, depth: int = MAX_DEPTH) -> Any:
     """A copy of a value from a file that can be shown and written: its strings are `printable`, dates and the like are strings.
-
-    keep_lines: keep line breaks. Raises ValueError for very long integers and deep nesting.
-    """
+    keep_lines: keep line breaks. Raises ValueError for very long integers and deep nesting."""
     if depth == 0 or (isinstance(value, int) and value.bit_length() > MAX_BITS):
         raise ValueError
     match value:
         case None | bool() | int() | float():
             return value
         case dict():
-            return {
-                printable(k): displayable(item, keep_lines=keep_lines, depth=depth - 1) for k, item in value.items()
-            }
+            return {printable(k): displayable(v, keep_lines=keep_lines, depth=depth - 1) for k, v in value.items()}
         case list() | tuple():
             return [displayable(item, keep_lines=keep_lines, depth=depth - 1) for item in value]
         case str() if keep_lines:
@@ -225,8 +186,6 @@ def displayable(value: Any, *, keep_lines: bool = False, depth: int = MAX_DEPTH)
 
 def displayable_json(path: Path) -> dict[str, Any]:
     """`read_json`, made displayable. Empty if it can't be."""
-    try:
-        content: dict[str, Any] = displayable(read_json(path))
-    except ValueError:
-        return {}
-    return content
+    with suppress(ValueError):
+        return dict(displayable(read_json(path)))
+    return {}

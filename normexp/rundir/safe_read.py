@@ -1,7 +1,4 @@
-"""Read files that somebody else may have written, without hanging, filling the memory, or passing escape sequences to the
-terminal."""
-
-from __future__ import annotations
+"""Read files that somebody else may have written, without hanging or filling the memory."""
 
 import errno
 import os
@@ -19,19 +16,12 @@ def read(path: Path, *, max_bytes: int) -> bytearray:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(info.st_mode):
             raise OSError(errno.EINVAL, "it is no file", str(path))
-        if info.st_size > max_bytes:
-            raise OSError(
-                errno.EFBIG, f"it has {info.st_size:,} bytes, and should have {max_bytes:,} at most", str(path)
-            )
-        content = bytearray(info.st_size)
+        size = info.st_size
+        if size > max_bytes:
+            raise OSError(errno.EFBIG, f"it has {size:,} bytes, and should have {max_bytes:,} at most", str(path))
+        content = bytearray(size)
         with open(descriptor, "rb", closefd=False) as file:
             del content[file.readinto(content) :]  # it may have been truncated since
         return content
     finally:
         os.close(descriptor)
-
-
-def printable(text: object) -> str:
-    """The string with `?` in place of line breaks, escape sequences and other unprintable characters."""
-    text = str(text)
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -1,7 +1,5 @@
 """Write status.json, the state of a run."""
 
-from __future__ import annotations
-
 import errno
 import json
 from collections.abc import Mapping
@@ -30,9 +28,6 @@ def write_status(directory: Path, **values: Any) -> None:
     replace_status(directory, status_text(**values))
 
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
 def replace_status(directory: Path, text: str) -> None:
     """Replace status.json atomically. On a full disk, overwrite the old one, which needs no more space, if necessary without the
     metrics, which metrics.jsonl has too."""
@@ -40,7 +35,7 @@ def replace_status(directory: Path, text: str) -> None:
     try:
         atomic.write_text(path, text)
     except atomic.WriteError as failure:
-        if failure.errno not in DISK_FULL or not path.exists():
+        if failure.errno not in (errno.ENOSPC, errno.EDQUOT) or not path.exists():
             raise
         try:
             atomic.write_over(path, text.encode())
@@ -60,17 +55,11 @@ def status_text(
     started: str,
 ) -> str:
     """Content of status.json for a run of this process."""
-    status = {
-        "state": state,
-        "step": step,
-        "total_steps": total_steps,
-        "seconds": round(seconds, 3),
-        "metrics": json.loads(to_json(metrics)),
-        "error": error,
-        **process.identity(),
-        "started": started,
-    }
-    return json.dumps(status, indent=2, allow_nan=False) + "\n"
+    progress = {"state": state, "step": step, "total_steps": total_steps, "seconds": round(seconds, 3)}
+    outcome = {"metrics": json.loads(to_json(metrics)), "error": error}
+    return (
+        json.dumps({**progress, **outcome, **process.identity(), "started": started}, indent=2, allow_nan=False) + "\n"
+    )
 
 
 def rewrite_status(directory: Path, status: Mapping[str, Any], *, state: State, error: str) -> None:

@@ -1,7 +1,5 @@
 """metrics.jsonl: one strict JSON object per logged step, with all scalars."""
 
-from __future__ import annotations
-
 import errno
 import os
 from collections.abc import Mapping

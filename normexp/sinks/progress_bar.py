@@ -1,7 +1,5 @@
 """Progress of a run: a live bar on a terminal, plain lines elsewhere."""
 
-from __future__ import annotations
-
 import math
 import os
 import sys
@@ -14,11 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from normexp.records import TOTAL_GRAD_NORM, Record
 
-REFRESH_SECONDS = 0.25
-"""Time between redraws. A redraw takes milliseconds, as long as a step of a small network."""
-
-PLAIN_LINE_SECONDS = 1.0
-"""Least time between two plain lines, so that a run with frequent evaluations does not flood a log file."""
+REFRESH_SECONDS = 0.25  # between redraws, which take milliseconds, as long as a step of a small network
+PLAIN_LINE_SECONDS = 1.0  # between two plain lines, so that frequent evaluations do not flood a log file
 
 BAR_NAMES = {"train/loss": "loss", "val/accuracy": "val acc", TOTAL_GRAD_NORM: "grad"}
 LINE_NAMES = {
@@ -62,16 +57,9 @@ class ProgressBar:
         self._drawn = 0.0
         self._progress: Progress | None = None
         if console.is_terminal:
-            self._progress = Progress(
-                BarColumn(bar_width=None),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[values]}"),
-                TimeRemainingColumn(compact=True),
-                console=console,
-                auto_refresh=False,
-                expand=True,
-                transient=True,
-            )
+            values, time_left = TextColumn("{task.fields[values]}"), TimeRemainingColumn(compact=True)
+            columns = BarColumn(bar_width=None), MofNCompleteColumn(), values, time_left
+            self._progress = Progress(*columns, console=console, auto_refresh=False, expand=True, transient=True)
             self._task = self._progress.add_task("", total=total_steps, values="", completed=self._step)
             self._progress.start()
 

@@ -1,7 +1,5 @@
 """All sinks of a run, opened, logged to and closed together."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -22,12 +20,7 @@ class RunSinks:
     """`by_name` holds the sinks in the order in which they are closed; checkpoints store their states under the same names."""
 
     def __init__(
-        self,
-        directory: Path,
-        info: RunInfo,
-        console: Console,
-        total_steps: int,
-        saved: Mapping[str, Any] | None = None,
+        self, directory: Path, info: RunInfo, console: Console, total_steps: int, saved: Mapping[str, Any] | None = None
     ) -> None:
         """saved: the `state_dict` of an earlier part of the run, whose files are continued. Raises WriteError."""
         saved = saved or {}

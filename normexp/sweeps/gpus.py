@@ -25,19 +25,15 @@ def visible_gpus() -> list[str]:
 
     Empty if there is no GPU, if the variable hides all of them, or if torch was built without CUDA.
     """
-    present = _count_gpus() if _torch_has_cuda() else 0
+    # In a container, the device files or the driver's list may be missing.
+    files = sum(bool(re.fullmatch(r"nvidia\d+", path.name)) for path in DEV.glob("nvidia*"))
+    listed = len(list(PROC.iterdir())) if PROC.is_dir() else 0
+    present = (files or listed or int(WSL.exists())) if _torch_has_cuda() else 0
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None or not present:
         return [str(index) for index in range(present)]
     valid = lambda entry: entry.startswith(("GPU-", "MIG-")) or (entry.isdecimal() and int(entry) < present)  # noqa: E731
     return list(takewhile(valid, map(str.strip, chosen.split(","))))  # CUDA ignores an invalid entry and all after it
-
-
-def _count_gpus() -> int:
-    """Count device files, or the driver's list: in a container one of them may be missing."""
-    files = [path for path in DEV.glob("nvidia*") if re.fullmatch(r"nvidia\d+", path.name)]
-    listed = list(PROC.iterdir()) if PROC.is_dir() else []
-    return len(files) or len(listed) or int(WSL.exists())
 
 
 def _torch_has_cuda() -> bool:

@@ -8,23 +8,39 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
+
+from hydra._internal.callbacks import Callbacks
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
+from hydra.experimental.callback import Callback
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
 
 from normexp import rundir
+from normexp.compose.loader import Loader
+from normexp.compose.validate import validate
 from normexp.config import ConfigError
 from normexp.rundir import atomic, lock, process
 from normexp.sweeps import gpus
-from normexp.sweeps.job import Job
-from normexp.sweeps.manifest import Session, read_session
+from normexp.sweeps.manifest import SESSION_VARIABLE, Job, Session, read_session
 from normexp.sweeps.names import run_name
 from normexp.sweeps.outcome import changed_keys, has_progress, is_finished, objective_value, run_state, set_aside
 from normexp.sweeps.spawn import train_with_retry
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
-SESSION_VARIABLE = "NORMEXP_SESSION"
-"""Environment variable with the path of the session file. Hydra sets it around each run, with every launcher."""
+class DropConfigs(Callback):
+    """Drop the configs from a job's result, in the process that ran it: the driver keeps the results of all runs in memory."""
+
+    def on_job_end(self, config: Any, job_return: JobReturn, **kwargs: Any) -> None:
+        job_return.cfg = job_return.hydra_cfg = None
+
+
+def hydra_context(cfg: DictConfig, loader: Loader) -> HydraContext:
+    """What Hydra's launchers and sweepers need: the loader, the callbacks of a sweep's config, and DropConfigs."""
+    callbacks = Callbacks(cfg)
+    callbacks.callbacks.append(DropConfigs())
+    return HydraContext(config_loader=loader, callbacks=callbacks)
 
 
 def task(tree: DictConfig) -> float:
@@ -32,18 +48,14 @@ def task(tree: DictConfig) -> float:
 
     A failure is recorded in the run's directory and never raised: with some launchers an exception would end other runs.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    session = read_session(Path(os.environ[SESSION_VARIABLE]))
+    session_file = Path(os.environ[SESSION_VARIABLE])
+    session = read_session(session_file)
     if session is None:
         return math.nan
     plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
     name = plain["name"] if session.named else run_name(HydraConfig.get().overrides.task)
     directory = Path(HydraConfig.get().sweep.dir) / name
-    train_if_needed(
-        directory, plain, session, stopping=lambda: read_session(Path(os.environ[SESSION_VARIABLE])) is None
-    )
+    train_if_needed(directory, plain, session, stopping=lambda: read_session(session_file) is None)
     return objective_value(directory, plain["objective"])
 
 
@@ -51,20 +63,18 @@ def train_if_needed(
     directory: Path, tree: Mapping[str, Any], session: Session, *, stopping: Callable[[], bool]
 ) -> None:
     """Train a run in its directory, unless it is finished with the same config. tree: its composed config."""
-    from normexp.compose.validate import validate
-
     try:
         config = validate(tree)
     except ConfigError as error:
         record_skipped(directory, str(error), tree)
-        return
-    if is_finished(directory) and not changed_keys(directory, config):
         return
     if has_progress(directory) and changed_keys(directory, config):
         with lock.held(directory) as free:
             # Checked again under the lock: another process may have moved it meanwhile.
             if free and has_progress(directory) and changed_keys(directory, config):
                 set_aside(directory)
+    elif is_finished(directory):
+        return
     with atomic.writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
     if not (directory / "config.yaml").exists():  # for a run that fails before training
@@ -72,27 +82,12 @@ def train_if_needed(
     # On a cluster the scheduler assigns the GPUs.
     reserves = session.local and config.device != "cpu"
     with gpus.reserved_gpu(directory.parent) if reserves else nullcontext() as gpu:
-        train_with_retry(
-            Job(
-                directory,
-                dict(tree),
-                list(session.command),
-                session.threads,
-                session.cwd,
-                session.driver,
-                process.identity(),
-                gpu,
-            ),
-            stopping=stopping,
-        )
+        train_with_retry(Job(directory, dict(tree), session, process.identity(), gpu), stopping=stopping)
 
 
 def record_skipped(directory: Path, reason: str, tree: Mapping[str, Any] | None) -> None:
-    """Record that a combination can't be trained, and why. tree: its config, if it could be composed.
-
-    A run that was trained in the directory before is set aside.
-    """
-    if run_state(directory) not in (None, "skipped"):
+    """Record that a combination can't be trained, and why. tree: its config, if it could be composed."""
+    if run_state(directory) not in (None, "skipped"):  # a run was trained there before
         with lock.held(directory) as free:
             if not free:
                 return

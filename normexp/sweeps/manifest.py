@@ -1,4 +1,4 @@
-"""The two small files through which a sweep and its processes communicate.
+"""How a sweep and its processes communicate: by two small files, and a Job for each run's process.
 
 sweep.json is permanent, for `normexp resume` and for reports. A session file belongs to one driver, the command that launches
 the runs: its workers read it, on whatever machine, and start no more runs once it is deleted.
@@ -7,18 +7,23 @@ the runs: its workers read it, on whatever machine, and start no more runs once 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from normexp import rundir
 from normexp.config import ConfigError, show
-from normexp.rundir import atomic, lock, process
+from normexp.rundir import atomic, lock
 
 MANIFEST = "sweep.json"
-FORMAT = 1
+
+SESSION_VARIABLE = "NORMEXP_SESSION"
+"""Environment variable with the path of the session file. Hydra sets it around each run, with every launcher."""
+
+BUSY = 75
+"""Exit code of a worker whose run is being trained by another process (EX_TEMPFAIL of sysexits.h)."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +43,19 @@ class Session:
     named: bool = False
 
 
-def open_session(folder: Path, session: Session) -> Path:
-    """Write a session file, and delete those of local drivers that have ended; returns its path."""
-    for path in folder.glob(".session-*.json"):
-        with suppress(OSError, ValueError, TypeError):
-            old = read_session(path)
-            if old is not None and old.local and process.alive(old.driver) is False:
-                path.unlink()
-    path = folder / f".session-{session.driver['host']}-{session.driver['pid']}.json"
-    atomic.write_text(path, json.dumps(asdict(session)) + "\n")
-    return path
+@dataclass(frozen=True)
+class Job:
+    """A run that a worker process trains.
 
+    tree: the composed config. parent: the process that starts the worker. gpu: the only one that the run may use, as a value of
+    CUDA_VISIBLE_DEVICES; None leaves the variable unchanged.
+    """
 
-def close_session(path: Path) -> None:
-    """Delete a session file, so no further run is started."""
-    with atomic.writing(path):
-        path.unlink(missing_ok=True)
+    directory: Path
+    tree: Mapping[str, Any]
+    session: Session
+    parent: Mapping[str, Any]
+    gpu: str | None = None
 
 
 def read_session(path: Path) -> Session | None:
@@ -64,13 +66,13 @@ def read_session(path: Path) -> Session | None:
         return None
 
 
-def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session: Session) -> None:
+def write_manifest(folder: Path, *, arguments: Sequence[str], session: Session) -> None:
     """Record what `normexp resume` needs: all commands that ran this sweep, and the time of the first one."""
     with edit_manifest(folder) as manifest:
         before = [words for words in manifest.get("arguments", []) if words != list(arguments)]
         manifest |= {
-            "format": FORMAT,
-            "name": name,
+            "format": 1,
+            "name": folder.name,
             "command": list(session.command),
             "arguments": [*before, list(arguments)],
             "cwd": session.cwd,
@@ -79,18 +81,9 @@ def write_manifest(folder: Path, *, name: str, arguments: Sequence[str], session
         }
 
 
-def add_runs(folder: Path, names: Iterable[str]) -> None:
-    """Record the names of all planned runs, so reports can tell which have not begun."""
-    with edit_manifest(folder) as manifest:
-        manifest["runs"] = list(dict.fromkeys([*manifest.get("runs", []), *names]))
-
-
 @contextmanager
 def edit_manifest(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the content of sweep.json and write it back, under a lock.
-
-    Raises ConfigError if the file can't be read, WriteError if it can't be written.
-    """
+    """Yield the content of sweep.json and write it back, under a lock. Raises ConfigError or WriteError."""
     with lock.waiting(folder):
         manifest = read_manifest(folder) or {}
         yield manifest
@@ -105,8 +98,6 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise ConfigError(f"{show(folder / MANIFEST)} can't be read ({error}).") from error
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(key, []), list) for key in ("arguments", "runs")
-    ):
-        raise ConfigError(f"{show(folder / MANIFEST)} is not what a sweep writes.")
-    return content
+    if isinstance(content, dict) and all(isinstance(content.get(key, []), list) for key in ("arguments", "runs")):
+        return content
+    raise ConfigError(f"{show(folder / MANIFEST)} is not what a sweep writes.")

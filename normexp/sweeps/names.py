@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from normexp.config import Config
 from normexp.rundir import slug
 
-NOT_IN_NAMES = ("name", "runs_dir", "data_dir", "jobs", "objective", "hydra", "experiment")
-"""Keys that say where and how a sweep runs, or that all its runs share."""
+SHARED_KEYS = ("name", "runs_dir", "data_dir", "jobs", "objective", "hydra", "experiment")
+"""Keys with one value for the whole sweep. Names leave them out."""
+
+FIELDS = [field.name for field in dataclasses.fields(Config)]
 
 
 def run_name(overrides: Iterable[str]) -> str:
     """A run's name such as 'norm=bn_lr=0.1_seed=0'. The order of the overrides doesn't matter."""
-    ordered = sort_overrides(override for override in overrides if _head(override) not in NOT_IN_NAMES)
+    ordered = _named(overrides)
     seeds = [override for override in ordered if _key(override) == "seed"]
     return "_".join(filter(None, [slug(o for o in ordered if o not in seeds), slug(seeds)])) or "defaults"
 
 
 def sweep_name(overrides: Iterable[str], experiment: str | None) -> str:
     """The default name of a sweep, from the overrides on its command line."""
-    shown = sort_overrides(override for override in overrides if _head(override) not in NOT_IN_NAMES)
-    return "_".join(filter(None, [experiment and slug([experiment]), slug(shown)])) or "defaults"
+    return "_".join(filter(None, [experiment and slug([experiment]), slug(_named(overrides))])) or "defaults"
 
 
 def sort_overrides(overrides: Iterable[str]) -> list[str]:
     """Sort overrides by the order of the config's keys, with the seed last."""
-    return sorted(overrides, key=_rank)
+
+    def rank(override: str) -> tuple[bool, int, str]:
+        key, head = _key(override), _head(override)
+        return key == "seed", FIELDS.index(head) if head in FIELDS else len(FIELDS), key
+
+    return sorted(overrides, key=rank)
 
 
 def short_labels(names: Iterable[str]) -> dict[str, str]:
@@ -37,10 +43,8 @@ def short_labels(names: Iterable[str]) -> dict[str, str]:
     return {name: " ".join(t for t in parts if t not in shared) or name for name, parts in tokens.items()}
 
 
-def _rank(override: str) -> tuple[bool, int, str]:
-    fields: Sequence[str] = [field.name for field in dataclasses.fields(Config)]
-    head = _head(override)
-    return _key(override) == "seed", fields.index(head) if head in fields else len(fields), _key(override)
+def _named(overrides: Iterable[str]) -> list[str]:
+    return sort_overrides(override for override in overrides if _head(override) not in SHARED_KEYS)
 
 
 def _key(override: str) -> str:

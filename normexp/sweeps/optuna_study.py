@@ -7,12 +7,15 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 from urllib.parse import quote
 
+from hydra.core.plugins import Plugins
+from omegaconf import open_dict
+
 from normexp import NUMERICS
 from normexp.config import ConfigError, show
 from normexp.report.metrics import higher_is_better
 from normexp.rundir import lock
 from normexp.streams import stream_seed
-from normexp.sweeps.hydra_task import task
+from normexp.sweeps.hydra_task import hydra_context, task
 from normexp.sweeps.launch import tie_workers
 from normexp.sweeps.plan import Plan
 
@@ -33,49 +36,37 @@ def optimize(plan: Plan) -> None:
     trials of a killed command in the state RUNNING. Run directories depend on the values only, so a trial that repeats
     another's values gets that one's result.
     """
+    sweeper, breakdowns = plan.cfg.hydra.sweeper, 0
+    seed = sweeper.sampler.get("seed")
     with lock.held(plan.folder) as free:
         if not free:
-            raise ConfigError(
-                f"Another command works on this study: process {(lock.holder(plan.folder) or {}).get('pid', 'unknown')}."
+            pid = (lock.holder(plan.folder) or {}).get("pid", "unknown")
+            raise ConfigError(f"Another command works on this study: process {pid}.")
+        while (ended := _close_lost_trials(plan)) < plan.trials:
+            with open_dict(sweeper):
+                sweeper.n_trials = plan.trials - ended
+                sweeper.n_jobs = plan.jobs
+                sweeper.direction = "maximize" if higher_is_better(plan.cfg.objective) else "minimize"
+                sweeper.params = None  # they are part of plan.overrides
+                sweeper.max_failure_rate = 1.0  # a failed trial doesn't end the others
+                sweeper.storage, sweeper.study_name = _storage_url(plan), STUDY_NAME
+                if seed is not None:
+                    sweeper.sampler.seed = stream_seed(seed, "optuna", ended) % 2**32  # NumPy seeds have 32 bits
+            context = hydra_context(plan.cfg, plan.loader)
+            plugin: Any = Plugins.instance().instantiate_sweeper(
+                config=plan.cfg, hydra_context=context, task_function=task
             )
-        _optimize(plan)
-
-
-def _optimize(plan: Plan) -> None:
-    from hydra.core.plugins import Plugins
-    from hydra.types import HydraContext
-    from omegaconf import open_dict
-
-    from normexp.sweeps.hydra_callbacks import sweep_callbacks
-
-    sweeper = plan.cfg.hydra.sweeper
-    wanted, seed = plan.trials, sweeper.sampler.get("seed")
-    breakdowns = 0
-    while (ended := _close_lost_trials(plan)) < wanted:
-        with open_dict(sweeper):
-            sweeper.n_trials = wanted - ended
-            sweeper.n_jobs = plan.jobs
-            sweeper.direction = "maximize" if higher_is_better(plan.cfg.objective) else "minimize"
-            sweeper.params = None  # they are part of plan.overrides
-            sweeper.max_failure_rate = 1.0  # a failed trial doesn't end the others
-            sweeper.storage = _storage_url(plan)
-            sweeper.study_name = STUDY_NAME
-            if seed is not None:
-                sweeper.sampler.seed = stream_seed(seed, "optuna", ended) % 2**32  # NumPy seeds have 32 bits
-        context = HydraContext(config_loader=plan.loader, callbacks=sweep_callbacks(plan.cfg))
-        plugin: Any = Plugins.instance().instantiate_sweeper(config=plan.cfg, hydra_context=context, task_function=task)
-        tie_workers(plugin.sweeper.launcher)
-        try:
-            plugin.sweep(arguments=plan.overrides)
-        except BrokenProcessPool as error:
-            breakdowns += 1
-            if breakdowns > wanted:
-                raise ConfigError(f"The workers of the sweep keep dying: {str(error).splitlines()[0]}") from error
-        else:
-            if count_trials(plan) <= ended:
-                raise ConfigError(
-                    f"The sweep makes no progress: {plan.folder / STUDY_FILE} has {ended} trials as before."
-                )
+            tie_workers(plugin.sweeper.launcher)
+            try:
+                plugin.sweep(arguments=plan.overrides)
+            except BrokenProcessPool as error:
+                breakdowns += 1
+                if breakdowns > plan.trials:
+                    raise ConfigError(f"The workers of the sweep keep dying: {str(error).splitlines()[0]}") from error
+            else:
+                if count_trials(plan) <= ended:
+                    study = plan.folder / STUDY_FILE
+                    raise ConfigError(f"The sweep makes no progress: {study} has {ended} trials as before.")
 
 
 def _storage_url(plan: Plan) -> str:
@@ -86,12 +77,11 @@ def _storage_url(plan: Plan) -> str:
 def _close_lost_trials(plan: Plan) -> int:
     """Close the trials that a stopped command left running, and queue them again; returns the number of ended trials."""
     import optuna
-    from optuna.trial import TrialState
 
     study = _load_study(plan)
-    for trial in study.get_trials(states=(TrialState.RUNNING,)) if study else []:
+    for trial in _trials(study, "RUNNING"):
         study._storage.set_trial_user_attr(trial._trial_id, CLOSED, True)
-        study.tell(trial.number, state=TrialState.FAIL)
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.enqueue_trial(trial.params)
@@ -100,19 +90,13 @@ def _close_lost_trials(plan: Plan) -> int:
 
 def count_trials(plan: Plan) -> int:
     """How many trials of the study ended, including failed ones."""
-    from optuna.trial import TrialState
-
-    study = _load_study(plan)
-    ended = study.get_trials(states=(TrialState.COMPLETE, TrialState.FAIL)) if study else []
-    return sum(CLOSED not in trial.user_attrs for trial in ended)
+    return sum(CLOSED not in trial.user_attrs for trial in _trials(_load_study(plan), "COMPLETE", "FAIL"))
 
 
 def describe_best(plan: Plan) -> str | None:
     """The best trial's value and parameters; None if no trial is complete."""
-    from optuna.trial import TrialState
-
     study = _load_study(plan)
-    if study is None or not study.get_trials(states=(TrialState.COMPLETE,)):
+    if not _trials(study, "COMPLETE"):
         return None
     trial = study.best_trial
     return f"{trial.value:.4g} with {' '.join(f'{key}={show(value)}' for key, value in trial.params.items())}"
@@ -123,8 +107,13 @@ def _load_study(plan: Plan) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    if not (plan.folder / STUDY_FILE).exists():
-        return None
-    if STUDY_NAME not in [study.study_name for study in optuna.get_all_study_summaries(_storage_url(plan))]:
-        return None
-    return optuna.load_study(study_name=STUDY_NAME, storage=_storage_url(plan))
+    if (plan.folder / STUDY_FILE).exists():
+        url = _storage_url(plan)
+        if STUDY_NAME in [study.study_name for study in optuna.get_all_study_summaries(url)]:
+            return optuna.load_study(study_name=STUDY_NAME, storage=url)
+    return None
+
+
+def _trials(study: Any, *states: str) -> list[Any]:
+    """The trials of a study, which may be None, in any of the states."""
+    return [trial for trial in study.trials if trial.state.name in states] if study else []

@@ -55,8 +55,8 @@ def set_aside(directory: Path) -> Path:
     aside = directory.parent / ".replaced"
     with atomic.writing(aside):
         aside.mkdir(exist_ok=True)
-    taken = {path.name for path in aside.iterdir()}
-    target = next(aside / name for n in count(1) if (name := f"{directory.name}-{n}") not in taken)
+    taken = set(aside.iterdir())
+    target = next(path for n in count(1) if (path := aside / f"{directory.name}-{n}") not in taken)
     with atomic.writing(target):
         return directory.rename(target)
 
@@ -71,9 +71,8 @@ def objective_value(directory: Path, tag: str) -> float:
     except (OSError, ValueError):
         return math.nan
     value = status["metrics"].get(tag)
-    match status["state"]:
-        case "completed" if value is not None:
-            return float(value)
-        case "running" | "interrupted":
-            return math.nan
+    if status["state"] == "completed" and value is not None:
+        return float(value)
+    if status["state"] in ("running", "interrupted"):
+        return math.nan
     return 0.0 if higher_is_better(tag) else math.inf

@@ -1,34 +1,42 @@
-"""Plan a sweep: its folder, its runs and how many run at a time, all checked before anything is written."""
+"""Plan a sweep: its folder, its runs and how many run at a time, all checked before anything is written or trained."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import Any, cast, get_args
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from joblib import cpu_count
+from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from normexp import rundir
-from normexp.compose.compose import compose_sweep, is_choice_key, quoted
-from normexp.compose.composer import Combination
-from normexp.compose.errors import config_errors
+from normexp.compose.compose import Combination, Composer, compose_sweep, is_choice_key, quoted
+from normexp.compose.errors import composing_errors, config_errors, explain, reason
+from normexp.compose.loader import Loader
 from normexp.compose.overrides import parse_overrides, validate_overrides
-from normexp.config import ConfigError, Objective, expand_path, show, unknown_choice
+from normexp.config import ConfigError, DataConfig, Objective, expand_path, show, unknown_choice
+from normexp.data import DATA
 from normexp.sweeps import gpus
-from normexp.sweeps.grid import check_data, expand_grid
-from normexp.sweeps.names import sweep_name
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-    from normexp.compose.loader import Loader
+from normexp.sweeps.names import SHARED_KEYS, run_name, sweep_name
+from normexp.sweeps.outcome import is_finished
 
 LOCAL_LAUNCHERS = ("hydra_plugins.hydra_joblib_launcher.", "hydra._internal.core_plugins.basic_launcher.")
 """Launchers whose runs are processes of this machine, started by the driver."""
 
-NOT_SWEPT = ("name", "runs_dir", "data_dir", "jobs", "objective", "experiment")
-"""Keys with one value for the whole sweep."""
+MIN_FOR_STATUS = 20
+"""From this many combinations on, checking them takes seconds, so a status line is shown."""
+
+MAX_COMBINATIONS = 10_000
+"""Checking as many takes a quarter of an hour."""
 
 
 @dataclass
@@ -49,21 +57,16 @@ class Plan:
     local: bool
 
 
+@config_errors()  # reading a key resolves its interpolations
 def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console) -> Plan:
     """The plan of the sweep that the overrides ask for. Raises ConfigError if none of its runs can be trained."""
     cfg, loader = compose_sweep(overrides, config_dir)
-    with config_errors():  # reading a key resolves its interpolations
-        _check_params(cfg, config_dir)
-        return _plan(cfg, loader, [override for override in overrides if is_choice_key(override)], console)
-
-
-def _plan(cfg: DictConfig, loader: Loader, choice_keys: list[str], console: Console) -> Plan:
-    """choice_keys: overrides such as norm.groups=2, which the sweep's own config is composed without."""
-    typed = [*cfg.hydra.overrides.task, *choice_keys]
-    overrides = _with_params(cfg, typed)
+    # The sweep's own config is composed without the keys of choices, such as norm.groups=2.
+    typed = [*cfg.hydra.overrides.task, *(override for override in overrides if is_choice_key(override))]
+    overrides = _with_params(cfg, typed, config_dir)
     parsed = parse_overrides(overrides)
     for override in parsed:
-        if override.is_sweep_override() and override.key_or_group in NOT_SWEPT:
+        if override.is_sweep_override() and override.key_or_group in SHARED_KEYS:
             raise ConfigError(f"{override.key_or_group} has one value in a sweep, not several.")
     experiment = next((str(o.value()) for o in parsed if o.key_or_group == "experiment"), None)
     if cfg.objective not in get_args(Objective):
@@ -79,7 +82,7 @@ def _plan(cfg: DictConfig, loader: Loader, choice_keys: list[str], console: Cons
     set_sweep_dir(cfg, folder, jobs)
     grid = None
     if cfg.hydra.sweeper._target_.endswith(".BasicSweeper"):
-        grid = expand_grid(cfg, loader, overrides, console)
+        grid = _expand_grid(cfg, loader, overrides, console)
         if local:
             grid = check_data(grid, folder)
         for combination in grid:  # a typo, not a combination that can't work
@@ -87,37 +90,27 @@ def _plan(cfg: DictConfig, loader: Loader, choice_keys: list[str], console: Cons
                 raise ConfigError(str(combination.problem))
         if all(combination.problem for combination in grid):
             raise ConfigError(str(grid[0].problem))
-    trials = int(cfg.hydra.sweeper.get("n_trials", 0))
-    return Plan(folder, cfg, loader, overrides, grid, trials, jobs, local)
+    return Plan(folder, cfg, loader, overrides, grid, int(cfg.hydra.sweeper.get("n_trials", 0)), jobs, local)
 
 
-def _check_params(cfg: DictConfig, config_dir: Path | None) -> None:
-    """Check the sweep that an experiment's file defines (`hydra.sweeper.params`) as the command line is checked."""
+def _with_params(cfg: DictConfig, typed: list[str], config_dir: Path | None) -> list[str]:
+    """The checked overrides of an experiment's file, except for keys that were typed too, and then those typed."""
     params = cfg.hydra.sweeper.get("params") or {}
-    for key, value in params.items():
-        if not isinstance(value, str | int | float):
-            raise ConfigError(
-                f"hydra.sweeper.params of the experiment: {key} needs its values as one text: '{key}: a,b'."
-            )
-        if "hydra" in str(key):
-            raise ConfigError(f"hydra.sweeper.params of the experiment: {show(key)} is no key of a run.")
     try:
+        for key, value in params.items():
+            if not isinstance(value, str | int | float):
+                raise ConfigError(f"{key} needs its values as one text: '{key}: a,b'.")
+            if "hydra" in str(key):
+                raise ConfigError(f"{show(key)} is no key of a run.")
         validate_overrides([f"{key}={value}" for key, value in params.items()], config_dir, sweeps=True)
     except ConfigError as error:
         raise ConfigError(f"hydra.sweeper.params of the experiment: {error}") from error
-
-
-def _with_params(cfg: DictConfig, typed: list[str]) -> list[str]:
-    """The overrides of an experiment's file, except for keys that were typed too, and then those that were typed."""
-    keys = {override.partition("=")[0] for override in typed}
-    params = cfg.hydra.sweeper.get("params") or {}
-    return [f"{key}={value}" for key, value in params.items() if key not in keys] + typed
+    typed_keys = {override.partition("=")[0] for override in typed}
+    return [f"{key}={value}" for key, value in params.items() if key not in typed_keys] + typed
 
 
 def _check_shared(cfg: DictConfig) -> None:
     """Raise ConfigError if the sweep's name or folder refers to other keys: these have the defaults' values here."""
-    from omegaconf import OmegaConf
-
     as_typed = OmegaConf.to_container(OmegaConf.masked_copy(cfg, ["name", "runs_dir"]))
     for key, value in cast(dict[str, Any], as_typed).items():
         if isinstance(value, str) and re.search(r"\$\{(?!oc\.env:)", value):
@@ -126,8 +119,6 @@ def _check_shared(cfg: DictConfig) -> None:
 
 def set_sweep_dir(cfg: DictConfig, folder: Path, jobs: int) -> None:
     """Make the launcher put the sweep's runs into a folder, and run so many at a time."""
-    from omegaconf import open_dict
-
     if "${" in str(folder):
         raise ConfigError(f"{folder}: a path with ${{ in it can't be used for a sweep.")
     with open_dict(cfg):
@@ -142,13 +133,70 @@ def set_sweep_dir(cfg: DictConfig, folder: Path, jobs: int) -> None:
 
 def count_jobs(cfg: DictConfig) -> int:
     """How many runs train at a time: one per GPU if they train on GPUs, else one per core."""
-    from joblib import cpu_count
-
     if cfg.jobs is not None:
         if not isinstance(cfg.jobs, int) or isinstance(cfg.jobs, bool) or cfg.jobs < 1:
             raise ConfigError(f"jobs={show(cfg.jobs)}: jobs must be a whole number of at least 1 or null.")
         return cfg.jobs
     count = 0 if cfg.device == "cpu" else len(gpus.visible_gpus())
-    if cfg.device == "cuda":
-        return max(1, count)
-    return count or max(1, cpu_count())
+    return count or (1 if cfg.device == "cuda" else cpu_count())
+
+
+def _expand_grid(cfg: DictConfig, loader: Loader, overrides: Sequence[str], console: Console) -> list[Combination]:
+    """All distinct combinations, in the order of Hydra's own sweeper. Raises ConfigError if the overrides are no grid."""
+    try:
+        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
+        _check_counts(parsed)
+        (jobs,) = BasicSweeper.split_arguments(parsed, None)
+    except composing_errors() as error:
+        if "does not support sweep type" in str(error):
+            raise ConfigError(
+                "interval(...) is for hydra/sweeper=optuna; a grid has values with commas or choice(...)."
+            ) from error
+        raise ConfigError(explain(error)) from error
+    combinations: dict[str, Combination] = {}
+    composer = Composer(cfg, loader)
+    with console.status(f"checking {len(jobs)} combinations") if len(jobs) >= MIN_FOR_STATUS else nullcontext():
+        for job in jobs:
+            name = run_name(job)
+            if name not in combinations:
+                combinations[name] = composer.compose(name, job)
+    return list(combinations.values())
+
+
+def _check_counts(parsed: Sequence[Override]) -> None:
+    """Raise ConfigError for a key without values and for too many combinations."""
+    total = 1
+    for override in parsed:
+        if override.is_discrete_sweep():
+            text = show(override.input_line)
+            try:
+                count = sum(1 for _ in islice(override.sweep_iterator(), MAX_COMBINATIONS + 1))
+            except (ValueError, ArithmeticError) as error:  # such as a step of 0 in range()
+                raise ConfigError(f"{text}: {reason(error)}.") from error
+            if count == 0:
+                raise ConfigError(f"{text}: that is no value at all.")
+            total *= count
+    if total > MAX_COMBINATIONS:
+        raise ConfigError(f"The sweep has more than {MAX_COMBINATIONS:,} combinations: take fewer values.")
+
+
+def check_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
+    """The same combinations; those that still have to train but whose data can't be loaded get a problem.
+
+    Loading each data set once here downloads it before several processes would, and reports a damaged file only once.
+    """
+
+    @cache
+    def problem(data: DataConfig, data_dir: str) -> str | None:
+        try:
+            DATA[data.name].load(data, Path(data_dir).expanduser())
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    return [
+        run
+        if run.config is None or is_finished(folder / run.name)
+        else replace(run, problem=problem(run.config.data, run.config.data_dir))
+        for run in grid
+    ]

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from normexp import rundir
@@ -22,8 +22,6 @@ from normexp.rundir.reader import last_training_metrics
 from normexp.sweeps.names import short_labels
 
 STYLES = {"completed": "green", "diverged": "yellow", "failed": "red", "killed": "red", "interrupted": "yellow"}
-
-STATE_LABELS = {"completed": "done"}
 
 FINAL_STATES = ("completed", "diverged", "failed", "killed", "skipped")
 """States of runs that this sweep will not train further."""
@@ -44,10 +42,9 @@ class ProgressView:
         self._began: float | None = None
         self._stamps: dict[str, int] = {}
         self._statuses: dict[str, Mapping[str, Any]] = {}
-        self._ended = 0
+        list(self._read_ended())  # those that ended before are not reported
+        self._ended = 0  # since the display began
         self.pause = 0.25 if console.is_terminal else 0.5  # seconds between two ticks
-        for _ in self._changed_runs():
-            pass  # runs that ended before are not reported
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -63,39 +60,33 @@ class ProgressView:
 
     def tick(self) -> None:
         """Print the runs that have ended since the last call, and redraw the table."""
-        for name, status in self._changed_runs():
-            if status["state"] != "running":
+        for name, status in self._read_ended():
+            self._ended += status["state"] in FINAL_STATES
+            if self._live is None or status["state"] != "completed":
                 self._print_ended(name, status)
         if self._live is not None:
             self._live.update(self._render(), refresh=True)
 
-    def _changed_runs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """Names and statuses of the runs whose status file has changed since the last call."""
+    def _read_ended(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Read the status files that have changed since the last call; yields names and statuses of runs that have ended."""
         names = self._names
         if names is None:
             names = sorted(path.parent.name for path in self._folder.glob("*/status.json"))
         for name in names:
-            path = self._folder / name / "status.json"
+            directory = self._folder / name
             with suppress(OSError, ValueError):
-                stamp = path.stat().st_mtime_ns
+                stamp = (directory / "status.json").stat().st_mtime_ns
                 if self._stamps.get(name) != stamp:
-                    status = rundir.read_status(path.parent)
-                    known = self._statuses.get(name, {}).get("state")
-                    # For ended runs the state is enough: a sweep may have thousands.
-                    kept: Mapping[str, Any] = status if status["state"] == "running" else {"state": status["state"]}
-                    self._stamps[name], self._statuses[name] = stamp, kept
-                    if status["state"] != known or status["state"] != "running":
+                    self._statuses[name] = status = rundir.read_status(directory)
+                    self._stamps[name] = stamp
+                    if status["state"] != "running":
+                        self._statuses[name] = {"state": status["state"]}  # enough: a sweep may have thousands
                         yield name, status
 
     def _print_ended(self, name: str, status: Mapping[str, Any]) -> None:
-        state = status["state"]
-        self._ended += state in FINAL_STATES
-        if self._live is not None and state == "completed":
-            return
-        line = Text(
-            f"{self._num_ended():>{len(str(self._total))}}/{self._total}  {name}  ", overflow="ignore", no_wrap=True
-        )
-        line.append(STATE_LABELS.get(state, state), STYLES.get(state))
+        state, counted = status["state"], f"{self._num_ended():>{len(str(self._total))}}/{self._total}"
+        line = Text(f"{counted}  {name}  ", overflow="ignore", no_wrap=True)
+        line.append(_label(state), STYLES.get(state))
         accuracy = status["metrics"].get("test/accuracy")
         if state == "completed" and accuracy is not None:
             line.append(f", test accuracy {accuracy:.2%}, {status['seconds']:.1f} s")
@@ -109,23 +100,27 @@ class ProgressView:
         return sum(status["state"] in FINAL_STATES for status in self._statuses.values())
 
     def _render(self) -> Group:
-        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0), expand=True)
-        table.add_column(no_wrap=True, ratio=3)
-        table.add_column(ratio=2)
-        table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True)
-        progress, short = 0.0, short_labels(self._names or self._statuses)
+        columns = Column(no_wrap=True, ratio=3), Column(ratio=2), Column(no_wrap=True, justify="right")
+        table = Table(
+            *columns,
+            Column(no_wrap=True),
+            box=None,
+            show_header=False,
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+            expand=True,
+        )
+        progress, labels = 0.0, short_labels(self._names or self._statuses)
         for name, status in self._statuses.items():
             if status["state"] == "running" and process.alive(status) is not False:
-                entry = last_training_metrics(self._folder / name)
+                entry, label = last_training_metrics(self._folder / name), labels[name]
                 step, steps = entry.get("step", status["step"]), status["total_steps"] or 1
                 progress += step / steps
-                table.add_row(
-                    _shorten_middle(short[name], 40),
-                    ProgressBar(total=steps, completed=step),
-                    f"{step}/{steps}",
-                    _format_values(entry),
-                )
+                if len(label) > 40:  # runs differ mostly at the ends of their names
+                    label = f"{label[:19]}…{label[-20:]}"
+                formats = {"train/loss": "loss {:.3g}", "train/accuracy": "acc {:.0%}"}
+                values = "  ".join(text.format(entry[tag]) for tag, text in formats.items() if tag in entry)
+                table.add_row(label, ProgressBar(total=steps, completed=step), f"{step}/{steps}", values)
         return Group(table, self._render_counts(progress))
 
     def _render_counts(self, progress: float) -> Text:
@@ -134,7 +129,7 @@ class ProgressView:
         text = Text()
         for state in FINAL_STATES:
             if counts[state] or state == "completed":
-                text.append(f"{counts[state]} {STATE_LABELS.get(state, state)}  ", STYLES.get(state, "dim"))
+                text.append(f"{counts[state]} {_label(state)}  ", STYLES.get(state, "dim"))
         left = self._total - self._num_ended()
         text.append(f"{left} left")
         done = self._ended + progress  # in runs, since the display began
@@ -142,24 +137,17 @@ class ProgressView:
             self._began = time.monotonic()
         if done > 0.2 and left > 0 and self._began is not None:
             seconds = (time.monotonic() - self._began) / done * max(left - progress, 0.0)
-            text.append(f"  about {format_duration(seconds)} to go")
+            text.append(f"  about {_format_duration(seconds)} to go")
         return text
 
 
-def format_duration(seconds: float) -> str:
+def _label(state: str) -> str:
+    return "done" if state == "completed" else state
+
+
+def _format_duration(seconds: float) -> str:
     """A duration such as '40 s', '3 min' or '2 h 5 min'."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _format_values(entry: Mapping[str, Any]) -> str:
-    loss, accuracy = entry.get("train/loss"), entry.get("train/accuracy")
-    parts = [f"loss {loss:.3g}" if loss is not None else "", f"acc {accuracy:.0%}" if accuracy is not None else ""]
-    return "  ".join(filter(None, parts))
-
-
-def _shorten_middle(name: str, length: int) -> str:
-    """Leave out the middle of a long name: runs differ mostly at the ends of their names."""
-    return name if len(name) <= length else f"{name[: length // 2 - 1]}…{name[-(length - length // 2) :]}"

@@ -53,12 +53,11 @@ class Watcher:
     def running(self, *, local: bool) -> Iterator[None]:
         """Run both threads during the block. local: whether the runs are processes of this machine that end with this one."""
         mine = local and threading.current_thread() is threading.main_thread()
-        display = threading.Thread(target=self._show, daemon=True)
-        signals = threading.Thread(target=self._act_on_signals, daemon=True)
+        display, signals = (threading.Thread(target=work, daemon=True) for work in (self._show, self._act_on_signals))
         try:
             with self._signals_handled() if mine else nullcontext():
-                for thread in (display, signals):
-                    thread.start()
+                display.start()
+                signals.start()
                 try:
                     yield
                 finally:
@@ -97,21 +96,17 @@ class Watcher:
 
     def _act_on_signals(self) -> None:
         while not self._over.wait(POLL_INTERVAL):
-            self._process_signals()
-
-    def _process_signals(self) -> None:
-        pending = SIGNALS & signal.sigpending()
-        self._received += [signal.sigwait({number}) for number in pending]
-        while self._received:
-            number = self._received.pop(0)
-            if self.signal is None:
-                self.signal, self._asked = number, time.monotonic()
-                with suppress(OSError):  # the runs are asked to stop in any case
-                    self._session.unlink(missing_ok=True)
-            else:
-                self._asked = -STOP_TIMEOUT
-        if self.signal is not None:
-            self._stop_runs()
+            self._received += [signal.sigwait({number}) for number in SIGNALS & signal.sigpending()]
+            while self._received:
+                number = self._received.pop(0)
+                if self.signal is None:
+                    self.signal, self._asked = number, time.monotonic()
+                    with suppress(OSError):  # the runs are asked to stop in any case
+                        self._session.unlink(missing_ok=True)
+                else:
+                    self._asked = -STOP_TIMEOUT
+            if self.signal is not None:
+                self._stop_runs()
 
     def _stop_runs(self) -> None:
         """Send SIGTERM to each run once, since a second one stops it within its step. After the timeout, kill the rest."""

@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from normexp import rundir
@@ -21,44 +21,49 @@ MAX_MISSES = 3
 """How often in a row, a second apart, squeue may list no job: between two states a job may be missing."""
 
 
-def submitted_jobs(folder: Path) -> list[str]:
+def submit_and_wait(
+    folder: Path, names: Sequence[str], launch: Callable[[], object], say: Callable[[str], None]
+) -> None:
+    """Submit jobs, record in sweep.json which job trains which of the named runs, and wait as long as Slurm has them.
+
+    The launcher runs in a thread, since it waits forever for a job that was cancelled before it began.
+    """
+    errors: list[Exception] = []
+
+    def submit() -> None:
+        try:
+            launch()
+        except Exception as error:
+            errors.append(error)
+
+    new: list[str] = []
+    before = set(_submitted_jobs(folder))
+    thread = threading.Thread(target=submit, daemon=True)
+    thread.start()
+    while thread.is_alive() and len(new) != len(names):
+        time.sleep(0.5)
+        new = [job for job in _submitted_jobs(folder) if job not in before]
+    if len(new) == len(names):
+        try:
+            with edit_manifest(folder) as manifest:
+                manifest[JOBS_KEY] = {**recorded_jobs(folder), **dict(zip(new, names, strict=True))}
+        except WriteError as error:
+            say(f"{error} The same command will not find these jobs again.")
+        say(
+            f"with Slurm: {len(new)} jobs, which go on if this command is stopped; scancel {scancel_ids(new)} ends them"
+        )
+    while thread.is_alive() and not recorded_jobs(folder):
+        time.sleep(0.5)
+    wait_for_jobs(folder, over=lambda: not thread.is_alive())
+    if errors:
+        raise errors[0]
+
+
+def _submitted_jobs(folder: Path) -> list[str]:
     """Ids of all submitted jobs, according to submitit's folders, in the order of submission."""
     names = [path.parent.name for path in (folder / ".submitit").glob("*/*_submitted.pkl")]
     ids = [name for name in names if name.replace("_", "").isdigit()]
     return sorted(ids, key=lambda job: tuple(map(int, job.split("_"))))
-
-
-def is_slurm(launcher: str) -> bool:
-    return launcher.endswith(".SlurmLauncher")
-
-
-@contextmanager
-def record_jobs(folder: Path, names: Sequence[str], say: Callable[[str], None]) -> Iterator[None]:
-    """While the block waits for its jobs, record in sweep.json which job trains which run, and print that."""
-    before = set(submitted_jobs(folder))
-    over = threading.Event()
-
-    def poll() -> None:
-        while not over.wait(0.5):
-            new = [job for job in submitted_jobs(folder) if job not in before]
-            if len(new) == len(names):
-                try:
-                    with edit_manifest(folder) as manifest:
-                        manifest[JOBS_KEY] = {**recorded_jobs(folder), **dict(zip(new, names, strict=True))}
-                except WriteError as error:
-                    say(f"{error} The same command will not find these jobs again.")
-                say(
-                    f"with Slurm: {len(new)} jobs, which go on if this command is stopped; scancel {scancel_ids(new)} ends them"
-                )
-                return
-
-    thread = threading.Thread(target=poll, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def recorded_jobs(folder: Path) -> Mapping[str, str]:
@@ -74,27 +79,13 @@ def scancel_ids(jobs: Iterable[str]) -> str:
     return " ".join(sorted({job.split("_")[0] for job in jobs}, key=int))
 
 
-def mark_lost_runs(folder: Path) -> None:
-    """Mark the runs as killed whose Slurm job ended without recording a result."""
-    known = recorded_jobs(folder)
-    if not known or shutil.which("squeue") is None:
-        return
-    queued = set(queued_jobs(folder).values())
-    for name in set(known.values()) - queued:
-        with suppress(OSError, ValueError):
-            status = rundir.read_status(folder / name)
-            if status["state"] == "running" or status["process_gone"]:
-                rundir.rewrite_status(folder / name, status, state="killed", error="its Slurm job ended before it did")
-
-
 def queued_jobs(folder: Path) -> Mapping[str, str]:
     """The recorded jobs that Slurm still has, pending or running. All of them if squeue fails."""
     known = recorded_jobs(folder)
     if not known or shutil.which("squeue") is None:
         return {}
-    result = subprocess.run(
-        ["squeue", "--noheader", "--array", "--format=%i"], capture_output=True, text=True, check=False
-    )
+    words = ["squeue", "--noheader", "--array", "--format=%i"]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
     listed = set(result.stdout.split())
     return known if result.returncode else {job: name for job, name in known.items() if job in listed}
 
@@ -106,3 +97,15 @@ def wait_for_jobs(folder: Path, over: Callable[[], bool] = lambda: False) -> Non
         misses = 0 if queued_jobs(folder) else misses + 1
         time.sleep(1.0)
     mark_lost_runs(folder)
+
+
+def mark_lost_runs(folder: Path) -> None:
+    """Mark the runs as killed whose Slurm job ended without recording a result."""
+    known = recorded_jobs(folder)
+    if not known or shutil.which("squeue") is None:
+        return
+    for name in set(known.values()) - set(queued_jobs(folder).values()):
+        with suppress(OSError, ValueError):
+            status = rundir.read_status(folder / name)
+            if status["state"] == "running" or status["process_gone"]:
+                rundir.rewrite_status(folder / name, status, state="killed", error="its Slurm job ended before it did")

@@ -9,11 +9,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from multiprocessing import resource_tracker
+from pathlib import Path
 from typing import Any
 
 from normexp import rundir
 from normexp.rundir import lock, process
-from normexp.sweeps.job import BUSY, Job
+from normexp.sweeps.manifest import BUSY, Job
 
 MAX_ATTEMPTS = 2
 """How often a run is started if its process gets killed."""
@@ -33,23 +34,20 @@ def train_with_retry(job: Job, *, stopping: Callable[[], bool]) -> None:
             return
         state, error = _describe_exit(code, stopping=stopping())
         again = state == "killed" and left > 0
-        if not _record_exit(job, pid, state, error + "; trying once more" * again) or not again:
+        if not _record_exit(job.directory, pid, state, error + "; trying once more" * again) or not again:
             return
         time.sleep(RETRY_PAUSE)
 
 
 def _run_process(job: Job) -> tuple[int, int]:
-    """Train in a new process; returns its exit code, or minus the signal that killed it, and its pid.
-
-    The process is forked from a fork server that has imported torch once: that saves seconds per run, and no process with
-    threads is forked.
-    """
+    """Train in a new process; returns its exit code, or minus the signal that killed it, and its pid."""
     if multiprocessing.get_start_method(allow_none=True) == "loky":
         # In a joblib worker, whose children don't know the start method loky.
         multiprocessing.set_start_method("forkserver", force=True)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     resource_tracker.ensure_running()  # its start unblocks the signals that this process blocks
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    # The fork server imports torch once: that saves seconds per run, and no process with threads is forked.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["normexp.sweeps.worker"])
     child = context.Process(target=_train, args=(job,))
@@ -79,21 +77,21 @@ def _describe_exit(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
     return "killed", f"killed by {name}" + ", as the system does where memory runs out" * (-code == signal.SIGKILL)
 
 
-def _record_exit(job: Job, pid: int, state: rundir.State, error: str) -> bool:
+def _record_exit(directory: Path, pid: int, state: rundir.State, error: str) -> bool:
     """Record how a process ended, unless it did so itself or another process trains the run; returns whether it was recorded."""
-    with lock.held(job.directory) as free:  # no driver: only locks of training runs name one
+    with lock.held(directory) as free:  # no driver: only locks of training runs name one
         if not free:
             return False
         try:
-            status = rundir.read_status(job.directory)
+            status = rundir.read_status(directory)
         except (OSError, ValueError):
-            rundir.write_first_status(job.directory, "running")
-            status = {**rundir.read_status(job.directory), "pid": None}
+            rundir.write_first_status(directory, "running")
+            status = {**rundir.read_status(directory), "pid": None}
         if status.get("pid") == pid and status["state"] != "killed":
             return False
-        with (job.directory / "train.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
+        with (directory / "train.log").open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"{rundir.now()} {error}\n")
-        rundir.rewrite_status(job.directory, status, state=state, error=error)
+        rundir.rewrite_status(directory, status, state=state, error=error)
         return True
 
 

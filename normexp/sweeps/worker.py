@@ -20,10 +20,10 @@ from rich.console import Console
 
 from normexp import rundir
 from normexp.compose.validate import validate
-from normexp.config import Config, ConfigError, yaml_files
+from normexp.config import ConfigError, yaml_files
 from normexp.rundir import lock, process
 from normexp.rundir.atomic import WriteError
-from normexp.sweeps.job import BUSY, Job
+from normexp.sweeps.manifest import BUSY, Job
 from normexp.sweeps.outcome import is_finished
 from normexp.training import checkpoint
 from normexp.training.run import run
@@ -34,7 +34,7 @@ def train(job: Job) -> None:
     # Ctrl-C stays blocked: it reaches the driver, which passes it on as SIGTERM.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    os.chdir(job.cwd)
+    os.chdir(job.session.cwd)
     if job.gpu is not None:  # CUDA reads it on first use, which is in this process
         os.environ["CUDA_VISIBLE_DEVICES"] = job.gpu
     log = (job.directory / "train.log").open("a", encoding="utf-8")
@@ -46,7 +46,7 @@ def train(job: Job) -> None:
     faulthandler.enable(log)
     threading.Thread(target=_end_with, args=(job.parent,), daemon=True).start()
     try:
-        with lock.held(job.directory, driver=job.driver) as free:
+        with lock.held(job.directory, driver=job.session.driver) as free:
             if not free:
                 sys.exit(BUSY)
             if not is_finished(job.directory):  # another process may have finished it meanwhile
@@ -61,10 +61,7 @@ def train(job: Job) -> None:
 
 
 def _fail(directory: Path, error: str) -> None:
-    """Record that a run failed before it began to train. Its progress is kept.
-
-    Does nothing if another process has finished the run meanwhile or is training it.
-    """
+    """Record that a run failed before it began to train, unless another process has finished it meanwhile or is training it."""
     who = lock.holder(directory)
     if is_finished(directory) or (who and who.get("pid") != os.getpid()):
         return
@@ -77,42 +74,34 @@ def _fail(directory: Path, error: str) -> None:
 
 
 def _train(job: Job) -> None:
+    """Train from the newest usable checkpoint, or from the beginning."""
     config = validate(job.tree)
-    saved = _saved(job.directory, config)
-    if config.threads is None and job.threads is not None and saved is None:  # a resumed run keeps its number
-        config = dataclasses.replace(config, threads=job.threads)
+    saved, lines = checkpoint.newest(job.directory, config)
+    for line in lines:
+        print(line, flush=True)
+    if config.threads is None and saved is None:  # a resumed run keeps its number
+        config = dataclasses.replace(config, threads=job.session.threads)
+
+    def fill(files: Mapping[str, str]) -> Path:
+        checkpoint.set_aside(job.directory, saved)
+        if saved is not None:
+            return rundir.write_resumed_files(job.directory, files, saved["step"])
+        rundir.remove_outputs(job.directory)
+        return rundir.write_run_files(job.directory, files)
+
     run(
         config,
-        make_directory=lambda files: _fill(job.directory, files, saved),
+        make_directory=fill,
         diff=yaml_files.differences(job.tree),
-        command=job.command,
+        command=list(job.session.command),
         console=Console(quiet=True),
         saved=saved,
     )
 
 
-def _saved(directory: Path, config: Config) -> dict[str, Any] | None:
-    """The checkpoint to resume from, if there is a usable one."""
-    saved, lines = checkpoint.newest(directory, config)
-    for line in lines:
-        print(line, flush=True)
-    return saved
-
-
-def _fill(directory: Path, files: Mapping[str, str], saved: Mapping[str, Any] | None) -> Path:
-    checkpoint.set_aside(directory, saved)
-    if saved is not None:
-        return rundir.write_resumed_files(directory, files, saved["step"])
-    rundir.remove_outputs(directory)
-    return rundir.write_run_files(directory, files)
-
-
 def _end_with(parent: Mapping[str, Any]) -> None:
-    """Stop this process when the one that started it is gone: after its step, or after 5 s at the latest.
-
-    getppid() does not help: the parent process is the fork server, which lives as long as its children.
-    """
-    while process.alive(parent):
+    """Stop this process when the one that started it is gone: after its step, or after 5 s at the latest."""
+    while process.alive(parent):  # getppid() is that of the fork server, which lives as long as its children
         time.sleep(0.2)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(5.0)

@@ -1,7 +1,5 @@
 """Build the parts of a run: data, model, optimizer, probes."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,10 +10,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from normexp.config import Config, ConfigError
-from normexp.data import DATA
-from normexp.data.augment import Augment
-from normexp.data.batch_sampler import BatchSampler
-from normexp.data.sizes import Sizes, sizes
+from normexp.data import DATA, Sizes, sizes
+from normexp.data.batches import Augment, BatchSampler
 from normexp.data.splits import Splits, load
 from normexp.models import layers
 from normexp.models.build import build_model
@@ -25,8 +21,7 @@ from normexp.probes.runner import Probes
 from normexp.streams import stream_seed
 from normexp.training.precision import Precision, compile_forward, set_precision
 
-ALL_THREADS = torch.get_num_threads()
-"""Torch's default: the cores that this process may use, or OMP_NUM_THREADS."""
+ALL_THREADS = torch.get_num_threads()  # torch's default: the cores that this process may use, or OMP_NUM_THREADS
 
 MAX_SINGLE_THREAD_MULTIPLICATIONS = 100_000_000
 """Multiplications in the forward pass of a step up to which one thread is best. Measured for mlp and cnn on 2 cores: at 6e6
@@ -60,40 +55,25 @@ def build(config: Config) -> Parts:
     set_precision(config, device)
     data = load(config, device)
     model = to_device(build_model(config), device)
-    _, make = OPTIMIZERS[config.optim.name]
-    augment = config.data.augment
     precision = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
     if config.compile and config.debug != "anomaly":  # a compiled model calls no hooks
         example, _ = data.train.batch(torch.arange(config.batch_size, device=device))
         forward = compile_forward(model, example, precision)
-    optimizer = make(model.parameters(), config.optim, config.peak_lr)
+    _, make_optimizer = OPTIMIZERS[config.optim.name]
+    optimizer = make_optimizer(model.parameters(), config.optim, config.peak_lr)
     precision.prepare(optimizer)
-    parts = Parts(
-        data=data,
-        model=model,
-        forward=forward,
-        precision=precision,
-        optimizer=optimizer,
-        probes=Probes(named_layers(model), config.probe, seed=config.seed),
-        augment=Augment(
-            crop="crop" in augment,
-            flip="flip" in augment,
-            pad=DATA[config.data.name].pad,
-            seed=config.seed,
-            device=device,
-        )
-        if augment
-        else None,
-        order=BatchSampler(len(data.train), config.batch_size, seed=config.seed, device=device),
-        device=device,
-        sizes=sizes(config),
-    )
+    probes = Probes(named_layers(model), config.probe, seed=config.seed)
+    order = BatchSampler(len(data.train), config.batch_size, seed=config.seed, device=device)
+    augment = None
+    if kinds := config.data.augment:
+        crop, flip, pad = "crop" in kinds, "flip" in kinds, DATA[config.data.name].pad
+        augment = Augment(crop=crop, flip=flip, pad=pad, seed=config.seed, device=device)
     # From here on, torch's global generator is used by dropout and noise only, the other two only by a user's own norm.
     torch.manual_seed(stream_seed(config.seed, "dropout and noise"))
     random.seed(stream_seed(config.seed, "python"))
     np.random.seed(stream_seed(config.seed, "numpy") % 2**32)
-    return parts
+    return Parts(data, model, forward, precision, optimizer, probes, augment, order, device, sizes(config))
 
 
 def choose_device(name: str) -> torch.device:

@@ -3,8 +3,6 @@
 The file loads with weights_only=True. The previous one is kept as checkpoint.prev.pt, in case the newest is damaged.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import errno
 import hashlib
@@ -33,8 +31,7 @@ from normexp.training.state import TrainState
 FORMAT = 2
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.prev.pt"
 
-LENGTH_KEYS = ("epochs", "steps")
-"""Config keys that a resumed run may increase."""
+LENGTH_KEYS = ("epochs", "steps")  # config keys that a resumed run may increase
 
 KEYS = {
     *("format", "step", "seconds", "started", "config", "config_hash", "versions", "threads", "device", "data"),
@@ -47,23 +44,16 @@ class CheckpointError(Exception):
 
 
 def save(
-    directory: Path,
-    parts: Parts,
-    train_state: TrainState,
-    config: Config,
-    sinks: RunSinks,
-    *,
-    seconds: float,
-    started: str,
+    directory: Path, parts: Parts, state: TrainState, config: Config, sinks: RunSinks, *, seconds: float, started: str
 ) -> None:
     """Write checkpoint.pt atomically, after fsync, and keep the one before as checkpoint.prev.pt.
 
     seconds, started: the duration and the start of the run, as in its status. Raises WriteError.
     """
-    state: dict[str, Any] = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "numerics": NUMERICS,
-        "step": train_state.step,
+        "step": state.step,
         "seconds": seconds,
         "started": started,
         "config": _plain(config),
@@ -75,19 +65,19 @@ def save(
         "data": parts.data.fingerprint,
         "model": parts.model.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
-        "arithmetic": parts.precision.state_dict(),
+        "arithmetic": parts.precision.scaler.state_dict(),
         "generators": _generators(parts),
         "order": parts.order.state_dict(),
         "probes": parts.probes.state_dict(),
-        "course": train_state.state_dict(),
+        "course": state.state_dict(),
         "sinks": sinks.state_dict(),
     }
-    content = io.BytesIO()  # torch's own file writer aborts the process on a full disk
-    torch.save(state, content)
+    buffer = io.BytesIO()  # torch's own file writer aborts the process on a full disk
+    torch.save(content, buffer)
     path = directory / NAME
     with atomic.replacing(path) as temporary:
         with temporary.open("wb") as file:
-            file.write(content.getbuffer())
+            file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         if path.exists():
@@ -108,13 +98,11 @@ def load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (CheckpointError, MemoryError):
         raise
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # a seek to a negative offset, which a damaged file can cause
-            raise
-        raise CheckpointError(_first_line(error)) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError("it holds more than tensors and plain values") from error
-    except Exception as error:  # a damaged file can raise anything
+    except Exception as error:  # a damaged file can raise anything, and cause a seek to a negative offset: EINVAL
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
         raise CheckpointError(_first_line(error)) from error
     if not isinstance(state, dict):
         raise CheckpointError("it is not what a run writes")
@@ -137,14 +125,13 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
             if not (directory / name).is_file():
                 continue
             state = {**load(directory / name), "file": name}
-            if gap := _has_gap(directory, state):
+            gap = not JsonLines.is_continuation(directory / "metrics.jsonl", state["sinks"]["metrics"])
+            if gap:
                 raise CheckpointError("metrics.jsonl is gone, shorter than it was then, or reformatted")
             differing = differing_keys(state, config)
-        except CheckpointError as reason:
+        except (CheckpointError, KeyError, TypeError, AttributeError) as error:
+            reason = error if isinstance(error, CheckpointError) else "it is not what a run writes"
             lines.append(f"{directory / name} can't be used: {reason}.")
-            continue
-        except (KeyError, TypeError, AttributeError):  # not written by normexp
-            lines.append(f"{directory / name} can't be used: it is not what a run writes.")
             continue
         if differing:
             raise ConfigError(
@@ -173,11 +160,6 @@ def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
                 path.replace(directory / f"{name}.damaged")
 
 
-def _has_gap(directory: Path, state: Mapping[str, Any]) -> bool:
-    """Whether metrics.jsonl lacks lines from before the checkpoint, or was reformatted since."""
-    return not JsonLines.is_continuation(directory / "metrics.jsonl", state["sinks"]["metrics"])
-
-
 def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
     """Keys in which the config differs from the checkpoint's, apart from those that don't change the result."""
     if state["config_hash"] == config_hash(config):
@@ -200,7 +182,8 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
     try:
         parts.model.load_state_dict(state["model"])
         parts.optimizer.load_state_dict(state["optimizer"])
-        parts.precision.load_state_dict(state.get("arithmetic", {}))
+        if arithmetic := state.get("arithmetic"):  # empty without fp16
+            parts.precision.scaler.load_state_dict(arithmetic)
         parts.order.load_state_dict(state["order"])
         parts.probes.load_state_dict(state["probes"])
         train_state.load_state_dict(state["course"])
@@ -211,12 +194,9 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
         raise
     except Exception as error:  # not written by normexp
         raise ConfigError(f"The checkpoint does not fit the config of its run: {_first_line(error)}.") from error
-    if "device_name" in state:
-        devices = state["device_name"], device_name(parts.device)
-    else:  # written before names were stored
-        devices = state["device"], parts.device.type
-    before = {**state["versions"], "device": devices[0], "threads": state["threads"]}
-    now = {**versions(), "device": devices[1], "threads": torch.get_num_threads()}
+    before = {**state["versions"], "device": state.get("device_name", state["device"]), "threads": state["threads"]}
+    device = device_name(parts.device) if "device_name" in state else parts.device.type  # older ones have the type
+    now = {**versions(), "device": device, "threads": torch.get_num_threads()}
     return [f"{name} was {before[name]} and is {now[name]}" for name in before if before[name] != now[name]]
 
 
@@ -227,12 +207,8 @@ def _first_line(error: Exception) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of the software that determines the bits of a result."""
-    return {
-        "normexp": __version__,
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+    versions = {"normexp": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
+    return {**versions, "python": platform.python_version()}
 
 
 def config_hash(config: Config) -> str:

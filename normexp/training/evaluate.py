@@ -1,58 +1,65 @@
-"""Loss and accuracy of a model on a split."""
+"""Loss and accuracy of a model on a split, and the statistics that batch norm uses there.
 
-from __future__ import annotations
+They can be recomputed from training batches with the current weights. Each batch is normalized with its own statistics, as in
+training. With mean mu_B and variance var_B of m values per channel:
+
+    paper:    E[x] = E_B[mu_B],  Var[x] = m/(m-1) E_B[var_B]              (Ioffe and Szegedy 2015, algorithm 2)
+    moments:  E[x] = E_B[mu_B],  Var[x] = E_B[mu_B^2 + var_B] - E[x]^2    (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm")
+
+The first assumes that batches differ only by chance; the second is the variance of all their values. Dropout is off.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from normexp.config import Config
 from normexp.data.splits import Split
+from normexp.models.layer import named_layers
+from normexp.norms.bn import BatchNorm
+from normexp.probes.batch_statistics import batch_moments
 
-EVAL_BATCH_SIZE = 500
-"""Batch size of evaluations. The result does not depend on it."""
+EVAL_BATCH_SIZE = 500  # the result does not depend on it
+
+Estimator = Literal["paper", "moments"]
+Interrupted = Callable[[], bool]
+Batch = tuple[Tensor, Tensor]
 
 
 class StoppedError(Exception):
     """An evaluation was interrupted. On a slow device it takes too long to finish it after Ctrl-C."""
 
 
-def never() -> bool:
-    return False
-
-
-def evaluate(model: nn.Module, split: Split, interrupted: Callable[[], bool] = never) -> tuple[float, float]:
+def evaluate(model: nn.Module, split: Split, interrupted: Interrupted = lambda: False) -> tuple[float, float]:
     """Mean cross-entropy (nats) and accuracy over the split, in evaluation mode: bn uses its running statistics.
 
     interrupted: asked before each batch. Raises StoppedError if it returns True.
     """
     with evaluating(model):
-        loss, correct, count = _totals(model, split.batches(EVAL_BATCH_SIZE), interrupted)
-    return loss / count, correct / count
+        return _means(model, split.batches(EVAL_BATCH_SIZE), interrupted)
 
 
 def evaluate_with_batch_statistics(
-    model: nn.Module, split: Split, batch_size: int, interrupted: Callable[[], bool] = never
+    model: nn.Module, split: Split, batch_size: int, interrupted: Interrupted = lambda: False
 ) -> tuple[float, float]:
     """As `evaluate`, but bn normalizes each batch with its own statistics, as in training; dropout and noise are off.
 
     batch_size: that of training, since the statistics depend on it. An incomplete last batch is dropped. The running
     statistics are neither used nor updated.
     """
-    with evaluating(model), batch_statistics(model):
-        size = min(batch_size, len(split))
-        batches = (batch for batch in split.batches(size) if len(batch[1]) == size)
-        loss, correct, count = _totals(model, batches, interrupted)
-    return loss / count, correct / count
+    size = min(batch_size, len(split))
+    with batch_statistics(model):
+        return _means(model, (batch for batch in split.batches(size) if len(batch[1]) == size), interrupted)
 
 
-def _totals(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], interrupted: Callable[[], bool]
-) -> tuple[float, int, int]:
-    """Sum of losses, number of correct predictions, number of samples, with a single transfer from the device at the end."""
+def _means(model: nn.Module, batches: Iterable[Batch], interrupted: Interrupted) -> tuple[float, float]:
+    """Mean loss and accuracy, with a single transfer from the device at the end."""
     sums, count = [], 0
     with torch.inference_mode():
         for inputs, labels in batches:
@@ -63,7 +70,7 @@ def _totals(
             sums.append(torch.stack([loss, (logits.argmax(1) == labels).sum().double()]))
             count += len(labels)
         loss_sum, correct = torch.stack(sums).sum(0).tolist()
-    return loss_sum, round(correct), count
+    return loss_sum / count, correct / count
 
 
 @contextmanager
@@ -78,14 +85,101 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """Inside `evaluating`: bn uses each batch's own statistics, and does not update the running ones."""
+    """As `evaluating`, but bn uses each batch's own statistics, and does not update the running ones."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    for norm in norms:
-        norm.train()
-        norm.track_running_stats = False  # in train mode: batch statistics without an update
+    with evaluating(model):
+        for norm in norms:
+            norm.train()
+            norm.track_running_stats = False  # in train mode: batch statistics without an update
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.track_running_stats = True
+
+
+@contextmanager
+def evaluation_statistics(
+    model: nn.Module, config: Config, train: Split, interrupted: Interrupted
+) -> Iterator[dict[str, float]]:
+    """The context of an evaluation, in which bn uses the statistics that `norm.statistics` selects.
+
+    Recomputed ones come from the first samples of the training data, without augmentation. In that case yields
+    running_var_ratio/LAYER: the running variance of a norm over the variance of its input at test time, when all norms use
+    running statistics; the mean over channels (the shift ratio of Li et al. 2019, section 3), without those of zero variance.
+    Raises StoppedError.
+    """
+    norm = config.norm
+    if not isinstance(norm, BatchNorm) or norm.statistics == "running":
+        yield {}
+        return
+    samples = min(norm.recompute_samples, len(train))
+
+    def batches() -> Iterator[Tensor]:
+        return (inputs for inputs, _ in islice(train.batches(config.batch_size), max(1, samples // config.batch_size)))
+
+    with evaluating(model):
+        at_test_time = _statistics(model, batches(), "moments", interrupted)
+    ratios = {}
+    for name, layer in named_layers(model).items():
+        module = getattr(layer, "norm", None)
+        if isinstance(module, _BatchNorm) and module in at_test_time:
+            _, var = at_test_time[module]
+            varied = var > 0
+            if bool(varied.any()):
+                assert module.running_var is not None
+                ratios[f"running_var_ratio/{name}"] = float((module.running_var[varied] / var[varied]).double().mean())
+    with recomputed_statistics(model, batches(), estimator=norm.estimator, interrupted=interrupted):
+        yield ratios
+
+
+@contextmanager
+def recomputed_statistics(
+    model: nn.Module, batches: Iterable[Tensor], *, estimator: Estimator, interrupted: Interrupted = lambda: False
+) -> Iterator[None]:
+    """Replace the running statistics of every bn by those of the batches, and put the running ones back at the end."""
+    with batch_statistics(model):
+        statistics = _statistics(model, batches, estimator, interrupted)
+    running = {norm: (norm.running_mean, norm.running_var) for norm in statistics}
     try:
+        for norm, (mean, var) in statistics.items():
+            norm.running_mean, norm.running_var = mean, var
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
-            norm.eval()
+        for norm, (running_mean, running_var) in running.items():
+            norm.running_mean, norm.running_var = running_mean, running_var
+
+
+def _statistics(
+    model: nn.Module, batches: Iterable[Tensor], estimator: Estimator, interrupted: Interrupted
+) -> dict[_BatchNorm, tuple[Tensor, Tensor]]:
+    """Mean and variance, (C,) each, of the input of each bn over the batches; summed in float64. Norms not used are left out."""
+    norms = [n for n in model.modules() if isinstance(n, _BatchNorm) and n.running_mean is not None]
+    sums: dict[_BatchNorm, Tensor] = {}
+    uses = dict.fromkeys(norms, 0)
+
+    def add(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, _BatchNorm)
+        values = args[0] if args[0].dtype == torch.float64 else args[0].float()  # amp may pass 16 bits
+        mean, unbiased = (moment.double() for moment in batch_moments(values))
+        m = values.numel() // norm.num_features
+        second = unbiased if estimator == "paper" else mean**2 + unbiased * (m - 1) / m
+        sums[norm] = sums.get(norm, 0) + torch.stack([mean, second])
+        uses[norm] += 1
+
+    hooks = [norm.register_forward_pre_hook(add) for norm in norms]
+    try:
+        with torch.inference_mode():
+            for inputs in batches:
+                if interrupted():
+                    raise StoppedError
+                model(inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    statistics = {}
+    for norm, total in sums.items():
+        mean, second = total / uses[norm]
+        var = second if estimator == "paper" else (second - mean**2).clamp(min=0)
+        statistics[norm] = mean.to(norm.running_mean), var.to(norm.running_var)
+    return statistics

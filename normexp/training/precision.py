@@ -3,8 +3,6 @@
 Norms compute in float32 in every mode: with an 8-bit mantissa, means and variances would be too rough to compare.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys
@@ -31,13 +29,13 @@ class Precision:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self._device, self._dtype = device.type, AMP_DTYPES.get(config.amp or "")
-        self.scaler = torch.amp.GradScaler(device.type) if config.amp == "fp16" else None
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")  # else it passes everything on
 
     def prepare(self, optimizer: Optimizer) -> None:
         """Prepare a new optimizer for its first step."""
         # If GradScaler skips the first update, torch's fused SGD reads an uninitialized momentum buffer (seen with torch
         # 2.13.0). Starting from zeros is equivalent to starting from none.
-        if self.scaler is not None and optimizer.defaults.get("momentum"):
+        if self.scaler.is_enabled() and optimizer.defaults.get("momentum"):
             for parameter in (p for group in optimizer.param_groups for p in group["params"]):
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
@@ -47,29 +45,16 @@ class Precision:
 
     def backward(self, loss: Tensor, optimizer: Optimizer) -> None:
         """Compute the gradients of the unscaled loss."""
-        if self.scaler is None:
-            loss.backward()
-        else:
-            self.scaler.scale(loss).backward()
-            self.scaler.unscale_(optimizer)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(optimizer)
 
     def update(self, optimizer: Optimizer) -> None:
-        if self.scaler is None:
-            optimizer.step()
-        else:
-            self.scaler.step(optimizer)
-            self.scaler.update()
+        self.scaler.step(optimizer)
+        self.scaler.update()
 
     def loss_scale(self) -> Tensor | float:
         """The factor on the loss in the backward pass; with fp16 a tensor on the device."""
-        return 1.0 if self.scaler is None else self.scaler.scale(torch.ones((), device=self._device))
-
-    def state_dict(self) -> dict[str, Any]:
-        return {} if self.scaler is None else self.scaler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        if self.scaler is not None and state:
-            self.scaler.load_state_dict(state)
+        return self.scaler.scale(torch.ones((), device=self._device)) if self.scaler.is_enabled() else 1.0
 
 
 def set_precision(config: Config, device: torch.device) -> None:
@@ -117,14 +102,14 @@ def compile_forward(model: nn.Module, example: Tensor, precision: Precision) -> 
 
 def check_compiler(device: torch.device) -> None:
     """Raise ConfigError if torch.compile lacks its compiler: C++ for the CPU; triton, and C for triton, for a GPU."""
-    if device.type == "cuda" and find_spec("triton") is None:
-        raise ConfigError("compile=true: on a GPU torch.compile needs the package triton (pip install triton).")
     if device.type == "cuda":
-        variable, kind = "CC", "C"
-        compilers = [os.environ["CC"]] if "CC" in os.environ else ["gcc", "clang"]
+        if find_spec("triton") is None:
+            raise ConfigError("compile=true: on a GPU torch.compile needs the package triton (pip install triton).")
+        variable, kind, compilers = "CC", "C", ["gcc", "clang"]
     else:
-        variable, kind = "CXX", "C++"
-        compilers = [os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")]
+        variable, kind, compilers = "CXX", "C++", ["clang++" if sys.platform == "darwin" else "g++"]
+    if variable in os.environ:
+        compilers = [os.environ[variable]]
     if not any(map(shutil.which, compilers)):
         raise ConfigError(
             f"compile=true: torch.compile needs a {kind} compiler, and there is no {show(compilers[0])} here; "

@@ -1,14 +1,13 @@
 """One run, from a valid config to a finished run directory."""
 
-from __future__ import annotations
-
 import atexit
 import dataclasses
 import gc
 import logging
+import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,40 +17,40 @@ import torch
 from rich.console import Console
 
 from normexp import rundir
+from normexp.compose.choices import hyperparameters
 from normexp.config import Config, ConfigError, flatten, show
-from normexp.data.sizes import sizes
-from normexp.records import Record
+from normexp.data import sizes
+from normexp.models.describe import describe, markdown
+from normexp.records import GRAD_NORM, Chart, Record, RunInfo
 from normexp.rundir import atomic
 from normexp.rundir.environment import environment
+from normexp.rundir.status import replace_status, status_text
 from normexp.sinks.run_sinks import RunSinks
 from normexp.training import checkpoint
-from normexp.training.anomaly import detect_anomalies
 from normexp.training.build import Parts, build, device_name
-from normexp.training.log import logging_to
-from normexp.training.profile import NullProfiler, profiling
-from normexp.training.run_info import run_info
-from normexp.training.signals import Interrupt
+from normexp.training.debug import debugging
+from normexp.training.errors import cause_of, describe_error
+from normexp.training.process import Interrupt, logging_to
 from normexp.training.state import TrainState
-from normexp.training.status import Cause, StatusWriter, cause_of, describe_error
 from normexp.training.trainer import Outcome, Trainer
 
 logger = logging.getLogger("normexp")
+
+HPARAMS_TAGS = ("test/accuracy", "test/loss", "convergence/best_accuracy", "convergence/area_under_curve", "train/loss")
+"""Columns of TensorBoard's HPARAMS page."""
 
 # Skip the garbage collection at interpreter exit: with all of torch's objects it delays Ctrl-C by almost a second.
 atexit.register(gc.freeze)
 
 
-@dataclass(frozen=True)
-class Result:
-    """How a run ended. signal: the one that interrupted it. debug: from the config. cause: of a failure, if known."""
+@dataclass(frozen=True, kw_only=True)
+class Result(Outcome):
+    """How a run ended. signal: the one that interrupted it. debug: from the config."""
 
     directory: Path
-    state: rundir.State
-    error: str | None
     metrics: Mapping[str, float | None]
-    signal: int | None = None
-    debug: str | None = None
-    cause: Cause | None = None
+    signal: int | None
+    debug: str | None
 
 
 def run(
@@ -72,14 +71,15 @@ def run(
     is not writable. Any other failure gives a result with the state `failed`, and its traceback is in train.log.
     """
     _announce(config, console)
-    parts = _build(config)
-    device = torch.device("cpu") if isinstance(parts, Exception) else parts.device
-    state = TrainState(sizes(config).total_steps, device)
-    notes = [] if saved is None else _restore(saved, parts, state, config)
-    status = StatusWriter(state, seconds=saved["seconds"], started=saved["started"]) if saved else StatusWriter(state)
-    files = _first_files(config, diff, command, device)
-    directory = make_directory({**files, "status.json": status.text("running")})
-    session = _Session(directory, config, state, status)
+    parts, state, notes = _prepare(config, saved)
+    details = environment(command, device=device_name(state.device), threads=torch.get_num_threads())
+    files = {
+        "config.yaml": rundir.to_yaml(dataclasses.asdict(config)),
+        "config_diff.yaml": rundir.to_yaml(diff),
+        "environment.json": rundir.to_json(details, indent=2) + "\n",
+    }
+    session = _Session(config, state, lambda status: make_directory({**files, "status.json": status}), saved or {})
+    directory = session.directory
     with session.interrupt.handling(), ExitStack() as log_file:
         try:
             log_file.enter_context(logging_to(directory / "train.log"))
@@ -104,25 +104,24 @@ def run(
 class _Session:
     """A run whose directory exists: whatever happens now is written there."""
 
-    def __init__(self, directory: Path, config: Config, train_state: TrainState, status: StatusWriter) -> None:
-        self.directory, self.config, self.train_state, self.status = directory, config, train_state, status
-        self.guard = atomic.DirectoryGuard(directory)
+    def __init__(
+        self, config: Config, train_state: TrainState, make_directory: Callable[[str], Path], saved: Mapping[str, Any]
+    ) -> None:
+        """make_directory: called with the first status. saved: has the seconds and the start of a resumed run."""
+        self.config, self.train_state = config, train_state
+        self.start, self.started = time.monotonic() - saved.get("seconds", 0.0), saved.get("started") or rundir.now()
+        self.directory = make_directory(self.status("running"))
+        self.guard = atomic.DirectoryGuard(self.directory)
         self.interrupt = Interrupt()
         self.sinks: RunSinks | None = None
         self.outcome = Outcome("failed")
 
     def train(self, parts: Parts, sinks: RunSinks) -> None:
         self.sinks = sinks
-        save = partial(self.save, parts, sinks)
-        with _debugging(self.config, parts, self.directory) as profiler:
+        log, save, stop = partial(self.log, sinks), partial(self.save, parts, sinks), self.interrupt.requested
+        with debugging(self.config, parts.model, self.directory) as profiler:
             trainer = Trainer(
-                parts,
-                self.config,
-                state=self.train_state,
-                log=partial(self.log, sinks),
-                interrupted=self.interrupt.requested,
-                save=save,
-                profiler=profiler,
+                parts, self.config, state=self.train_state, log=log, interrupted=stop, save=save, profiler=profiler
             )
             outcome = trainer.train()
         save()
@@ -134,13 +133,23 @@ class _Session:
             self.guard.check()
         sinks.log(record)
         if evaluated:
-            logger.info("step %d: %s", record.step, _brief(record.scalars))
-            self.status.write(self.directory, "running")
+            losses = {
+                tag: record.scalars.get(tag) for tag in ("train/loss", "val/loss", "val/accuracy", "test/accuracy")
+            }
+            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in losses.items() if value is not None)
+            logger.info("step %d: %s", record.step, shown)
+            replace_status(self.directory, self.status("running"))
 
     def save(self, parts: Parts, sinks: RunSinks) -> None:
         self.guard.check()
-        seconds, started = self.status.seconds, self.status.started
-        checkpoint.save(self.directory, parts, self.train_state, self.config, sinks, seconds=seconds, started=started)
+        times: dict[str, Any] = {"seconds": time.monotonic() - self.start, "started": self.started}
+        checkpoint.save(self.directory, parts, self.train_state, self.config, sinks, **times)
+
+    def status(self, state: rundir.State, error: str | None = None) -> str:
+        """Content of status.json."""
+        train_state, seconds = self.train_state, time.monotonic() - self.start
+        progress = {"step": train_state.step, "total_steps": train_state.total_steps, "seconds": seconds}
+        return status_text(state=state, **progress, metrics=train_state.scalars, error=error, started=self.started)
 
     def fail(self, error: BaseException) -> None:
         self.outcome = Outcome("failed", describe_error(error, self.config), cause_of(error))
@@ -156,7 +165,7 @@ class _Session:
         finally:
             try:
                 self.guard.check()
-                self.status.write(self.directory, outcome.state, outcome.error)
+                replace_status(self.directory, self.status(outcome.state, outcome.error))
                 with suppress(atomic.WriteError):  # only a power cut could still lose it
                     atomic.fsync(self.directory / "status.json")
             except atomic.WriteError as failure:  # status.json still says `running`: readers will see a killed run
@@ -169,56 +178,45 @@ class _Session:
             logger.info("%s after %d of %d steps%s", self.outcome.state, step, total, reason)
 
     def result(self) -> Result:
-        outcome, metrics = self.outcome, dict(self.train_state.scalars)
-        signal = self.interrupt.signal if outcome.state == "interrupted" else None
-        return Result(self.directory, outcome.state, outcome.error, metrics, signal, self.config.debug, outcome.cause)
+        signal = self.interrupt.signal if self.outcome.state == "interrupted" else None
+        metrics, debug = dict(self.train_state.scalars), self.config.debug
+        return Result(**vars(self.outcome), directory=self.directory, metrics=metrics, signal=signal, debug=debug)
 
 
-def _build(config: Config) -> Parts | Exception:
-    """Build the parts, or return why that failed: out of memory, say, is a failed run, and no reason to stop a sweep."""
+def _prepare(config: Config, saved: Mapping[str, Any] | None) -> tuple[Parts | Exception, TrainState, list[str]]:
+    """Build the parts and restore `saved`, with a message for each change that may alter results.
+
+    In place of the parts, returns why they could not be built: out of memory, say, is a failed run, and no reason to stop a
+    sweep. On resume any error becomes a ConfigError instead, since the run keeps the state that it had.
+    """
+    total_steps = sizes(config).total_steps
     try:
-        return build(config)
-    except ConfigError:
-        raise
-    except Exception as exception:
-        return exception
-
-
-def _restore(saved: Mapping[str, Any], parts: Parts | Exception, state: TrainState, config: Config) -> list[str]:
-    """Call `checkpoint.restore`. Any error becomes a ConfigError, since the run keeps the state that it had."""
-    try:
-        if isinstance(parts, Exception):
-            raise parts
-        return checkpoint.restore(saved, parts, state, config)
+        parts = build(config)
+        state = TrainState(total_steps, parts.device)
+        return parts, state, [] if saved is None else checkpoint.restore(saved, parts, state, config)
     except ConfigError:
         raise
     except Exception as error:
-        raise ConfigError(
-            f"The run can't be taken up, and stays as it was: {describe_error(error, config)}."
-        ) from error
+        if saved is None:
+            return error, TrainState(total_steps, torch.device("cpu")), []
+        reason = describe_error(error, config)
+        raise ConfigError(f"The run can't be taken up, and stays as it was: {reason}.") from error
 
 
-@contextmanager
-def _debugging(config: Config, parts: Parts, directory: Path) -> Iterator[NullProfiler]:
-    """The context of training for the config's `debug`; yields the profiler for the training loop."""
-    if config.debug == "profile":
-        with profiling(parts.model, directory) as profiler:
-            yield profiler
-    elif config.debug == "anomaly":
-        with detect_anomalies(parts.model, gradients=config.amp != "fp16"):
-            yield NullProfiler()
-    else:
-        yield NullProfiler()
-
-
-def _first_files(config: Config, diff: Mapping[str, Any], command: list[str], device: torch.device) -> dict[str, str]:
-    """The files that identify a run, as content by name."""
-    details = environment(command, device=device_name(device), threads=torch.get_num_threads())
-    return {
-        "config.yaml": rundir.to_yaml(dataclasses.asdict(config)),
-        "config_diff.yaml": rundir.to_yaml(diff),
-        "environment.json": rundir.to_json(details, indent=2) + "\n",
+def run_info(parts: Parts, config: Config, diff: Mapping[str, Any] | None = None) -> RunInfo:
+    """The description of a run that TensorBoard shows next to its measurements."""
+    texts = {
+        "layers": markdown(describe(config)),
+        "config": f"```yaml\n{rundir.to_yaml(dataclasses.asdict(config))}```",
+        "config that differs from the defaults": f"```yaml\n{rundir.to_yaml(diff)}```" if diff else "nothing",
     }
+    charts = [
+        Chart("Whole network", "loss", lines=["train/loss", "val/loss$"]),
+        Chart("Whole network", "accuracy", lines=["train/accuracy", "val/accuracy$", "val/accuracy_batch_statistics"]),
+        Chart("Whole network", "gradient of all parameters of a layer", lines=[f"{GRAD_NORM}/.*"]),
+        *parts.probes.charts(),
+    ]
+    return RunInfo(hyperparameters(config), HPARAMS_TAGS, texts, charts)
 
 
 def _announce(config: Config, console: Console) -> None:
@@ -239,8 +237,3 @@ def _log_start(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str
         logger.info("goes on after step %d", step)
     for note in notes:
         logger.warning("%s: the results may differ in their last digits", note)
-
-
-def _brief(scalars: Mapping[str, float | None]) -> str:
-    tags = ("train/loss", "val/loss", "val/accuracy", "test/accuracy")
-    return ", ".join(f"{tag} {scalars[tag]:.4g}" for tag in tags if scalars.get(tag) is not None)

@@ -1,29 +1,56 @@
-"""Training state carried between steps, apart from the model, the optimizer and the random generators."""
-
-from __future__ import annotations
+"""Training state carried between steps, apart from the model, the optimizer and the random generators; speed of convergence."""
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from normexp.probes.base import Measurements
 from normexp.records import Histogram
-from normexp.training.convergence import Point
+
+ACCURACY_LEVELS = (50, 80, 90, 95, 99)  # percent of the validation samples; the first step at each is recorded
+
+
+class Point(NamedTuple):
+    """One validation. seconds: of training, without evaluations."""
+
+    step: int
+    seconds: float
+    accuracy: float
+
+
+def convergence(points: Sequence[Point]) -> dict[str, float | None]:
+    """Summarize the validations, by tag.
+
+    Steps and seconds to each level (None if it was not reached; their resolution is `eval_every`), the best accuracy and its
+    step, and the area under the accuracy curve over the steps, as a mean accuracy in [0, 1] (trapezoidal rule).
+    """
+    summary: dict[str, float | None] = {}
+    for level in ACCURACY_LEVELS:
+        first = next((p for p in points if p.accuracy >= level / 100), None)
+        summary[f"convergence/steps_to_{level}"] = None if first is None else first.step
+        summary[f"convergence/seconds_to_{level}"] = None if first is None else first.seconds
+    if points:
+        best = max(points, key=lambda p: p.accuracy)
+        summary["convergence/best_accuracy"] = best.accuracy
+        summary["convergence/best_step"] = best.step
+    if len(points) > 1:
+        area = sum((b.step - a.step) * (a.accuracy + b.accuracy) / 2 for a, b in pairwise(points))
+        summary["convergence/area_under_curve"] = area / (points[-1].step - points[0].step)
+    return summary
 
 
 class Window:
     """Losses and correct predictions of the steps since the last record, kept on the device until `fetch`."""
 
     def __init__(self) -> None:
-        self._losses: list[Tensor] = []
-        self._logits: list[Tensor] = []
-        self._labels: list[Tensor] = []
+        self._on_device: list[tuple[Tensor, Tensor, Tensor]] = []
         self.unchecked = 0
         self.restart()
 
@@ -32,30 +59,27 @@ class Window:
         self.correct = 0
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        self._losses.append(loss)
-        self._logits.append(logits)
-        self._labels.append(labels)
+        self._on_device.append((loss, logits, labels))
         self.unchecked += 1
 
     def fetch(self, extra: Tensor | None) -> list[float]:
         """Update `losses` and `correct` in one transfer, which also brings `extra`, (n,) float64; returns its values."""
-        self.unchecked = 0
-        count = len(self._losses)
-        correct = (torch.cat(self._logits).argmax(1) == torch.cat(self._labels)).sum()
-        parts = [torch.stack(self._losses).double(), correct.double()[None]]
+        losses, logits, labels = zip(*self._on_device, strict=True)
+        correct = (torch.cat(logits).argmax(1) == torch.cat(labels)).sum()
+        parts = [torch.stack(losses).double(), correct.double()[None]]
         values: list[float] = torch.cat(parts if extra is None else [*parts, extra]).tolist()
+        count = len(losses)
         self.losses += values[:count]
         self.correct += int(values[count])
-        for pending in (self._losses, self._logits, self._labels):
-            pending.clear()
+        self._on_device, self.unchecked = [], 0
         return values[count + 1 :]
 
     def state_dict(self) -> dict[str, Any]:
         unchecked = self.unchecked
-        if self._losses:
+        if self._on_device:
             self.fetch(None)
         self.unchecked = unchecked  # saving a checkpoint must not change when a divergence is noticed
-        return {"losses": list(self.losses), "correct": self.correct, "unchecked": self.unchecked}
+        return {"losses": list(self.losses), "correct": self.correct, "unchecked": unchecked}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.losses, self.correct, self.unchecked = list(state["losses"]), state["correct"], state["unchecked"]
@@ -103,8 +127,7 @@ class Stopwatch:
         self._start, self._lap = now - self._elapsed["seconds"], now - self._elapsed["lap"]
 
 
-@dataclass(frozen=True)
-class PendingRecord:
+class PendingRecord(NamedTuple):
     """What a training step measured, while its evaluation is still to be done."""
 
     scalars: Mapping[str, float | None]
@@ -133,14 +156,14 @@ class TrainState:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values for a checkpoint. The keys are those of FORMAT 2, whatever the attributes are called."""
-        pending = None
-        if self.pending is not None:
-            measurements = dataclasses.asdict(self.pending.measurements)
-            pending = {"scalars": dict(self.pending.scalars), "found": measurements}
+        pending = self.pending and {
+            "scalars": dict(self.pending.scalars),
+            "found": dataclasses.asdict(self.pending.measurements),
+        }
         return {
             "step": self.step,
             "scalars": dict(self.scalars),
-            "points": [dataclasses.astuple(point) for point in self.points],
+            "points": [tuple(point) for point in self.points],
             "window": self.window.state_dict(),
             "clock": self.clock.state_dict(),
             "unfinished": pending,
@@ -156,10 +179,7 @@ class TrainState:
         self.points = [Point(*point) for point in state["points"]]
         self.window.load_state_dict(state["window"])
         self.clock.load_state_dict(state["clock"])
-        self.pending = None if state["unfinished"] is None else _pending(state["unfinished"])
-
-
-def _pending(state: Mapping[str, Any]) -> PendingRecord:
-    found = state["found"]
-    histograms = {tag: Histogram(**histogram) for tag, histogram in found["histograms"].items()}
-    return PendingRecord(state["scalars"], Measurements(found["scalars"], histograms))
+        self.pending = None
+        if pending := state["unfinished"]:
+            histograms = {tag: Histogram(**histogram) for tag, histogram in pending["found"]["histograms"].items()}
+            self.pending = PendingRecord(pending["scalars"], Measurements(pending["found"]["scalars"], histograms))

@@ -1,35 +1,32 @@
 """The training loop."""
 
-from __future__ import annotations
-
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.profiler import record_function
 from torch.nn import functional as F
+from torch.profiler import profile
 
 from normexp.config import Config
 from normexp.models.layer import named_layers
 from normexp.norms import NORMS
 from normexp.optim.schedules import lr_factor
-from normexp.probes.base import Measurements
+from normexp.probes.base import Measurements, Step
 from normexp.probes.gradients import GradientNorms
-from normexp.probes.recorder import Step
 from normexp.probes.runner import Snapshot
 from normexp.records import TOTAL_GRAD_NORM, Record
 from normexp.rundir import State
-from normexp.training.anomaly import AnomalyError
-from normexp.training.bn_statistics import evaluation_statistics
 from normexp.training.build import Parts
-from normexp.training.convergence import Point, convergence
-from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics, never
-from normexp.training.profile import NullProfiler
-from normexp.training.state import PendingRecord, TrainState
-from normexp.training.status import Cause
+from normexp.training.debug import AnomalyError
+from normexp.training.errors import Cause
+from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics, evaluation_statistics
+from normexp.training.state import PendingRecord, Point, TrainState, convergence
 
 MAX_UNCHECKED_STEPS = 100
 """Steps whose losses and logits may stay on the device. Bounds their memory, and how late a divergence is noticed."""
@@ -63,13 +60,15 @@ class Trainer:
         *,
         log: Callable[[Record], None],
         state: TrainState | None = None,
-        interrupted: Callable[[], bool] = never,
+        interrupted: Callable[[], bool] = lambda: False,
         save: Callable[[], None] | None = None,
-        profiler: NullProfiler | None = None,
+        profiler: profile | None = None,
     ) -> None:
         self.parts, self.config, self.log, self.interrupted = parts, config, log, interrupted
         self.state = state or TrainState(parts.sizes.total_steps, parts.device)
-        self.save, self.profiler = save, profiler or NullProfiler()
+        self.save, self.profiler, self.first_step = save, profiler, self.state.step + 1
+        unnamed = nullcontext()
+        self.region: Callable[[str], AbstractContextManager[Any]] = record_function if profiler else lambda _: unnamed
         self.model, self.optimizer, self.precision = parts.model, parts.optimizer, parts.precision
         self.parameters = list(parts.model.parameters())
         self.gradient_norms = GradientNorms(named_layers(parts.model))
@@ -101,11 +100,14 @@ class Trainer:
         return Outcome("completed") if state.error is None else Outcome("diverged", state.error)
 
     def train_step(self) -> None:
-        state, config, precision, region = self.state, self.config, self.precision, self.profiler.region
-        self.profiler.step()
+        state, config, precision, region = self.state, self.config, self.precision, self.region
         step = state.step + 1
+        if self.profiler and step > self.first_step:
+            self.profiler.step()
         logs = step == 1 or step % config.log_every == 0 or step == state.total_steps
-        lr = self.set_lr(step)
+        lr = config.peak_lr * lr_factor(config.schedule, step - 1, state.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
         with region("batch"):
             inputs, labels = self.parts.data.train.batch(next(self.parts.order), self.parts.augment)
         loss_scale = precision.loss_scale()
@@ -129,36 +131,29 @@ class Trainer:
             measurements = Measurements()
         self.finish_step(PendingRecord(scalars, measurements), error)
 
-    def set_lr(self, step: int) -> float:
-        lr = self.config.peak_lr * lr_factor(self.config.schedule, step - 1, self.state.total_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-        return lr
-
     def forward_backward(self, inputs: Tensor, labels: Tensor, snapshot: Snapshot | None) -> tuple[Tensor, Tensor]:
         """Compute the gradients of a batch; returns the mean loss and the logits (B, classes), both on the device."""
         for parameter in self.parameters:  # optimizer.zero_grad() at a tenth of its cost
             parameter.grad = None  # before the forward pass: a CUDA graph overwrites the last step's gradients
-        with self.profiler.region("forward"), self.precision.autocast():
+        with self.region("forward"), self.precision.autocast():
             with snapshot or nullcontext():
                 logits = self.model(inputs) if snapshot else self.parts.forward(inputs)
             loss = F.cross_entropy(logits, labels)  # autocast computes it in float32
-        with self.profiler.region("backward"):
+        with self.region("backward"):
             self.precision.backward(loss, self.optimizer)
         return loss, logits
 
     def update(self, snapshot: Snapshot | None) -> None:
         """Clip the gradients and update the weights; the probes see both before and after."""
-        region = self.profiler.region
         if snapshot:
-            with region("look"):
+            with self.region("look"):
                 snapshot.after_backward()
-        with region("update"):
+        with self.region("update"):
             if self.config.grad_clip is not None:
                 torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
             self.precision.update(self.optimizer)
         if snapshot:
-            with region("look"):
+            with self.region("look"):
                 snapshot.after_update()
 
     def collect_scalars(
@@ -183,11 +178,12 @@ class Trainer:
             "speed/samples_per_second": samples / state.clock.lap(),
         }
         window.restart()
-        if self.precision.scaler is not None:
+        if self.precision.scaler.is_enabled():
             scalars["amp/loss_scale"] = float(loss_scale)
+        norm = gradients.get(TOTAL_GRAD_NORM, 0.0)
         # With a larger scale, fp16 gradients may have overflowed: GradScaler then skips the update and shrinks the scale.
-        if float(loss_scale) <= 1:
-            error = error or _non_finite_gradient(state.step, gradients)
+        if float(loss_scale) <= 1 and not math.isfinite(norm):
+            error = error or f"the norm of the gradient became {norm} in step {state.step}"
         return scalars, error
 
     def finish_step(self, pending: PendingRecord, error: str | None = None) -> None:
@@ -204,7 +200,10 @@ class Trainer:
             if last:
                 scalars |= self.test()
             state.points.append(point)
-            error = _non_finite_evaluation(state.step, scalars)
+            for tag in ("val/loss", "test/loss"):  # these include the last update
+                loss = scalars.get(tag)
+                if error is None and loss is not None and not math.isfinite(loss):
+                    error = f"{tag} became {loss} after step {state.step}"
         if error is not None or last:
             scalars |= convergence(state.points)
         if scalars or pending.measurements.scalars:
@@ -221,10 +220,8 @@ class Trainer:
             loss, accuracy = evaluate(model, val, self.interrupted)
             scalars: Scalars = {"val/loss": loss, "val/accuracy": accuracy}
             if NORMS[self.config.norm.name].uses_batch:
-                batch_loss, batch_accuracy = evaluate_with_batch_statistics(
-                    model, val, self.config.batch_size, self.interrupted
-                )
-                scalars |= {"val/loss_batch_statistics": batch_loss, "val/accuracy_batch_statistics": batch_accuracy}
+                means = evaluate_with_batch_statistics(model, val, self.config.batch_size, self.interrupted)
+                scalars["val/loss_batch_statistics"], scalars["val/accuracy_batch_statistics"] = means
         return {**scalars, **ratios}, Point(self.state.step, self.state.clock.seconds(), accuracy)
 
     def test(self) -> Scalars:
@@ -238,21 +235,18 @@ class Trainer:
         with (
             self.state.clock.paused(),
             self.precision.autocast(),
-            self.profiler.region("evaluate"),
+            self.region("evaluate"),
             evaluation_statistics(self.model, self.config, self.parts.data.train, self.interrupted) as ratios,
         ):
             yield ratios
 
-    def log_record(
-        self, step: int, scalars: Scalars, measurements: Measurements, *, seconds: float | None = None
-    ) -> None:
+    def log_record(self, step: int, scalars: Scalars, found: Measurements, *, seconds: float | None = None) -> None:
         """seconds: of training, by default until now."""
-        scalars = {**scalars, **measurements.scalars}
+        scalars = {**scalars, **found.scalars}
         self.state.scalars.update(scalars)
-        if seconds is None:
-            seconds = self.state.clock.seconds()
-        with self.profiler.region("log"):
-            self.log(Record(step, step / self.parts.sizes.steps_per_epoch, seconds, scalars, measurements.histograms))
+        seconds = self.state.clock.seconds() if seconds is None else seconds
+        with self.region("log"):
+            self.log(Record(step, step / self.parts.sizes.steps_per_epoch, seconds, scalars, found.histograms))
 
     def save_if_due(self) -> None:
         """Save a checkpoint every so many steps or seconds. The caller of `train` saves after the last step."""
@@ -272,18 +266,4 @@ def _non_finite_loss(step: int, losses: list[float]) -> str | None:
     for number, loss in enumerate(losses, start=step - len(losses) + 1):
         if not math.isfinite(loss):
             return f"the loss became {loss} in step {number}"
-    return None
-
-
-def _non_finite_gradient(step: int, norms: Mapping[str, float]) -> str | None:
-    norm = norms.get(TOTAL_GRAD_NORM, 0.0)
-    return None if math.isfinite(norm) else f"the norm of the gradient became {norm} in step {step}"
-
-
-def _non_finite_evaluation(step: int, scalars: Mapping[str, float | None]) -> str | None:
-    """Report a non-finite loss of an evaluation, which includes the last update."""
-    for tag in ("val/loss", "test/loss"):
-        loss = scalars.get(tag)
-        if loss is not None and not math.isfinite(loss):
-            return f"{tag} became {loss} after step {step}"
     return None

@@ -11,7 +11,7 @@ from rich.console import Console
 from normexp.config import Config
 from normexp.sinks.run_sinks import RunSinks
 from normexp.training import build, trainer
-from normexp.training.run_info import run_info
+from normexp.training.run import run_info
 
 
 def cache_data() -> None:

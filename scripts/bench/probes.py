@@ -37,7 +37,7 @@ from normexp.models.layer import named_layers
 from normexp.probes.distribution import Distributions
 from normexp.sinks.histogram_sheet import HistogramSheet, History, draw_sheet
 from normexp.training.build import build
-from normexp.training.convergence import Point
+from normexp.training.state import Point
 from normexp.training.trainer import Trainer
 
 NETS = {

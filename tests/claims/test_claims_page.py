@@ -370,7 +370,7 @@ def test_an_interval_much_wider_than_the_rest_is_cut():
     assert -99 < low < high < 99
     assert "A triangle: the interval goes on." in figure.caption
     assert "triangle" not in drawn(a_verdict(series=[])).caption
-    assert forest_plot.forest(Verdict.from_json(a_verdict(conditions=[]))) is None
+    assert drawn(a_verdict(series=[], conditions=[])) is None
 
 
 def test_the_axis_of_a_forest_reaches_tiny_ratios():

@@ -227,7 +227,7 @@ def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path
     norm.rename(norm.with_name("group_norm.py"))
     assert (fingerprint.code_fingerprint(), fingerprint.judging_fingerprint()) == before
 
-    order = package / "data" / "batch_sampler.py"
+    order = package / "data" / "batches.py"
     order.write_text(order.read_text() + "x = 1\n")
     assert fingerprint.code_fingerprint() != before[0]
     judge = package / "claims" / "judge.py"

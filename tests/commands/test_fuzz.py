@@ -82,7 +82,7 @@ def planning(monkeypatch):
         raise Planned
 
     monkeypatch.setattr("normexp.training.run.run", planned)
-    monkeypatch.setattr(run_sweep, "_run", planned)
+    monkeypatch.setattr(run_sweep, "open_session", planned)
     monkeypatch.setattr(plan, "check_data", lambda grid, folder: grid)
     # Hydra composes a run's config twice, the first time for its mode, which is known here. The command line does both.
     monkeypatch.setattr(Hydra, "get_mode", lambda self, **options: RunMode.RUN)

@@ -10,8 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from normexp.compose.choices import CHOICES
-from normexp.compose.compose import compose_sweep, to_plain, without_hydra
-from normexp.compose.composer import Composer
+from normexp.compose.compose import Composer, compose_sweep, to_plain, without_hydra
 from normexp.compose.errors import config_errors
 from normexp.config import ConfigError
 from tests.compose.overrides import KEYS, SYNTAX, fitting

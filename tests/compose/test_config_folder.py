@@ -162,7 +162,7 @@ def test_sweeps_that_are_resumed_refuse_it(capsys):
     folder.mkdir()
     words = ["--config-dir", "own", "-m", "norm=evil", *SHORT, "steps=1"]
     session = Session(["normexp", "train", *words], str(Path.cwd()), None, {}, local=True)
-    write_manifest(folder, name="sweep", arguments=words, session=session)
+    write_manifest(folder, arguments=words, session=session)
     assert (folder / MANIFEST).exists()
     assert "hydra.callbacks.x._target_" in refused(capsys, "resume", "sweep")
 

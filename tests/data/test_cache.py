@@ -104,7 +104,7 @@ def test_changed_sources_are_decoded_and_touched_ones_are_not(data):
 
 def test_a_source_that_has_just_been_written_is_not_trusted_for_its_times(data, monkeypatch):
     stats = [[1, 2, 3], [1, 2, 3]]  # as on a file system that rounds to seconds
-    monkeypatch.setattr(cache, "_stat", lambda sources: cache._Sources(sources, stats, settled=False))
+    monkeypatch.setattr(cache, "_stat", lambda sources: {"stats": stats, "settled": False})
     assert [data.load(), data.load()] == [1, 0]
     data.sources[1].write_bytes(bytes([3]) * 80)
     assert data.load() == 1

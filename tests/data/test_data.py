@@ -9,12 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from normexp.data import DATA, idx, splits
-from normexp.data.augment import Augment
-from normexp.data.base import value_counts
-from normexp.data.sizes import sizes
+from normexp.data import DATA, mnist, sizes, splits
+from normexp.data.base import stratified, value_counts
+from normexp.data.batches import Augment
 from normexp.data.splits import Split, gather, load, moments, split_indices
-from normexp.data.stratify import stratified
 from tests.conftest import SHARED_DATA, compose, needs_data
 
 CPU = torch.device("cpu")
@@ -123,7 +121,7 @@ def test_the_parts_are_the_same_from_the_cache(tmp_path, monkeypatch, overrides)
     config = compose("data=mnist", f"data_dir={SHARED_DATA}", *overrides)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     decoded = DATA["mnist"].load(config.data, SHARED_DATA)
-    monkeypatch.setattr(idx, "_decode", None)
+    monkeypatch.setattr(mnist, "_values", None)
     kept = load(config, CPU)
     plain = splits.split(replace(decoded, counts=None), config, CPU)
     train, _ = split_indices(decoded.train_labels, config)

@@ -57,10 +57,10 @@ def test_of_fashion_mnist_the_form_alone_is_checked(tmp_path):
 
 
 @needs_data
-@pytest.mark.parametrize("file", mnist.MD5)
+@pytest.mark.parametrize("file", mnist.FILES)
 def test_a_changed_pixel_or_label_of_mnist_is_noticed(file):
     RAW.mkdir(parents=True)
-    for each in mnist.MD5:
+    for each in mnist.FILES:
         (RAW / each).symlink_to(SHARED_DATA / RAW / each)
     config = compose("data=mnist").data
     DATA["mnist"].load(config, Path())
@@ -94,7 +94,7 @@ def data_files(name, folder):
 )
 def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name, what, says):
     """Without the check for missing files, whose result may be outdated."""
-    monkeypatch.setattr(f"normexp.data.{'idx' if name == 'mnist' else name}.fetch", lambda *args, **kwargs: None)
+    monkeypatch.setattr(f"normexp.data.{name}.fetch", lambda *args, **kwargs: None)
     path, config = data_files(name, tmp_path), compose(f"data={name}").data  # before files can't be read
     match what:
         case "folder":

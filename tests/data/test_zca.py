@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from normexp.data import DATA, splits
-from normexp.data.augment import Augment
+from normexp.data.batches import Augment
 from normexp.data.splits import load, split_indices
 from normexp.data.zca import moments, zca
 from tests.conftest import SHARED_DATA, compose, needs_data

@@ -7,8 +7,7 @@ from scipy import stats
 
 from normexp.models import layers
 from normexp.models.build import build_model
-from normexp.models.layer import named_layers
-from normexp.models.noise import Noise
+from normexp.models.layer import Noise, named_layers
 from normexp.training import checkpoint
 from tests.conftest import compose
 from tests.training.short import resume, train, train_and_record

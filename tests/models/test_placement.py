@@ -11,8 +11,7 @@ from normexp.config import ConfigError
 from normexp.models import layers
 from normexp.models.build import build_model
 from normexp.models.describe import describe, warnings
-from normexp.models.layer import named_layers
-from normexp.models.noise import UnscaledDropout
+from normexp.models.layer import UnscaledDropout, named_layers
 from normexp.norms.fold import fold
 from tests.conftest import compose
 from tests.probes.watcher import Watcher, images

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from normexp.models.build import build_model
 from normexp.models.layer import named_layers
+from normexp.probes.base import Step
 from normexp.probes.landscape import LossSurface, along_gradient
-from normexp.probes.recorder import Step
 from tests.conftest import compose
 from tests.probes.watcher import Watcher, images
 from tests.training.short import train_and_record

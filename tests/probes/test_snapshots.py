@@ -8,7 +8,7 @@ import torch
 from normexp.models.build import build_model
 from normexp.models.layer import named_layers
 from normexp.probes import PROBES
-from normexp.probes.recorder import Step
+from normexp.probes.base import Step
 from normexp.probes.runner import Probes
 from tests.conftest import compose
 from tests.probes.watcher import ALL, Watcher, images
@@ -44,7 +44,7 @@ def test_between_snapshots_no_hooks_or_copies_exist():
         found = watcher(*images(seed=step))
         assert bool(found and found.scalars) == (step in (1, 5, 10))
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in watcher.model.modules())
-        assert bool(probes["Noise"]._last) == (step in (4, 9))
+        assert bool(probes["Noise"].last) == (step in (4, 9))
         assert not probes["Updates"]._before
         assert probes["Landscape"]._loss is None
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from normexp.models.layer import named_layers
-from normexp.probes.recorder import Step
+from normexp.probes.base import Step
 from normexp.probes.runner import Probes
 
 ALL = [

@@ -9,7 +9,7 @@ from PIL import Image
 
 from normexp.probes.distribution import Distributions
 from normexp.records import Histogram, Record
-from normexp.sinks import heatmap_png
+from normexp.sinks import histogram_sheet
 from normexp.sinks.histogram_sheet import MAX_SNAPSHOTS, HistogramSheet, History, draw_sheet, to_panel
 
 
@@ -25,8 +25,8 @@ def log(sheet, step, values, *, evaluates=False, tag="activation_in/fc1"):
 def pixels(picture):
     """Darkness of the first panel's pixels, lowest values last: 0 is white, 1 black."""
     image = Image.open(io.BytesIO(picture.png)).convert("L")
-    left, top = heatmap_png.MARGIN + heatmap_png.GAP, heatmap_png.TOP
-    crop = image.crop((left, top, left + heatmap_png.WIDTH, top + heatmap_png.row_height(1)))
+    left, top = histogram_sheet.MARGIN + histogram_sheet.GAP, histogram_sheet.TOP
+    crop = image.crop((left, top, left + histogram_sheet.WIDTH, top + histogram_sheet.row_height(1)))
     return 1 - np.asarray(crop)[::-1] / 255
 
 

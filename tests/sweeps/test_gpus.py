@@ -118,7 +118,7 @@ def test_a_run_of_a_sweep_gets_one_gpu(machine, tmp_path, monkeypatch, case):
     jobs = []
     monkeypatch.setattr(hydra_task, "train_with_retry", lambda job, stopping: jobs.append(job))
     tree = json.loads(json.dumps(compose(*overrides), default=vars))
-    monkeypatch.setattr("normexp.compose.validate.validate", lambda tree: compose(*overrides))
+    monkeypatch.setattr("normexp.sweeps.hydra_task.validate", lambda tree: compose(*overrides))
     session = Session(["normexp"], str(tmp_path), None, process.identity(), local)
     hydra_task.train_if_needed(tmp_path / "run", tree, session, stopping=lambda: False)
     assert [job.gpu for job in jobs] == [expected]
@@ -144,11 +144,12 @@ def used(*arguments, **keys):
 torch.cuda.is_available = torch.cuda.device_count = torch.cuda.init = torch.cuda._lazy_init = used
 from normexp.rundir import process
 from normexp.sweeps import worker
-from normexp.sweeps.job import Job
+from normexp.sweeps.manifest import Job, Session
 from pathlib import Path
 
 worker._train = lambda job: print("sees", os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
-worker.train(Job(Path({str(tmp_path)!r}), {{}}, [], None, {str(tmp_path)!r}, {{}}, process.identity(), "MIG-7"))
+session = Session([], {str(tmp_path)!r}, None, {{}}, True)
+worker.train(Job(Path({str(tmp_path)!r}), {{}}, session, process.identity(), "MIG-7"))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],

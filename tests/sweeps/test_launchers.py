@@ -1,15 +1,18 @@
 """Optional launchers and sweepers: Slurm, Ray and Optuna."""
 
+import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from normexp import rundir
 from normexp.cli import main
-from normexp.sweeps import optuna_study
+from normexp.sweeps import optuna_study, slurm
 from normexp.sweeps.manifest import read_manifest
 from tests.commands.shell import start
 from tests.sweeps.sweeping import SHORT, begin, stamps, states, wait_for
@@ -64,6 +67,31 @@ def test_a_slurm_job_that_is_cancelled_stops_nothing_and_is_made_up_for():
     done = start("train", *words)
     assert done.returncode == 0
     assert list(states("runs/s").values()) == ["completed"] * 3
+
+
+def test_jobs_are_recorded_and_waited_for_even_if_the_launcher_never_returns(tmp_path, monkeypatch):
+    """squeue is faked, and lists the jobs three times."""
+    calls, over = tmp_path / "calls", threading.Event()
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho >> {calls}\n[ $(wc -l < {calls}) -gt 3 ] || echo '17_0\n17_1'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, state in (("a", "completed"), ("b", "running")):
+        (tmp_path / name).mkdir()
+        rundir.write_first_status(tmp_path / name, state)
+
+    def launch():
+        for job in ("17_0", "17_1"):
+            (tmp_path / ".submitit" / job).mkdir(parents=True)
+            (tmp_path / ".submitit" / job / f"{job}_submitted.pkl").touch()
+        over.wait()  # as submitit does for a job that is cancelled before it begins
+
+    said = []
+    slurm.submit_and_wait(tmp_path, ["a", "b"], launch, said.append)
+    over.set()
+    assert read_manifest(tmp_path)["slurm"] == {"17_0": "a", "17_1": "b"}
+    assert "with Slurm: 2 jobs" in said[0]
+    assert states(tmp_path) == {"a": "completed", "b": "killed"}
 
 
 def test_ray():

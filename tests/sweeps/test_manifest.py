@@ -3,7 +3,7 @@
 import threading
 
 from normexp.rundir import process
-from normexp.sweeps.manifest import Session, add_runs, edit_manifest, read_manifest, write_manifest
+from normexp.sweeps.manifest import Session, edit_manifest, read_manifest, write_manifest
 from normexp.sweeps.slurm import JOBS_KEY
 
 WRITERS = range(8)
@@ -19,9 +19,9 @@ def test_writers_at_the_same_time_lose_no_entry(tmp_path):
         try:
             for number in range(5):
                 name = f"{writer}-{number}"
-                write_manifest(tmp_path, name="s", arguments=["-m", name], session=session)
-                add_runs(tmp_path, [name])
+                write_manifest(tmp_path, arguments=["-m", name], session=session)
                 with edit_manifest(tmp_path) as manifest:
+                    manifest["runs"] = [*manifest.get("runs", []), name]
                     manifest[JOBS_KEY] = {**manifest.get(JOBS_KEY, {}), name: name}
         except Exception as error:
             errors.append(error)

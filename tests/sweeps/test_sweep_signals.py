@@ -12,7 +12,6 @@ import pytest
 
 from normexp import rundir
 from normexp.rundir import lock, process
-from normexp.sweeps.job import Job
 from normexp.sweeps.launch import mark_stopped
 from normexp.sweeps.shutdown import Watcher
 from normexp.sweeps.spawn import _record_exit
@@ -105,7 +104,7 @@ def test_only_runs_that_nobody_has_looked_after_are_marked_as_stopped(tmp_path):
 def test_a_process_that_records_how_a_run_ended_is_not_taken_for_one_that_trains(tmp_path, monkeypatch):
     """With one run at a time, the process that starts it is the driver."""
     watch = Watcher(None, tmp_path, tmp_path / "session")
-    me, run = process.identity(), tmp_path / "run"
+    run = tmp_path / "run"
     run.mkdir()
     rewrite, seen = rundir.rewrite_status, []
 
@@ -114,7 +113,7 @@ def test_a_process_that_records_how_a_run_ended_is_not_taken_for_one_that_trains
         rewrite(*arguments, **values)
 
     monkeypatch.setattr(rundir, "rewrite_status", look)
-    _record_exit(Job(run, {}, [], None, ".", me, me), 2**22 + 1, "killed", "killed by SIGKILL")
+    _record_exit(run, 2**22 + 1, "killed", "killed by SIGKILL")
     assert [*seen, watch._pids()] == [[], []]
     assert states(tmp_path) == {"run": "killed"}
 

@@ -8,9 +8,8 @@ from same_runs import differences
 from torch import nn
 
 from normexp.training import trainer
-from normexp.training.bn_statistics import evaluation_statistics, recomputed_statistics
 from normexp.training.build import build
-from normexp.training.evaluate import StoppedError, evaluate
+from normexp.training.evaluate import StoppedError, evaluate, evaluation_statistics, recomputed_statistics
 from tests.conftest import compose
 from tests.training.short import resume, terminate, train, train_and_record
 

@@ -17,8 +17,8 @@ from normexp.models import MODELS
 from normexp.probes import PROBES, switched_on
 from normexp.rundir import read_metrics
 from normexp.sinks.progress_bar import RunConsole
-from normexp.training import anomaly
-from normexp.training.profile import REGIONS, TABLE, TRACE
+from normexp.training import debug as debug_modes
+from normexp.training.debug import REGIONS, TABLE, TRACE
 from normexp.training.run import run
 from tests.conftest import compose
 from tests.training.short import QUIET, train
@@ -136,11 +136,11 @@ class Root(nn.Module):
 
 def test_anomaly_detects_bad_gradients(monkeypatch):
     layer = nn.Sequential(OrderedDict(weight=nn.Linear(3, 3, bias=False), activation=Root()))
-    monkeypatch.setattr(anomaly, "named_layers", lambda model: {"fc1": layer})
+    monkeypatch.setattr(debug_modes, "named_layers", lambda model: {"fc1": layer})
     nn.init.zeros_(layer.weight.weight)
-    with anomaly.detect_anomalies(layer):
+    with debug_modes.detect_anomalies(layer):
         loss = layer(torch.ones(2, 3)).sum()
-        with pytest.raises(anomaly.AnomalyError, match=r"6 of 6 values .* gradient that comes back to fc1\.weight"):
+        with pytest.raises(debug_modes.AnomalyError, match=r"6 of 6 values .* gradient that comes back to fc1\.weight"):
             loss.backward()
         layer.eval()
         layer(torch.full((2, 3), torch.inf))  # an evaluation is none of its business

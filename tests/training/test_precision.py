@@ -89,7 +89,7 @@ def test_mixed_precision_comes_close_to_float32(amp):
 
 def test_an_overflowing_loss_scale_shrinks_and_is_no_divergence(monkeypatch):
     real = torch.amp.GradScaler
-    monkeypatch.setattr(torch.amp, "GradScaler", lambda device: real(device, init_scale=2.0**24))
+    monkeypatch.setattr(torch.amp, "GradScaler", lambda device, **more: real(device, init_scale=2.0**24, **more))
     records, parts, outcome = train_and_record("amp=fp16", "log_every=1", "lr=0.01")
     scales = [r.scalars["amp/loss_scale"] for r in records if "amp/loss_scale" in r.scalars]
     assert outcome.state == "completed"

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from normexp.models.layer import named_layers
 from normexp.streams import stream_seed
 from normexp.training.build import build
-from normexp.training.convergence import Point, convergence
 from normexp.training.evaluate import evaluate, evaluate_with_batch_statistics
+from normexp.training.state import Point, convergence
 from tests.conftest import compose
 from tests.training.short import SMALL, train_and_record
 

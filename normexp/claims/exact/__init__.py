@@ -3,28 +3,7 @@
 The rule in the claim's yaml file judges the numbers. Importing this package imports torch.
 """
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
+from normexp.claims.exact.base import ExactClaim
 from normexp.registry import collect
 
-EXACT: dict[str, ExactClaim] = collect(
-    __name__,
-    __path__,
-    ExactClaim,
-    order=(
-        "formula",
-        "unit-moments",
-        "identity",
-        "axes",
-        "worked-example",
-        "gradient-flows",
-        "bias-cancelled",
-        "scale-law",
-        "detached-stats",
-        "inference-statistics",
-        "fold",
-        "dropout-scale",
-        "gradient-growth",
-    ),
-)
-
-__all__ = ["EXACT", "ExactClaim", "ExactResult", "Table"]
+EXACT: dict[str, ExactClaim] = collect(__name__, __path__, ExactClaim)

@@ -7,13 +7,10 @@ For m samples drawn independently, whatever the distribution,
 The error of var_B falls at the same rate, apart from a bias of sigma^2 / m.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import randn
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table, randn
 
 SIZES = (4, 8, 16, 32, 64, 128, 256)
 DRAWS = 400
@@ -54,23 +51,20 @@ def compute() -> ExactResult:
     values = preactivations()
     independent = [rms_errors(values, m, replacement=True) for m in SIZES]
     distinct = [rms_errors(values, m, replacement=False) for m in SIZES]
-    return ExactResult(
-        numbers={
-            "slope_mean": log_log_slope([mean for mean, _ in independent]),
-            "slope_var": log_log_slope([var for _, var in independent]),
-            "mean_times_root_m": independent[0][0] * SIZES[0] ** 0.5,
-        },
-        tables=(
-            Table(
-                f"Error of a batch's mean (in standard deviations) and variance (relative), {len(values):,} samples",
-                ("m", "mean", "times sqrt(m)", "variance", "times sqrt(m)", "mean, no sample twice"),
-                tuple(
-                    (m, mean, mean * m**0.5, var, var * m**0.5, distinct_mean)
-                    for m, (mean, var), (distinct_mean, _) in zip(SIZES, independent, distinct, strict=True)
-                ),
-            ),
+    numbers = {
+        "slope_mean": log_log_slope([mean for mean, _ in independent]),
+        "slope_var": log_log_slope([var for _, var in independent]),
+        "mean_times_root_m": independent[0][0] * SIZES[0] ** 0.5,
+    }
+    table = Table(
+        f"Error of a batch's mean (in standard deviations) and variance (relative), {len(values):,} samples",
+        ("m", "mean", "times sqrt(m)", "variance", "times sqrt(m)", "mean, no sample twice"),
+        tuple(
+            (m, mean, mean * m**0.5, var, var * m**0.5, distinct_mean)
+            for m, (mean, var), (distinct_mean, _) in zip(SIZES, independent, distinct, strict=True)
         ),
     )
+    return ExactResult(numbers, (table,))
 
 
 ENTRY = ExactClaim("batch-estimate", compute)

@@ -3,13 +3,11 @@
 BN(W u + b) = BN(W u)    and    dl/db = 0.
 """
 
-from __future__ import annotations
-
 from torch import Tensor, float64, nn
 from torch.autograd import grad
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_network, build_norm, default_config, max_abs, randn
+from normexp.claims.exact.base import ExactClaim, ExactResult, build_network, build_norm, default_config, max_abs, randn
+from normexp.claims.verdict import Table
 
 WIDTH = 6
 
@@ -30,32 +28,29 @@ def compute() -> ExactResult:
         "bn": build_norm("bn", (WIDTH,)),
         "relu, then bn": nn.Sequential(nn.ReLU(), build_norm("bn", (WIDTH,))),
         "ln": build_norm("ln", (WIDTH,)),
-        "gn with 2 groups": build_norm("gn", (WIDTH,), groups=2),
+        "gn with 2 groups": build_norm("gn", (WIDTH,)),
         "nothing": nn.Identity(),
     }
     effects = {name: bias_effect(module, linear, u, target, shift) for name, module in following.items()}
     effects["bn, at test time"] = bias_effect(following["bn"].eval(), linear, u, target, shift)
 
     plans = [layer.plan for layer in build_network(default_config(model="mlp", norm="bn"))[1].values()]
-    return ExactResult(
-        numbers={
-            "gradient_share": effects["bn"][0],
-            "change": effects["bn"][1],
-            "biases_in_front_of_bn": float(sum(plan.bias for plan in plans if "norm" in plan.parts)),
-        },
-        tables=(
-            Table(
-                f"A linear layer with a bias b; b is shifted by up to {max_abs(shift):.3g}",
-                ("behind the layer", "|dl/db| / |dl/dW|", "largest change of the output"),
-                tuple((name, *effect) for name, effect in effects.items()),
-            ),
-            Table(
-                "The layers of normexp's own network (model=mlp norm=bn)",
-                ("layer", "parts", "has a bias"),
-                tuple((plan.name, ", ".join(plan.parts), "yes" if plan.bias else "no") for plan in plans),
-            ),
-        ),
+    numbers = {
+        "gradient_share": effects["bn"][0],
+        "change": effects["bn"][1],
+        "biases_in_front_of_bn": float(sum(plan.bias for plan in plans if "norm" in plan.parts)),
+    }
+    of_effects = Table(
+        f"A linear layer with a bias b; b is shifted by up to {max_abs(shift):.3g}",
+        ("behind the layer", "|dl/db| / |dl/dW|", "largest change of the output"),
+        tuple((name, *effect) for name, effect in effects.items()),
     )
+    of_layers = Table(
+        "The layers of normexp's own network (model=mlp norm=bn)",
+        ("layer", "parts", "has a bias"),
+        tuple((plan.name, ", ".join(plan.parts), "yes" if plan.bias else "no") for plan in plans),
+    )
+    return ExactResult(numbers, (of_effects, of_layers))
 
 
 ENTRY = ExactClaim("bias-cancelled", compute)

@@ -9,15 +9,12 @@ because mean x_hat is 0 for every b. After n steps b_n = lr n 2 t / sqrt(var + e
 With the gradient through mu and var, dl/db is 0 and b stays where it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from torch import Tensor
 from torch.autograd import grad
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_norm, randn
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table, build_norm, randn
 
 EPS = 1e-5
 STEPS = 200
@@ -38,22 +35,19 @@ def compute() -> ExactResult:
     attached_biases, attached_losses = _descend(u, build_norm("bn", (1,), eps=EPS, affine=False))
     step = LR * 2 * TARGET / (float(u.var(correction=0)) + EPS) ** 0.5
     predicted = [n * step for n in range(STEPS + 1)]
-    shown = (0, 1, 2, 5, 10, 50, 100, STEPS)
-    return ExactResult(
-        numbers={
-            "off_prediction": max(abs(b - p) for b, p in zip(biases, predicted, strict=True)) / predicted[-1],
-            "bias_at_the_end": biases[-1],
-            "loss_change": max(losses) - min(losses),
-            "bias_through_statistics": max(map(abs, attached_biases)),
-        },
-        tables=(
-            Table(
-                f"Gradient descent on b, lr = {LR}, t = {TARGET}: mu and var held constant, and with the gradient through them",
-                ("step", "b, held", "lr n 2 t / sqrt(var + eps)", "loss, held", "b, through", "loss, through"),
-                tuple((n, biases[n], predicted[n], losses[n], attached_biases[n], attached_losses[n]) for n in shown),
-            ),
-        ),
+    numbers = {
+        "off_prediction": max(abs(b - p) for b, p in zip(biases, predicted, strict=True)) / predicted[-1],
+        "bias_at_the_end": biases[-1],
+        "loss_change": max(losses) - min(losses),
+        "bias_through_statistics": max(map(abs, attached_biases)),
+    }
+    columns = (biases, predicted, losses, attached_biases, attached_losses)
+    table = Table(
+        f"Gradient descent on b, lr = {LR}, t = {TARGET}: mu and var held constant, and with the gradient through them",
+        ("step", "b, held", "lr n 2 t / sqrt(var + eps)", "loss, held", "b, through", "loss, through"),
+        tuple((n, *(column[n] for column in columns)) for n in (0, 1, 2, 5, 10, 50, 100, STEPS)),
     )
+    return ExactResult(numbers, (table,))
 
 
 def _descend(u: Tensor, normalize: Callable[[Tensor], Tensor]) -> tuple[list[float], list[float]]:

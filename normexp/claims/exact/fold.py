@@ -8,16 +8,13 @@ Operations for one image: a multiplication and an addition for each weight that 
 with a bias, and both for each output of a norm.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_network, default_config, max_abs, randomize_batch_norms
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table, build_network, default_config, max_abs
 from normexp.norms.fold import fold, foldable
 
 ROUNDING = 1e-5
@@ -56,44 +53,39 @@ def compute() -> ExactResult:
         "cnn, position=post": replace(cnn, norm=replace(cnn.norm, position="post")),
     }
     images = torch.randn(16, 1, 8, 8)
-    rows, as_trained, left, differences = [], [], [], []
+    rows = []
     for name, config in configs.items():
         model, plain = (build_network(c, dtype=torch.float32)[0].eval() for c in (config, replace(config, norm=none)))
         randomize_batch_norms(model)
-        plain_operations, plain_stored = count_cost(plain, images[:1])
-        operations, stored = count_cost(model, images[:1])
         folded, difference = fold_if_same(model, images)
-        folded_operations, folded_stored = count_cost(folded, images[:1])
-        more, more_folded = operations - plain_operations, folded_operations - plain_operations
-        rows.append(
-            (name, plain_operations, more, more_folded, stored - plain_stored, folded_stored - plain_stored, difference)
-        )
-        if name in ("cnn", "resnet"):  # batch norm where the paper has it, between each weight and its activation
-            as_trained.append(more)
-            left.append(more_folded)
-            differences.append(difference)
-    return ExactResult(
-        numbers={
-            "operations_as_trained": float(min(as_trained)),
-            "operations_left": float(max(0, *left)),
-            "output_difference": max(0.0, *differences),
-        },
-        tables=(
-            Table(
-                "For one 8x8 image: what batch norm adds to the same network without it",
-                (
-                    "network",
-                    "operations without bn",
-                    "more with bn",
-                    "more once folded",
-                    "more numbers kept",
-                    "once folded",
-                    "relative change of the outputs",
-                ),
-                tuple(rows),
-            ),
-        ),
+        costs = torch.tensor([count_cost(network, images[:1]) for network in (plain, model, folded)])
+        operations, stored = (costs[1:] - costs[0]).T.tolist()  # more than without a norm: as trained, and folded
+        rows.append((name, int(costs[0, 0]), *operations, *stored, difference))
+    # batch norm where the paper has it, between each weight and its activation
+    _, _, as_trained, left, _, _, differences = zip(*rows[:2], strict=True)
+    numbers = {
+        "operations_as_trained": float(min(as_trained)),
+        "operations_left": float(max(0, *left)),
+        "output_difference": max(0.0, *differences),
+    }
+    columns = ("more with bn", "more once folded", "more numbers kept", "once folded", "relative change of the outputs")
+    table = Table(
+        "For one 8x8 image: what batch norm adds to the same network without it",
+        ("network", "operations without bn", *columns),
+        tuple(rows),
     )
+    return ExactResult(numbers, (table,))
+
+
+def randomize_batch_norms(model: nn.Module) -> None:
+    """Set the running statistics, gamma and beta of all batch norms far from the identity, as after training."""
+    for norm in (module for module in model.modules() if isinstance(module, _BatchNorm)):
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.2, 5)
+        with torch.no_grad():
+            norm.weight.uniform_(0.5, 2)
+            norm.bias.normal_()
 
 
 def fold_if_same(model: nn.Module, images: Tensor) -> tuple[nn.Module, float]:

@@ -5,25 +5,18 @@
 The mean is over all m values of the channel: m = B after a linear layer, B*H*W after a convolution.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 from torch import Tensor
 from torch.autograd import grad
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_norm, max_abs, randn, set_affine
+from normexp.claims.exact.base import ExactClaim, ExactResult, build_norm, max_abs, normalize, randn, set_affine
+from normexp.claims.verdict import Table
 
 EPS = 1e-5
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, eps: float = EPS) -> Tensor:
     """The formula for x of shape (m, C)."""
-    mu = x.mean(0)
-    var = (x - mu).square().mean(0)
-    x_hat = (x - mu) / (var + eps).sqrt()
-    return gamma * x_hat + beta
+    return gamma * normalize(x, (0,), eps=eps) + beta
 
 
 def misprint(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
@@ -49,13 +42,14 @@ def compute() -> ExactResult:
         inputs[place] = x.movedim(1, -1).reshape(-1, 4)
         outputs[place] = norm(x).detach().movedim(1, -1).reshape(-1, 4)
 
-    def difference(formula: Callable[[Tensor, Tensor, Tensor], Tensor]) -> dict[str, float]:
-        return {place: max_abs(formula(x, gamma, beta) - outputs[place]) for place, x in inputs.items()}
-
+    formulas = {
+        "var_B + eps, biased": batch_norm,
+        "var_B + eps, unbiased": unbiased,
+        "mu_B^2 + eps, the misprint": misprint,
+    }
     differences = {
-        "var_B + eps, biased": difference(batch_norm),
-        "var_B + eps, unbiased": difference(unbiased),
-        "mu_B^2 + eps, the misprint": difference(misprint),
+        name: [max_abs(formula(x, gamma, beta) - outputs[place]) for place, x in inputs.items()]
+        for name, formula in formulas.items()
     }
 
     with_constant = randn(6, 4, mean=3, std=2)
@@ -69,33 +63,29 @@ def compute() -> ExactResult:
     effect_of_eps = without_eps[:, 1:] - batch_norm(with_constant.detach(), gamma, beta)[:, 1:]
 
     by_formula, by_unbiased, by_misprint = differences.values()
+    numbers = {
+        "difference_linear": by_formula[0],
+        "difference_conv": by_formula[1],
+        "difference_unbiased": min(by_unbiased),
+        "difference_misprint": min(by_misprint),
+        "constant_from_beta": max_abs(y[:, 0] - beta[0]),
+        "not_finite": float((~gradient.isfinite()).sum() + (~y.isfinite()).sum()),
+        "not_finite_without_eps": float((~without_eps[:, 0].isfinite()).sum()),
+        "effect_of_eps": max_abs(effect_of_eps),
+    }
     x = inputs["linear"]
     steps = [x, x - x.mean(0), batch_norm(x, gamma * 0 + 1, beta * 0), batch_norm(x, gamma, beta), outputs["linear"]]
-    rows = [tuple(float(column[i, 0]) for column in (*steps, misprint(x, gamma, beta))) for i in range(len(x))]
-    return ExactResult(
-        numbers={
-            "difference_linear": by_formula["linear"],
-            "difference_conv": by_formula["conv"],
-            "difference_unbiased": min(by_unbiased.values()),
-            "difference_misprint": min(by_misprint.values()),
-            "constant_from_beta": max_abs(y[:, 0] - beta[0]),
-            "not_finite": float((~gradient.isfinite()).sum() + (~y.isfinite()).sum()),
-            "not_finite_without_eps": float((~without_eps[:, 0].isfinite()).sum()),
-            "effect_of_eps": max_abs(effect_of_eps),
-        },
-        tables=(
-            Table(
-                f"One feature behind a linear layer, gamma = {float(gamma[0]):.4g}, beta = {float(beta[0]):.4g}",
-                ("x", "x - mu_B", "x_hat", "y by the formula", "y by torch", "y by the misprint"),
-                tuple(rows),
-            ),
-            Table(
-                "Largest difference from torch's layer",
-                ("under the root", "behind a linear layer", "behind a convolution"),
-                tuple((name, *by_place.values()) for name, by_place in differences.items()),
-            ),
-        ),
+    of_steps = Table(
+        f"One feature behind a linear layer, gamma = {float(gamma[0]):.4g}, beta = {float(beta[0]):.4g}",
+        ("x", "x - mu_B", "x_hat", "y by the formula", "y by torch", "y by the misprint"),
+        tuple(tuple(float(column[i, 0]) for column in (*steps, misprint(x, gamma, beta))) for i in range(len(x))),
     )
+    of_differences = Table(
+        "Largest difference from torch's layer",
+        ("under the root", "behind a linear layer", "behind a convolution"),
+        tuple((name, *by_place) for name, by_place in differences.items()),
+    )
+    return ExactResult(numbers, (of_steps, of_differences))
 
 
 ENTRY = ExactClaim("formula", compute)

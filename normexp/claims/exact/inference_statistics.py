@@ -6,8 +6,6 @@ Here the expectation is over all batches of m different samples of the data, and
 Then y = gamma (x - E[x]) / sqrt(Var[x] + eps) + beta, independent of the rest of the batch.
 """
 
-from __future__ import annotations
-
 from itertools import combinations
 from math import comb
 from typing import cast
@@ -15,8 +13,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_norm, max_abs, randn
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table, build_norm, max_abs, randn
 
 SAMPLES = 10
 SIZES = (2, 3, 4, 6, 10)
@@ -24,13 +21,13 @@ SIZES = (2, 3, 4, 6, 10)
 
 def expected_statistics(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """E_B[mu_B] and E_B[var_B] (biased) over all batches of m of the samples (N, F)."""
-    batches = x[_subsets(len(x), m)]
+    batches = all_batches(x, m)
     return batches.mean(1).mean(0), batches.var(1, correction=0).mean(0)
 
 
-def _subsets(n: int, m: int) -> Tensor:
-    """Indices (count, m) of all choices of m of n."""
-    return torch.tensor(list(combinations(range(n), m)))
+def all_batches(x: Tensor, m: int) -> Tensor:
+    """All choices (count, m, F) of m of the samples (N, F)."""
+    return x[torch.tensor(list(combinations(range(len(x)), m)))]
 
 
 def compute() -> ExactResult:
@@ -46,51 +43,40 @@ def compute() -> ExactResult:
 
     effects = {}
     for name in ("bn", "ln", "in", "gn"):
-        module = build_norm(name, (4, 3, 3), **({"groups": 2} if name == "gn" else {}))
+        module = build_norm(name, (4, 3, 3))
         module(randn(8, 4, 3, 3))  # gives bn running statistics
         effects[name] = tuple(_effect_of_batch(module.train(mode)) for mode in (True, False))
 
     # Four similar pixels per image: a batch of two images has 8 values, but not 8 independent ones.
     images = randn(SAMPLES, 1) + 0.1 * randn(SAMPLES, 4)
-    pairs = images[_subsets(SAMPLES, 2)].flatten(1)
+    pairs = all_batches(images, 2).flatten(1)
     dependent = float(pairs.var(1, correction=0).mean() * 8 / 7 / images.var(correction=1))
-    with torch.no_grad():
-        output_off = max_abs(norm(x) - want)
-    return ExactResult(
-        numbers={
-            "mean_off": max(max_abs(expected[m][0] - mean) for m in SIZES),
-            "variance_off": max(max_abs(corrected[m] - var) for m in SIZES),
-            "variance_over_expected_biased_at_2": float((var / expected[2][1])[0]),
-            "output_off": output_off,
-            "mates_bn_training": effects["bn"][0],
-            "mates_bn_test": effects["bn"][1],
-            "mates_others": max(max(effects[name]) for name in ("ln", "in", "gn")),
-        },
-        tables=(
-            Table(
-                f"Every batch of m of {SAMPLES} samples (first feature)",
-                ("m", "batches", "E[mu_B]", "mean of all", "E[var_B]", "m/(m-1) E[var_B]", "variance of all"),
-                tuple(
-                    (
-                        m,
-                        comb(SAMPLES, m),
-                        *(float(v[0]) for v in (expected[m][0], mean, expected[m][1], corrected[m], var)),
-                    )
-                    for m in SIZES
-                ),
-            ),
-            Table(
-                "How far a sample's output moves when the others of its batch are exchanged",
-                ("norm", "in training", "at test time"),
-                tuple((name, *effect) for name, effect in effects.items()),
-            ),
-            Table(
-                "Behind a convolution, m counts pixels, which are not independent",
-                ("case", "m/(m-1) E[var_B] / variance of all values"),
-                (("batches of 2 images, each of 4 pixels that are alike", dependent),),
-            ),
-        ),
+    numbers = {
+        "mean_off": max(max_abs(expected[m][0] - mean) for m in SIZES),
+        "variance_off": max(max_abs(corrected[m] - var) for m in SIZES),
+        "variance_over_expected_biased_at_2": float((var / expected[2][1])[0]),
+        "output_off": max_abs(norm(x) - want),
+        "mates_bn_training": effects["bn"][0],
+        "mates_bn_test": effects["bn"][1],
+        "mates_others": max(max(effects[name]) for name in ("ln", "in", "gn")),
+    }
+    columns = {m: (expected[m][0], mean, expected[m][1], corrected[m], var) for m in SIZES}
+    of_batches = Table(
+        f"Every batch of m of {SAMPLES} samples (first feature)",
+        ("m", "batches", "E[mu_B]", "mean of all", "E[var_B]", "m/(m-1) E[var_B]", "variance of all"),
+        tuple((m, comb(SAMPLES, m), *(float(column[0]) for column in columns[m])) for m in SIZES),
     )
+    of_mates = Table(
+        "How far a sample's output moves when the others of its batch are exchanged",
+        ("norm", "in training", "at test time"),
+        tuple((name, *effect) for name, effect in effects.items()),
+    )
+    of_pixels = Table(
+        "Behind a convolution, m counts pixels, which are not independent",
+        ("case", "m/(m-1) E[var_B] / variance of all values"),
+        (("batches of 2 images, each of 4 pixels that are alike", dependent),),
+    )
+    return ExactResult(numbers, (of_batches, of_mates, of_pixels))
 
 
 def _effect_of_batch(norm: nn.Module) -> float:

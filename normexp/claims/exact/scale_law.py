@@ -7,18 +7,24 @@ scale of u, too: a network that begins with W, BN has the same training losses o
 standardized inputs.
 """
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 
-import torch
 from torch import Tensor
 from torch.autograd import grad
 from torch.nn.functional import cross_entropy
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_network, build_norm, default_config, max_abs, normalize, randn
+from normexp.claims.exact.base import (
+    ExactClaim,
+    ExactResult,
+    Table,
+    build_network,
+    build_norm,
+    default_config,
+    max_abs,
+    normalize,
+    randn,
+)
 from normexp.config import Config
 
 SCALES = (1.0, 0.01, 0.1, 10.0, 100.0)
@@ -29,7 +35,7 @@ STEPS, LR = 8, 0.1
 
 def compute() -> ExactResult:
     u, weight, target = randn(32, 8), randn(6, 8), randn(32, 6)
-    effects = {eps: [_effect_of_scale(a, eps, u, weight, target) for a in SCALES] for eps in (TINY_EPS, USUAL_EPS)}
+    effects = {eps: _effects_of_scale(eps, u, weight, target) for eps in (TINY_EPS, USUAL_EPS)}
     bn, none = (default_config(model="mlp", norm=name) for name in ("bn", "none"))
     bn = replace(bn, norm=replace(bn.norm, eps=TINY_EPS))
     images, labels = randn(64, 1, 8, 8).abs(), randn(64, 10).argmax(1)
@@ -42,52 +48,47 @@ def compute() -> ExactResult:
     }
     change = {name: max(abs(a - b) for a, b in zip(*pair, strict=True)) for name, pair in losses.items()}
 
-    def spread(column: int, eps: float) -> float:
-        """The range over all scales, relative to the value at a = 1."""
-        values = [row[column] for row in effects[eps]]
+    def spread(rows: list[tuple[float, ...]]) -> float:
+        """The range of a |dl/d(aW)| over all scales, relative to the value at a = 1."""
+        values = [row[-1] for row in rows]
         return (max(values) - min(values)) / values[0]
 
-    return ExactResult(
-        numbers={
-            "output_change": max(row[0] for row in effects[TINY_EPS]),
-            "gradient_to_u_change": max(row[1] for row in effects[TINY_EPS]),
-            "gradient_to_weight_spread": spread(3, TINY_EPS),
-            "gradient_to_weight_spread_usual_eps": spread(3, USUAL_EPS),
-            "loss_change_bn": change["bn"],
-            "loss_change_standardised": change["none, standardised inputs"],
-        },
-        tables=(
-            *(
-                Table(
-                    f"One layer with its weights times a, eps = {eps:g}",
-                    ("a", "largest change of y", "of dl/du, relative", "|dl/d(aW)|", "a |dl/d(aW)|"),
-                    tuple((a, *row) for a, row in sorted(zip(SCALES, rows, strict=True))),
-                )
-                for eps, rows in effects.items()
-            ),
-            Table(
-                f"Losses of {STEPS} training steps on inputs u and on 255 u",
-                ("norm", "first, u", "first, 255 u", "last, u", "last, 255 u", "largest change"),
-                tuple((name, a[0], b[0], a[-1], b[-1], change[name]) for name, (a, b) in losses.items()),
-            ),
-        ),
+    numbers = {
+        "output_change": max(row[0] for row in effects[TINY_EPS]),
+        "gradient_to_u_change": max(row[1] for row in effects[TINY_EPS]),
+        "gradient_to_weight_spread": spread(effects[TINY_EPS]),
+        "gradient_to_weight_spread_usual_eps": spread(effects[USUAL_EPS]),
+        "loss_change_bn": change["bn"],
+        "loss_change_standardised": change["none, standardised inputs"],
+    }
+    of_scales = (
+        Table(
+            f"One layer with its weights times a, eps = {eps:g}",
+            ("a", "largest change of y", "of dl/du, relative", "|dl/d(aW)|", "a |dl/d(aW)|"),
+            tuple((a, *row) for a, row in sorted(zip(SCALES, rows, strict=True))),
+        )
+        for eps, rows in effects.items()
     )
+    of_losses = Table(
+        f"Losses of {STEPS} training steps on inputs u and on 255 u",
+        ("norm", "first, u", "first, 255 u", "last, u", "last, 255 u", "largest change"),
+        tuple((name, a[0], b[0], a[-1], b[-1], change[name]) for name, (a, b) in losses.items()),
+    )
+    return ExactResult(numbers, (*of_scales, of_losses))
 
 
-def _effect_of_scale(
-    a: float, eps: float, u: Tensor, weight: Tensor, target: Tensor
-) -> tuple[float, float, float, float]:
-    """The change of the output, the relative change of dl/du, |dl/d(aW)|, and a |dl/d(aW)|."""
-
-    def layer(scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        inputs, scaled = u.clone().requires_grad_(), (scale * weight).requires_grad_()
+def _effects_of_scale(eps: float, u: Tensor, weight: Tensor, target: Tensor) -> list[tuple[float, ...]]:
+    """For each scale a: the change of the output, the relative change of dl/du, |dl/d(aW)|, and a |dl/d(aW)|."""
+    rows: list[tuple[float, ...]] = []
+    for a in SCALES:
+        inputs, scaled = u.clone().requires_grad_(), (a * weight).requires_grad_()
         y = build_norm("bn", (len(weight),), eps=eps)(inputs @ scaled.T)
-        return (y.detach(), *grad((y - target).square().sum(), (inputs, scaled)))
-
-    y, to_u, to_weight = layer(a)
-    y_unscaled, to_u_unscaled, _ = layer(1.0)
-    size = float(to_weight.norm())
-    return max_abs(y - y_unscaled), float((to_u - to_u_unscaled).norm() / to_u_unscaled.norm()), size, a * size
+        to_u, to_weight = grad((y - target).square().sum(), (inputs, scaled))
+        if not rows:  # a = 1
+            unscaled_y, unscaled_to_u = y.detach(), to_u
+        size, change = float(to_weight.norm()), float((to_u - unscaled_to_u).norm() / unscaled_to_u.norm())
+        rows.append((max_abs(y - unscaled_y), change, size, a * size))
+    return rows
 
 
 def _losses(config: Config, inputs: tuple[Tensor, Tensor], labels: Tensor) -> list[list[float]]:
@@ -101,10 +102,8 @@ def _losses(config: Config, inputs: tuple[Tensor, Tensor], labels: Tensor) -> li
             loss = cross_entropy(model(x), labels)
             losses[-1].append(float(loss.detach()))
             parameters = [*model.parameters()]
-            gradients = grad(loss, parameters)
-            with torch.no_grad():
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter.sub_(LR * gradient)
+            for parameter, gradient in zip(parameters, grad(loss, parameters), strict=True):
+                parameter.data.sub_(LR * gradient)
     return losses
 
 

@@ -4,13 +4,10 @@ x_hat = (x - mu) / sqrt(v + eps) has mean 0 and variance v / (v + eps). It is li
 stays the same: skewness E[z^3] and excess kurtosis E[z^4] - 3 of z = (x - mu) / sqrt(v), both 0 for a Gaussian, are those of x.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_norm, max_abs, randn
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table, build_norm, max_abs, randn
 
 EPS = 1e-5
 
@@ -39,25 +36,22 @@ def compute() -> ExactResult:
         y = build_norm("bn", (len(channels),), eps=EPS)(x)
     before, after = moments(x), moments(y)
     v = before[1]
+    numbers = {
+        "mean": max_abs(after[0]),
+        "variance_off_formula": max_abs(after[1] - v / (v + EPS)),
+        # Without the last channel, whose variance is smaller than eps.
+        "variance_off_one": max_abs(after[1][:-1] - 1),
+        "skewness": max_abs(after[2]),
+        "kurtosis": max_abs(after[3]),
+        "change_of_shape": max(max_abs(after[i] - before[i]) for i in (2, 3)),
+    }
     names = ("mean", "variance", "skewness", "kurtosis - 3")
-    return ExactResult(
-        numbers={
-            "mean": max_abs(after[0]),
-            "variance_off_formula": max_abs(after[1] - v / (v + EPS)),
-            # Without the last channel, whose variance is smaller than eps.
-            "variance_off_one": max_abs(after[1][:-1] - 1),
-            "skewness": max_abs(after[2]),
-            "kurtosis": max_abs(after[3]),
-            "change_of_shape": max(max_abs(after[i] - before[i]) for i in (2, 3)),
-        },
-        tables=(
-            Table(
-                f"Moments of {m:,} values a channel, in front of batch norm and behind it (gamma 1, beta 0)",
-                ("channel", *names, *(f"y: {name}" for name in names)),
-                tuple((name, *(float(moment[i]) for moment in (*before, *after))) for i, name in enumerate(channels)),
-            ),
-        ),
+    table = Table(
+        f"Moments of {m:,} values a channel, in front of batch norm and behind it (gamma 1, beta 0)",
+        ("channel", *names, *(f"y: {name}" for name in names)),
+        tuple((name, *(float(moment[i]) for moment in (*before, *after))) for i, name in enumerate(channels)),
     )
+    return ExactResult(numbers, (table,))
 
 
 ENTRY = ExactClaim("unit-moments", compute)

@@ -6,14 +6,11 @@ Ioffe and Szegedy 2015, algorithm 1 and section 3.2, with torch's running statis
     running_mean = 0.9 * 0 + 0.1 mean                   running_var = 0.9 * 1 + 0.1 m/(m-1) var_B
 """
 
-from __future__ import annotations
-
 from typing import cast
 
 from torch import Tensor
 
-from normexp.claims.exact.base import ExactClaim, ExactResult, Table
-from normexp.claims.exact.common import build_norm, max_abs, randn, values_per_mean
+from normexp.claims.exact.base import ExactClaim, ExactResult, Table, build_norm, max_abs, randn, values_per_mean
 
 MOMENTUM = 0.1
 SHAPE = (3, 2, 2)
@@ -31,7 +28,6 @@ def compute() -> ExactResult:
         passes.append((cast(Tensor, norm.running_mean).clone(), cast(Tensor, norm.running_var).clone()))
     running_mean, running_var = passes[0]
     want_mean, want_var = MOMENTUM * mean, (1 - MOMENTUM) + MOMENTUM * unbiased
-    want_biased = (1 - MOMENTUM) + MOMENTUM * biased
     statistics = (
         ("mean", mean),
         ("variance, biased: / 16", biased),
@@ -41,39 +37,36 @@ def compute() -> ExactResult:
         ("as is sometimes said: the mean itself", mean),
         ("running_var", running_var),
         ("0.9 + 0.1 unbiased", want_var),
-        ("0.9 + 0.1 biased", want_biased),
+        ("0.9 + 0.1 biased", (1 - MOMENTUM) + MOMENTUM * biased),
     )
     channels = tuple(f"channel {c + 1}" for c in range(3))
-    return ExactResult(
-        numbers={
-            "values_a_channel": float(m),
-            "parameters_a_channel": sum(p.numel() for p in norm.parameters()) / SHAPE[0],
-            "running_mean_off": max_abs(running_mean - want_mean),
-            "running_var_off": max_abs(running_var - want_var),
-            "running_mean_from_batch_mean": float((running_mean - mean).abs().min()),
-            "running_var_from_biased": float((running_var - (want_var - MOMENTUM * (unbiased - biased))).abs().min()),
-        },
-        tables=(
-            Table(
-                "The 16 values of each channel, a row a sample's pixel",
-                ("sample", "pixel", *channels),
-                tuple((b + 1, p + 1, *(float(v) for v in x[b, :, p // 2, p % 2])) for b in range(4) for p in range(4)),
-            ),
-            Table(
-                "Their statistics, and the layer's behind one forward pass in training",
-                ("", *channels),
-                tuple((name, *(float(v) for v in values)) for name, values in statistics),
-            ),
-            Table(
-                "The same batch again and again: channel 1's running statistics, as shares of the batch's",
-                ("passes", "running_mean / mean", "1 - 0.9^passes", "running_var / unbiased"),
-                tuple(
-                    (n, float(passes[n - 1][0][0] / mean[0]), 1 - 0.9**n, float(passes[n - 1][1][0] / unbiased[0]))
-                    for n in (1, 2, 5, 10, 20, 50)
-                ),
-            ),
+    numbers = {
+        "values_a_channel": float(m),
+        "parameters_a_channel": sum(p.numel() for p in norm.parameters()) / SHAPE[0],
+        "running_mean_off": max_abs(running_mean - want_mean),
+        "running_var_off": max_abs(running_var - want_var),
+        "running_mean_from_batch_mean": float((running_mean - mean).abs().min()),
+        "running_var_from_biased": float((running_var - (want_var - MOMENTUM * (unbiased - biased))).abs().min()),
+    }
+    of_values = Table(
+        "The 16 values of each channel, a row a sample's pixel",
+        ("sample", "pixel", *channels),
+        tuple((b + 1, p + 1, *x[b, :, p // 2, p % 2].tolist()) for b in range(4) for p in range(4)),
+    )
+    of_statistics = Table(
+        "Their statistics, and the layer's behind one forward pass in training",
+        ("", *channels),
+        tuple((name, *values.tolist()) for name, values in statistics),
+    )
+    of_passes = Table(
+        "The same batch again and again: channel 1's running statistics, as shares of the batch's",
+        ("passes", "running_mean / mean", "1 - 0.9^passes", "running_var / unbiased"),
+        tuple(
+            (n, float(passes[n - 1][0][0] / mean[0]), 1 - 0.9**n, float(passes[n - 1][1][0] / unbiased[0]))
+            for n in (1, 2, 5, 10, 20, 50)
         ),
     )
+    return ExactResult(numbers, (of_values, of_statistics, of_passes))
 
 
 ENTRY = ExactClaim("worked-example", compute)

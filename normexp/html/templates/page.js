@@ -6,7 +6,7 @@ for (const head of document.querySelectorAll("th[data-sort]")) {
     const down = head.getAttribute("aria-sort") === "ascending";
     for (const other of table.querySelectorAll("th")) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", down ? "descending" : "ascending");
-    const key = (row) => row.cells[place].dataset.v ?? row.cells[place].textContent;
+    const key = (row) => (row.cells[place].dataset.v ?? row.cells[place].textContent).replace(/^-$/, "");
     const compare = (a, b) => {
       if (a === "" || b === "") return (a === "") - (b === "") || 0;
       const order = isNaN(a) || isNaN(b) ? a.localeCompare(b, "en", {numeric: true}) : a - b;

@@ -1,11 +1,10 @@
 """Convergence figures: a scalar over the steps, averaged over seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from normexp.plotting.colours import LineStyle
 from normexp.plotting.labels import file_stem
@@ -13,11 +12,8 @@ from normexp.plotting.style import Canvas, DrawnFigure, log_axis, marker_handle,
 from normexp.report.analysis import Analysis
 from normexp.report.curves import MeanCurve, average_curves, thin
 from normexp.report.groups import Group
-from normexp.report.metrics import format_metric, is_fraction, metric_heading, metric_title
+from normexp.report.metrics import format_metric, is_fraction, metric_axis, metric_heading
 from normexp.report.read import Curve, Run
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def curves(analysis: Analysis, tag: str) -> DrawnFigure | None:
@@ -36,49 +32,39 @@ def curves(analysis: Analysis, tag: str) -> DrawnFigure | None:
         singles[id(group)] = [(run, thin(curve, span=span)) for run, curve in scaled if run.state != "completed"]
     bottom, top, logarithmic, cut = _limits(list(means.values()), [c for runs in singles.values() for _, c in runs])
     states = {run.state for runs in singles.values() for run, _ in runs}
-    styles = layout.styles
-    used = sorted({layout.line(group) for group in groups if shown[id(group)]})
-    legend: list[Any] = [styles[line] for line in used] if layout.line_keys else []
+    legend: list[Any] = [*layout.legend(group for group in groups if shown[id(group)])]
     legend += [marker_handle("x", "diverged")] if "diverged" in states else []
     legend += [marker_handle("o", "unfinished")] if states - {"diverged"} else []
+    styles = layout.styles
     canvas = new_canvas(analysis.over_time.panels, legend=legend)
     for panel in analysis.over_time.panels:
         axes = canvas.axes[panel.row, panel.column]
         for group in panel.groups:
             line = layout.line(group)
-            _draw_singles(canvas, axes, group.label, singles[id(group)], style=styles[line], line=line, top=top)
+            _draw_singles(canvas, axes, group, singles[id(group)], line=line, style=styles[line], top=top)
             if id(group) in means:
-                _draw_mean(canvas, axes, group, means[id(group)], style=styles[line], line=line, tag=tag)
+                _draw_mean(canvas, axes, group, means[id(group)], line=line, style=styles[line], tag=tag)
     axes = next(iter(canvas.axes.values()))
     axes.set_ylim(bottom, top)
     axes.set_xlim(left=0)
     for axes in canvas.axes.values() if logarithmic else ():
         axes.set_yscale("log")
         log_axis(axes.yaxis)
-    canvas.label_axes(x="step", y=metric_title(tag) + (" (%)" if is_fraction(tag) else ""))
-    caption = []
-    if any(len(group.runs) > 1 for group in groups):
-        caption.append("Line: mean over the completed runs of a group; band: from the smallest to the largest of them.")
-    if states:
-        caption.append(
-            "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far."
-        )
-    if cut:
-        caption.append("Peaks far above where the curves begin and end are cut off.")
-    return DrawnFigure(
-        name=file_stem(f"curve-{tag}"),
-        title=f"{metric_heading(tag)} over the steps",
-        caption=" ".join(caption),
-        figure=canvas.figure,
-        header=[*analysis.grouping.keys, "seed", "state", "run", "step", tag],
-        rows=analysis.points(groups, {(): tag}),
-        tips=canvas.tips,
-        notes=analysis.over_time.notes,
-    )
+    canvas.label_axes(x="step", y=metric_axis(tag))
+    averaged = any(len(group.runs) > 1 for group in groups)
+    sentences = {
+        "Line: mean over the completed runs of a group; band: from the smallest to the largest of them.": averaged,
+        "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far.": states,
+        "Peaks far above where the curves begin and end are cut off.": cut,
+    }
+    caption = " ".join(sentence for sentence, applies in sentences.items() if applies)
+    name, title, notes = file_stem(f"curve-{tag}"), f"{metric_heading(tag)} over the steps", analysis.over_time.notes
+    header, rows = [*analysis.grouping.keys, "seed", "state", "run", "step", tag], analysis.points(groups, {(): tag})
+    return DrawnFigure(name, title, caption, canvas.figure, tips=canvas.tips, header=header, rows=rows, notes=notes)
 
 
 def _draw_mean(
-    canvas: Canvas, axes: Axes, group: Group, curve: MeanCurve, *, style: LineStyle, line: int, tag: str
+    canvas: Canvas, axes: Axes, group: Group, curve: MeanCurve, *, line: int, style: LineStyle, tag: str
 ) -> None:
     if (curve.high > curve.low).any():
         band = axes.fill_between(curve.steps, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0)
@@ -91,14 +77,7 @@ def _draw_mean(
 
 
 def _draw_singles(
-    canvas: Canvas,
-    axes: Axes,
-    label: str,
-    runs: Sequence[tuple[Run, Curve]],
-    *,
-    style: LineStyle,
-    line: int,
-    top: float,
+    canvas: Canvas, axes: Axes, group: Group, runs: list[tuple[Run, Curve]], *, line: int, style: LineStyle, top: float
 ) -> None:
     """Draw the runs of a group that did not complete as one artist, because there may be hundreds."""
     if runs:
@@ -107,24 +86,15 @@ def _draw_singles(
         (path,) = axes.plot(steps, values, color=style.colour, linewidth=0.7, alpha=0.65)
         canvas.mark(path, line)
     for marker in "xo":
-        ends = [(run, curve) for run, curve in runs if (run.state == "diverged") == (marker == "x")]
-        if ends:
-            (marks,) = axes.plot(
-                [curve.steps[-1] for _, curve in ends],
-                [min(curve.values[-1], top) for _, curve in ends],
-                color=style.colour,
-                linestyle="none",
-                marker=marker,
-                markersize=5,
-                markeredgewidth=1.4,
-                markerfacecolor="none",
-                clip_on=False,
-                zorder=5,
-            )
-            tips = [
-                f"{label} seed={run.config.get('seed')}: {run.state}, last value at step {curve.steps[-1]}"
-                for run, curve in ends
-            ]
+        x, y, tips = [], [], []
+        for run, curve in runs:
+            if (run.state == "diverged") == (marker == "x"):
+                x.append(curve.steps[-1])
+                y.append(min(curve.values[-1], top))
+                tips.append(f"{group.label} seed={run.config.get('seed')}: {run.state}, last value at step {x[-1]}")
+        if tips:
+            (marks,) = axes.plot(x, y, marker, color=style.colour, markersize=5, clip_on=False, zorder=5)
+            marks.set(markeredgewidth=1.4, markerfacecolor="none")
             canvas.mark(marks, line, tips)
 
 

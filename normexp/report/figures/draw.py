@@ -1,7 +1,5 @@
 """All figures of a report, in the order of the page; also as files for a paper."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +35,9 @@ def write_figures(folder: Path, collection: Collection, *, metric: str, by: Sequ
         for drawn in (figure for figures in draw_all(analysis).values() for figure in figures):
             png = io.BytesIO()
             drawn.figure.savefig(png, format="png", dpi=300, metadata={"Title": drawn.title, "Software": None})
-            for suffix, content in (
-                ("png", png.getvalue()),
-                ("svg", svg_file(drawn).encode()),
-                ("csv", csv_text(drawn.header, drawn.rows).encode()),
-            ):
+            files = {"png": png.getvalue(), "svg": svg_file(drawn).encode()}
+            files["csv"] = csv_text(drawn.header, drawn.rows).encode()
+            for suffix, content in files.items():
                 written.append(folder / f"{drawn.name}.{suffix}")
                 atomic.write_bytes(written[-1], content)
     return written

@@ -1,4 +1,4 @@
-"""Every command that the README shows does what it is shown for."""
+"""Every command in README.md, CONTRIBUTING.md and docs/ does what it is shown for."""
 
 import json
 import re
@@ -14,16 +14,18 @@ from normexp.cli import main
 from normexp.rundir import read_status
 from tests.conftest import ROOT, SHARED_DATA, needs_data
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = [line for block in re.findall(r"```sh\n(.*?)```", README, re.S) for line in block.splitlines() if line]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"))}
+TEXT = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+SHELL = list(dict.fromkeys(line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line))
 TRAIN = [line for line in SHELL if line.startswith("normexp train") and "--help" not in line and "--cfg" not in line]
-YAML = re.findall(r"```yaml\n(.*?)```", README, re.S)
-MAKE = [line.split("#")[0].strip() for line in SHELL if line.startswith("make")]
+YAML = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
 RESUMES = [line for line in SHELL if line.startswith("normexp resume runs/mine")]
+PAIR = "normexp report runs/none runs/bn --html"
 REPORTS = [
     line
     for line in SHELL
-    if line.startswith(("normexp resume", "normexp report", "normexp runs")) and line not in RESUMES
+    if line.startswith(("normexp resume", "normexp report", "normexp runs")) and line not in (*RESUMES, PAIR)
 ]
 CLAIMS = [line for line in SHELL if line.startswith("normexp claims")]
 SHOWN = {"eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
@@ -39,7 +41,7 @@ def test_training_commands_train(line, monkeypatch):
     (Path("DIR") / "experiment").mkdir(parents=True)
     experiment = next(block for block in YAML if "@package" in block)
     Path("DIR/experiment/deep.yaml").write_text(experiment)
-    words = shlex.split(line.replace("$NORMEXP_DATA_DIR", str(SHARED_DATA)), comments=True)[1:]
+    words = shlex.split(line.replace("$NORMEXP_DATA_DIR", str(SHARED_DATA)))[1:]
     shorter = ["epochs=null", "steps=2", "data.val_size=0.01", "log_every=1"]
     shorter += ["data.verify=false", "model.depth=8", "model.width=8"] if "cifar10" in line else []
     sweeps = "-m" in words or "experiment=lr-range" in words
@@ -69,24 +71,33 @@ def test_commands_about_sweeps_find_the_sweep_that_is_shown(capsys):
     assert main(["train", *short, "seed=0,1", "dropout=0.1", "name=other"]) == 0
     capsys.readouterr()
     for line in REPORTS:
-        assert main(shlex.split(line, comments=True)[1:]) == 0, line
+        assert main(shlex.split(line)[1:]) == 0, line
         assert "lr-grid" in capsys.readouterr().out
     assert Path("runs/lr-grid/report.html").stat().st_size > 10_000
     assert Path("runs.csv").read_text().count("\n") == 9
     assert list(Path("figures").glob("*.png"))
 
 
-def test_a_run_goes_on_as_shown(capsys):
+def test_the_two_runs_are_compared_as_shown(capsys):
+    for norm in ("none", "bn"):
+        short = ["model=mlp", "activation=sigmoid", "data.train_size=200", "steps=4", "probe.every=2"]
+        assert main(["train", *short, f"norm={norm}", f"name={norm}"]) == 0
+    assert main(shlex.split(PAIR)[1:]) == 0
+    assert "B - A" in capsys.readouterr().out
+    assert Path("report.html").stat().st_size > 10_000
+
+
+def test_a_run_is_resumed_as_shown(capsys):
     assert main(["train", "name=mine", "data.train_size=200", "epochs=2"]) == 0
     for line, says in zip(RESUMES, ("completed: 6 steps", "goes on after step 6 of 120"), strict=True):
-        assert main(shlex.split(line, comments=True)[1:]) == 0
+        assert main(shlex.split(line)[1:]) == 0
         assert says in capsys.readouterr().out
     assert read_status(Path("runs/mine"))["step"] == 120
 
 
 @pytest.mark.parametrize("line", [line for line in SHELL if "--help" in line or "--cfg" in line or "describe" in line])
 def test_commands_that_print(line, capsys):
-    assert main(shlex.split(line, comments=True)[1:]) == 0
+    assert main(shlex.split(line)[1:]) == 0
     printed = capsys.readouterr().out
     assert "groups" in printed or "C/G,H,W" in printed or "norm=gn" not in line
 
@@ -97,7 +108,7 @@ def test_bench_commands_measure(monkeypatch):
     monkeypatch.setattr(measure, "MIN_BLOCK_SECONDS", 1e-4)
     small = ["model=mlp", "model.width=8", "data=digits", "batch_size=4", "--repeats", "2"]
     for line in (line for line in SHELL if line.startswith("normexp bench")):
-        words = shlex.split(line, comments=True)[1:]
+        words = shlex.split(line)[1:]
         assert main([*(w for w in words if not w.startswith(("model=", "batch_size="))), *small]) == 0
     assert Path("costs.json").exists()
     assert Path("costs.png").exists()
@@ -128,7 +139,7 @@ def test_claims_are_run_as_shown(monkeypatch, capsys):
     Path("mine/claim").mkdir(parents=True)
     Path("mine/claim/warmup.yaml").write_text(next(block for block in YAML if "statement:" in block))
     for line in CLAIMS:
-        assert main([*shlex.split(line, comments=True)[1:], *(["jobs=2"] if " run " in line else [])]) == 0, line
+        assert main([*shlex.split(line)[1:], *(["jobs=2"] if " run " in line else [])]) == 0, line
     assert {("higher-lr", "small", False), ("higher-lr", "small", True), ("small-batch", "full", False)} <= set(asked)
     found = json.loads(Path("runs/claims/warmup.json").read_text())
     assert found["verdict"] in ("confirmed", "refuted", "inconclusive")
@@ -153,7 +164,7 @@ def test_the_completion_script_is_valid():
 
 
 def test_shown_mistakes_get_the_shown_answers(capsys):
-    (block,) = re.findall(r"```console\n(.*?)```", README, re.S)
+    (block,) = re.findall(r"```console\n(.*?)```", TEXT, re.S)
     commands = re.findall(r"^\$ normexp (.*)\n(.*)$", block, re.M)
     assert len(commands) == 2
     for command, answer in commands:
@@ -162,29 +173,61 @@ def test_shown_mistakes_get_the_shown_answers(capsys):
 
 
 def test_make_targets_exist_and_ci_runs_the_two_commands():
-    assert MAKE == ["make train", "make test"]
+    made = [line.split()[1] for line in SHELL if line.startswith("make")]
+    assert {"train", "test"} <= set(made)
     script = (ROOT / ".ci" / "run").read_text()
-    assert all(line in script for line in MAKE)
-    targets = ["train", "test", "lint", "tensorboard", "bench", "torture", "help"]
+    assert "make train" in script
+    assert "make test" in script
+    targets = [*made, *re.findall(r"`make ([a-z-]+)", TEXT)]
+    assert len(targets) > 10
     subprocess.run(["make", "-n", "-C", str(ROOT), *targets], check=True, capture_output=True)
     listed = subprocess.run(["make", "-s", "-C", str(ROOT)], check=True, capture_output=True, text=True).stdout
     assert all(f"make {target}" in listed for target in targets)
+
+
+def test_links_lead_to_pages_and_headings_that_exist():
+    links = 0
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)]+)\)|src=\"([^\"]+)\"", text):
+            page, _, anchor = "".join(target).partition("#")
+            if page.startswith("https://") or (not page and not anchor):
+                continue
+            links += 1
+            file = (path.parent / page).resolve() if page else path
+            assert file.is_file(), f"{path.name}: {target}"
+            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M) if anchor else []
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert not anchor or anchor in slugs, f"{path.name}: {target}"
+    assert links > 40
+
+
+def test_the_readme_is_one_page():
+    assert PAGES["README.md"].count("\n") <= 150
+
+
+def test_the_site_has_every_page():
+    """In its navigation, so that none is forgotten."""
+    named = set(re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
+    generated = {"index.md", "contributing.md", "changelog.md", "config-keys.md", "metrics.md"}
+    assert named == generated | {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
 def test_every_shown_command_is_run_by_a_test_here():
     others = [
         line
         for line in SHELL
-        if line not in [*TRAIN, *REPORTS, *RESUMES, *CLAIMS] and "--help" not in line and "--cfg" not in line
+        if line not in [*TRAIN, *REPORTS, *RESUMES, *CLAIMS, PAIR] and "--help" not in line and "--cfg" not in line
     ]
     assert all(any(line.startswith(start) for start in SHOWN) for line in others)
 
 
-def test_every_key_and_choice_of_the_readme_exists_and_none_is_missing():
+def test_every_key_and_choice_is_in_the_page_of_the_configuration():
     from normexp.compose.choices import known_keys
     from normexp.config import GROUPS, yaml_files
 
-    table = README.split("| their keys |")[1].split("\n\n")[0]
+    page = PAGES["configuration.md"]
+    table = page.split("| their keys |")[1].split("\n\n")[0]
     rows = {cells[1].strip(" `"): cells[2:4] for line in table.splitlines() if len(cells := line.split("|")) > 3}
     for group in GROUPS:
         choices, keys = (re.findall(r"`(\w+)`", cell) for cell in rows[group])
@@ -192,4 +235,4 @@ def test_every_key_and_choice_of_the_readme_exists_and_none_is_missing():
         assert choices[0] == yaml_files.default_choice(group)
         assert set(keys) == {key.split(".")[1] for key in known_keys() if key.startswith(f"{group}.")}
     for key in known_keys():
-        assert f"`{key.rpartition('.')[2]}`" in README
+        assert f"`{key.rpartition('.')[2]}`" in page

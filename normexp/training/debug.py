@@ -1,0 +1,150 @@
+"""debug=profile: profile some training steps. debug=anomaly: find the layer in which a value first becomes non-finite."""
+
+import gzip
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import DeviceType
+from torch.autograd.profiler import record_function
+from torch.profiler import ProfilerActivity, profile, schedule
+
+from normexp.config import Config
+from normexp.models.layer import named_layers
+from normexp.rundir import atomic
+
+TRACE, TABLE = "profile.pt.trace.json.gz", "profile.txt"
+
+WAIT, ACTIVE = 10, 20
+"""Steps before the recorded ones, the last of which warms up the profiler; and steps that are recorded."""
+
+REGIONS = ("batch", "forward", "backward", "update", "look", "log", "evaluate")
+"""The parts of a training step, as the training loop names them; `look` is the time of the probes."""
+
+
+@contextmanager
+def debugging(config: Config, model: nn.Module, directory: Path) -> Iterator[profile | None]:
+    """The context of training for the config's `debug`. Yields the profiler, if any, for the training loop to step."""
+    match config.debug:
+        case "profile":
+            with _profiling(model, directory) as profiler:
+                yield profiler
+        case "anomaly":
+            with detect_anomalies(model, gradients=config.amp != "fp16"):
+                yield None
+        case _:
+            yield None
+
+
+@contextmanager
+def _profiling(model: nn.Module, directory: Path) -> Iterator[profile]:
+    """After the last recorded step, writes a trace in Chrome's format (for ui.perfetto.dev), with a named region for each layer's
+    forward pass, and a table of operations and regions. Raises WriteError.
+    """
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # keeps Kineto from printing
+    on_gpu = any(parameter.is_cuda for parameter in model.parameters())
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
+    steps = schedule(wait=WAIT - 1, warmup=1, active=ACTIVE, repeat=1)
+    write = partial(_write_profile, directory)
+    hooks = [hook for name, layer in named_layers(model).items() for hook in _name_forward_pass(name, layer)]
+    try:
+        with profile(activities=activities, schedule=steps, on_trace_ready=write, record_shapes=True) as profiler:
+            yield profiler
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _name_forward_pass(name: str, layer: nn.Module) -> list[Any]:
+    """Add hooks that record a layer's forward pass as a region; returns their handles."""
+    open_regions: list[record_function] = []
+
+    def begin(_: nn.Module, inputs: object) -> None:
+        open_regions.append(record_function(name))
+        open_regions[-1].__enter__()
+
+    def end(_: nn.Module, inputs: object, output: object) -> None:
+        open_regions.pop().__exit__(None, None, None)
+
+    return [layer.register_forward_pre_hook(begin), layer.register_forward_hook(end, always_call=True)]
+
+
+def _write_profile(directory: Path, profiler: profile) -> None:
+    averages = profiler.key_averages()
+    on_cpu = [event for event in averages if event.device_type == DeviceType.CPU]  # each region is also a GPU event
+    times = {event.key: event.cpu_time_total / 1e3 for event in on_cpu}  # ms
+    steps = max(1, sum(event.count for event in on_cpu if event.key.startswith("ProfilerStep")))
+    total = sum(times.get(region, 0.0) for region in REGIONS) or 1.0
+    lines = [f"{steps} steps, {total / steps:.2f} ms of CPU time each, in regions of the training loop:"]
+    lines += [f"{region:10}{times.get(region, 0.0) / total:6.1%}" for region in REGIONS]
+    table = averages.table(sort_by="self_cpu_time_total", row_limit=40, max_name_column_width=40)
+    atomic.write_text(directory / TABLE, "\n".join(lines) + "\n\n" + table)
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        atomic.write_bytes(directory / TRACE, gzip.compress(trace.read_bytes(), compresslevel=6))
+
+
+def region_shares(directory: Path) -> str | None:
+    """The share of each region in the time of a step, as one line. Returns None if the run has no profile."""
+    try:
+        lines = (directory / TABLE).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return "  ".join(" ".join(line.split()) for line in lines[1 : 1 + len(REGIONS)])
+
+
+class AnomalyError(Exception):
+    """A value or a gradient is not finite. The message names the layer and the size of its input."""
+
+
+@contextmanager
+def detect_anomalies(model: nn.Module, *, gradients: bool = True) -> Iterator[None]:
+    """Raise AnomalyError as soon as an output of a layer's part, or its gradient, is not finite in training.
+
+    Each check waits for the device. gradients: must be False with loss scaling, which overflows now and then by design.
+    Unlike torch's own anomaly mode, the hooks also catch infinities, and know the name of the layer.
+    """
+
+    def check(name: str, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        # Skip evaluations, and probes that call the model with other tensors in the place of its parameters.
+        substituted = not isinstance(next(model.parameters()), nn.Parameter)
+        if substituted or not part.training or torch.is_inference_mode_enabled():
+            return
+        for parameter, value in part.named_parameters():
+            if bad := _not_finite(value):
+                raise AnomalyError(f"{bad} in {name}'s {parameter}, after the update before")
+        if bad := _not_finite(output):
+            raise AnomalyError(f"{bad} in what leaves {name}; what entered it was at most {_largest(inputs[0])}")
+        if gradients and output.requires_grad:
+            output.register_hook(partial(check_gradient, name, _largest(output)))
+
+    def check_gradient(name: str, largest: str, gradient: Tensor) -> None:
+        if bad := _not_finite(gradient):
+            raise AnomalyError(f"{bad} in the gradient that comes back to {name}; what left it was at most {largest}")
+
+    parts = {
+        f"{layer}.{name}": p for layer, module in named_layers(model).items() for name, p in module.named_children()
+    }
+    hooks = [part.register_forward_hook(partial(check, name)) for name, part in parts.items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _not_finite(values: Tensor) -> str | None:
+    """Count the non-finite values, in words. Returns None if all are finite."""
+    count = int((~torch.isfinite(values)).sum())
+    return f"{count:,} of {values.numel():,} values are not finite" if count else None
+
+
+def _largest(values: Tensor) -> str:
+    return f"{float(values.detach().abs().max()):.4g}"

@@ -1,0 +1,68 @@
+"""Process-wide setup of a run: train.log, and the handling of Ctrl-C and SIGTERM."""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from normexp.rundir import atomic
+
+logger = logging.getLogger("normexp")
+logger.addHandler(logging.NullHandler())  # without a log file, logging would print warnings to stderr
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Write this process's log records and warnings, for people, to a file. Raises WriteError if it can't be opened."""
+    with atomic.writing(path):
+        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+    # On a full disk the log is cut short, and the status tells the reason.
+    handler.handleError = lambda record: None  # type: ignore[method-assign]
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.setLevel(logging.INFO)
+    loggers = [logger, logging.getLogger("py.warnings")]
+    for source in loggers:
+        source.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for source in loggers:
+            source.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
+
+
+class Interrupt:
+    """Turns the first SIGINT or SIGTERM into a request to stop after the current step; a second one raises KeyboardInterrupt.
+
+    signal: the first one's number. finishing: set when the run only writes how it ended; further signals are then ignored.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self.finishing = False
+
+    def requested(self) -> bool:
+        return self.signal is not None
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        again, self.signal = self.signal is not None, self.signal or number
+        if again and not self.finishing:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def handling(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():  # signal handlers run only in the main thread
+            yield
+            return
+        before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
