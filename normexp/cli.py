@@ -1,7 +1,5 @@
 """Entry point: dispatch to the named command. Imports nothing heavy."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import os

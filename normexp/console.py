@@ -1,7 +1,5 @@
 """Print single lines to a console as they are: paths and commands stay whole, so they can be copied."""
 
-from __future__ import annotations
-
 from rich.console import Console
 
 from normexp.config import printable

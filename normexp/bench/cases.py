@@ -1,7 +1,5 @@
 """Plan the measurements: which norms in which models at which batch sizes. Does not import torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, product

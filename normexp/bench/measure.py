@@ -1,7 +1,5 @@
 """Time networks that differ only in their norm, interleaved so that all see the same state of the machine."""
 
-from __future__ import annotations
-
 import gc
 import math
 import random

@@ -1,7 +1,5 @@
 """Terminal output of `normexp bench`: a table for each model, and an explanation of its numbers."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterable, Sequence
 from itertools import groupby

@@ -1,7 +1,5 @@
 """The figure of an experiment: the runs of each arm, and below them the effects against the rule."""
 
-from __future__ import annotations
-
 import re
 
 from normexp.claims.forest_plot import draw_forest, forest_height

@@ -1,7 +1,5 @@
 """HTML page of claims, one file that needs no network, made from verdicts only: a summary, and a card for each claim."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The numbers behind a claim's conditions, as panels for its figure: each arm along an axis, if there is one."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Claims in the terminal: the list, a summary of verdicts, and the evidence for one. Colours only repeat what words say."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Labels and phrases of a verdict, shared by the terminal, the figures and the page."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import chain

@@ -1,7 +1,5 @@
 """`normexp completion SHELL`: print a script with which the shell completes by `normexp completion query LINE`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Literal, get_args, get_origin, get_type_hints
 

@@ -1,7 +1,5 @@
 """`normexp describe`: print the network as a table, without training it."""
 
-from __future__ import annotations
-
 from rich.console import Console
 from rich.table import Table
 

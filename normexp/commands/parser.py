@@ -1,7 +1,5 @@
 """Flags of commands that have their own: parse them, and check the files that they name before anything is computed."""
 
-from __future__ import annotations
-
 import argparse
 import os
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 The command is read from the sweep's folder, which may come from someone else: it is run only if it writes nothing outside.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

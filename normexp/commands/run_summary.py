@@ -1,7 +1,5 @@
 """Print the results of a run when it ends, where they are, and what to do next."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator
 

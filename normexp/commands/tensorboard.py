@@ -1,7 +1,5 @@
 """`normexp tensorboard [DIR]`: serve TensorBoard on localhost."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """`normexp train`: train a run, or a sweep with -m."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path

@@ -4,8 +4,6 @@ There is no official test set. A fifth of the samples, the same for every seed, 
 Source: UCI, Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998).
 """
 
-from __future__ import annotations
-
 import importlib.util
 import zlib
 from pathlib import Path

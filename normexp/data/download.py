@@ -1,7 +1,5 @@
 """Download data sets with torchvision, which is imported only if files are missing."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import sys

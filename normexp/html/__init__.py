@@ -1,7 +1,5 @@
 """HTML pages from Jinja templates: one file that needs no network, with every value escaped by default."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Table of a config's network, without torch: each layer's parts and shape, and what its norm averages over."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

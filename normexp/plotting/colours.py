@@ -1,7 +1,5 @@
 """Colours, dashes and markers of lines: the same in every figure, and distinguishable for colour-blind readers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Text in figures: tick labels, names that are safe to draw, and file names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """Matplotlib figures as SVG: as files, and as elements of an HTML page."""
 
-from __future__ import annotations
-
 import io
 import re
 from xml.etree import ElementTree

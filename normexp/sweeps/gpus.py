@@ -1,7 +1,5 @@
 """List the GPUs that CUDA would use, without importing torch, and reserve one for each run of a sweep."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The task function that a launcher calls for each run of a sweep, on whatever machine."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import os

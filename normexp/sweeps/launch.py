@@ -1,7 +1,5 @@
 """Launch a grid through Hydra's launcher, and retry if its worker pool dies."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections import Counter

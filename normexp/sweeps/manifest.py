@@ -4,8 +4,6 @@ sweep.json is permanent, for `normexp resume` and for reports. A session file be
 the runs: its workers read it, on whatever machine, and start no more runs once it is deleted.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

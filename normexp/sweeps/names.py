@@ -1,7 +1,5 @@
 """Names of sweeps and runs. They depend only on the overrides, so the same command finds its runs again."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterable
 

@@ -1,7 +1,5 @@
 """`hydra/sweeper=optuna`: trials chosen by an optimizer, in a study that can be resumed."""
 
-from __future__ import annotations
-
 import warnings
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any

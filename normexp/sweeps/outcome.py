@@ -1,7 +1,5 @@
 """Outcome of a run: whether it is finished, whether its config has changed since, and its objective for an optimizer."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from contextlib import suppress

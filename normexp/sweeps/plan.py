@@ -1,7 +1,5 @@
 """Plan a sweep: its folder, its runs and how many run at a time, all checked before anything is written or trained."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Progress display of a sweep: a live table of the running runs on a terminal, a line per ended run elsewhere."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

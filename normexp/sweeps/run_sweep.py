@@ -1,7 +1,5 @@
 """Run a planned sweep through Hydra's launchers and sweepers, and print what it will do and its results."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shlex

@@ -1,7 +1,5 @@
 """Show progress and handle Ctrl-C while a sweep's launcher runs."""
 
-from __future__ import annotations
-
 import _thread
 import multiprocessing.resource_tracker
 import os

@@ -1,7 +1,5 @@
 """Track Slurm jobs, which outlive the command that submitted them."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import threading

@@ -1,7 +1,5 @@
 """Train each run of a sweep in a process of its own, so a crash ends nothing else."""
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import signal

@@ -1,7 +1,5 @@
 """The process that trains one run of a sweep. A fork server imports this module once and forks for each run."""
 
-from __future__ import annotations
-
 import dataclasses
 import faulthandler
 import io
