@@ -31,7 +31,7 @@ lint: $(INSTALLED)  ## check style and types
 docs: $(INSTALLED)  ## build the documentation as a site, in build/site; ARGS=serve shows it while you edit
 	test $(INSTALLED)-docs -nt $(INSTALLED) || \
 		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]' && touch $(INSTALLED)-docs; }
-	$(BIN)/mkdocs $(or $(ARGS),build)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build)
 
 tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine only
 	$(BIN)/normexp tensorboard $(ARGS)

@@ -30,6 +30,7 @@ ORDER = [
     "html",  # the base of all HTML pages
     "console",
     "records",  # what probes hand to sinks
+    "metrics",  # names, units and direction of metrics
     "registry",  # how a package collects its components
     "stats",  # means, intervals and correlations over seeds
     "streams",  # seeds of independent random streams

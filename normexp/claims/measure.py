@@ -19,8 +19,8 @@ from normexp.claims.schema import At, Claim, Measure, Point, Value
 from normexp.compose.validate import validate
 from normexp.config import show, suggest
 from normexp.data import DATA
+from normexp.metrics import is_fraction
 from normexp.models.describe import describe
-from normexp.report.metrics import is_fraction
 from normexp.report.read import Curve, Run, UnreadableRunError, curves, read_run
 from normexp.sweeps.names import sort_overrides
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from normexp.claims.schema import Value
 from normexp.claims.verdict import Series, Verdict, plottable
 from normexp.claims.wording import measure_label, scaled
+from normexp.metrics import is_fraction
 from normexp.plotting.colours import INK, LineStyle
 from normexp.plotting.labels import safe_label, truncate
 from normexp.plotting.style import BOTTOM, WIDE, Canvas, Panel, log_axis, marker_handle, new_canvas
 from normexp.report.groups import format_value
-from normexp.report.metrics import is_fraction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

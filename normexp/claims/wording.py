@@ -7,9 +7,9 @@ from itertools import chain
 from normexp.claims.schema import Value, is_number
 from normexp.claims.verdict import Cell, ConditionVerdict, Verdict, one_line, plottable
 from normexp.config import printable
+from normexp.metrics import is_fraction, metric_title
 from normexp.plotting.labels import truncate
 from normexp.report.groups import format_value
-from normexp.report.metrics import is_fraction, metric_title
 
 REDUCTIONS = {
     "best": "{measure} at each arm's best {over}",

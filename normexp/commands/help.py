@@ -49,10 +49,12 @@ def train_help(arguments: Arguments) -> None:
     for group in GROUPS:
         name = chosen.get(group, yaml_files.default_choice(group))
         path = yaml_files.folder() / group / f"{name}.yaml"
-        rows = [(f"{group}.{key}={value}", comment) for key, (value, comment) in _keys(path).items() if key != "name"]
+        rows = [
+            (f"{group}.{key}={value}", comment) for key, (value, comment) in keys_of_file(path).items() if key != "name"
+        ]
         if rows:
             _table(console, f"Keys of {group}={name}", rows)
-    root = _keys(yaml_files.folder() / "train.yaml")
+    root = keys_of_file(yaml_files.folder() / "train.yaml")
     _table(console, "Keys of every run", [(f"{key}={value}", comment) for key, (value, comment) in root.items()])
     flags = [
         ("-m, --multirun", "a sweep, one run for each combination of values with commas: -m norm=bn,ln lr=0.1,1"),
@@ -91,7 +93,7 @@ def _overlays(group: str) -> list[tuple[str, str]]:
     return overlays
 
 
-def _keys(path: Path) -> dict[str, tuple[str, str]]:
+def keys_of_file(path: Path) -> dict[str, tuple[str, str]]:
     """Default and comment of each line `key: value  # comment` at the top of a yaml file.
 
     A line `defaults: [other]` includes the keys of other.yaml in the same folder.
@@ -101,7 +103,7 @@ def _keys(path: Path) -> dict[str, tuple[str, str]]:
         match = LINE.match(line)
         if match and match["key"] == "defaults":
             for other in re.findall(r"\w+", match["value"]):
-                keys |= _keys(path.with_name(f"{other}.yaml"))
+                keys |= keys_of_file(path.with_name(f"{other}.yaml"))
         elif match and match["value"]:
             # The default if the environment variable is not set.
             value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])

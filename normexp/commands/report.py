@@ -13,10 +13,10 @@ from rich.console import Console
 from normexp.commands.parser import Parser, check_output_dir, check_output_file, writing
 from normexp.config import ConfigError, printable
 from normexp.console import print_labelled
+from normexp.metrics import DEFAULT_METRIC
 from normexp.report import compare, export, terminal
 from normexp.report.aggregate import check_metric
 from normexp.report.groups import check_key
-from normexp.report.metrics import DEFAULT_METRIC
 from normexp.report.read import read
 from normexp.report.select import select
 from normexp.rundir import atomic

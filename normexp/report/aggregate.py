@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from normexp.config import ConfigError, show, suggest
+from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, is_fraction, metric_title
 from normexp.report.groups import Group, Grouping, sort_key
-from normexp.report.metrics import DEFAULT_METRIC, format_metric, higher_is_better, is_fraction, metric_title
 from normexp.report.read import Run, natural
 from normexp.stats import mean_std
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from normexp.metrics import higher_is_better
 from normexp.records import GRAD_NORM
 from normexp.report.aggregate import Row, aggregate
 from normexp.report.curves import read_curves
 from normexp.report.groups import Group, Grouping, group
-from normexp.report.metrics import higher_is_better
 from normexp.report.panels import LineLayout, PanelGrid, best_setting, line_layout, panel_grid, panels_by_line
 from normexp.report.read import Collection, Curve, Run
 

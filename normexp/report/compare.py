@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from normexp.metrics import is_fraction, metric_title
 from normexp.report.aggregate import Row, aggregate, describe_outcome, format_mean_std
 from normexp.report.groups import check_key, differing, distinct_values, format_value, group, hashable
-from normexp.report.metrics import is_fraction, metric_title
 from normexp.report.read import Collection, Run
 from normexp.stats import paired_difference, welch_difference
 

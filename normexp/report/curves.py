@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from normexp.metrics import MAX_PLOTTED
 from normexp.report import read
-from normexp.report.metrics import MAX_PLOTTED
 from normexp.report.read import Curve, Run
 
 MAX_POINTS = 200

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, show, unknown_key
+from normexp.metrics import MAX_PLOTTED
 from normexp.norms import NORMS
-from normexp.report.metrics import MAX_PLOTTED
 from normexp.report.read import Run, natural
 
 IGNORED_KEYS = frozenset({"seed", "log_every", "eval_every", "probe", *RESULT_INDEPENDENT_KEYS})

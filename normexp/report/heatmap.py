@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from normexp.console import print_line
+from normexp.metrics import higher_is_better, is_fraction, metric_title
 from normexp.report.aggregate import Row
 from normexp.report.groups import choices, format_value
-from normexp.report.metrics import higher_is_better, is_fraction, metric_title
 
 VIRIDIS = "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725".split()  # noqa: SIM905
 """The colour map at ten even positions."""

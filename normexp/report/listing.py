@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from normexp.config import show
+from normexp.metrics import format_metric
 from normexp.report.aggregate import INCOMPLETE_STATES
 from normexp.report.groups import format_value, sort_key
-from normexp.report.metrics import format_metric
 from normexp.report.read import Run, UnreadableRunError, is_searched, natural, read_config, read_status, run_directories
 from normexp.rundir import process
 from normexp.rundir.reader import displayable_json

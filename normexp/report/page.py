@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from normexp.html import Cell, Section, Table, link, render
+from normexp.metrics import format_metric, metric_axis, metric_heading, metric_title
 from normexp.plotting.style import figure_style
 from normexp.plotting.svg import inline_svg
 from normexp.report.aggregate import Row, count_states, describe_outcome, format_mean_std
 from normexp.report.analysis import Analysis, analyze
 from normexp.report.figures.draw import draw_all
 from normexp.report.groups import distinct_values, format_value, is_number
-from normexp.report.metrics import format_metric, metric_axis, metric_heading, metric_title
 from normexp.report.provenance import provenance
 from normexp.report.read import Collection, Run
 from normexp.rundir import atomic, safe_read

@@ -8,10 +8,10 @@ from rich.text import Text
 
 from normexp.config import printable
 from normexp.console import print_line
+from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, metric_title
 from normexp.report.aggregate import Row, aggregate, check_metric, count_states, describe_outcome, format_mean_std
 from normexp.report.groups import Grouping, differing, format_value, group
 from normexp.report.heatmap import show_heatmap
-from normexp.report.metrics import DEFAULT_METRIC, format_metric, higher_is_better, metric_title
 from normexp.report.read import Collection, Run
 from normexp.stats import mean_std
 

@@ -10,7 +10,7 @@ from omegaconf import open_dict
 
 from normexp import NUMERICS
 from normexp.config import ConfigError, show
-from normexp.report.metrics import higher_is_better
+from normexp.metrics import higher_is_better
 from normexp.rundir import lock
 from normexp.streams import stream_seed
 from normexp.sweeps.hydra_task import hydra_context, task

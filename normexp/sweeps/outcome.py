@@ -8,7 +8,7 @@ from pathlib import Path
 
 from normexp import NUMERICS, rundir
 from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, flatten, show
-from normexp.report.metrics import higher_is_better
+from normexp.metrics import higher_is_better
 from normexp.rundir import atomic
 
 

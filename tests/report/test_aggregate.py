@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from normexp.config import ConfigError
+from normexp.metrics import format_metric, higher_is_better
 from normexp.report.aggregate import aggregate, describe_outcome, format_mean_std
 from normexp.report.groups import group
-from normexp.report.metrics import format_metric, higher_is_better
 from normexp.report.read import read
 from normexp.report.terminal import show
 from tests.report.runs import make_run, make_sweep

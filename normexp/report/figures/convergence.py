@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from normexp.metrics import format_metric, is_fraction, metric_axis, metric_heading
 from normexp.plotting.colours import LineStyle
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import Canvas, DrawnFigure, log_axis, marker_handle, new_canvas
 from normexp.report.analysis import Analysis
 from normexp.report.curves import MeanCurve, average_curves, thin
 from normexp.report.groups import Group
-from normexp.report.metrics import format_metric, is_fraction, metric_axis, metric_heading
 from normexp.report.read import Curve, Run
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from normexp.metrics import MAX_PLOTTED
 from normexp.plotting.colours import LineStyle, sequential_colour
 from normexp.plotting.labels import evenly_spaced, safe_label, truncate
 from normexp.plotting.style import BOTTOM, Canvas, DrawnFigure, log_axis, new_canvas
 from normexp.report.analysis import ACTIVATION_INPUTS, GRADIENTS, Analysis
 from normexp.report.curves import MeanCurve, average_curves, layer_names
 from normexp.report.groups import Group
-from normexp.report.metrics import MAX_PLOTTED
 
 MAX_LAYERS = 4
 """Rows of the figure of percentiles; more would not fit a screen."""

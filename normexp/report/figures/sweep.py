@@ -10,13 +10,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
 
+from normexp.metrics import MAX_PLOTTED, higher_is_better, is_fraction, metric_axis, metric_heading, metric_title
 from normexp.plotting.colours import FAINT, INK
 from normexp.plotting.labels import evenly_spaced, file_stem, format_tick, truncate
 from normexp.plotting.style import NARROW, WIDE, Canvas, DrawnFigure, marker_handle, new_canvas
 from normexp.report.aggregate import Row, describe_outcome, format_mean_std
 from normexp.report.analysis import Analysis
 from normexp.report.groups import choices, format_value, is_number
-from normexp.report.metrics import MAX_PLOTTED, higher_is_better, is_fraction, metric_axis, metric_heading, metric_title
 from normexp.report.panels import PanelGrid, key_of, line_layout, panel_grid
 
 
