@@ -32,6 +32,7 @@ docs: $(INSTALLED)  ## build the documentation as a site, in build/site; ARGS=se
 	test $(INSTALLED)-docs -nt $(INSTALLED) || \
 		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]' && touch $(INSTALLED)-docs; }
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build)
+	@echo "The site is in build/site. Search needs a server: make docs ARGS=serve"
 
 tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine only
 	$(BIN)/normexp tensorboard $(ARGS)
