@@ -4,12 +4,14 @@ import importlib
 import io
 import os
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 
 from normexp import __version__
 from normexp.commands import COMMANDS
-from normexp.config import ConfigError, show
+from normexp.config import ConfigError, show, suggest
 from normexp.rundir.atomic import UNWRITABLE_ERRNOS, WriteError
 
 
@@ -36,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _report(error: ConfigError | OSError) -> int:
-    """Print an error in a sentence, but for a closed pipe; returns the exit code."""
+    """Print an error, except for a closed pipe; returns the exit code."""
     match error:
         case ConfigError():
             return _fail(str(error))
@@ -76,11 +78,13 @@ def _open_streams() -> None:
 
 
 def _dispatch(words: list[str]) -> int:
+    if words[:1] == ["help"]:  # `help CMD` is `CMD --help`
+        words = [*(word for word in words if word != "help"), "--help"]
     wants_help = bool({"-h", "--help"} & set(words[1:]))
     if words[:1] not in (["train"], ["resume"]) or wants_help or {"--cfg", "-c", "--info", "-i"} & set(words):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `normexp --help | head` ends like any other filter
     match words:
-        case [] | ["-h" | "--help" | "help", *_]:
+        case [] | ["-h" | "--help", *_]:
             from normexp.commands.help import main_help
 
             main_help()
@@ -94,20 +98,29 @@ def _dispatch(words: list[str]) -> int:
             code: int = command.main(rest)
             return code
         case [word, *_]:
-            import difflib  # late, for a quick --help
-
-            close = difflib.get_close_matches(word, COMMANDS, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"the commands are {', '.join(COMMANDS)}."
-            if "=" in word:
-                hint = "overrides stand behind a command: normexp train " + shlex.join(words)
-            return _fail(f"There is no command {word!r}: {hint}")
+            return _fail(_unknown_command(word, words))
     return 0
 
 
+SYNONYMS = {"list": "runs", "ls": "runs", "status": "runs", "sweep": "train", "run": "train", "delete": "rm"}
+"""Commands of similar tools, and the one that does it here."""
+
+
+def _unknown_command(word: str, words: list[str]) -> str:
+    if "=" in word:
+        return f"Overrides come after a command: normexp train {shlex.join(words)}"
+    hint = f" Did you mean {SYNONYMS[word]}?" if word in SYNONYMS else suggest(word, COMMANDS)
+    return f"Unknown command {show(word)}." + (hint or f" The commands are {', '.join(COMMANDS)}.")
+
+
 def _fail(sentence: str, *, code: int = 2) -> int:
-    """Print an error; returns the exit code."""
+    """Print an error, wrapped between words on a terminal; returns the exit code."""
+    text = f"normexp: {sentence}"
     try:
-        print(f"normexp: {sentence}", file=sys.stderr)
+        if sys.stderr.isatty():
+            width = shutil.get_terminal_size().columns
+            text = textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False)
+        print(text, file=sys.stderr)
     except OSError:
         _redirect_to_devnull(2)
     return code

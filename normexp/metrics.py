@@ -1,13 +1,40 @@
-"""Names, units and direction of metrics, by their tag."""
+"""Names, meanings, units and direction of metrics, by their tag."""
+
+import re
+from collections.abc import Iterable
+from functools import cache
 
 DEFAULT_METRIC = "test/accuracy"
 
 MAX_PLOTTED = 1e100
-"""No float32 is this large. Such values, from damaged files, are dropped like non-finite ones, so sums can't overflow."""
+"""No float32 is this large. Larger values, from damaged files, are dropped like non-finite ones so that sums can't overflow."""
+
+MEANINGS = {
+    "train/loss": "mean training loss since the previous entry",
+    "train/accuracy": "training accuracy since the previous entry",
+    "val/loss": "loss on the validation set",
+    "val/accuracy": "accuracy on the validation set",
+    "val/loss_batch_statistics": "val/loss with batch statistics instead of running ones",
+    "val/accuracy_batch_statistics": "val/accuracy with batch statistics instead of running ones",
+    "test/loss": "loss on the test set",
+    "test/accuracy": "accuracy on the test set",
+    "convergence/steps_to_PERCENT": "steps until validation accuracy reached this percentage",
+    "convergence/seconds_to_PERCENT": "seconds until validation accuracy reached this percentage",
+    "convergence/best_accuracy": "best validation accuracy",
+    "convergence/best_step": "step of the best validation accuracy",
+    "convergence/area_under_curve": "mean validation accuracy over the steps",
+    "lr": "learning rate",
+    "grad_norm/total": "gradient norm of all parameters, before clipping",
+    "grad_norm/LAYER": "gradient norm of the layer's parameters, before clipping",
+    "running_var_ratio/LAYER": "running variance over the variance in evaluation",
+    "speed/samples_per_second": "training speed, without evaluations",
+    "amp/loss_scale": "loss scale of amp=fp16",
+}
+"""Meanings of the metrics that don't come from a probe, by tag. LAYER and PERCENT are placeholders."""
 
 
 def higher_is_better(metric: str) -> bool:
-    """True for accuracies, the area under their curve, and speeds; False for everything else."""
+    """True for accuracies, the area under their curve, and speeds."""
     return any(part in metric for part in ("accuracy", "area_under_curve", "per_second"))
 
 
@@ -37,3 +64,15 @@ def format_metric(value: float | None, metric: str) -> str:
     if value is None:
         return "-"
     return f"{100 * value:.2f} %" if is_fraction(metric) else f"{value:.4g}"
+
+
+def find_pattern(tag: str, patterns: Iterable[str]) -> str | None:
+    """The pattern that describes a tag, such as grad_flow/LAYER for grad_flow/fc1, or activation_in/LAYER for
+    activation_in/fc1/mean. Patterns without a placeholder come first. Returns None for an unknown tag."""
+    matching = (pattern for pattern in patterns if _as_regex(pattern).fullmatch(tag))
+    return min(matching, key=lambda pattern: pattern != pattern.lower(), default=None)
+
+
+@cache
+def _as_regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"[A-Z]+", "[^/]+", re.escape(pattern)) + "(/.*)?")

@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from normexp.claims.headline import headline, headline_label, tally
 from normexp.claims.load import claim_names, read_claim
 from normexp.claims.verdict import Verdict, path_of, read
-from normexp.claims.wording import cell_label, format_effect, format_rule, headline, headline_label, unit
+from normexp.claims.wording import format_effect, format_rule, unit
 
-HEADER = "| claim | what is said | verdict | effect [interval]; the rule | seeds |\n| --- | --- | --- | --- | --- |"
+HEADER = "| claim | statement | verdict | effect [interval]; rule | seeds |\n| --- | --- | --- | --- | --- |"
 
 
 def row(verdict: Verdict) -> str:
@@ -20,11 +21,9 @@ def row(verdict: Verdict) -> str:
     head = headline(verdict)
     assert head is not None
     condition, cell = head
-    outcomes = [c.outcome for of, c in verdict.cells if of.decides]
-    more = [cell_label(cell) or condition.what] if headline_label(verdict) else []
-    more += [f"{outcomes.count('confirmed')} of {len(outcomes)} confirmed"] if len(outcomes) > 1 else []
     effect = "not defined" if cell.effect is None else format_effect(condition, cell)
-    line = f"{effect}; {format_rule(condition)}{unit(condition)}" + (f" ({'; '.join(more)})" if more else "")
+    where = "; ".join(filter(None, (headline_label(verdict), tally(verdict))))
+    line = f"{effect}; {format_rule(condition)}{unit(condition)}" + (f" ({where})" if where else "")
     parts = (f"`{verdict.claim}`", verdict.statement, verdict.outcome, line, str(len(verdict.seeds)))
     return f"| {' | '.join(part.replace('|', '/') for part in parts)} |"
 

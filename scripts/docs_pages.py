@@ -1,11 +1,14 @@
-"""Hook of mkdocs (see mkdocs.yml): pages from README.md, CONTRIBUTING.md and CHANGELOG.md, and those generated from the code."""
+"""Hook of mkdocs (see mkdocs.yml): adds README.md, CONTRIBUTING.md, CHANGELOG.md and pages generated from the code."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normexp.commands.help import keys_of_file
 from normexp.config import GROUPS, yaml_files
+from normexp.metrics import MEANINGS
+from normexp.probes import meanings
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -15,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
-    """Add the pages to those of docs/."""
+    """Add the generated pages to those in docs/."""
     from mkdocs.structure.files import File
 
     pages = {
@@ -23,6 +26,7 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
         "contributing.md": page_of_root("CONTRIBUTING.md"),
         "changelog.md": page_of_root("CHANGELOG.md"),
         "config-keys.md": config_keys(),
+        "metrics.md": metrics(),
     }
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
@@ -30,16 +34,16 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
 
 
 def page_of_root(name: str) -> str:
-    """A page of the repository's root, with its links rewritten to work from docs/."""
+    """Return a page of the repository root, with links rewritten for docs/."""
     text = re.sub(r"(\]\(|src=\")docs/", r"\1", (ROOT / name).read_text(encoding="utf-8"))
     return re.sub(r"\]\((CONTRIBUTING|CHANGELOG)\.md\)", lambda match: f"]({match[1].lower()}.md)", text)
 
 
 def config_keys() -> str:
-    """All keys, with default and meaning, from the comments of the yaml files."""
+    """Return a page with all keys, their defaults and meanings, from the comments in the yaml files."""
     sections = [
         "# Config keys",
-        "Generated from the files in `configs/`.",
+        "All keys with their defaults, as in the yaml files under `configs/`. `normexp train --help` prints them, too.",
         "## Every run",
         _table(yaml_files.folder() / "train.yaml"),
     ]
@@ -49,13 +53,34 @@ def config_keys() -> str:
     return "\n\n".join(sections) + "\n"
 
 
+def metrics() -> str:
+    """Return a page with all metrics and their meanings, as `normexp metrics` prints them."""
+    intro = """\
+# Metrics
+
+The metrics of a run, as they are called in `metrics.jsonl`, in TensorBoard and after `--metric`. `LAYER` is the name of a layer,
+`PERCENT` one of 50, 80, 90, 95 and 99. `normexp metrics RUN` prints those that a run logged, with their last values.
+
+## Every run"""
+    pages = {intro: MEANINGS, "## Probes\n\n[Probes](probes.md) explains them in detail.": meanings()}
+    sections = [
+        f"{head}\n\n{_rows(('metric', 'meaning'), [(f'`{tag}`', meaning) for tag, meaning in content.items()])}"
+        for head, content in pages.items()
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
 def _table(path: Path, prefix: str = "") -> str:
     rows = [
         (f"`{prefix}{key}`", f"`{value}`", comment)
         for key, (value, comment) in keys_of_file(path).items()
-        if key != "name"
+        if not (prefix and key == "name")
     ]
     if not rows:
         return "No keys of its own."
-    cells = [("key", "default", "meaning"), ("---",) * 3, *rows]
+    return _rows(("key", "default", "meaning"), rows)
+
+
+def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    cells = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)

@@ -38,14 +38,17 @@ CASES: dict[str, list[str]] = {
         *("model=resnet", "model.depth=8", "model.width=4", "steps=6", "log_every=2"),
     ],
 }
-"""Overrides by case. All use one thread. MNIST and CIFAR-10 are read from $NORMEXP_DATA_DIR."""
+"""Overrides by case. MNIST and CIFAR-10 are read from $NORMEXP_DATA_DIR."""
+
+COMMON = ["threads=1", "device=cpu", "eval_every=null", "eval_samples=null", "probe.early=0"]
+"""Overrides of all cases. One evaluation per epoch: how often to evaluate does not change what is trained."""
 
 VISIBLE_TAGS = ("train/loss", "grad_norm/total", "val/loss", "val/accuracy", "test/loss", "test/accuracy")
 """Tags that a trace contains in clear, in addition to a digest of the whole entry."""
 
 
 def config(case: str, data_dir: str) -> Config:
-    return compose([*CASES[case], "threads=1", "device=cpu", f"data_dir={data_dir}"])
+    return compose([*CASES[case], *COMMON, f"data_dir={data_dir}"])
 
 
 def machine() -> dict[str, str]:

@@ -1,9 +1,9 @@
-"""Regenerate the README's pictures: two sigmoid networks, without a norm and with batch norm, and the report of a sweep.
+"""Regenerate the pictures in docs/: two sigmoid networks, without a norm and with batch norm, and the report of a sweep.
 
-    python scripts/pictures.py [--data-dir DIR] [--out docs]
+    python scripts/pictures.py [--data-dir DIR] [--out docs] [--no-sweep]
 
-Trains as the README describes (the sweep takes minutes) and copies the histogram sheets. If Chromium or Chrome is on the path,
-takes screenshots of TensorBoard's pages and the report.
+Trains the runs of the README (a minute) and the sweep of docs/reports.md (several minutes), and copies the histogram sheets. If
+Chromium or Chrome is on the path, takes screenshots of TensorBoard's pages and of parts of the reports.
 """
 
 import argparse
@@ -17,32 +17,35 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 NORMS = ("none", "bn")
 TRAIN = ["data=mnist", "model=mlp", "model.depth=6", "activation=sigmoid", "epochs=3"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 PAGES = {
-    "tensorboard.png": ("?tagFilter=activation_in%2Ffc6%24#timeseries", (1400, 560), None),
-    "charts.png": ("?x#custom_scalars", (1400, 4000), (360, 2620, 1110, 3610)),
+    "tensorboard.png": ("?smoothing=0&tagFilter=activation_in%2Ffc6%24#timeseries", (1400, 560), None),
+    "charts.png": ("?x#custom_scalars", (1400, 4000), (360, 2636, 1110, 3610)),
 }
 """By file: the page's address relative to the server, the window size, and the crop box (left, top, right, bottom)."""
 
-REPORT = (1400, 4400), (190, 2530, 1210, 3382)
-"""The window size for the report of `experiment=lr-range`, and the crop box."""
+NOT_ON_PICTURES = "nav, header, h2, p, figcaption"
+TWO_RUNS = f"{NOT_ON_PICTURES}, section:not(#gradients, #activations), #gradients figure + figure"
+SWEEP = f"{NOT_ON_PICTURES}, section:not(#sweep)"
+"""CSS selectors of what to hide on the page of a report."""
+
+WIDTH, MARGIN = 1060, 12
+"""Window width for the page of a report, and the margin around what is left of it. In pixels."""
 
 
-def train(folder: Path, data_dir: str) -> None:
-    for norm in NORMS:
-        more = [f"norm={norm}", f"name={norm}", f"runs_dir={folder}", f"data_dir={data_dir}"]
-        subprocess.run([sys.executable, "-m", "normexp", "train", *TRAIN, *more], check=True)
+def normexp(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "normexp", *words], check=True)
 
 
 @contextmanager
-def tensorboard(folder: Path) -> Iterator[str]:
-    """Serve the runs in a folder with TensorBoard. Yields its address."""
-    command = [sys.executable, "-u", "-m", "normexp", "tensorboard", str(folder), "--port", "0"]
+def tensorboard(*runs: Path) -> Iterator[str]:
+    """Serve runs with TensorBoard. Yields its address."""
+    command = [sys.executable, "-u", "-m", "normexp", "tensorboard", *map(str, runs), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
@@ -58,8 +61,21 @@ def screenshot(browser: str, address: str, size: tuple[int, int], path: Path) ->
         subprocess.run([browser, *flags, *more, address], check=True, stderr=subprocess.DEVNULL, timeout=180)
 
 
+def screenshot_part(browser: str, page: Path, hidden: str, path: Path) -> None:
+    """Screenshot of the page of a report without the elements that match `hidden`, cropped to what is left."""
+    part = page.with_name("part.html")
+    text = page.read_text(encoding="utf-8")
+    part.write_text(text.replace("</style>", f"{hidden} {{ display: none !important; }}</style>", 1), encoding="utf-8")
+    screenshot(browser, part.absolute().as_uri(), (WIDTH, 4000), path)
+    with Image.open(path) as image:
+        colors = image.convert("RGB")
+    box = ImageChops.difference(colors, Image.new("RGB", colors.size, "white")).getbbox()
+    assert box is not None, f"nothing of {page} is left"
+    crop(path, (box[0] - MARGIN, box[1] - MARGIN, box[2] + MARGIN, box[3] + MARGIN))
+
+
 def crop(path: Path, box: tuple[int, int, int, int] | None) -> None:
-    """Crop a picture in place, and reduce its colours to make the file small."""
+    """Crop a picture in place, and reduce its colors to make the file small."""
     with Image.open(path) as image:
         cropped = image.convert("RGB").crop(box) if box else image.convert("RGB")
     cropped.quantize(128).save(path, optimize=True)
@@ -69,29 +85,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=os.environ.get("NORMEXP_DATA_DIR", "data"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
+    parser.add_argument("--no-sweep", action="store_true", help="leave report.png as it is")
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with tempfile.TemporaryDirectory() as folder:
-        runs = Path(folder)
-        train(runs, arguments.data_dir)
-        for norm in NORMS:
-            shutil.copy(runs / norm / "histograms.png", arguments.out / f"histograms-{norm}.png")
+        common = [f"runs_dir={folder}", f"data_dir={arguments.data_dir}"]
+        runs = [Path(folder) / norm for norm in NORMS]
+        for norm, run in zip(NORMS, runs, strict=True):
+            normexp("train", *TRAIN, f"norm={norm}", f"name={norm}", *common)
+            shutil.copy(run / "histograms.png", arguments.out / f"histograms-{norm}.png")
         if browser is None:
-            print(f"TensorBoard's pages are left as they are: there is none of {', '.join(BROWSERS)}.", file=sys.stderr)
-            return
-        with tensorboard(runs) as address:
+            sys.exit(f"No screenshots: none of {', '.join(BROWSERS)} is on the path.")
+        with tensorboard(*runs) as address:
             for name, (page, size, box) in PAGES.items():
-                path = arguments.out / name
-                screenshot(browser, address + page, size, path)
-                crop(path, box)
-        sweep = runs / "lr-range"
-        words = ["experiment=lr-range", f"runs_dir={folder}", f"data_dir={arguments.data_dir}"]
-        subprocess.run([sys.executable, "-m", "normexp", "train", *words], check=True)
-        subprocess.run([sys.executable, "-m", "normexp", "report", str(sweep), "--html"], check=True)
-        size, box = REPORT
-        screenshot(browser, (sweep / "report.html").as_uri(), size, arguments.out / "report.png")
-        crop(arguments.out / "report.png", box)
+                screenshot(browser, address + page, size, arguments.out / name)
+                crop(arguments.out / name, box)
+        report = Path(folder) / "report.html"
+        normexp("report", *map(str, runs), "--html", str(report))
+        screenshot_part(browser, report, TWO_RUNS, arguments.out / "two-runs.png")
+        if not arguments.no_sweep:
+            sweep = Path(folder) / "lr-range"
+            normexp("train", "experiment=lr-range", *common)
+            normexp("report", str(sweep), "--html")
+            screenshot_part(browser, sweep / "report.html", SWEEP, arguments.out / "report.png")
     print(f"pictures are in {arguments.out}")
 
 

@@ -33,7 +33,7 @@ from rich.table import Table
 from same_runs import differences
 
 from normexp import rundir
-from normexp.commands.resume import read_stored_config
+from normexp.commands.resume_run import read_stored_config
 from normexp.compose.validate import validate
 from normexp.training import checkpoint
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from normexp.data.splits import split_indices
+from normexp.data.splits import Split, sample, split_indices
 from normexp.models.build import build_model
 from normexp.models.layer import Noise, named_layers
 from normexp.streams import stream_seed
@@ -81,6 +81,35 @@ def test_generators_are_uniform(seed):
     for what, values in uniforms(seed).items():
         if not what.startswith("weights"):
             assert stats.kstest(values.numpy(), "uniform").pvalue > 1e-4, what
+
+
+def samples(seeds, *, of=1000, size=300):
+    """Which of `of` samples are used for evaluation, as 0 and 1: (seeds, of)."""
+    pixels = torch.arange(of).reshape(-1, 1, 1, 1)
+    split = Split(pixels, torch.zeros(of, dtype=torch.int64), torch.zeros(1), torch.ones(1))
+    drawn = np.zeros((len(seeds), of))
+    for row, seed in zip(drawn, seeds, strict=True):
+        row[sample(split, size, seed=seed).images.flatten().numpy()] = 1
+    return drawn
+
+
+def test_every_validation_sample_is_equally_likely_to_be_used_for_evaluation():
+    drawn = samples(range(400))
+    assert (drawn.sum(axis=1) == 300).all()
+    counts = drawn.sum(axis=0)
+    expected = 400 * 0.3
+    # Variance of a count without replacement within a seed; sums of its squares are chi-squared with 999 degrees of freedom.
+    chi = ((counts - expected) ** 2).sum() / (400 * 0.3 * 0.7) * 999 / 1000
+    assert abs(chi - 999) < CHANCE * (2 * 999) ** 0.5
+
+
+def test_evaluation_samples_of_seeds_are_unrelated_to_each_other_and_to_the_split():
+    seeds = [0, 1, 2, 3, 2**32, 2**32 + 3]
+    drawn = samples(seeds)
+    labels = np.zeros(1000, dtype=np.int64)
+    ranks = [np.argsort(np.concatenate(split_indices(labels, compose(*FULL, f"seed={seed}")))) for seed in seeds]
+    for one, two in combinations([*drawn, *ranks], 2):
+        assert abs(np.corrcoef(one, two)[0, 1]) * 1000**0.5 < CHANCE
 
 
 def test_flips_shifts_dropout_noise_and_order_of_the_first_step_are_unrelated():

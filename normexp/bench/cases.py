@@ -24,11 +24,11 @@ ACCEPTED_KEYS = (
 """Keys that affect the measurement, in addition to the keys of the groups `model`, `norm` and `init`."""
 
 MAX_VALUES = 100
-"""Bound on the values of a key, which may come from a range of any length."""
+"""Bound on the values of a key: a range may have any length."""
 
 BATCH_SIZES = (8, 32, 128)
 DEFAULT_DATA = {"resnet": "cifar10"}
-"""The data set whose image shape a model gets by default, if not MNIST."""
+"""Data set whose image shape a model gets by default, other than MNIST."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def plan_cases(overrides: Sequence[str]) -> tuple[list[Case], list[Skipped]]:
     norms = [name for name in NORMS if name in requested or name == REFERENCE]
     for size in values["batch_size"]:
         if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ConfigError(f"batch_size={show(size)}: batch_size must be a whole number of at least 1.")
+            raise ConfigError(f"batch_size={show(size)}: batch_size must be an integer >= 1.")
     sizes = sorted(set(values["batch_size"])) or BATCH_SIZES
     fixed = [override for override in overrides if _key(override) not in LIST_KEYS]
     _check_keys(fixed, models, norms)
@@ -118,15 +118,15 @@ def _check_keys(fixed: Iterable[str], models: Sequence[str], norms: Sequence[str
         group = key.partition(".")[0]
         if not has_effect(key):
             raise ConfigError(
-                f"{show(override)}: {show(key)} has no effect on what is measured here; what has one is "
-                f"{', '.join(ACCEPTED_KEYS)} and the keys of model, norm and init."
+                f"{show(override)}: {show(key)} has no effect here. bench accepts {', '.join(ACCEPTED_KEYS)} and the keys of "
+                "model, norm and init."
             )
         if "${" in override:
-            raise ConfigError(f"{show(override)}: bench takes values, no references to other keys.")
+            raise ConfigError(f"{show(override)}: bench accepts values only, no references to other keys.")
         choices = {"model": models, "norm": norms}.get(group, [])
         if "." in key and choices and not set(choices) & set(known_keys()[key]):
             having = " and ".join(f"{group}={choice}" for choice in known_keys()[key])
-            raise ConfigError(f"{key} is a key of {having} only.")
+            raise ConfigError(f"{key} exists only with {having}.")
 
 
 def _list_values(overrides: Sequence[str]) -> dict[str, list[Any]]:
@@ -139,14 +139,14 @@ def _list_values(overrides: Sequence[str]) -> dict[str, list[Any]]:
         key, several, line = override.key_or_group, override.is_sweep_override(), show(override.input_line)
         if key not in LIST_KEYS:
             if several:
-                raise ConfigError(f"{line}: only {', '.join(LIST_KEYS)} may have several values here.")
+                raise ConfigError(f"{line}: only {', '.join(LIST_KEYS)} can have several values.")
             continue
         try:
             values[key] = list(islice(override.sweep_iterator(), MAX_VALUES + 1)) if several else [override.value()]
         except (HydraException, ValueError, ArithmeticError) as error:
-            raise ConfigError(f"{line}: write the values with commas, such as norm=bn,ln.") from error
+            raise ConfigError(f"{line}: separate the values with commas, for example norm=bn,ln.") from error
         if not 0 < len(values[key]) <= MAX_VALUES:
-            raise ConfigError(f"{line}: {key} takes from one to {MAX_VALUES} values here.")
+            raise ConfigError(f"{line}: {key} needs 1 to {MAX_VALUES} values.")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Figure of the costs: a panel per model and phase shows the ratio to the network without a norm over the batch size."""
+"""Figure of the costs: ratio to the network without a norm over the batch size, in one panel per model and phase."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROW_TITLES = {"forward": "forward pass", "backward": "backward pass", "inference": "inference", "memory": "memory"}
-"""The rows of panels. Inference also has a line for each folded norm."""
+"""Rows of panels. Inference also has a line for each folded norm."""
 
-DODGE = 1.05
-"""Factor between the x positions of neighbouring norms, so that their error bars don't overlap."""
+DODGE, MAX_DODGE = 1.05, 1.25
+"""Factor between the x positions of neighboring norms, so that their error bars don't overlap, and of all norms together."""
 
 NO_DATE = {"png": ["Software"], "svg": ["Date", "Creator"], "pdf": ["CreationDate"]}
-"""Metadata left out of each kind of file, so that it is the same every time."""
+"""Metadata to leave out of each file type, for reproducible files."""
 
 SUFFIXES = tuple(NO_DATE)
 
@@ -60,15 +60,16 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
         for row, title in enumerate(ROW_TITLES.values())
         for column, model in enumerate(models)
     ]
+    dodge = min(DODGE, MAX_DODGE ** (1 / max(len(norms), 1)))
     canvas = new_canvas(panels, legend=[*lines.values(), *folded_lines.values()], height=1.25, shared="row")
     for row, phase in enumerate(ROW_TITLES):
         drawn = [(phase, lines)] + ([("folded", folded_lines)] if phase == "inference" else [])
-        medians = []
+        ends = [1.0]
         for column, model in enumerate(models):
             axis = canvas.axes[row, column]
             axis.axhline(1, color=INK, linewidth=0.8, zorder=1)
             for i, norm in enumerate(norms):
-                shift = DODGE ** (i - (len(norms) - 1) / 2)
+                shift = dodge ** (i - (len(norms) - 1) / 2)
                 for line_phase, styles in drawn:
                     points = [
                         (shift * result.batch_size, ratio)
@@ -77,11 +78,9 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
                     ]
                     if points:
                         _plot(axis, styles[norm], points)
-                        medians += [ratio.median for _, ratio in points]
-        # Limits by the medians: on a busy machine an error bar may be many times as long as everything else is high.
-        low, high = min([1, *medians]), max([1, *medians])
-        margin = 0.2 * max(high - low, 0.2)
-        canvas.axes[row, 0].set_ylim(low - margin, high + 2 * margin)
+                        ends += [end for _, ratio in points for end in (ratio.low, ratio.high)]
+        margin = 0.1 * max(max(ends) - min(ends), 0.4)
+        canvas.axes[row, 0].set_ylim(min(ends) - margin, max(ends) + margin)
     sizes = sorted({result.batch_size for result in results})
     for axis in canvas.axes.values():
         axis.set_xscale("log")

@@ -13,7 +13,7 @@ from normexp.bench.results import PHASES, CaseResult
 from normexp.data import DATA
 
 NOISY_SPREAD = 0.1
-"""Relative spread of the ratios above which a note warns: smaller differences between norms are then not visible."""
+"""Relative spread of the ratios above which a note warns that smaller differences are not visible."""
 
 
 def print_results(
@@ -35,18 +35,18 @@ def print_results(
         added = [f"{norm} {count - reference:+,}" for norm, count in parameters.items()]
         console.print(f"{', '.join([f'{reference:,} parameters without a norm', *added])}\n", soft_wrap=True)
     about = (
-        "none: milliseconds a step, and what the forward pass keeps in memory for the backward pass. Others: ratio to none in "
-        f"the same round, median ± half the distance between the quartiles of {repeats} rounds; a timed block lasts "
-        f"{1e3 * block:.0f} ms or more."
+        "none: milliseconds per step, and memory that the forward pass keeps for the backward pass. Others: ratio to none "
+        f"in the same round, median ± half the interquartile range of {repeats} rounds. Each timed block lasts at least "
+        f"{1e3 * block:.0f} ms."
     )
     if any(costs.seconds["folded"] for result in results for costs in result.costs.values()):
-        about += " folded: inference with batch norms as a part of the layers in front of them, as far as there are such layers."
+        about += " folded: inference with each batch norm folded into the layer before it, where there is one."
     console.print(about)
     ratios = [result.ratio(norm, p) for result in results for norm in result.costs if norm != REFERENCE for p in PHASES]
     if statistics.median([ratio.half_range / ratio.median for ratio in ratios if ratio] or [0]) > NOISY_SPREAD:
         note = (
-            "The ratios vary much from round to round, as where other programs run: wait for a quiet machine, or take more "
-            "rounds (--repeats) and larger batches."
+            "The ratios vary a lot between rounds, probably because other programs are running. Use an idle machine, more "
+            "rounds (--repeats) or larger batches."
         )
         console.print(Text.assemble(("note", "yellow"), f"  {note}"))
     sizes: dict[tuple[str, str, str], list[int]] = {}

@@ -1,1 +1,1 @@
-"""Test statements about normalization: train what each one needs, decide by its rule, and show the verdict."""
+"""Claims about normalization: train their runs, judge them by their rules, and show the verdicts."""

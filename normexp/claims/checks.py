@@ -1,4 +1,4 @@
-"""Check a condition against the sweep of its claim: that what it names exists, and fits together."""
+"""Check the conditions of a claim against its sweep: names must exist, and keys must fit together."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from normexp.claims.schema import Condition, Sweep, Value, is_number
 from normexp.config import ConfigError, show, suggest
 
 NUM_ARMS = {"difference": 2, "ratio": 2, "value": 1, "correlation": 3}
-"""Number of arms that each comparison needs. Only a correlation may have more."""
+"""Number of arms of each comparison. Only a correlation may have more."""
 
 
 def check_condition(condition: Condition, sweep: Sweep) -> None:
@@ -20,22 +20,22 @@ def check_condition(condition: Condition, sweep: Sweep) -> None:
     named += [("where", axis, values) for axis, values in condition.where.items()]
     for key, axis, values in named:
         if axis not in sweep.axes:
-            raise ConfigError(f"{key}: there is no axis {show(axis)}.{_suggest(axis, sweep.axes)}")
+            raise ConfigError(f"{key}: unknown axis {show(axis)}.{_suggest(axis, sweep.axes)}")
         for value in values:
             if value not in sweep.axes[axis]:
                 known = ", ".join(map(show, sweep.axes[axis]))
-                raise ConfigError(f"{key}: the axis {axis} has no value {show(value)}; it has {known}.")
+                raise ConfigError(f"{key}: axis {axis} has no value {show(value)}; its values are {known}.")
     if len({axis for _, axis, _ in named}) < len(named):
-        raise ConfigError("over, contrast and where are for different axes.")
+        raise ConfigError("over, contrast and where must name different axes.")
     _check_reduction(condition, sweep)
     if len({sweep.arms[arm] for arm in condition.arms}) < len(condition.arms):
-        raise ConfigError(f"compare={show(condition.arms)}: two of these arms are the same runs.")
+        raise ConfigError(f"compare={show(condition.arms)}: two of these arms have the same overrides.")
     if (condition.comparison == "correlation") != (condition.other is not None):
-        raise ConfigError("with goes with as: correlation, and is the measure that the first one is compared with.")
+        raise ConfigError("with (the second measure) and as: correlation require each other.")
 
 
 def check_sweep(sweep: Sweep) -> None:
-    """Raise ConfigError if an arm or an axis sets a key that another axis sets too, and so would have no effect."""
+    """Raise ConfigError if an arm or axis sets a key that another axis also sets: one of them would have no effect."""
     owners: dict[str, str] = {}
     for axis, values in sweep.axes.items():
         for key in dict.fromkeys(override.partition("=")[0] for overrides in values.values() for override in overrides):
@@ -45,41 +45,41 @@ def check_sweep(sweep: Sweep) -> None:
     for arm, overrides in sweep.arms.items():
         for key in (override.partition("=")[0] for override in overrides):
             if key in owners:
-                raise ConfigError(f"sweep.arms.{arm}: the axis {owners[key]} sets {key}, too.")
+                raise ConfigError(f"sweep.arms.{arm}: {key} is already set by the axis {owners[key]}.")
 
 
 def _check_arms(condition: Condition, sweep: Sweep) -> None:
     if condition.comparison not in NUM_ARMS:
-        raise ConfigError("as: each is for exact claims.")
+        raise ConfigError("as: each is only for exact claims.")
     arms, needed, at_least = condition.arms, NUM_ARMS[condition.comparison], condition.comparison == "correlation"
     if len(set(arms)) < len(arms) or len(arms) < needed or (len(arms) > needed and not at_least):
         count = f"{'at least ' * at_least}{needed}{' different' * (needed > 1)} arm{'s' * (needed > 1)}"
-        raise ConfigError(f"compare={show(arms)}: as: {condition.comparison} takes {count}.")
+        raise ConfigError(f"compare={show(arms)}: as: {condition.comparison} needs {count}.")
     for arm in arms:
         if arm not in sweep.arms:
-            raise ConfigError(f"compare: there is no arm {show(arm)}.{_suggest(arm, sweep.arms)}")
+            raise ConfigError(f"compare: unknown arm {show(arm)}.{_suggest(arm, sweep.arms)}")
 
 
 def _check_reduction(condition: Condition, sweep: Sweep) -> None:
     reduction, over, tag = condition.reduction, condition.over, condition.measure.tag
     if over is None and reduction != "best":
-        raise ConfigError(f"take: {reduction} needs the axis that it is taken over, as over.")
+        raise ConfigError(f"take: {reduction} needs an axis, given by over.")
     if (reduction in ("decades", "largest")) != (condition.working_level is not None):
-        raise ConfigError("working goes with take: decades or largest, and says from which measure on a value works.")
-    if tag.startswith("test/") and reduction in ("min", "max", "decades", "largest"):
         raise ConfigError(
-            f"take: {reduction} would choose by the test set; take a measure of the validation set, or take: best."
+            "working (the lowest measure at which a value works) and take: decades or largest require each other."
         )
+    if tag.startswith("test/") and reduction in ("min", "max", "decades", "largest"):
+        raise ConfigError(f"take: {reduction} would select on the test set; use a validation measure, or take: best.")
     if condition.working_level is not None and tag.endswith("loss"):
         raise ConfigError(
-            "working says from which measure on a value works; of a loss, more is worse: take an accuracy."
+            "working is the lowest measure at which a value works, so the measure can't be a loss; use an accuracy."
         )
     if over is not None and reduction in ("decades", "largest", "slope"):
         for value in sweep.axes[over]:
             if not is_number(value) or value <= 0:
-                raise ConfigError(f"take: {reduction} needs an axis of numbers above 0, and {over} has {show(value)}.")
+                raise ConfigError(f"take: {reduction} needs an axis of positive numbers, but {over} has {show(value)}.")
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
     known = list(known)
-    return suggest(word, known) or f" They are {', '.join(known) or 'none'}."
+    return suggest(word, known) or (f" Known: {', '.join(known)}." if known else "")

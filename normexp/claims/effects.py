@@ -111,8 +111,8 @@ def reduce_axis(reduction: Reduction, metric: Floats, axis: tuple[Value, ...], *
     if reduction == "slope":
         with np.errstate(invalid="ignore", divide="ignore"):
             log_metric = np.log(np.where(metric > 0, metric, np.nan))
-        centred = np.log(x) - np.log(x).mean()
-        return np.asarray(centred @ log_metric / (centred @ centred))
+        centered = np.log(x) - np.log(x).mean()
+        return np.asarray(centered @ log_metric / (centered @ centered))
     assert working is not None
     works = metric >= working  # False for NaN
     if reduction == "largest":

@@ -10,7 +10,7 @@ from normexp.plotting.labels import file_stem
 from normexp.plotting.style import DrawnFigure
 
 NORM = re.compile(rf"({'|'.join(NORM_STYLES)})(?![A-Za-z])")
-"""The norm that an arm's name starts with: that of 'bn', 'bn-noisy' and 'none + noise', but not of 'input'."""
+"""Matches arms whose name starts with a norm: 'bn', 'bn-noisy' and 'none + noise', but not 'input'."""
 
 
 def draw(verdict: Verdict, *, name: str) -> DrawnFigure | None:
@@ -25,10 +25,10 @@ def draw(verdict: Verdict, *, name: str) -> DrawnFigure | None:
     if conditions:
         cut = draw_forest(canvas, conditions)
         outcomes = {cell.outcome for condition in conditions for cell in condition.cells}
-        where = "Below" if panels else "Here"
-        caption.append(f"{where}: effects with their intervals; shaded: the rule's side of its line.")
-        caption += ["An open circle: undecided."] * bool(outcomes & {"inconclusive", "not comparable"})
-        caption += ["A triangle: the interval goes on."] * cut
+        where = "Bottom" if panels else "Plot"
+        caption.append(f"{where}: effects with confidence intervals; the shaded side satisfies the rule.")
+        caption += ["Open circle: undecided."] * bool(outcomes & {"inconclusive", "not comparable"})
+        caption += ["Triangle: the interval extends beyond the axis."] * cut
     parts = ["the runs"] * bool(panels) + ["the effects"] * bool(conditions)
     return DrawnFigure(
         name=file_stem(name),
@@ -40,9 +40,9 @@ def draw(verdict: Verdict, *, name: str) -> DrawnFigure | None:
 
 
 def arm_styles(verdict: Verdict) -> dict[str, LineStyle]:
-    """Colour, dashes and marker of each arm.
+    """Color, dashes and marker of each arm.
 
-    Arms whose name starts with a norm have the norm's colour, or lighter shades of it if there are several. Others have colours
+    Arms whose name starts with a norm have the norm's color, or lighter shades of it if there are several. Others have colors
     that no norm of the claim has, or a sequential scale if all arms are numbers.
     """
     names = list(dict.fromkeys(arm for series in verdict.series for arm in series.arms))

@@ -15,14 +15,18 @@ from normexp.config import yaml_files
 from normexp.rundir import safe_read
 
 MAX_BYTES = 2**26
-"""Limit on a file of the user's --config-dir."""
+"""Limit on a file in the user's --config-dir, which may hold anything."""
+
+JUDGING = ("effects", "judge", "measure")
+"""Modules of this package that decide an outcome. The others read files, print and draw."""
 
 NUMERIC_PACKAGES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training", "claims/exact")
-"""Parts of normexp that a run's numbers come from."""
+"""Packages that a run's numbers come from."""
 
 
 def code_fingerprint(config_dir: Path | None = None) -> str:
-    """Hash of what a run's numbers depend on besides its config: code, yaml choices (also the user's), and torch's version."""
+    """Hash of everything but the config that a run's numbers depend on: code, yaml files of groups (including the user's) and
+    torch's version."""
     package = Path(__file__).parents[1]
     files = [package / "streams.py", yaml_files.folder() / "train.yaml"]
     files += [path for part in NUMERIC_PACKAGES for path in (package / part).glob("*.py")]
@@ -34,32 +38,48 @@ def code_fingerprint(config_dir: Path | None = None) -> str:
 def judging_fingerprint() -> str:
     """Hash of the code that judges a run's numbers."""
     claims = Path(__file__).parent
-    return _fingerprint([*claims.glob("*.py"), claims.parent / "stats.py"], version("scipy"))
+    return _fingerprint([*(claims / f"{name}.py" for name in JUDGING), claims.parent / "stats.py"], version("scipy"))
 
 
 def is_fresh(verdict: Verdict, claim: Claim, code: str) -> bool:
-    """Whether the claim's file and today's code are those that the verdict is from."""
+    """Whether a verdict was reached with the claim's current rule and the current code."""
     return (verdict.rule, verdict.code, verdict.judging) == (claim.fingerprint, code, judging_fingerprint())
 
 
 def _fingerprint(files: Iterable[Path], salt: str) -> str:
-    """Depends on the files' contents but not on their names or order: a renamed module computes the same."""
+    """Hash of the files' contents, whatever their names and order: a renamed module computes the same."""
     contents = []
     for path in files:
         with suppress(OSError):  # anything may lie in the user's folder
             content = safe_read.read(path, max_bytes=MAX_BYTES)
-            contents.append(_statements(content.decode()).encode() if path.suffix == ".py" else content)
+            contents.append(
+                _statements(content.decode()).encode() if path.suffix == ".py" else _without_comments(bytes(content))
+            )
     return hashlib.sha256(b"\0".join([salt.encode(), *sorted(contents)])).hexdigest()[:8]
 
 
 @cache
 def _statements(source: str) -> str:
-    """Python source without comments, docstrings and imports: no number depends on those."""
+    """Python source without comments, docstrings, imports and the messages of errors: no number depends on those."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             node.body = [statement for statement in node.body if not _is_inert(statement)]
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc.args, node.exc.keywords = [], []
     return ast.unparse(tree)
+
+
+def _without_comments(content: bytes) -> bytes:
+    """The tokens of a yaml file; its content as it is if it is not valid yaml."""
+    import yaml
+
+    try:
+        tokens = list(yaml.scan(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return content
+    parts = [(type(token).__name__, getattr(token, "value", None), getattr(token, "plain", None)) for token in tokens]
+    return repr(parts).encode()
 
 
 def _is_inert(node: ast.stmt) -> bool:

@@ -1,10 +1,10 @@
-"""Decide a claim by its rule. The four outcomes are defined here.
+"""Decide a claim by its rule. Defines the four outcomes.
 
 A cell is one comparison: a condition at one value of each remaining axis. Its effect has a confidence interval over seeds.
 
-confirmed: the whole interval lies on the side that the condition asks for. refuted: all of it lies on the other side.
-inconclusive: it crosses the line. not comparable: a requirement of the claim does not hold on average, or the effect is not
-defined for some seed, for example because an arm never learned.
+confirmed: the whole interval satisfies the rule. refuted: the whole interval violates it. inconclusive: the interval crosses the
+threshold. not comparable: a requirement of the claim does not hold on average, or the effect is not defined for some seed, for
+example because an arm never learned.
 
 A claim that combines `all` conditions is refuted by a single refuted cell. It is confirmed if all comparable cells are, and each
 condition has one. With `any` it is the other way round. The level of the intervals is corrected for their number.
@@ -21,11 +21,12 @@ import numpy as np
 from normexp.claims.effects import Effects, Measured, effects
 from normexp.claims.schema import Claim, Condition, Point, Value, is_number
 from normexp.claims.verdict import Cell, ConditionVerdict, Outcome
+from normexp.claims.wording import edge_note, undefined_note, unmet_note
 from normexp.rundir import finite
 from normexp.stats import bonferroni_level, t_interval
 
 RELATIVE_TOLERANCE = 1e-9
-"""Rounding that a threshold forgives: 0.3 / 0.1 is not quite 3."""
+"""Tolerance for rounding at a threshold: 0.3 / 0.1 is not quite 3."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def compare_to_threshold(condition: Condition, low: float, high: float) -> Outco
 
 
 def _bounds(condition: Condition, line: float) -> tuple[float, float]:
-    """The range that is on the right side of a line, rounding included."""
+    """The range that satisfies the condition with this threshold, including rounding."""
     margin = condition.margin or 0.0
     slack = margin + RELATIVE_TOLERANCE * max(abs(line), margin)
     bottom = -math.inf if condition.direction == "<=" else line - slack
@@ -109,7 +110,7 @@ def _unmet(required: Condition, claim: Claim, measured: Measured) -> Iterator[Po
 
 
 def _judge_cell(condition: Condition, point: Point, effect: Effects, level: float, unmet: str | None) -> Cell:
-    """unmet: the claim's requirement that does not hold here."""
+    """unmet: the requirement of the claim that does not hold here, if any."""
     by_seed, mean = effect.by_seed, float(effect.by_seed.mean())
     cell = Cell(
         point=point,
@@ -121,11 +122,10 @@ def _judge_cell(condition: Condition, point: Point, effect: Effects, level: floa
         chosen=effect.chosen,
     )
     if unmet:
-        return replace(cell, note=f"it is required that {unmet}")
+        return replace(cell, note=unmet_note(unmet))
     if math.isnan(mean):
         missing = {arm: int((~np.isfinite(values)).sum()) for arm, values in effect.values.items()}
-        parts = [f"{arm} in {n} of {len(by_seed)} seeds" for arm, n in missing.items() if n]
-        return replace(cell, note=f"not defined for {', '.join(parts) or 'some seeds'}")
+        return replace(cell, note=undefined_note(missing, len(by_seed)))
     if condition.comparison == "each":
         low, high = float(by_seed.min()), float(by_seed.max())
         outcomes = {compare_to_threshold(condition, float(value), float(value)) for value in by_seed}
@@ -143,9 +143,9 @@ def _edge_note(condition: Condition, claim: Claim, effect: Effects) -> str | Non
     if condition.over is None or condition.reduction != "best" or claim.sweep is None:
         return None
     tried = [value for value in claim.sweep.axes[condition.over] if is_number(value)]
-    ends = {min(tried): "least", max(tried): "largest"} if len(tried) > 1 else {}
-    parts = [f"{arm} at the {ends[v]}" for arm, of in effect.chosen.items() if (v := of[condition.over]) in ends]
-    return f"best {condition.over} tried: {', '.join(parts)}" if parts else None
+    ends = {min(tried): "smallest", max(tried): "largest"} if len(tried) > 1 else {}
+    at_end = {arm: ends[value] for arm, of in effect.chosen.items() if (value := of[condition.over]) in ends}
+    return edge_note(condition.over, at_end) if at_end else None
 
 
 def _in_unit(condition: Condition, effect: float) -> float:

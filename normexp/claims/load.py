@@ -20,7 +20,7 @@ D = TypeVar("D")
 REQUIRED: Any = object()
 
 MAX_BYTES = 2**20
-"""Limit on a claim's file, which may be anyone's: real ones have a few kilobytes."""
+"""Limit on the size of a claim's file, which may come from anyone; real ones have a few kilobytes."""
 
 CLAIM_KEYS = "kind statement source explanation cost seeds sweep rule requires combine quick full"
 CONDITION_KEYS = """what measure at across below over take working choose compare as contrast with where is threshold margin
@@ -29,33 +29,35 @@ MEASURE_KEYS = "measure at across below"
 EXACT_CONDITION_KEYS = "what measure is threshold margin decides"
 
 CLAIM_SETS = ("all", "exact", "experiments")
-"""Names for several claims, which no claim may have."""
+"""Names of sets of claims, reserved."""
 
 
 def claim_names(config_dir: Path | None = None) -> list[str]:
-    """All claims: those of normexp and those of the user."""
+    """Names of all claims, including the user's own."""
     return yaml_files.choices("claim", *([config_dir] if config_dir else []))
 
 
 def read_claim(name: str, config_dir: Path | None = None, *, scale: Scale = "small", quick: bool = False) -> Claim:
-    """Read a claim at a scale. Raises ConfigError for an unknown name and for an invalid file.
+    """Read a claim. Raises ConfigError for an unknown name and for an invalid file.
 
-    quick, and scale="full": with the changes that the file has under `quick` and `full`: other seeds, overrides or axis values.
+    quick, scale="full": apply the changes that the file lists under `quick` and `full` (seeds, overrides, axis values).
     """
     if name not in claim_names(config_dir):
-        own = "" if config_dir else " --config-dir DIR finds yours, in DIR/claim/NAME.yaml."
+        own = "" if config_dir else " Your own (DIR/claim/NAME.yaml) need --config-dir DIR."
         hint = suggest(name, claim_names(config_dir)) or f" normexp claims lists them.{own}"
-        raise ConfigError(f"There is no claim {show(name)}.{hint}")
+        raise ConfigError(f"Unknown claim {show(name)}.{hint}")
     roots = (yaml_files.folder(), *([config_dir] if config_dir else []))
     paths = [path for root in roots if (path := root / "claim" / f"{name}.yaml").exists()]
     path = paths[0]
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in CLAIM_SETS:
-        raise ConfigError(f"{show(path, 200)}: a claim's name has small letters, digits, - and _; rename the file.")
+        raise ConfigError(
+            f"{show(path, 200)}: a claim's name may have lowercase letters, digits, - and _; rename the file."
+        )
     if path != paths[-1]:
-        raise ConfigError(f"{show(paths[-1], 200)} has the name of a claim that normexp brings: rename it.")
+        raise ConfigError(f"{show(paths[-1], 200)} has the name of a claim of normexp; rename the file.")
     try:
         fields = Fields(_parse_yaml(path), CLAIM_KEYS)
-        _read_claim(name, fields, scale="full", quick=True)  # report errors there even if it isn't asked for
+        _read_claim(name, fields, scale="full", quick=True)  # report errors in these parts, too
         return _read_claim(name, fields, scale=scale, quick=quick)
     except ConfigError as error:
         raise ConfigError(f"{show(path, 200)}: {error}") from error
@@ -69,12 +71,12 @@ def _parse_yaml(path: Path) -> Mapping[str, Any]:
     try:
         text = safe_read.read(path, max_bytes=MAX_BYTES).decode("utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-            raise ConfigError("it refers to parts of itself with *, which a claim can't.")
+            raise ConfigError("yaml aliases such as *a are not allowed in claims")
         tree = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}
     except (OSError, ValueError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(f"it can't be read ({show(str(error).splitlines()[0] if str(error) else error)}).") from error
+        raise ConfigError(f"can't be read ({show(str(error).splitlines()[0] if str(error) else error)}).") from error
     if not isinstance(tree, dict):
-        raise ConfigError("it is not a list of keys and values.")
+        raise ConfigError("must be a mapping of keys to values.")
     return {str(key): value for key, value in tree.items()}
 
 
@@ -84,18 +86,20 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
     kind = fields.typed("kind", Literal["exact", "experiment"])
     exact = kind == "exact"
     if exact == ("sweep" in fields.tree):
-        raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing: an experiment has runs.")
+        raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing; an experiment needs one.")
     asked = ["full"] * (scale == "full") + ["quick"] * quick
     changes = [Fields(fields.get(key, mapping), "seeds base axes") for key in asked]
     seeds = fields.get("seeds", sequence)
     for change in changes:
         seeds = change.get("seeds", sequence, seeds)
     if not seeds or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds={show(seeds)}: it must be a list of different whole numbers, such as [101,102,103].")
+        raise ConfigError(
+            f"seeds={show(seeds)}: seeds must be a list of distinct integers >= 0, such as [101,102,103]."
+        )
     sweep = None if exact else _read_sweep(fields.get("sweep", mapping), changes)
     rule = _read_conditions(fields.get("rule", sequence), "rule", sweep)
     if not any(condition.decides for condition in rule):
-        raise ConfigError("rule: it needs at least one condition that decides.")
+        raise ConfigError("rule needs at least one condition without decides: false.")
     return Claim(
         name=name,
         kind=kind,
@@ -119,7 +123,7 @@ def _read_sweep(tree: Mapping[str, Any], changes: Sequence[Fields]) -> Sweep:
     arms = {arm: overrides(item, f"sweep.arms.{arm}") for arm, item in fields.get("arms", mapping, {}).items()}
     axes = {axis: _read_axis(axis, item) for axis, item in fields.get("axes", mapping, {}).items()}
     if not arms:
-        raise ConfigError("sweep.arms: name at least one arm, with its overrides: {bn: [norm=bn]}.")
+        raise ConfigError("sweep.arms needs at least one arm, such as {bn: [norm=bn]}.")
     for change in changes:
         more = change.get("base", overrides, ())
         # another choice of a group drops the keys set in the group: data=cifar10 drops data.val_size
@@ -127,7 +131,9 @@ def _read_sweep(tree: Mapping[str, Any], changes: Sequence[Fields]) -> Sweep:
         base = tuple(override for override in base if not override.startswith(groups)) + more
         for axis, item in change.get("axes", mapping, {}).items():
             if axis not in axes:
-                raise ConfigError(f"axes: there is no axis {show(axis)} in sweep.axes.{suggest(axis, axes)}")
+                raise ConfigError(
+                    f"axes: unknown axis {show(axis)}; sweep.axes has {', '.join(axes) or 'none'}.{suggest(axis, axes)}"
+                )
             axes[axis] = _read_axis(axis, item)
     sweep = Sweep(base=base, arms=arms, axes=axes)
     check_sweep(sweep)
@@ -140,11 +146,11 @@ def _read_axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
     if isinstance(tree, list) and all(isinstance(v, int | float | str | bool) or v is None for v in tree):
         axis = {value: (format_point({name: value}),) for value in tree}
         if len(axis) < len(tree):
-            raise ConfigError(f"axes.{show(name)}={show(tree)}: a value is there twice.")
+            raise ConfigError(f"axes.{show(name)}={show(tree)}: duplicate value.")
     elif isinstance(tree, dict):
         axis = {str(value): overrides(item, f"sweep.axes.{name}.{value}") for value, item in tree.items()}
     if not axis:
-        raise ConfigError(f"axes.{show(name)}: it must be a list of values, or overrides for each value by its name.")
+        raise ConfigError(f"axes.{show(name)} must be a list of values, or a mapping of names to lists of overrides.")
     return axis
 
 
@@ -180,31 +186,31 @@ def _read_condition(fields: Fields, sweep: Sweep | None) -> Condition:
         decides=fields.typed("decides", bool, True),
     )
     if (condition.direction == "within") != (condition.margin is not None):
-        raise ConfigError("margin goes with is: within, and says how far from the threshold it may be.")
+        raise ConfigError("margin (the largest distance from the threshold) and is: within require each other.")
     beyond, line = condition.refuted_beyond, condition.threshold
     if beyond is not None and not {">=": beyond <= line, "<=": beyond >= line}.get(condition.direction):
         raise ConfigError(
-            f"refuted_beyond={show(beyond)}: it must lie on the side of threshold={show(line)} that is not asked for."
+            f"refuted_beyond={show(beyond)} must lie on the side of threshold={show(line)} that violates the rule."
         )
     if condition.comparison == "ratio" and line <= 0:
-        raise ConfigError(f"threshold={show(line)}: that of a ratio must be above 0.")
+        raise ConfigError(f"threshold={show(line)}: the threshold of a ratio must be > 0.")
     if sweep:
         check_condition(condition, sweep)
     elif extra := sorted(set(fields.tree) - set(EXACT_CONDITION_KEYS.split())):
-        raise ConfigError(f"{extra[0]}: an exact claim has no runs, and so no such key.")
+        raise ConfigError(f"{extra[0]} is only for experiments; an exact claim has no runs.")
     return condition
 
 
 def _contrast(value: Any, key: str) -> tuple[str, Value, Value]:
     axis, values = single_item(value, key, "an axis and two of its values: {model.depth: [10, 3]}")
     if not isinstance(values, list) or len(values) != 2:
-        raise ConfigError(f"contrast.{axis}: it takes two values of that axis, such as [10,3].")
+        raise ConfigError(f"contrast.{axis} needs two values of that axis, such as [10,3].")
     return axis, scalar(values[0], key), scalar(values[1], key)
 
 
 def _where(axis: str, values: Any) -> tuple[Value, ...]:
     if values == []:
-        raise ConfigError(f"where.{axis}: it needs at least one value.")
+        raise ConfigError(f"where.{axis} needs at least one value.")
     return tuple(scalar(value, "where") for value in (values if isinstance(values, list) else [values]))
 
 
@@ -219,20 +225,20 @@ def _read_measure(fields: Fields) -> Measure:
 
 
 def _below(value: Any, key: str) -> tuple[str, float, float | None]:
-    what = "a tag and the value below which it must be: {train/loss: 0.5}, or [0.5, 0.3]"
+    what = "a tag and one or two levels: {train/loss: 0.5} or {train/loss: [0.5, 0.3]}"
     tag, levels = single_item(value, key, what)
     first, *more = levels if isinstance(levels, list) and levels else [levels]
     if len(more) > 1:
-        raise ConfigError(f"below={show(levels)}: it takes one value or two, the larger one first.")
+        raise ConfigError(f"below={show(levels)} takes one level, or two with the larger one first.")
     return tag, convert(first, float, key, {}), convert(more[0], float, key, {}) if more else None
 
 
 class Fields:
-    """A mapping with known keys, given as words of a string. prefix: of the keys in messages."""
+    """A mapping with known keys, given as the words of a string. prefix: of the keys in messages."""
 
     def __init__(self, tree: Any, keys: str, prefix: str = "") -> None:
         if not isinstance(tree, Mapping):
-            raise ConfigError(f"{show(tree)} is not a list of keys and values.")
+            raise ConfigError(f"{show(tree)} must be a mapping of keys to values.")
         names = [prefix + key for key in keys.split()]
         self.tree = {str(key): value for key, value in tree.items()}
         for key in self.tree:
@@ -254,14 +260,14 @@ class Fields:
 
 def text(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{key}={show(value)}: {key} must be a text.")
+        raise ConfigError(f"{key}={show(value)}: {key} must be a string.")
     return " ".join(printable(line) for line in value.split("\n")).strip()
 
 
 def scalar(value: Any, key: str) -> Value:
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise ConfigError(f"{key}: {show(value)} is not a plain value.")
+    raise ConfigError(f"{key}: {show(value)} must be a number, string, boolean or null.")
 
 
 def sequence(value: Any, key: str) -> list[Any]:
@@ -272,12 +278,12 @@ def sequence(value: Any, key: str) -> list[Any]:
 
 def mapping(value: Any, key: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ConfigError(f"{key}={show(value)}: {key} must be keys and values.")
+        raise ConfigError(f"{key}={show(value)}: {key} must be a mapping of keys to values.")
     return {str(name): item for name, item in value.items()}
 
 
 def single_item(value: Any, key: str, what: str) -> tuple[str, Any]:
-    """The only key of a mapping and its value. what: both, for the message."""
+    """The only key of a mapping and its value. what: a description of both, for the message."""
     items = list(mapping(value, key).items())
     if len(items) != 1:
         raise ConfigError(f"{key} takes {what}.")
@@ -286,5 +292,5 @@ def single_item(value: Any, key: str, what: str) -> tuple[str, Any]:
 
 def overrides(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(text, str) and "=" in text for text in value):
-        raise ConfigError(f"{key}={show(value)}: it must be a list of overrides, such as [norm=bn, lr=0.1].")
+        raise ConfigError(f"{key}={show(value)}: {key} must be a list of overrides, such as [norm=bn, lr=0.1].")
     return tuple(value)

@@ -30,7 +30,7 @@ RunKey = tuple[str, tuple[tuple[str, Value], ...], int]
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that a claim needs. name: of its directory; claims that need the same overrides share it."""
+    """A run that a claim needs. name: of its directory, shared by claims with the same overrides."""
 
     name: str
     overrides: tuple[str, ...]
@@ -53,7 +53,7 @@ def plan_runs(claim: Claim) -> dict[RunKey, PlannedRun]:
 
 
 def run_name(overrides: Sequence[str]) -> str:
-    """'norm=bn_lr=0.1_5f0c7a9e_seed=101': some keys, and a hash of all overrides but the seed."""
+    """'norm=bn_lr=0.1_5f0c7a9e_seed=101': some keys and a hash of all overrides except the seed."""
     values = dict(override.split("=", 1) for override in overrides)
     shown = [
         f"{key}={values[key]}"
@@ -66,7 +66,7 @@ def run_name(overrides: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """The runs of a claim in a folder. Called as effects.Measured. Each run is read once."""
+    """The runs of a claim in a folder; callable as effects.Measured. Each run is read once."""
 
     claim: Claim
     folder: Path
@@ -109,11 +109,11 @@ class Results:
         return read_measure(measure, self._curve_cache[key])
 
     def unknown_tag(self) -> str | None:
-        """A sentence on a tag that no run has logged, with the suggest known one; None if all tags are known."""
+        """A message about a tag that no run has logged, with the nearest known one; None if all tags are known."""
         logged = {tag: None for run in self.runs.values() if run.state == "completed" for tag in run.metrics}
         for tag in self.tags if logged else ():  # nothing is known if all diverged
             if tag != "parameters" and not any(fnmatchcase(known, tag) for known in logged):
-                return f"the runs have no number {show(tag)}.{suggest(tag, logged)}"
+                return f"no run has logged {show(tag)}.{suggest(tag, logged)}"
         return None
 
 

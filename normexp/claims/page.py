@@ -1,4 +1,4 @@
-"""HTML page of claims, one file that needs no network, made from verdicts only: a summary, and a card for each claim."""
+"""HTML page of claims: a summary table and a card per claim, in one self-contained file made from verdicts only."""
 
 import re
 from collections import Counter
@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from normexp.claims import headline as headlines
 from normexp.claims import verdict as claims
 from normexp.claims import wording
 from normexp.claims.figures import draw
@@ -26,7 +27,7 @@ SIGNS: dict[Outcome, str] = {"confirmed": "✓", "refuted": "✗", "inconclusive
 MINUS = re.compile(r"(?<![\w.])-(?=\d)|(?<=\de)-(?=\d)")
 
 MAX_UNFOLDED_CELLS = 6
-"""Tables of more cells are folded, so that cards stay short."""
+"""Tables with more cells are folded to keep the cards short."""
 
 
 def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> None:
@@ -39,13 +40,13 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
     if verdicts:
         sections.append(Section("summary", "Summary", "summary.html.j2", _summary(verdicts, anchors)))
     with figure_style():
-        for kind, heading in (("experiment", "Experiments"), ("exact", "Exact")):
+        for kind, heading in (("experiment", "Experiments"), ("exact", "Exact claims")):
             pairs = [pair for pair in zip(verdicts, anchors, strict=True) if pair[0].kind == kind]
             if cards := [_card(verdict, anchor=anchor, page=path) for verdict, anchor in pairs]:
                 sections.append(Section(kind, heading, "cards.html.j2", cards))
     if pending:
         sections.append(Section("pending", "Not judged yet", "pending.html.j2", [one_line(name) for name in pending]))
-    sections.append(Section("reading", "How to read it", "reading.html.j2", list(map(_badge, OUTCOMES))))
+    sections.append(Section("reading", "How to read this page", "reading.html.j2", list(map(_badge, OUTCOMES))))
     counts = Counter(verdict.outcome for verdict in verdicts)
     text = render(
         TEMPLATE,
@@ -59,43 +60,44 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
 
 
 def _overview(verdicts: Sequence[Verdict], pending: Sequence[str]) -> str:
-    """A sentence on how many claims were judged, and when."""
+    """'5 claims judged, 2026-11-21; 2 claims not judged yet.'"""
     days = sorted(verdict.judged_at[:10] for verdict in verdicts if verdict.judged_at)
     judged = f", {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else ""
-    waiting = f"; {wording.plural(len(pending), 'claim')} not yet" if pending else ""
+    waiting = f"; {wording.plural(len(pending), 'claim')} not judged yet" if pending else ""
     return f"{wording.plural(len(verdicts), 'claim')} judged{judged}{waiting}."
 
 
 def _summary(verdicts: Sequence[Verdict], anchors: Sequence[str]) -> Table:
     rows = []
     for verdict, anchor in zip(verdicts, anchors, strict=True):
-        effect, rule, seeds = wording.format_headline(verdict)
+        effect, rule, seeds = headlines.format_headline(verdict)
         rows.append(
             [
                 Cell(verdict.claim, verdict.claim, "text", href=f"#{anchor}", part=verdict.statement),
-                _badge(verdict.outcome, sort_by=OUTCOMES.index(verdict.outcome), quick=verdict.quick),
-                Cell(_typeset(effect), kind="effect", part=wording.headline_label(verdict)),
+                _badge(verdict.outcome, sort_by=OUTCOMES.index(verdict.outcome), part=_warning(verdict)),
+                Cell(_typeset(effect), kind="effect", part=_position(verdict)),
                 Cell(_typeset(rule)),
                 Cell(str(seeds), kind="number"),
-                Cell("-" if verdict.kind == "exact" else verdict.scale),
+                Cell("" if verdict.kind == "exact" else verdict.scale),
             ]
         )
     return Table(["claim", "verdict", "effect [interval]", "rule", "seeds", "scale"], rows)
 
 
 def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
-    """A verdict as cards.html.j2 shows it. page: file that links to the runs are relative to."""
-    figure, head = draw(verdict, name=f"figure-{anchor}"), wording.headline(verdict)
+    """The content of a card for cards.html.j2. page: the file that links to the runs are relative to."""
+    figure, head = draw(verdict, name=f"figure-{anchor}"), headlines.headline(verdict)
     effect = rule = ""
     if head is not None:
         effect = "not defined" if head[1].effect is None else _typeset(wording.format_effect(*head))
-        seeds, where = wording.plural(wording.seed_count(verdict, head[1]), "seed"), wording.headline_label(verdict)
-        rule = f"rule {_typeset(wording.format_rule(head[0]))}{wording.unit(head[0])}; {seeds}{f'; {where}' if where else ''}"
+        seeds = wording.plural(wording.seed_count(verdict, head[1]), "seed")
+        rule = f"rule: {_typeset(wording.format_rule(head[0]))}{wording.unit(head[0])}; {seeds}"
     return {
         "verdict": verdict,
         "anchor": anchor,
         "badge": _badge(verdict.outcome),
         "effect": effect,
+        "because": _typeset(verdict.because),
         "rule": rule,
         "paragraphs": [text for part in verdict.explanation.split("\n\n") if (text := one_line(part))],
         "svg": inline_svg(figure) if figure else "",
@@ -112,19 +114,29 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
     }
 
 
-def _badge(outcome: Outcome, *, sort_by: float | None = None, quick: bool = False) -> Cell:
-    """Sign and name of an outcome, in its colour."""
-    part = "quick" if quick else ""
-    return Cell(f"{SIGNS[outcome]} {outcome}", sort_by, kind=part, badge=outcome.replace(" ", "-"), part=part)
+def _badge(outcome: Outcome, *, sort_by: float | None = None, part: str = "") -> Cell:
+    """Sign and name of an outcome, in its color. part: a warning below it."""
+    text = f"{SIGNS[outcome]} {outcome}"
+    return Cell(text, sort_by, kind="warned" if part else "", badge=outcome.replace(" ", "-"), part=part)
+
+
+def _warning(verdict: Verdict) -> str:
+    """'quick', 'outdated', both or nothing."""
+    return ", ".join(["quick"] * verdict.quick + ["outdated"] * headlines.is_outdated(verdict))
 
 
 def _typeset(text: str) -> str:
-    """Replace >=, <= and minus signs by their typographic forms."""
+    """Replace >=, <= and minus signs with their typographic forms."""
     return MINUS.sub("\u2212", text.replace(">=", "≥").replace("<=", "≤"))
 
 
+def _position(verdict: Verdict) -> str:
+    """Two lines, such as 'lr=3' and 'all 4 cells confirmed': the headline among the deciding cells; empty for a single one."""
+    return "\n".join(filter(None, (headlines.headline_label(verdict), headlines.tally(verdict))))
+
+
 def _single_cells(verdict: Verdict) -> bool:
-    """Whether every condition has one cell without axes, so that all fit one table."""
+    """Whether every condition has a single cell without axes, so all fit in one table."""
     return all(len(condition.cells) == 1 and not condition.cells[0].point for condition in verdict.conditions)
 
 
@@ -134,7 +146,7 @@ def _sizes(verdict: Verdict) -> str:
     parts = [wording.plural(len(verdict.conditions), "condition")]
     parts += [wording.plural(total, "cell")] if not _single_cells(verdict) else []
     if total > 1:
-        parts.append("any of them suffices" if verdict.combine == "any" else "all must hold")
+        parts.append(wording.combine_label(verdict.combine, verdict.conditions))
     return ", ".join(parts)
 
 

@@ -14,13 +14,13 @@ from rich.console import Console
 
 from normexp import rundir
 from normexp.claims.fingerprint import code_fingerprint, is_fresh, judging_fingerprint
+from normexp.claims.headline import explain, reworded
 from normexp.claims.judge import Judgement, judge
 from normexp.claims.load import read_claim
 from normexp.claims.measure import PlannedRun, Results, plan_runs
 from normexp.claims.schema import Claim, Measure, Point, Scale
 from normexp.claims.series import build_series
 from normexp.claims.verdict import Lines, Verdict, path_of, read, write
-from normexp.claims.wording import explain
 from normexp.compose.compose import Composer, compose_sweep, quoted
 from normexp.compose.overrides import validate_overrides
 from normexp.config import ConfigError, join_names, suggest
@@ -35,8 +35,11 @@ from normexp.sweeps.run_sweep import close_session, open_session, train_runs
 
 @dataclass(frozen=True)
 class Request:
-    """A `claims run` command. again: also run what is judged already. overrides: where and how to run, not what.
-    words: the command line after `normexp`."""
+    """A `claims run` command.
+
+    again: also run claims that are already judged. overrides: where and how to run (data_dir, device, ...), for every run.
+    words: the command line after `normexp`.
+    """
 
     names: list[str]
     scale: Scale
@@ -49,7 +52,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command achieved. problems: a sentence per claim that failed. signal: that interrupted it."""
+    """Result of a command. problems: a sentence per claim that failed. signal: the one that interrupted it, if any."""
 
     verdicts: list[Verdict]
     problems: list[str]
@@ -70,8 +73,8 @@ def run(request: Request, folder: Path, console: Console) -> Result:
             path = path_of(folder, claim.name, scale=claim.scale, quick=claim.quick)
             known = read(path)
             if known is not None and is_fresh(known, claim, code) and not request.again:
-                verdicts.append(known)
-                print_line(console, f"{claim.name}: judged before, {known.outcome}; --again does it once more")
+                verdicts.append(reworded(known, claim))
+                print_line(console, f"{claim.name}: already judged, {known.outcome}; --again repeats it")
                 continue
             head = f"{claim.name} ({i} of {len(claims)}): " if len(claims) > 1 else ""
             print_line(console, f"{head}{claim.statement}")
@@ -98,7 +101,7 @@ def run(request: Request, folder: Path, console: Console) -> Result:
 
 
 class SharedSweep:
-    """The sweep that all claims of a command share. Its folder and session are created when the first run is trained."""
+    """The sweep that all claims of a command share. Its folder and session are created with the first run."""
 
     def __init__(self, request: Request, folder: Path, code: str, console: Console) -> None:
         self.request, self.code, self.console = request, code, console
@@ -111,7 +114,7 @@ class SharedSweep:
         self.path: Path | None = None
         self.signal: int | None = None
         self.replaced: set[str] = set()
-        """Runs that --again has set aside: once each, even if several claims share them."""
+        """Runs that --again has set aside, once each even if several claims share them."""
 
     def close(self) -> None:
         if self.path is not None:
@@ -135,7 +138,7 @@ class SharedSweep:
         by_name = {run.name: run for run in results.runs.values()}
         if failed := [name for name in wanted if name not in by_name]:
             lost, log = f"{len(failed)} of {len(wanted)} runs have no result", self.folder / failed[0] / "train.log"
-            return f"no verdict: {lost}; {log} says why. The same command goes on."
+            return f"no verdict: {lost}; see {log}. Repeat the command to resume."
         if (unknown := results.unknown_tag()) is not None:
             raise ConfigError(f"{claim.name}: {unknown}")
         return build_verdict(
@@ -152,11 +155,12 @@ class SharedSweep:
     def _train(self, missing: Sequence[PlannedRun]) -> None:
         with self.console.status(f"checking {len(missing)} runs"):
             composer = Composer(self.cfg, self.loader)
-            grid = [composer.compose(r.name, [*r.overrides, f"name={quoted(r.name)}"]) for r in missing]
+            own = self.request.overrides
+            grid = [composer.compose(r.name, [*r.overrides, *own, f"name={quoted(r.name)}"]) for r in missing]
             grid = check_data(grid, self.folder)
         for planned in grid:
             if planned.problem:
-                raise ConfigError(f"the run {planned.name} can't be trained: {planned.problem}")
+                raise ConfigError(f"run {planned.name} can't be trained: {planned.problem}")
         if self.path is None:
             with atomic.writing(self.folder.parent):
                 self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +175,7 @@ def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:
 
     if claim.name not in EXACT:
         raise ConfigError(
-            f"{claim.name}: an exact claim is computed by code of its own, and there is none of that name."
+            f"{claim.name}: exact claims are computed by normexp itself, which has no {claim.name}; use kind: experiment."
         )
     start = time.monotonic()
     results = {seed: EXACT[claim.name].compute(seed) for seed in claim.seeds}
@@ -181,7 +185,7 @@ def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:
         numbers = results[seed].numbers
         if measure.tag not in numbers:
             raise ConfigError(
-                f"measure={measure.tag}: {claim.name} has {join_names(numbers)}.{suggest(measure.tag, numbers)}"
+                f"measure={measure.tag}: {claim.name} computes {join_names(numbers)}.{suggest(measure.tag, numbers)}"
             )
         return float(numbers[measure.tag])
 
@@ -193,7 +197,7 @@ def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:
 def build_verdict(
     claim: Claim, judgement: Judgement, *, code: str, seconds: float, config_dir: Path | None, **own: Any
 ) -> Verdict:
-    """Put a claim and its judgement together. seconds: of training or computing. own: what a claim of its kind has besides."""
+    """Combine a claim and its judgement. seconds: of training or computing. own: further fields of this kind of claim."""
     same = ("kind", "statement", "source", "scale", "quick", "combine", "seeds")
     packages = {name: version(name) for name in ("normexp", "torch", "numpy", "scipy")}
     flags = ["--quick"] * claim.quick + ["--scale", "full"] * (claim.scale == "full")
@@ -217,7 +221,7 @@ def build_verdict(
 
 
 def check_overrides(claim: Claim, config_dir: Path | None) -> None:
-    """Raise ConfigError unless each override of a claim's sweep is valid for `normexp train`."""
+    """Raise ConfigError if an override of a claim's sweep is not valid for `normexp train`."""
     if claim.sweep is None:
         return
     groups = [("base", claim.sweep.base), *((f"arms.{arm}", overrides) for arm, overrides in claim.sweep.arms.items())]
@@ -229,6 +233,6 @@ def check_overrides(claim: Claim, config_dir: Path | None) -> None:
             try:
                 validate_overrides([override], config_dir)
                 if override.partition("=")[0] in ("seed", "name", "runs_dir", "experiment", "debug"):
-                    raise ConfigError(f"{override}: a claim's runs don't take that; seeds says which seeds they have.")
+                    raise ConfigError(f"{override}: can't be set in a claim's runs; list their seeds under seeds.")
             except ConfigError as error:
                 raise ConfigError(f"claim {claim.name}, sweep.{where}: {error}") from error

@@ -6,7 +6,7 @@ The rule is data, fixed in the file before anything is trained.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeGuard
 
 from normexp.config import Objective
@@ -41,17 +41,17 @@ class Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One line of a rule, as written in the claim's file.
+    """One condition of a rule, as in the claim's file.
 
-    A measure of each run is reduced along the axis `over`, if there is one. The arms are compared, and the confidence interval
-    of that effect over seeds is held against `threshold`.
+    The measure of each run is reduced along the axis `over`, if given. The arms are compared, and the confidence interval of
+    this effect over seeds is compared with `threshold`.
 
     working_level: with decades and largest, an axis value works if the measure is at least this.
     choose_by: with best and gain, the validation metric that picks the axis value, separately for each arm.
     contrast: an axis and two of its values; the effect at the first minus the effect at the second (ratios are divided).
     other: the second measure of a correlation.
     where: restricts the cells to these axis values.
-    refuted_beyond: the line that refutes, if it isn't the threshold; between the two the outcome is inconclusive.
+    refuted_beyond: the threshold that refutes, if it is another one; between the two the outcome is inconclusive.
     decides: whether the verdict depends on this condition; otherwise it is only reported.
     """
 
@@ -89,8 +89,8 @@ class Sweep:
 class Claim:
     """A claim at one scale.
 
-    kind: exact claims are computed, experiments are trained. requires: conditions that must hold on average, or the comparison
-    means nothing. combine: whether all deciding conditions must hold, or any of them.
+    kind: exact claims are computed, experiments are trained. requires: conditions that must hold on average for the
+    comparison to mean anything. combine: whether all deciding conditions must hold, or any of them.
     """
 
     name: str
@@ -109,8 +109,10 @@ class Claim:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything in the file: a verdict with another fingerprint is stale."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:8]
+        """Hash of everything in the file but its sentences. A verdict with another fingerprint is stale."""
+        rule, requires = (tuple(replace(c, what="") for c in conditions) for conditions in (self.rule, self.requires))
+        bare = replace(self, statement="", source="", explanation="", cost="", rule=rule, requires=requires)
+        return hashlib.sha256(repr(bare).encode()).hexdigest()[:8]
 
 
 def format_point(point: Point) -> str:

@@ -8,7 +8,7 @@ from normexp.claims.schema import Claim, Condition, Measure, format_point, is_nu
 from normexp.claims.verdict import Series
 
 MAX_PANELS = 9
-"""More panels than this don't fit a figure that is still readable."""
+"""Limit on panels, so that the figure stays readable."""
 
 
 def build_series(claim: Claim, measured: Measured) -> list[Series]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_PANELS = 12
-"""More panels don't fit a page."""
+"""Limit on panels, so that the figure fits a page."""
 
 MAX_DOTS = 150
 """Arms with more values in a panel get a band from the smallest to the largest seed instead."""
@@ -140,7 +140,7 @@ def draw_panels(
     # on an x axis of arms, the ticks name them
     legend = [*styles.values()] if any(panel.x_label for panel in panels) else []
     canvas = new_canvas(
-        [Panel(*divmod(i, columns), panel.title) for i, panel in enumerate(panels)],
+        [Panel(*divmod(i, columns), panel.title or panel.y_label) for i, panel in enumerate(panels)],
         legend=[*legend, *[marker_handle("x", "no value")] * missing],
         height=height,
         width=WIDE,
@@ -155,12 +155,12 @@ def draw_panels(
         _set_scales(axes, panel, panels if shared else [panel], width=width, slanted=panel.tick_room(columns) > 0)
         if not shared or (row + 1, column) not in canvas.axes:
             axes.set_xlabel(truncate(safe_label(panel.x_label), int(width / 0.06)))
-        if not shared or column == 0:
+        if panel.title and (not shared or column == 0):
             axes.set_ylabel(truncate(safe_label(panel.y_label), int(height / 0.056)))
     crowded = {points.crowded for points in lines}
-    caption = ["Above: means over seeds; a dot is a seed."] * (False in crowded)
-    caption += ["Bands reach from the smallest to the largest seed."] * (True in crowded)
-    caption += ["A cross at the lower edge: a seed without a value; it diverged, say."] * missing
+    caption = ["Top: means over seeds; each dot is one seed."] * (False in crowded)
+    caption += ["Bands: range over seeds."] * (True in crowded)
+    caption += ["Cross at the bottom: a seed without a value, for example because it diverged."] * missing
     return canvas, caption
 
 

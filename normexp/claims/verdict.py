@@ -18,10 +18,10 @@ from normexp.rundir.reader import displayable
 FORMAT = 1
 
 MAX_BYTES = 2**26
-"""Limit on a verdict file, which anyone may have written: real ones have a few hundred kilobytes."""
+"""Limit on the size of a verdict file, which may come from anyone; real ones have a few hundred kilobytes."""
 
 MAX_NUMBER = 1e100
-"""Limit on numbers that are read, so that axis limits and their squares don't overflow."""
+"""Limit on the numbers in a file, so that axis limits and their squares don't overflow."""
 
 Outcome = Literal["confirmed", "refuted", "inconclusive", "not comparable"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -58,7 +58,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionVerdict:
-    """A condition of the rule, reduced to what readers of a verdict need, with its cells. measure: the tag alone."""
+    """A condition of the rule, reduced to what a verdict needs, with its cells. measure: the tag alone."""
 
     what: str
     decides: bool
@@ -200,7 +200,7 @@ def one_line(value: Any) -> str:
 
 
 def _read(value: Any, hint: Any) -> Any:
-    """As much of a JSON value as has the type of the hint."""
+    """The parts of a JSON value that match the type hint."""
     if hint in READERS:
         return READERS[hint](value)
     origin, args = get_origin(hint), get_args(hint)

@@ -1,25 +1,23 @@
-"""Labels and phrases of a verdict, shared by the terminal, the figures and the page."""
+"""Labels and sentences of a verdict, shared by the terminal, the figures and the page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from normexp.claims.schema import Value, is_number
+from normexp.claims.schema import Condition, Value, is_number
 from normexp.claims.verdict import Cell, ConditionVerdict, Verdict, one_line, plottable
-from normexp.config import printable
 from normexp.metrics import is_fraction, metric_title
-from normexp.plotting.labels import truncate
 from normexp.report.groups import format_value
 
 REDUCTIONS = {
     "best": "{measure} at each arm's best {over}",
-    "decades": "decades of {over} that work, by {measure}",
-    "largest": "largest {over} that works, by {measure}",
-    "min": "least {measure} over {over}",
-    "max": "largest {measure} over {over}",
+    "decades": "decades of working {over}, by {measure}",
+    "largest": "largest working {over}, by {measure}",
+    "min": "lowest {measure} over {over}",
+    "max": "highest {measure} over {over}",
     "mean": "mean {measure} over {over}",
-    "gain": "gain in {measure} by {over}",
-    "slope": "slope of log {measure} over log {over}",
+    "gain": "gain in {measure} from {over}",
+    "slope": "slope of log {measure} against log {over}",
 }
 """Names of a measure reduced along an axis."""
 
@@ -108,63 +106,37 @@ def describe_condition(condition: ConditionVerdict, *, intervals: str) -> str:
     """
     levels = {cell.level for cell in condition.cells if cell.level is not None and cell.level < 1}
     level = ", ".join(f"{100 * level:.6g} %" for level in sorted(levels))
+    compared = "rule" if condition.comparison == "each" else describe_comparison(condition)
     return (
-        f"{describe_comparison(condition)}: {format_rule(condition)}{unit(condition)}"
+        f"{compared}: {format_rule(condition)}{unit(condition)}"
         + (f"; {level} {intervals}" if level else "")
         + ("" if condition.decides else "; reported, does not decide")
     )
 
 
-def headline(verdict: Verdict) -> tuple[ConditionVerdict, Cell] | None:
-    """The condition and cell that decided the claim; None without cells.
-
-    Of the cells with the claim's outcome, the one nearest to the line; of an exact claim, whose numbers may lie on the line, the
-    first.
-    """
-    cells = list(verdict.cells)
-    deciding = [(condition, cell) for condition, cell in cells if condition.decides] or cells
-    same = [(condition, cell) for condition, cell in deciding if cell.outcome == verdict.outcome] or deciding
-    if verdict.kind == "exact":
-        return same[0] if same else None
-    return min(same, key=lambda pair: _clearance(*pair), default=None)
+def unmet_note(what: str) -> str:
+    """The note of a cell for which a requirement of its claim doesn't hold."""
+    return f"requirement not met: {what}"
 
 
-def format_headline(verdict: Verdict) -> tuple[str, str, int]:
-    """Effect, rule and number of seeds of the headline; '-' without cells."""
-    head = headline(verdict)
-    if head is None:
-        return "-", "-", len(verdict.seeds)
-    return format_effect(*head), format_rule(head[0]), seed_count(verdict, head[1])
+def undefined_note(missing: Mapping[str, int], seeds: int) -> str:
+    """The note of a cell whose effect is not defined. missing: number of seeds without a value, by arm."""
+    parts = [f"{arm} in {n} of {seeds} seeds" for arm, n in missing.items() if n]
+    return f"not defined for {', '.join(parts) or 'some seeds'}"
 
 
-def headline_label(verdict: Verdict, *, most: int = 200) -> str:
-    """'activation=relu, 1 of 4 cells': the position of the headline among several deciding cells.
-
-    most: characters of its name.
-    """
-    deciding = [condition for condition in verdict.conditions if condition.decides]
-    total = sum(len(condition.cells) for condition in deciding)
-    head = headline(verdict)
-    if total < 2 or head is None:
-        return ""
-    name = truncate(cell_label(head[1]) or head[0].what, most)
-    return f"{name}, 1 of {total} {'conditions' if total == len(deciding) else 'cells'}"
+def edge_note(axis: str, ends: Mapping[str, str]) -> str:
+    """The note of a cell where an arm's best axis value is the smallest or largest one tried. ends: which end, by arm."""
+    arms = ", ".join(f"{end} for {arm}" for arm, end in ends.items())
+    return f"best {axis} at the edge of the range: {arms}"
 
 
-def explain(verdict: Verdict) -> str:
-    """The headline in a sentence: effect, rule, and which cell it is."""
-    head = headline(verdict)
-    if head is None:
-        return ""
-    condition, cell = head
-    share = headline_label(verdict).rpartition(", ")[2]
-    parts = "; ".join(filter(None, (cell_label(cell), share)))
-    effect = cell.note if cell.outcome == "not comparable" else format_effect(condition, cell)
-    beyond = condition.refuted_beyond
-    line = "" if beyond is None else f", and is refuted beyond {percent_factor(condition) * beyond:g}"
-    where = f" ({parts})" if parts else ""
-    rule = f"{format_rule(condition)}{unit(condition)}"
-    return printable(f"{condition.what}: {effect}; the rule asks for {rule}{line}{where}.")
+def combine_label(combine: str, conditions: Sequence[Condition | ConditionVerdict]) -> str:
+    """'all must hold', or 'any that decides suffices' if some conditions are only reported."""
+    all_decide = all(condition.decides for condition in conditions)
+    if combine == "any":
+        return "any suffices" if all_decide else "any that decides suffices"
+    return "all must hold" if all_decide else "all that decide must hold"
 
 
 def seed_count(verdict: Verdict, cell: Cell) -> int:
@@ -185,15 +157,19 @@ def arm_lines(condition: ConditionVerdict, cell: Cell) -> list[str]:
 
 
 def facts(verdict: Verdict, *, untrained: str) -> dict[str, str]:
-    """How a verdict came about, by term, as far as it is known. untrained: stands for no runs."""
+    """How a verdict was reached, by term, as far as known. untrained: the word for no runs."""
     utc = verdict.judged_at.endswith(("+00:00", "Z"))
     known = {
         "runs": f"{verdict.runs or untrained}, {_duration(verdict.seconds)}",
         "seeds": ", ".join(map(str, verdict.seeds)),
         "scale": "" if verdict.kind == "exact" else scale_label(verdict),
         "judged": f"{verdict.judged_at[:16].replace('T', ' ')}{' UTC' if utc else ''}",
-        "with": ", ".join(v if name in ("cpu", "machine") else f"{name} {v}" for name, v in verdict.versions.items()),
-        "rule": ", ".join(filter(None, (verdict.rule, verdict.code and f"code {verdict.code}"))),
+        "versions": ", ".join(
+            v if name in ("cpu", "machine") else f"{name} {v}" for name, v in verdict.versions.items()
+        ),
+        "hashes": ", ".join(
+            f"{name} {value}" for name, value in (("rule", verdict.rule), ("code", verdict.code)) if value
+        ),
     }
     if not verdict.runs and verdict.seconds is None:
         del known["runs"]
@@ -209,12 +185,14 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def format_table_value(value: Value) -> str:
-    """A value of a table: numbers with six digits, or with three if below 0.001."""
+def format_table_value(value: Value, *, digits: int = 6) -> str:
+    """A value of a table: integers as they are, other numbers with `digits` digits, or three if below 0.001."""
     if not is_number(value):
         return "-" if value is None else str(value)
     number = plottable(value)
-    return "-" if number is None else f"{value:.{6 if number == 0 or abs(number) >= 1e-3 else 3}g}"
+    if number is None or isinstance(value, int):
+        return "-" if number is None else str(value)
+    return f"{value:.{digits if number == 0 or abs(number) >= 1e-3 else 3}g}"
 
 
 def plural(n: int, noun: str) -> str:
@@ -245,13 +223,3 @@ def _format_numbers(
     ):
         places += 1
     return ["-" if number is None else f"{number:.{places}f}" for number in numbers]
-
-
-def _clearance(condition: ConditionVerdict, cell: Cell) -> float:
-    """Distance from the nearer end of an interval to the line, in widths of the interval."""
-    low, high, line = cell.low, cell.high, condition.threshold
-    if low is None or high is None or line is None:
-        return math.inf
-    margin = condition.margin or 0.0
-    nearer = min(abs(end - edge) for end in (low, high) for edge in (line - margin, line + margin))
-    return nearer / ((high - low if high > low else abs(line)) or 1.0)

@@ -2,12 +2,14 @@
 
 COMMANDS = {
     "train": "train a network with a norm of your choice and record what happens inside it",
-    "describe": "print a network's layers, and what each norm averages over",
-    "claims": "what is said about norms, run and judged",
+    "describe": "print a network's layers and the axes that each norm averages over",
+    "claims": "test common claims about normalization",
     "bench": "measure what a norm costs in time and memory",
-    "resume": "go on with a run or a sweep that was stopped, or train a run further",
-    "report": "tables, figures and a page from runs and sweeps",
-    "runs": "list runs and sweeps, and what became of them",
-    "tensorboard": "look at runs in the browser",
+    "resume": "resume or extend a run or sweep",
+    "report": "tables, figures and an HTML page from runs and sweeps",
+    "runs": "list runs and sweeps with their status",
+    "metrics": "list metrics with their meanings, and a run's last values",
+    "rm": "delete runs and sweeps",
+    "tensorboard": "show runs in TensorBoard",
     "completion": "print a completion script for bash, zsh or fish",
 }

@@ -28,24 +28,24 @@ DEFAULT_REPEATS = 9
 
 HELP = f"""\
 usage: normexp bench [key=value ...] [flags]
-  what a norm costs on this machine: time of the forward and the backward pass,
-  time of inference (of batch norm also folded into the layer in front of it),
-  and memory that the forward pass keeps for the backward pass, beside the same
-  network without a norm. Inputs are random numbers; no data set is needed.
+  measure what each norm costs on this machine, relative to the same network
+  without a norm: time of the forward pass, the backward pass and inference (for
+  batch norm also folded into the layer before it), and memory that the forward
+  pass keeps for the backward pass. Inputs are random; no data set is needed.
 
-  model, norm and batch_size may have several values: norm=bn,ln batch_size=8,64
-  (default: all norms and models, with 8, 32 and 128 samples a batch, on MNIST's
-  images, resnet on CIFAR-10's). Other keys are those of normexp train: data,
+  model, norm and batch_size can have several values: norm=bn,ln batch_size=8,64
+  (default: all norms and models, batch sizes 8, 32 and 128, images as in MNIST,
+  for resnet as in CIFAR-10). Other keys are those of normexp train: data,
   activation, dropout, threads, device, model.depth, norm.groups, ...
 
-  --repeats N          rounds; in each, every norm is measured once, by turns
+  --repeats N          rounds; each measures all norms once, interleaved
                        (default: {DEFAULT_REPEATS})
-  --json FILE          all that was measured; FILE - is standard output, and
-                       nothing else is printed there
+  --json FILE          all measurements; FILE - writes to standard output, with
+                       no other output there
   --figure FILE        the ratios over the batch size: FILE.png, .svg or .pdf"""
 
 MAX_REPEATS = 10_000
-"""More rounds take days and tell nothing new."""
+"""More rounds take days and add no precision."""
 
 
 def main(argv: list[str]) -> int:
@@ -71,7 +71,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser().parse(argv)
     repeats = options.repeats
     if not (repeats.isascii() and repeats.isdigit() and len(repeats) < 6 and 2 <= int(repeats) <= MAX_REPEATS):
-        raise ConfigError(f"--repeats {show(repeats)}: it must be a whole number from 2 to {MAX_REPEATS:,}.")
+        raise ConfigError(f"--repeats {show(repeats)}: must be an integer from 2 to {MAX_REPEATS:,}.")
     options.repeats = int(repeats)
     if options.json not in (None, "-"):
         check_output_file("--json", Path(options.json), example="bench.json")
@@ -79,7 +79,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         from normexp.bench.figure import SUFFIXES
 
         if Path(options.figure).suffix.lower().removeprefix(".") not in SUFFIXES:
-            raise ConfigError(f"--figure {show(options.figure)}: its name must end in .{', .'.join(SUFFIXES)}.")
+            raise ConfigError(f"--figure {show(options.figure)}: the file name must end in .{', .'.join(SUFFIXES)}.")
         check_output_file("--figure", Path(options.figure), example="bench.png")
     return options
 

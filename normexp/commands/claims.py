@@ -6,7 +6,6 @@ import argparse
 import itertools
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,32 +24,30 @@ if TYPE_CHECKING:
 
 HELP = """\
 usage: normexp claims
-         what is said about norms, and what came out where it was run
+         list the claims about normalization, with their verdicts so far
        normexp claims show NAME [flags]
-         the sentence, its source, its rule; exact claims with the numbers side
-         by side, others with what was measured
+         one claim: statement, source, verdict and evidence; exact claims are
+         computed on the spot
        normexp claims run NAME... | all | exact | experiments [flags] [key=value]
-         train what decides it, and judge it by its rule: confirmed, refuted,
-         inconclusive or not comparable; what was judged before stays, and what
-         was interrupted goes on
+         train the runs of each claim and judge it by its rule: confirmed,
+         refuted, inconclusive or not comparable; claims that are already judged
+         are skipped, interrupted ones resumed
        normexp claims report [--html FILE]
-         the page of all claims (default: runs/claims/claims.html)
+         write an HTML page of all verdicts (default: runs/claims/claims.html)
 
-  --quick              fewer seeds, steps and values: minutes for all of them;
-                       the verdict says so
+  --quick              fewer seeds, steps and values: all claims in minutes; a
+                       smoke test, not evidence
   --scale small|full   small (default): digits and MNIST, minutes on a CPU;
-                       full: the papers' own set-ups, for a GPU
-  --again              train and judge also what was judged before
-  --config-dir DIR     a folder with claims of your own: DIR/claim/NAME.yaml
-  key=value            where and how runs are made: runs_dir, data_dir, device,
+                       full: the setups of the papers, for a GPU
+  --again              train and judge again what is already judged
+  --config-dir DIR     folder with your own claims: DIR/claim/NAME.yaml
+  key=value            where and how to run: runs_dir, data_dir, device,
                        threads, jobs, checkpoint_every"""
 
 VERBS = ("show", "run", "report")
 
-STALE = "An earlier rule or code came to this: run it again."
-
-SETTABLE_KEYS = tuple(key for key in RESULT_INDEPENDENT_KEYS if key not in ("name", "objective"))
-"""Keys that a user may set: they say where and how runs are made, and don't change a claim."""
+SETTABLE_KEYS = tuple(key for key in RESULT_INDEPENDENT_KEYS if key not in ("name", "objective", "own_choices"))
+"""Keys that a user may set: where and how to run. They don't change the results."""
 
 
 def main(argv: list[str]) -> int:
@@ -81,19 +78,19 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options.verb, options.names = (words[0], words[1:]) if words else (None, [])
     if options.verb is not None and options.verb not in VERBS:
         is_claim = options.verb in claim_names(None)
-        hint = f" normexp claims show {options.verb} says more of it." if is_claim else suggest(options.verb, VERBS)
+        hint = f" Try normexp claims show {options.verb}." if is_claim else suggest(options.verb, VERBS)
         raise ConfigError(f"normexp claims takes show, run or report, not {show(options.verb)}.{hint}")
     options.config_dir = None if options.config_dir is None else existing_config_dir(options.config_dir)
     for word in options.overrides:
         key = word.partition("=")[0]
         if key not in SETTABLE_KEYS:
-            given = f"{', '.join(SETTABLE_KEYS)} can be given.{suggest(key, SETTABLE_KEYS)}"
-            raise ConfigError(f"{show(word)}: a claim fixes what its runs are; {given}")
+            settable = f"only {', '.join(SETTABLE_KEYS)} can be set.{suggest(key, SETTABLE_KEYS)}"
+            raise ConfigError(f"{show(word)}: a claim fixes the configs of its runs; {settable}")
     return options
 
 
 def claims_folder(options: argparse.Namespace) -> Path:
-    """The folder of the verdicts and runs of all claims."""
+    """The folder with the verdicts and runs of all claims."""
     config = compose(validate_overrides(options.overrides))
     return expand_path("runs_dir", config.runs_dir) / "claims"
 
@@ -113,16 +110,21 @@ def _list(options: argparse.Namespace, folder: Path) -> int:
 def _show(options: argparse.Namespace, folder: Path) -> int:
     from normexp.claims import terminal
     from normexp.claims.fingerprint import code_fingerprint
+    from normexp.claims.headline import is_outdated
 
     if len(options.names) != 1:
         raise ConfigError("normexp claims show takes the name of one claim; normexp claims lists them.")
     claim = read_claim(options.names[0], options.config_dir, scale=options.scale, quick=options.quick)
+    known = _verdict(folder, claim.name, options)
     console = Console(highlight=False, emoji=False)
-    if claim.kind == "exact":
+    if claim.kind == "exact" and (known is None or is_outdated(known)):
         from normexp.claims.runner import judge_exact
 
-        terminal.evidence(console, judge_exact(claim, code_fingerprint(options.config_dir), options.config_dir))
-    elif (known := _verdict(folder, claim.name, options)) is not None:
+        verdict = judge_exact(claim, code_fingerprint(options.config_dir), options.config_dir)
+        terminal.evidence(
+            console, verdict, saved="not judged yet" if known is None else f"saved: {known.outcome}, outdated"
+        )
+    elif known is not None:
         terminal.evidence(console, known)
     else:
         terminal.rule(console, claim)
@@ -155,11 +157,13 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
         terminal.summary(console, result.verdicts)
         console.print()
         print_labelled(console, "verdicts", folder, width=10)
-        print_labelled(console, "more", f"normexp claims show {result.verdicts[0].claim}{_location(options)}", width=10)
+        print_labelled(
+            console, "details", f"normexp claims show {result.verdicts[0].claim}{_location(options)}", width=10
+        )
         print_labelled(console, "page", f"normexp claims report{_location(options)}", width=10)
     if result.signal is not None:
         again = shlex.join(word for word in argv if word != "--again")
-        print_labelled(console, "go on", f"normexp claims {again}", width=10)
+        print_labelled(console, "resume", f"normexp claims {again}", width=10)
     console.close()
     return 128 + result.signal if result.signal else 1 if result.problems else 0
 
@@ -169,13 +173,13 @@ def _report(options: argparse.Namespace, folder: Path) -> int:
 
     if options.names:
         raise ConfigError(
-            f"normexp claims report takes no name: {show(options.names[0])}. normexp claims show takes one."
+            f"normexp claims report covers all claims and takes no name; try normexp claims show {show(options.names[0])}."
         )
     by_claim = {name: _verdict(folder, name, options) for name in claim_names(options.config_dir)}
     verdicts = list(filter(None, by_claim.values()))
     if not verdicts:
         raise ConfigError(
-            f"There are no verdicts in {printable(folder)} yet: normexp claims run all --quick makes them."
+            f"No verdicts in {printable(folder)} yet. Start with normexp claims run all --quick{_location(options)}."
         )
     path = options.html or folder / "claims.html"
     check_output_file("--html", path, example="report.html")
@@ -189,11 +193,12 @@ def _report(options: argparse.Namespace, folder: Path) -> int:
 
 
 def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | None:
-    """The most thorough verdict of a claim: full scale before small, then the asked number of seeds.
+    """The best verdict on a claim: full scale before small, and full before quick unless --quick is given.
 
-    A verdict of an earlier rule or code is marked as such.
+    A fresh verdict gets the current sentences of the claim's file, any other is marked as outdated.
     """
     from normexp.claims.fingerprint import code_fingerprint, is_fresh
+    from normexp.claims.headline import outdated, reworded
     from normexp.claims.verdict import path_of, read
 
     scales: tuple[Scale, ...] = ("full", "small")
@@ -202,12 +207,12 @@ def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | 
         if verdict is not None:
             claim = read_claim(name, options.config_dir, scale=scale, quick=quick)
             fresh = is_fresh(verdict, claim, code_fingerprint(options.config_dir))
-            return verdict if fresh else replace(verdict, because=f"{STALE} {verdict.because}")
+            return reworded(verdict, claim) if fresh else outdated(verdict)
     return None
 
 
 def _location(options: argparse.Namespace) -> str:
-    """The words that a command needs to read the same claims and verdicts."""
+    """The arguments with which a command finds the same claims and verdicts."""
     words = [word for word in options.overrides if word.startswith("runs_dir=")]
     words += ["--config-dir", str(options.config_dir)] if options.config_dir else []
     return f" {shlex.join(words)}" if words else ""

@@ -1,5 +1,6 @@
 """`normexp completion SHELL`: print a script with which the shell completes by `normexp completion query LINE`."""
 
+import importlib
 from collections.abc import Iterable
 from typing import Literal, get_args, get_origin, get_type_hints
 
@@ -51,9 +52,10 @@ FISH = "complete -c normexp -f -a '(normexp completion query (commandline -cp) 2
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 HELP = """\
-usage: normexp completion bash|zsh|fish, which prints a script for the shell
+usage: normexp completion bash|zsh|fish
+  print a completion script:
   bash: eval "$(normexp completion bash)" in ~/.bashrc
-  zsh:  eval "$(normexp completion zsh)" in ~/.zshrc, behind compinit
+  zsh:  eval "$(normexp completion zsh)" in ~/.zshrc, after compinit
   fish: normexp completion fish > ~/.config/fish/completions/normexp.fish"""
 
 
@@ -89,10 +91,8 @@ def _candidates(word: str, before: list[str]) -> Iterable[str]:
             return SCRIPTS
         case "train" | "describe" | "bench" | "claims" as command:
             return {"bench": _bench, "claims": _claims}.get(command, _train)(word, before[2:])
-        case "report" if word.startswith("-"):
-            from normexp.commands import report
-
-            return report.parser().flags
+        case "report" | "runs" | "metrics" | "rm" as command:
+            return _report(command, word, before[2:])
     return []
 
 
@@ -111,7 +111,7 @@ def _train(word: str, before: list[str]) -> list[str]:
     keys = [k for k, choices in known_keys().items() if "." in k and inside[k.split(".")[0]] & set(choices)]
     top = [*GROUPS, "experiment", *(k for k in known_keys() if "." not in k)]  # debug is among the keys
     # Keys inside groups are offered once something is typed, to keep the first list short.
-    return [f"{key}=" for key in [*top, *(keys if word else [])]]
+    return [f"{key}=" for key in [*top, "seeds", *(keys if word else [])]]
 
 
 def _bench(word: str, before: list[str]) -> list[str]:
@@ -137,6 +137,17 @@ def _claims(word: str, before: list[str]) -> Iterable[str]:
     names = yaml_files.choices("claim") if before[0] in ("show", "run") else []
     sets = [*claims.CLAIM_SETS, *(f"{key}=" for key in claims.SETTABLE_KEYS)] if before[0] == "run" else []
     return [*sets, *names]
+
+
+def _report(command: str, word: str, before: list[str]) -> list[str]:
+    if word.startswith("-"):
+        flags: list[str] = importlib.import_module(f"normexp.commands.{command}").parser().flags
+        return flags
+    if before[-1:] in (["--metric"], ["--plot"]):
+        from normexp.report.logged import known_metrics
+
+        return ["help", *(tag for tag in known_metrics() if tag == tag.lower())]  # without placeholders, such as LAYER
+    return []
 
 
 def _values(key: str) -> list[str]:

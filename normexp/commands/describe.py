@@ -4,30 +4,36 @@ from rich.console import Console
 from rich.table import Table
 
 from normexp.compose.compose import compose_tree
-from normexp.compose.overrides import parse_argv, validate_overrides
+from normexp.compose.overrides import parse_argv, parse_overrides, validate_overrides
 from normexp.compose.validate import validate
-from normexp.config import ConfigError, yaml_files
+from normexp.config import ConfigError, show, yaml_files
+from normexp.console import print_message
 from normexp.models.describe import COLUMNS, cells, describe, warnings
 from normexp.norms import NORMS
 
 HELP = """\
 usage: normexp describe [key=value ...]
-  the network that `normexp train` would train with the same overrides: each
-  layer's parts, output shape and parameters, and what its norm averages over"""
+  print the network that `normexp train` would train with the same overrides:
+  parts, output shape and parameters of each layer, and the axes that its norm
+  averages over"""
 
-PLACES = {"pre": " in front of the activation", "post": " behind the activation", "input": " in front of the weight"}
+POSITIONS = {"pre": " before the activation", "post": " after the activation", "input": " before the weight"}
 
 
 def main(argv: list[str]) -> int:
-    """Print the table. Raises ConfigError as `normexp train` would."""
+    """Print the table. Raises ConfigError for a config that can't be trained."""
     arguments = parse_argv(argv)
     if arguments.flags:
-        raise ConfigError(f"describe takes overrides alone, not {arguments.flags[0]}.")
-    tree = compose_tree(validate_overrides(arguments.overrides))
+        raise ConfigError(f"describe accepts only overrides such as norm=ln, not the flag {arguments.flags[0]}.")
+    overrides = validate_overrides(arguments.overrides, sweeps=True)
+    for override in parse_overrides(overrides):
+        if override.is_sweep_override():
+            raise ConfigError(f"{show(override.input_line)}: describe shows one network at a time.")
+    tree = compose_tree(overrides)
     config = validate(tree)
     rows, console = describe(config), Console(highlight=False)
     title = f"{config.model.name} on {config.data.name}, {NORMS[config.norm.name].title}"
-    where = "" if config.norm.name == "none" else PLACES[config.norm.position]
+    where = "" if config.norm.name == "none" else POSITIONS[config.norm.position]
     console.print(f"[bold]{title}{where}[/], batch {config.batch_size}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column, name in enumerate(COLUMNS):
@@ -38,5 +44,5 @@ def main(argv: list[str]) -> int:
     weights, norms = sum(row.parameters for row in rows), sum(row.norm_parameters for row in rows)
     console.print(f"\n{weights + norms:,} parameters, {norms:,} of them gamma and beta")
     for note in warnings(config, yaml_files.differences(tree)):
-        console.print(f"[yellow]note[/]  {note}")
+        print_message(console, f"note: {note}")
     return 0

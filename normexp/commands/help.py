@@ -1,4 +1,4 @@
-"""The help of `normexp` and `normexp train`. Keys and their meaning are read from the comments of the yaml files."""
+"""The help of `normexp` and `normexp train`, with keys and explanations from the comments of the yaml files."""
 
 from __future__ import annotations
 
@@ -27,20 +27,22 @@ def main_help() -> None:
     _table(console, "Commands", [(f"normexp {name}", does) for name, does in COMMANDS.items()])
     examples = [
         ("normexp train", "a small CNN with batch norm on handwritten digits, in seconds"),
-        ("normexp train norm=ln lr=0.5", "another norm, a larger learning rate"),
+        ("normexp train norm=ln lr=0.5", "layer norm, a larger learning rate"),
         ("normexp train norm=none model=mlp activation=sigmoid", "no norm, and sigmoids"),
         ("normexp train -m norm=none,bn,ln,gn seed=0,1,2", "a sweep: every combination, then a table"),
-        ("normexp train experiment=lr-range", "a sweep that is shipped: which learning rates work"),
-        ("normexp report runs/NAME --html", "tables, curves and heat maps of a sweep on one page"),
-        ("normexp tensorboard", "what happened inside, in the browser"),
+        ("normexp train experiment=lr-range", "a predefined sweep: which learning rates work"),
+        ("normexp report runs/NAME --html", "an HTML page with tables, curves and heat maps"),
+        ("normexp tensorboard", "activations and gradients of all layers in TensorBoard"),
     ]
     _table(console, "Try", examples)
     _table(console, "Choices", _groups())
-    console.print("[bold]normexp train --help[/] explains every key.", soft_wrap=True)
+    console.print(
+        "[bold]normexp help COMMAND[/] explains a command, [bold]normexp help train[/] also every key.", soft_wrap=True
+    )
 
 
 def train_help(arguments: Arguments) -> None:
-    """Print the help of `normexp train`: the keys of the default choices, or of those that the overrides choose."""
+    """Print the help of `normexp train`: the keys of the choices in the overrides, otherwise of the default ones."""
     console = Console(highlight=False)
     usage = escape("[flags] [key=value ...]")
     console.print(f"[bold]normexp train[/] {usage}: train one network, or several with -m\n")
@@ -57,21 +59,24 @@ def train_help(arguments: Arguments) -> None:
     root = keys_of_file(yaml_files.folder() / "train.yaml")
     _table(console, "Keys of every run", [(f"{key}={value}", comment) for key, (value, comment) in root.items()])
     flags = [
-        ("-m, --multirun", "a sweep, one run for each combination of values with commas: -m norm=bn,ln lr=0.1,1"),
+        ("seeds=N", "a sweep over N seeds, short for -m seed=0,1,...,N-1"),
+        ("-m, --multirun", "a sweep, one run per combination of values: -m norm=bn,ln lr=0.1,1"),
+        ("--dry-run", "print what would be trained and about how long it takes; nothing is written"),
+        ("-q, --quiet", "print only the results"),
         ("--cfg job", "print the config instead of training"),
-        ("--config-dir DIR", "a folder of your own with further choices: DIR/norm/NAME.yaml, DIR/experiment/NAME.yaml"),
-        ("--info", "how Hydra puts the config together; --hydra-help lists its other flags"),
-        ("--help group=choice", "this text with the keys of another choice: --help norm=gn model=resnet"),
+        ("--config-dir DIR", "add your own choices from DIR/norm/NAME.yaml, DIR/experiment/NAME.yaml, ..."),
+        ("--info", "print how Hydra composes the config; --hydra-help lists Hydra's flags"),
+        ("--help group=choice", "explain the keys of another choice: --help norm=gn model=resnet"),
     ]
-    _table(console, "Flags", flags)
-    _table(console, "Sweeps that are shipped", _overlays("experiment"))
-    _table(console, "To see that it works, and where it doesn't", _overlays("debug"))
-    optuna = "values chosen by an optimizer: lr=tag(log,interval(0.001,1)) hydra.sweeper.n_trials=20"
+    _table(console, "Flags and shorthands", flags)
+    _table(console, "Predefined sweeps", _overlays("experiment"))
+    _table(console, "Debug modes", _overlays("debug"))
+    optuna = "hyperparameter search: lr=tag(log,interval(0.001,1)) hydra.sweeper.n_trials=20"
     clusters = [
-        ("hydra/launcher=slurm", "runs as jobs of a Slurm cluster; hydra/launcher=ray: on a Ray cluster"),
+        ("hydra/launcher=slurm", "run on a Slurm cluster; hydra/launcher=ray: on a Ray cluster"),
         ("hydra/sweeper=optuna", optuna),
     ]
-    _table(console, "Beyond one machine and beyond grids", clusters)
+    _table(console, "Clusters and hyperparameter search", clusters)
 
 
 def _groups(config_dir: Path | None = None) -> list[tuple[str, str]]:
@@ -105,7 +110,7 @@ def keys_of_file(path: Path) -> dict[str, tuple[str, str]]:
             for other in re.findall(r"\w+", match["value"]):
                 keys |= keys_of_file(path.with_name(f"{other}.yaml"))
         elif match and match["value"]:
-            # The default if the environment variable is not set.
+            # The default, used if the environment variable is not set.
             value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])
             keys[match["key"]] = value, match["comment"] or ""
     return keys

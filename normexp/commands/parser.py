@@ -1,4 +1,4 @@
-"""Flags of commands that have their own: parse them, and check the files that they name before anything is computed."""
+"""Parse the flags of a command, and check the files that they name before anything is computed."""
 
 import argparse
 import os
@@ -26,10 +26,10 @@ class Parser(argparse.ArgumentParser):
         if not unknown:
             return options
         flag = unknown[0].partition("=")[0]
-        raise ConfigError(f"There is no flag {show(flag)}.{suggest(flag, self.flags)} {self.prog} --help lists them.")
+        raise ConfigError(f"Unknown flag {show(flag)}.{suggest(flag, self.flags)} {self.prog} --help lists them.")
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse for a flag with a wrong value, without one, or with one that it doesn't take."""
+        """Raise ConfigError. argparse calls this for a wrong, a missing or an unexpected value."""
         flag = message.removeprefix("argument ").partition(":")[0]
         action = self._option_string_actions.get(flag)
         if action is not None and action.choices and "invalid choice" in message:
@@ -44,9 +44,9 @@ def check_output_file(flag: str, path: Path, *, example: str) -> None:
     try:
         is_folder = path.is_dir()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{flag} {show(path)}: no file can have that name.") from error
+        raise ConfigError(f"{flag} {show(path)}: not a valid file name.") from error
     if is_folder:
-        raise ConfigError(f"{flag} {show(path)}: that is a folder; name a file in it, such as {show(path / example)}.")
+        raise ConfigError(f"{flag} {show(path)}: is a folder; name a file in it, such as {show(path / example)}.")
     _check_parent(flag, path)
 
 
@@ -55,16 +55,16 @@ def check_output_dir(flag: str, path: Path) -> None:
     if path.is_dir():
         return
     if path.exists():
-        raise ConfigError(f"{flag} {show(path)}: that is a file; figures go into a folder.")
+        raise ConfigError(f"{flag} {show(path)}: is a file; name a folder for the figures.")
     _check_parent(flag, path)
 
 
 def _check_parent(flag: str, path: Path) -> None:
     parent = path.absolute().parent
     if not parent.is_dir():
-        raise ConfigError(f"{flag} {show(path)}: there is no folder {show(path.parent)}; make it first.")
+        raise ConfigError(f"{flag} {show(path)}: the folder {show(path.parent)} does not exist.")
     if not os.access(parent, os.W_OK):
-        raise ConfigError(f"{flag} {show(path)}: the folder {show(parent)} can't be written to; name another one.")
+        raise ConfigError(f"{flag} {show(path)}: no permission to write to the folder {show(parent)}.")
 
 
 @contextmanager

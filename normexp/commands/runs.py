@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,61 +10,86 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from normexp.config import ConfigError, printable, show, suggest
+from normexp.commands.parser import Parser
+from normexp.config import ConfigError, printable, show
 from normexp.console import print_line
-from normexp.report.listing import KEYS, Line, age, list_folder
+from normexp.report.listing import KEYS, Line, age, filter_lines, list_folder, sort_lines, to_json
 from normexp.report.terminal import print_some
 from normexp.sweeps.manifest import MANIFEST
 
 HELP = """\
-usage: normexp runs [DIR]
-  the runs and sweeps in DIR (default: runs), newest first: state, age, norm,
-  model, data, test accuracy, path; a DIR that is a sweep lists its runs
-  (val: the accuracy on the validation set, where there is no test so far)"""
+usage: normexp runs [DIR] [flags]
+  list the runs and sweeps in DIR (default: runs), newest first, with state,
+  age, norm, model, data and test accuracy (val: validation accuracy, until a
+  run is tested); if DIR is a sweep, list its runs
 
-RESUMABLE = re.compile("failed|killed|interrupted|not begun")
+  --sort KEY          sort by age (default), state, norm, model, data, accuracy
+                      or path
+  --filter KEY=VALUE  only runs, and sweeps with a run, that match; may be
+                      repeated: --filter norm=bn,ln --filter state=failed
+  --json              print JSON for other programs"""
+
+RESUMABLE = re.compile("failed|killed|interrupted|not started")
 """States of runs that can be resumed."""
 
 
 def main(argv: list[str]) -> int:
-    """Print the table. Raises ConfigError if the folder does not exist, and for further arguments."""
-    console = Console(highlight=False, emoji=False)
+    """Print the table. Raises ConfigError if the folder does not exist, and for wrong arguments."""
+    options = parser().parse(argv)
+    folder = _folder(options.folders)
     try:
-        folder = _folder(argv)
+        _check_folder(folder)
         lines, left_out = list_folder(folder)
     except OSError as error:
-        name = show(argv[0] if argv else "runs")
-        raise ConfigError(f"The folder {name} can't be opened ({error.strerror}).") from error
+        raise ConfigError(f"{show(folder)} can't be opened ({error.strerror}).") from error
+    lines = sort_lines(filter_lines(lines, options.filters), options.sort)
+    if options.json:
+        sys.stdout.write(to_json(lines, left_out))
+        return 0
+    console = Console(highlight=False, emoji=False)
     if lines:
         _print_table(console, lines)
     else:
-        print_line(console, f"There are no runs in {printable(folder)} yet: normexp train makes one.")
+        print_line(console, f"No runs in {printable(folder)} yet; normexp train creates one.")
     if left_out:
-        print_some(console, f"[red]{len(left_out)} can't be read[/]", left_out)
+        print_some(console, f"[red]{len(left_out)} unreadable[/]", left_out)
     if lines:
-        console.print()
-        newest_sweep = next((line.path for line in lines if line.runs > 1), folder)
-        next_steps = [("results  normexp report", newest_sweep), ("look in  normexp tensorboard", folder)]
-        if stopped := next((line.path for line in lines if RESUMABLE.search(line.state)), None):
-            sweep = folder if (folder / MANIFEST).exists() else stopped
-            next_steps.append(("go on    normexp resume", sweep))
-        for command, path in next_steps:
-            print_line(console, f"{command} {shlex.quote(printable(path))}")
+        _print_next_steps(console, lines, folder)
     return 0
 
 
-def _folder(argv: list[str]) -> Path:
-    if flag := next((word for word in argv if word.startswith("-")), None):
-        near = suggest(flag, ["--help"])
-        raise ConfigError(f"There is no flag {show(flag)}.{near} normexp runs takes a folder alone.")
-    if len(argv) > 1:
-        raise ConfigError(f"normexp runs takes one folder, not {len(argv)}: {show(' '.join(argv))}.")
-    folder = Path(argv[0]) if argv else Path("runs")
+def parser() -> Parser:
+    parser = Parser("runs")
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--sort", default="age")
+    parser.add_argument("--filter", action="append", default=[], dest="filters")
+    parser.add_argument("--json", action="store_true")
+    return parser
+
+
+def _folder(folders: Sequence[Path]) -> Path:
+    if len(folders) > 1:
+        raise ConfigError(f"normexp runs takes one folder, not {len(folders)}: {show(' '.join(map(str, folders)))}.")
+    return folders[0] if folders else Path("runs")
+
+
+def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "is not there"
-        advice = "normexp train makes runs/, or name the folder of your runs."
-        raise ConfigError(f"The folder {show(folder)} {what}: {advice}")
-    return folder
+        problem = "is not a folder" if folder.exists() else "does not exist"
+        advice = "Name the folder of your runs; normexp train creates runs/ by default."
+        raise ConfigError(f"{show(folder)} {problem}. {advice}")
+
+
+def _print_next_steps(console: Console, lines: Sequence[Line], folder: Path) -> None:
+    """Print the commands that make sense next."""
+    newest_sweep = next((line.path for line in lines if len(line.runs) > 1), folder)
+    next_steps = [("results  normexp report", newest_sweep), ("inspect  normexp tensorboard", folder)]
+    if stopped := next((line.path for line in lines if RESUMABLE.search(line.state)), None):
+        sweep = folder if (folder / MANIFEST).exists() else stopped
+        next_steps.append(("resume   normexp resume", sweep))
+    console.print()
+    for command, path in next_steps:
+        print_line(console, f"{command} {shlex.quote(printable(path))}")
 
 
 def _print_table(console: Console, lines: list[Line]) -> None:
@@ -90,6 +116,7 @@ def _print_table(console: Console, lines: list[Line]) -> None:
     for line, cells, path in zip(lines, table, paths, strict=True):
         print_row(cells, path, line.colour, "default")
         if line.jobs:
-            what = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
-            ids = dict.fromkeys(job.partition("_")[0] for job in line.jobs)  # an array of jobs has one id
-            console.print(Text(f"    {what} open; to end: scancel {shlex.join(ids)}", style="dim"), soft_wrap=True)
+            count = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
+            ids = dict.fromkeys(job.partition("_")[0] for job in line.jobs)  # a job array has one id
+            text = f"    {count} pending or running; to cancel: scancel {shlex.join(ids)}"
+            console.print(Text(text, style="dim"), soft_wrap=True)

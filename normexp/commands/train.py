@@ -5,12 +5,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from normexp import __version__, rundir
 from normexp.compose.compose import compose_tree, is_multirun, print_with_hydra
 from normexp.compose.overrides import parse_argv, validate_overrides
+from normexp.compose.seeds import expand_seeds
 from normexp.compose.validate import validate
 from normexp.config import Config, yaml_files
-from normexp.console import print_line
+from normexp.console import print_message
 from normexp.models.describe import warnings
 from normexp.rundir import lock
 
@@ -20,6 +23,7 @@ NOT_IN_NAME = ("name=", "runs_dir=", "hydra.", "hydra/")
 
 def main(argv: list[str]) -> int:
     """Train, or print what the flags ask for; returns the exit code. Raises ConfigError for wrong arguments."""
+    argv = expand_seeds(argv)
     arguments = parse_argv(argv)
     if {"-h", "--help"} & set(arguments.flags):
         from normexp.commands.help import train_help
@@ -36,33 +40,40 @@ def main(argv: list[str]) -> int:
     if arguments.prints:
         print_with_hydra(arguments, overrides)
         return 0
+    if "--dry-run" in arguments.flags:
+        from normexp.sweeps.dry_run import preview
+
+        preview(overrides, config_dir, Console(), sweep=sweeps)
+        return 0
     if sweeps:
         from normexp.sweeps.run_sweep import run_sweep
 
-        return run_sweep(overrides, config_dir=config_dir, arguments=argv)
+        return run_sweep(overrides, config_dir=config_dir, arguments=argv, quiet=arguments.quiet)
     plain = compose_tree(overrides, config_dir)
     config = validate(plain)
     named = [text for text in overrides if not text.lstrip("+~").startswith(NOT_IN_NAME)]
     name = config.name or rundir.default_name(named)
-    return _run(config, plain, name, command=["normexp", "train", *argv])
+    return _run(config, plain, name, command=["normexp", "train", *argv], quiet=arguments.quiet)
 
 
-def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[str]) -> int:
-    from normexp.commands.run_summary import print_summary
-    from normexp.sinks.progress_bar import RunConsole
-    from normexp.training.run import run
+def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[str], quiet: bool) -> int:
+    from normexp.sinks.progress_bar import STATUS_REFRESH_RATE, RunConsole
 
-    diff, console = yaml_files.differences(plain), RunConsole()
+    diff, console = yaml_files.differences(plain), RunConsole(quiet=quiet)
+    with console.status("loading torch", refresh_per_second=STATUS_REFRESH_RATE):
+        from normexp.commands.run_summary import print_summary
+        from normexp.training.run import run
+
     for note in warnings(config, diff):
-        print_line(console, f"note: {note}")
+        print_message(console, f"note: {note}")
     with ExitStack() as held:
 
         def make_directory(files: Mapping[str, str]) -> Path:
             hold = lambda directory: held.enter_context(lock.held(directory))  # noqa: E731
             directory = rundir.create_run_directory(Path(config.runs_dir).expanduser(), name, files, prepare=hold)
             if directory.name != name and config.name:
-                print_line(console, f"note: {directory.with_name(name)} is there already; this is {directory}")
+                print_message(console, f"note: {directory.with_name(name)} already exists; using {directory}")
             return directory
 
         result = run(config, make_directory=make_directory, diff=diff, command=command, console=console)
-    return print_summary(result, console)
+    return print_summary(result, RunConsole() if quiet else console, quiet=quiet)

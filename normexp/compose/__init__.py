@@ -1,1 +1,1 @@
-"""From the words of a command line to a validated Config, by way of Hydra."""
+"""Compose a command line and yaml files, with Hydra, to a validated Config."""

@@ -4,7 +4,7 @@ import functools
 import types
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, show
+from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, own_names, show
 from normexp.data import DATA
 from normexp.models import MODELS
 from normexp.models.init import INITS
@@ -24,14 +24,14 @@ CHOICES: dict[str, dict[str, type]] = {
     "probe": dict.fromkeys(("default", "off", "full", "landscape"), Switches),
 }
 
-NOT_HYPERPARAMETERS = {"probe", "log_every", "eval_every", *RESULT_INDEPENDENT_KEYS}
+NOT_HYPERPARAMETERS = {"probe", "log_every", "eval_every", "eval_samples", *RESULT_INDEPENDENT_KEYS}
 """Keys that don't change what is trained: where it runs, on which device, how often it is logged."""
 
 
 @functools.cache
 def known_keys() -> dict[str, list[str]]:
     """All keys that an override can set, without the groups themselves. A key inside a group maps to the choices that have it."""
-    keys: dict[str, list[str]] = {key: [] for key in get_type_hints(Config) if key not in GROUPS}
+    keys: dict[str, list[str]] = {key: [] for key in get_type_hints(Config) if key not in (*GROUPS, "own_choices")}
     for group, classes in CHOICES.items():
         for choice, cls in classes.items():
             for name in get_type_hints(cls):
@@ -44,6 +44,7 @@ def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
     """All hyperparameters that any config can have, in the order of the config, with this config's values. A group is listed
     under its own name, with its choice. A key that this config's choice lacks has the value None."""
     result: dict[str, Hyperparameter] = {}
+    own = own_names(config.own_choices)
     for key, hint in get_type_hints(Config).items():
         value = getattr(config, key)
         if key in NOT_HYPERPARAMETERS:
@@ -51,7 +52,7 @@ def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
         if key not in GROUPS:
             result[key] = _hyperparameter(hint, value)
             continue
-        result[key] = Hyperparameter(str, value.name)
+        result[key] = Hyperparameter(str, own.get(key, value.name))
         for cls in CHOICES[key].values():
             for name, inner_hint in get_type_hints(cls).items():
                 if name != "name":

@@ -38,7 +38,7 @@ def compose_tree(overrides: Sequence[str] = (), config_dir: Path | None = None) 
     with config_errors():
         cfg = _hydra(config_dir).compose_config("train", list(overrides), RunMode.RUN)
         HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
-    return to_plain(without_hydra(cfg))
+    return with_own_choices(to_plain(without_hydra(cfg)), cfg.hydra.runtime.choices)
 
 
 def compose_sweep(overrides: Sequence[str], config_dir: Path | None) -> tuple[DictConfig, Loader]:
@@ -53,7 +53,7 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None) -> tuple[Di
     except composing_errors() as error:
         extras = [EXTRAS[override] for override in overrides if override in EXTRAS]
         if extras and "hydra/" in str(error):
-            raise ConfigError(f"That needs an extra: pip install 'normexp[{','.join(extras)}]'.") from error
+            raise ConfigError(f"Requires an optional dependency: pip install 'normexp[{','.join(extras)}]'.") from error
         raise ConfigError(explain(error)) from error
 
 
@@ -78,7 +78,8 @@ def print_with_hydra(arguments: Arguments, overrides: list[str]) -> None:
     from hydra.types import RunMode
 
     parser = get_args_parser()
-    args = parser.parse_args([*arguments.flags, *overrides])
+    flags = [flag for flag in arguments.flags if flag not in ("-q", "--quiet")]  # not Hydra's
+    args = parser.parse_args([*flags, *overrides])
     app = _hydra(arguments.config_dir)
     with config_errors():
         if args.hydra_help:
@@ -118,6 +119,21 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
         return cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
 
 
+def with_own_choices(tree: dict[str, Any], choices: Mapping[str, str]) -> dict[str, Any]:
+    """A plain config with the names of the user's own choices. choices: the files that Hydra composed, by group. A file based on
+    a shipped choice (`defaults: [bn]`) keeps that one's name, which selects the code."""
+    chosen = {group: choices[group] for group in GROUPS if group in choices and isinstance(tree.get(group), Mapping)}
+    own = [
+        f"{group}={name}"
+        for group, name in chosen.items()
+        if tree[group].get("name") != name and name not in yaml_files.choices(group)
+    ]
+    return {
+        **{key: value for key, value in tree.items() if key != "own_choices"},
+        **({"own_choices": own} if own else {}),
+    }
+
+
 def quoted(text: str) -> str:
     """A string as the value of an override. Hydra's grammar escapes a backslash only before a quote or at the end."""
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"
@@ -148,7 +164,7 @@ class Composer:
             cfg.hydra.job.config_name, list(cfg.hydra.overrides.hydra)
         )[1]
         self._parsed: dict[str, tuple[Override, bool]] = {}
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], tuple[DictConfig, Mapping[str, str]]] = {}
 
     def compose(self, name: str, overrides: Sequence[str]) -> Combination:
         """A combination with its config, or with the reason why it has none."""
@@ -163,18 +179,38 @@ class Composer:
 
     def tree(self, overrides: Sequence[str]) -> dict[str, Any]:
         """The composed config as a plain mapping, without Hydra's own keys. Raises ConfigError if composing fails."""
+        with config_errors():
+            tree = copy.deepcopy(self._base(overrides)[0])
+            parsed = [self._parse(text) for text in overrides]
+            self._loader._apply_overrides_to_config([override for override, sets_value in parsed if sets_value], tree)
+        return with_own_choices(to_plain(tree), self._base(overrides)[1])
+
+    def missing_keys(self, overrides: Sequence[str]) -> dict[str, str]:
+        """The overrides of keys that the combination's choices lack, each with that choice: {"norm.groups=2": "norm=bn"}.
+        Raises ConfigError if composing fails."""
         from omegaconf import OmegaConf
 
+        chosen = {text.partition("=")[0]: text for text in overrides}
+        missing = {}
         with config_errors():
-            parsed = [self._parse(text) for text in overrides]
-            choices = tuple(text for text, (_, sets_value) in zip(overrides, parsed, strict=True) if not sets_value)
-            if choices not in self._bases:
-                base = without_hydra(self._loader.load_sweep_config(self._cfg, list(choices)))
-                OmegaConf.set_struct(base, True)  # as in the full config: setting an unknown key is an error
-                self._bases[choices] = base
-            tree = copy.deepcopy(self._bases[choices])
-            self._loader._apply_overrides_to_config([override for override, sets_value in parsed if sets_value], tree)
-        return to_plain(tree)
+            base = self._base(overrides)[0]
+            for text in filter(is_choice_key, overrides):
+                group, _, name = self._parse(text)[0].key_or_group.partition(".")
+                if OmegaConf.is_dict(base[group]) and name not in base[group]:
+                    missing[text] = chosen.get(group, f"{group}={base[group].name}")
+        return missing
+
+    def _base(self, overrides: Sequence[str]) -> tuple[DictConfig, Mapping[str, str]]:
+        """The composed choices of a combination, before any other value is set, and their files by group."""
+        from omegaconf import OmegaConf
+
+        choices = tuple(text for text in overrides if not self._parse(text)[1])
+        if choices not in self._bases:
+            cfg = self._loader.load_sweep_config(self._cfg, list(choices))
+            base = without_hydra(cfg)
+            OmegaConf.set_struct(base, True)  # as in the full config: setting an unknown key is an error
+            self._bases[choices] = base, dict(cfg.hydra.runtime.choices)
+        return self._bases[choices]
 
     def _parse(self, text: str) -> tuple[Override, bool]:
         """An override, and whether it sets a value. The others choose a file or set a key of Hydra's."""

@@ -29,10 +29,10 @@ def composing_errors() -> tuple[type[Exception], ...]:
 def explain(error: Exception) -> str:
     """One sentence for one of the composing errors."""
     if isinstance(error, RecursionError):
-        return "The config is nested too deeply, or a file's defaults list leads back to the file itself."
+        return "The config is nested too deeply, or the defaults list of a file includes the file itself."
     if mark := getattr(error, "problem_mark", None):
         problem = show(getattr(error, "problem", error))
-        return f"{show(mark.name, max_length=200)}, line {mark.line + 1}: this is not yaml ({problem})."
+        return f"{show(mark.name, max_length=200)}, line {mark.line + 1}: invalid yaml ({problem})."
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if lines and "raised while composing" in lines[0]:  # the next line has the cause
         return show(" ".join(lines[:2]).rstrip("."), max_length=400) + "."

@@ -2,7 +2,8 @@
 
 import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from normexp.compose.errors import reason
 from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS
-from normexp.config import ConfigError, ForbiddenKeyError, show, yaml_files
+from normexp.config import GROUPS, OVERLAYS, ConfigError, ForbiddenKeyError, show, yaml_files
 
 SET_BY_EXPERIMENTS = ("hydra.mode", "hydra.sweeper.params")
 SET_BY_HYDRA = ("hydra.runtime", "hydra.overrides", "hydra.job.override_dirname", "hydra.job.config_name")
@@ -26,7 +27,7 @@ CODE_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_", "cus
 
 
 class YamlFolder(FileConfigSource):
-    """A folder of yaml files, which may begin with a byte order mark. Anything but readable regular files is ignored."""
+    """A folder of yaml files, which may begin with a byte order mark and comments. Ignores all but readable regular files."""
 
     def is_config(self, config_path: str) -> bool:
         return super().is_config(config_path) and yaml_files.is_choice(self._file(config_path))
@@ -35,7 +36,7 @@ class YamlFolder(FileConfigSource):
         path = self._file(config_path)
         try:
             with path.open(encoding="utf-8-sig") as file:
-                header = self._get_header_dict(file.read(512))
+                header = self._get_header_dict(_directives(file))
                 file.seek(0)
                 config = OmegaConf.load(file)
         except UnicodeDecodeError as error:
@@ -48,8 +49,15 @@ class YamlFolder(FileConfigSource):
         return Path(self.path, self._normalize_file_name(config_path))
 
 
+def _directives(lines: Iterable[str]) -> str:
+    """The lines such as `# @package _global_` at the top of a file, without other comments, after which Hydra finds none."""
+    comments = takewhile(lambda line: not line.strip() or line.startswith("#"), lines)
+    return "".join(line for line in comments if re.match(r"#\s*@", line))
+
+
 class Loader(ConfigLoaderImpl):
-    """Composes as Hydra does. Raises ConfigError if a file sets a key of Hydra's that only normexp may set."""
+    """Composes as Hydra does. Raises ConfigError if a file sets a key of Hydra's that only normexp may set, or if the user's
+    folder has a file of the same name as a chosen file that is shipped."""
 
     def __init__(self, search_path: ConfigSearchPath, config_dir: Path | None) -> None:
         self.config_dir = config_dir
@@ -63,20 +71,34 @@ class Loader(ConfigLoaderImpl):
         ]
 
     def load_configuration(
-        self, config_name: str | None, overrides: list[str], *args: Any, **kwargs: Any
+        self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
     ) -> DictConfig:
         try:
-            config = super().load_configuration(config_name, overrides, *args, **kwargs)
+            config = super().load_configuration(config_name, overrides, run_mode, *args, **kwargs)
         except ConfigError:
             raise
         except ValueError as error:  # raised by Hydra for a defaults list or a header line
             raise ConfigError(f"{reason(error)}.") from error
         except (AssertionError, AttributeError) as error:  # raised for keys of a defaults list, and for `hydra: null`
-            raise ConfigError("Hydra can't read a defaults list or the key hydra of these configs.") from error
+            raise ConfigError("Hydra can't read a defaults list, or the key hydra, of these configs.") from error
         keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
         if self.config_dir is not None or any(key.startswith(HYDRA_PREFIXES) for key in keys):
             _check_keys(config, config_name, keys)
+        if (
+            self.config_dir is not None and run_mode is not RunMode.MULTIRUN
+        ):  # a sweep as a whole has the default choices
+            _check_names(self.config_dir, config.hydra.runtime.choices)
         return config
+
+
+def _check_names(folder: Path, choices: Mapping[str, str]) -> None:
+    """Raise ForbiddenKeyError if the user's folder has a file of the same name as a chosen file that is shipped."""
+    for group in (*GROUPS, *OVERLAYS):
+        path = folder / group / f"{choices.get(group)}.yaml"
+        if choices.get(group) in yaml_files.choices(group) and yaml_files.is_choice(path):
+            raise ForbiddenKeyError(
+                f"{show(path, 200)} has the name of a shipped choice and would not be used: rename it."
+            )
 
 
 def _check_keys(config: DictConfig, config_name: str | None, typed: list[str]) -> None:
@@ -96,15 +118,15 @@ def _check_keys(config: DictConfig, config_name: str | None, typed: list[str]) -
             continue
         of_plugin, text = path.startswith(("hydra.launcher.", "hydra.sweeper.")), isinstance(value, str)
         if of_plugin and text and "${" in value:
-            raise ForbiddenKeyError(f"{show(path)}: a key of Hydra's can't refer to another.")
+            raise ForbiddenKeyError(f"{show(path)}: Hydra's keys can't refer to other keys.")
         if _within(path, *typed) or (of_plugin and not text):
             continue
         if not of_plugin:
             raise ForbiddenKeyError(
-                f"{show(path)} can't be set in a config: normexp sets it itself; runs_dir and name say where runs go."
+                f"{show(path)} can't be set in a config, since normexp sets it; use runs_dir and name for the location of runs."
             )
         if not (path in LAUNCHER_LABELS and value.isprintable()):
-            raise ForbiddenKeyError(f"{show(path)} can't be set in a file, but on the command line: {show(path)}=...")
+            raise ForbiddenKeyError(f"{show(path)} can only be set on the command line: {show(path)}=...")
 
 
 @functools.cache

@@ -19,14 +19,18 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 FLAGS: dict[str, tuple[str, ...] | None] = {
-    **dict.fromkeys(("--multirun", "-m", "--resolve", "--hydra-help", "--help", "-h", "--version")),
+    **dict.fromkeys(
+        ("--multirun", "-m", "--quiet", "-q", "--dry-run", "--resolve", "--hydra-help", "--help", "-h", "--version")
+    ),
     **dict.fromkeys(("--cfg", "-c"), ("job", "hydra", "all")),
     **dict.fromkeys(("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")),
     **dict.fromkeys(("--package", "-p", "--config-dir", "-cd"), ()),
 }
-"""Hydra's flags that normexp passes on, with the values they accept: None for a flag without a value, () for any value. Left out
-on purpose: --experimental-rerun loads a pickle; --config-path and --config-name would replace the keys that normexp knows;
+"""The flags, most of them Hydra's, with the values they accept: None for a flag without a value, () for any value. Left out on
+purpose: --experimental-rerun loads a pickle; --config-path and --config-name would replace the keys that normexp knows;
 `normexp completion` replaces --shell-completion."""
+
+PRINTING_FLAGS = {"-c", "--cfg", "-i", "--info", "--hydra-help"}
 
 HYDRA_PREFIXES = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 """The keys of Hydra's that an override may set begin with one of these."""
@@ -52,7 +56,11 @@ class Arguments:
     @property
     def prints(self) -> bool:
         """Whether Hydra is asked to print the config or its own help; nothing is trained then."""
-        return bool({"-c", "--cfg", "-i", "--info", "--hydra-help"} & set(self.flags))
+        return bool(PRINTING_FLAGS & set(self.flags))
+
+    @property
+    def quiet(self) -> bool:
+        return bool({"-q", "--quiet"} & set(self.flags))
 
     @property
     def multirun(self) -> bool:
@@ -68,13 +76,10 @@ def parse_argv(argv: Iterable[str]) -> Arguments:
     while words:
         word = words.pop(0)
         if any("\ud800" <= c <= "\udfff" for c in word):  # Python's surrogate escapes for bytes that are not UTF-8
-            raise ConfigError(f"{show(word)} is not text in UTF-8.")
+            raise ConfigError(f"{show(word)} is not valid UTF-8.")
         if not word.startswith("-"):
             if "=" not in word and not word.startswith("~"):
-                hint = next((f" Did you mean {g}={word}?" for g in GROUPS if word in yaml_files.choices(g)), "")
-                raise ConfigError(
-                    f"{show(word)} is not an override: overrides are written key=value, such as lr=0.1.{hint}"
-                )
+                raise ConfigError(_not_an_override(word, before=overrides, after=words))
             overrides.append(word)
             continue
         flag, equals, value = word.partition("=")
@@ -94,12 +99,30 @@ def parse_argv(argv: Iterable[str]) -> Arguments:
         if flag in ("--config-dir", "-cd"):
             config_dir = existing_config_dir(value)
         flags.append(value)
+    _check_modes(flags)
+    return Arguments(flags, overrides, config_dir)
+
+
+def _check_modes(flags: Sequence[str]) -> None:
+    """Raise ConfigError for flags that don't go together."""
     modes = [flag for flag in ("--multirun", "--cfg", "--info") if {flag, flag[1:3]} & set(flags)]  # --cfg or -c
     if len(modes) > 1:
-        raise ConfigError(f"{' and '.join(modes)} don't go together: leave one out.")
+        raise ConfigError(f"{' and '.join(modes)} can't be combined.")
     if "--cfg" not in modes and (lonely := {"--resolve", "--package", "-p"} & set(flags)):
-        raise ConfigError(f"{lonely.pop()} goes with --cfg, which prints the config.")
-    return Arguments(flags, overrides, config_dir)
+        raise ConfigError(f"{lonely.pop()} works with --cfg only, which prints the config.")
+    if "--dry-run" in flags and PRINTING_FLAGS & set(flags):
+        raise ConfigError("--dry-run can't be combined with --cfg or --info.")
+
+
+def _not_an_override(word: str, *, before: Sequence[str], after: Sequence[str]) -> str:
+    """Message for a word without `=`. before, after: the other words of the command line."""
+    if after and after[0].startswith("="):  # norm = bn
+        value = after[0][1:] or (after[1] if len(after) > 1 else "...")
+        return f"Write {show(f'{word}={value}')} without spaces around the =."
+    if before and before[-1].endswith("="):  # norm= bn
+        return f"Write {show(before[-1] + word)} without spaces around the =."
+    hint = next((f" Did you mean {g}={word}?" for g in GROUPS if word in yaml_files.choices(g)), "")
+    return f"{show(word)} is not an override: overrides are written key=value, such as lr=0.1.{hint}"
 
 
 def _unknown_flag(flag: str, value: str, following: Sequence[str]) -> str:
@@ -107,7 +130,7 @@ def _unknown_flag(flag: str, value: str, following: Sequence[str]) -> str:
     if name in GROUPS or name in known_keys():
         example = value or (following[0] if following and "=" not in following[0] else "...")
         return f"{show(flag)} is written without dashes: {name}={show(example)}."
-    return f"There is no flag {show(flag)}.{suggest(flag, FLAGS)} normexp train --help lists them."
+    return f"Unknown flag {show(flag)}.{suggest(flag, FLAGS)} normexp train --help lists them."
 
 
 def existing_config_dir(text: str) -> Path:
@@ -115,7 +138,7 @@ def existing_config_dir(text: str) -> Path:
     with suppress(OSError):  # such as a name that is too long
         if Path(text).is_dir():
             return Path(text)
-    raise ConfigError(f"--config-dir {show(text)}: there is no such folder.")
+    raise ConfigError(f"--config-dir {show(text)} is not a folder.")
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -133,15 +156,17 @@ def _parser() -> OverridesParser:
 def validate_overrides(overrides: Sequence[str], config_dir: Path | None = None, *, sweeps: bool = False) -> list[str]:
     """The overrides in a form that Hydra reads as the user meant them. sweeps: whether a key may have several values. Raises
     ConfigError for unknown keys and choices. Values are checked when the config is composed."""
-    for problem in _folder_problems(config_dir) if config_dir else ():
-        raise ConfigError(problem)
+    if config_dir is not None and (config_dir / "hydra").exists():
+        raise ConfigError(
+            f"{show(config_dir / 'hydra')}: only installed launchers and sweepers can be used; rename it."
+        )
     validated: list[str] = []
     chosen_groups: set[str] = set()
     for typed in overrides:
         text, override = _parse(typed)
         key = override.key_or_group
         if key in GROUPS and key in chosen_groups:
-            raise ConfigError(f"{key} is chosen twice: leave one out, or sweep over both with -m {key}=...,...")
+            raise ConfigError(f"{key} is given twice; to sweep over both: -m {key}=A,B")
         chosen_groups.add(key)
         if key in OVERLAYS and text == f"{key}=null":  # changes nothing, and Hydra refuses null for a group
             continue
@@ -164,7 +189,7 @@ def _parse(text: str) -> tuple[str, Override]:
             f"{show(text)} can't be read ({reason(error)}); quote special characters: 'key=\"a b\"'."
         ) from error
     except RecursionError as error:
-        raise ConfigError(f"{show(text)}: its brackets are nested too deeply.") from error
+        raise ConfigError(f"{show(text)}: brackets are nested too deeply.") from error
     if override.key_or_group not in STRING_KEYS or override.is_sweep_override() or override.is_delete():
         return text, override
     head, _, typed = text.partition("=")
@@ -183,23 +208,23 @@ def _problems(text: str, override: Override, config_dir: Path | None, *, sweeps:
     if key.endswith("_target_"):
         yield f"{show(text)}: _target_ is not allowed in configs: it names code to run."
     if key == "hydra.launcher.n_jobs":
-        yield f"{show(text)}: jobs=N says how many runs go at once."
+        yield f"{show(text)}: use jobs=N for the number of runs at a time."
     if key.startswith(("hydra.", "hydra/")):
         if not key.startswith(HYDRA_PREFIXES):
-            yield f"{show(text)}: normexp sets {show(key)} itself; runs_dir and name say where runs go, -m makes a sweep."
+            yield f"{show(text)}: {show(key)} is set by normexp; use runs_dir and name for the location of runs, -m for a sweep."
         value = None if override.is_delete() or override.is_sweep_override() else override.value()
         if "/" in key and not isinstance(value, str):
-            yield f"{show(text)}: {show(key)} takes a name, as in hydra/sweeper=optuna."
+            yield f"{show(text)}: {show(key)} must be a name, as in hydra/sweeper=optuna."
         return
     is_group = key in (*GROUPS, *OVERLAYS)
     if not is_group and key not in known_keys():
         yield _unknown_key(key)
     if override.is_add() or override.is_force_add():
-        yield f"{show(text)}: the key exists, so that it is written without +."
+        yield f"{show(text)}: the key exists already; write it without +."
     if override.is_delete():
-        yield f"{show(text)}: a key can't be taken away; give it another value."
+        yield f"{show(text)}: keys can't be removed; set another value."
     if override.is_sweep_override() and not sweeps:
-        yield f"{show(text)} has several values, which is a sweep: add -m."
+        yield f"{show(text)} has several values; add -m for a sweep."
     if is_group:
         yield from _choice_problems(text, override, config_dir)
 
@@ -212,34 +237,55 @@ def _choice_problems(text: str, override: Override, config_dir: Path | None) -> 
     if isinstance(value, Glob):  # norm=glob(*): Hydra expands it
         return
     names = yaml_files.choices(group, *([config_dir] if config_dir else []))
-    for item in getattr(value, "list", [value]) if override.is_sweep_override() else [value]:
+    several = override.is_sweep_override()
+    for item in getattr(value, "list", [value]) if several else [value]:
         name = getattr(item, "text", item)  # the content of a quoted string
-        if isinstance(name, bool):
-            name = "on" if name else "off"
-        if not isinstance(name, str):
+        if isinstance(name, bool) and not several:
+            name = text.partition("=")[2]  # as typed
+        if isinstance(name, list) and name and all(isinstance(each, str) for each in name):
+            yield f"{show(text)}: {group} is one of {', '.join(names)}. For a sweep: -m {group}={','.join(name)}"
+        elif not isinstance(name, str):
             yield f"{show(text)}: {group} is one of {', '.join(names)}."
         elif name not in names:
             stem = name.lower().replace("norm", "").strip("_- ")  # batchnorm: bn, whose title begins so
             named = [n for n, norm in NORMS.items() if group == "norm" and stem and norm.title.startswith(stem)]
             hint = f" Did you mean {named[0]}?" if len(named) == 1 else ""
-            own = f" --config-dir DIR finds yours, in DIR/{group}/NAME.yaml." if group in OVERLAYS else ""
-            yield unknown_choice(group, name, names) + hint + own
+            message = unknown_choice(group, name, names) + hint
+            own = f" --config-dir DIR adds your own, from DIR/{group}/NAME.yaml."
+            yield message if message.endswith("?") else message + own
 
 
-def _folder_problems(folder: Path) -> Iterator[str]:
-    if (folder / "hydra").exists():
-        yield f"{show(folder / 'hydra')}: launchers and sweepers are those that are installed; rename it."
-    for group in GROUPS:
-        for name in yaml_files.choices(group):
-            if yaml_files.is_choice(path := folder / group / f"{name}.yaml"):
-                yield f"{path} has the name of a choice that normexp brings, and would not be used: rename it."
+SYNONYMS = {
+    **dict.fromkeys(("normalization", "normalisation", "normalizer", "norm_layer"), "norm"),
+    **dict.fromkeys(("learning_rate", "learningrate", "base_lr", "peak_lr"), "lr"),
+    **dict.fromkeys(("wd", "decay", "l2"), "optim.weight_decay"),
+    **dict.fromkeys(("network", "net", "arch", "architecture", "backbone"), "model"),
+    **dict.fromkeys(("dataset", "datasets"), "data"),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), "schedule"),
+    **dict.fromkeys(("batch", "bs", "batchsize"), "batch_size"),
+    **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "epochs"),
+    **dict.fromkeys(("iterations", "iters", "max_steps", "num_steps"), "steps"),
+    **dict.fromkeys(("act", "act_fn", "nonlinearity"), "activation"),
+    **dict.fromkeys(("output_dir", "out_dir", "save_dir", "log_dir", "logdir"), "runs_dir"),
+    **dict.fromkeys(("gpu", "gpus", "cuda"), "device"),
+    **dict.fromkeys(("precision", "fp16", "bf16"), "amp"),
+    **dict.fromkeys(("clip", "gradient_clip", "clip_grad_norm"), "grad_clip"),
+    **dict.fromkeys(("n_jobs", "workers", "num_workers"), "jobs"),
+    **dict.fromkeys(("num_groups", "n_groups"), "norm.groups"),
+    "optimiser": "optim",
+    "random_seed": "seed",
+    "initialization": "init",
+}
+"""Names that other libraries use, and the key here."""
 
 
 def _unknown_key(key: str) -> str:
     group, _, last = key.rpartition(".")
     if group in GROUPS and last == "name":
-        return f"{key}: a {group} is chosen with {group}=..."
+        return f"{key}: use {group}=... to choose a {group}."
     same = [known for known in [*known_keys(), *GROUPS] if known.rpartition(".")[2] == last]
+    if not same and last.lower() in SYNONYMS:
+        same = [SYNONYMS[last.lower()]]
     if same:
-        return f"There is no key {show(key)}. Did you mean {' or '.join(same)}?"
+        return f"Unknown key {show(key)}. Did you mean {' or '.join(same)}?"
     return unknown_key(key, [*GROUPS, *known_keys()]) + " normexp train --help explains them."

@@ -20,9 +20,7 @@ def validate(tree: Mapping[str, Any]) -> Config:
     """The typed config of a composed mapping, with the data set's default for epochs. Raises ConfigError."""
     for group in schema.OVERLAYS:
         if isinstance(tree.get(group), Mapping):  # without the package line, its keys are nested under the group
-            raise ConfigError(
-                f"{group}: the file of such a choice must begin with the line '# @package _global_', and then set some key."
-            )
+            raise ConfigError(f"{group}: its file has no line '# @package _global_' at the top, before the first key.")
     config = schema.read(tree, CHOICES)
     if config.epochs is None and config.steps is None:
         config = replace(config, epochs=DATA[config.data.name].epochs)
@@ -34,27 +32,27 @@ def validate(tree: Mapping[str, Any]) -> Config:
 def _problems(config: Config) -> Iterator[str]:
     """Values that don't fit together. Later checks rely on the earlier ones."""
     if config.epochs is not None and config.steps is not None:
-        yield f"epochs={config.epochs} and steps={config.steps} are both given: leave one out, or set it to null."
+        yield f"epochs={config.epochs} and steps={config.steps} are both given: leave one out or set it to null."
     if config.name is not None:
         rundir.check_name(config.name)
     for key in ("runs_dir", "data_dir"):
         expand_path(key, getattr(config, key))
     if isinstance(config.optim, SGD) and config.optim.nesterov and config.optim.momentum == 0:
-        yield "optim.nesterov=true looks ahead along the momentum, and optim.momentum=0 has none: set one of them."
+        yield "optim.nesterov=true needs optim.momentum above 0."
     _ = config.checkpoints  # raises for a string that is neither steps nor a time
     data, split, source = config.data, sizes(config), DATA[config.data.name]
     left = source.train_samples - split.val
     if split.val < 1 or left < 1:
         empty = "validation" if split.val < 1 else "training"
-        yield f"data.val_size={data.val_size}: it leaves no sample for {empty}."
+        yield f"data.val_size={data.val_size}: no samples left for {empty}."
     if split.train > left:
-        yield f"data.train_size={data.train_size}: {data.name} has {left} training samples beside those for validation."
+        yield f"data.train_size={data.train_size}: {data.name} has {left} training samples in addition to those for validation."
     if data.test_size is not None and data.test_size > source.test_samples:
         yield f"data.test_size={data.test_size}: {data.name} has {source.test_samples:,} test samples."
     if NORMS[config.norm.name].uses_batch and split.val < 2:
-        yield f"data.val_size={data.val_size}: a single validation sample has no batch statistics; take more."
+        yield f"data.val_size={data.val_size}: batch statistics need at least 2 validation samples."
     if config.batch_size > split.train:
-        yield f"batch_size={config.batch_size}: there are only {split.train} training samples, so at most that."
+        yield f"batch_size={config.batch_size}: there are only {split.train} training samples; batch_size can be at most that."
     plans = layers(config)
     for plan in plans:
         site = plan.norm_site
@@ -63,7 +61,7 @@ def _problems(config: Config) -> Iterator[str]:
             where = f"layer {plan.name} of model={config.model.name}"
             yield f"norm={config.norm.name} can't work in {where}: {wrong}. {works}"
     if config.probe.landscape_steps and "landscape" not in switched_on(config.probe):
-        yield "probe.landscape_steps names steps, but nothing looks there: add probe.landscape=true."
+        yield "probe.landscape_steps has no effect without the landscape: add probe.landscape=true."
     yield from _pattern_problems(config, plans)
 
 
@@ -75,8 +73,8 @@ def _pattern_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[st
         ("dropout_layers", config.dropout_layers, "dropout", " that can have dropout"),
     ):
         names = [plan.name for plan in plans if part is None or part in plan.possible]
-        known = f"they are {join_names(names)}" if names else "there is none"
+        known = f"choose from {join_names(names)}" if names else "it has no such layers"
         for pattern in patterns:
             if pattern != "*" and not any(matches(name, [pattern]) for name in names):
-                where = f"no layer of model={config.model.name}{having} is called {show(pattern)}"
+                where = f"no layer of model={config.model.name}{having} matches {show(pattern)}"
                 yield f"{key}: {where}; {known}.{suggest(pattern, names)}"

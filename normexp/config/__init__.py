@@ -5,15 +5,17 @@ from normexp.config.messages import (
     ForbiddenKeyError,
     InvalidValueError,
     join_names,
+    nearest,
     printable,
     show,
     suggest,
     unknown_choice,
     unknown_key,
 )
-from normexp.config.reader import expand_path, flatten, read
+from normexp.config.reader import as_tree, expand_path, flatten, name_own_choices, own_names, read
 from normexp.config.schema import (
     GROUPS,
+    LENGTH_KEYS,
     OVERLAYS,
     RESULT_INDEPENDENT_KEYS,
     Config,

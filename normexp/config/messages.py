@@ -16,14 +16,25 @@ class ForbiddenKeyError(ConfigError):
     """A key that no config may set."""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """' Did you mean ...?' with the closest known word. Empty if none is close."""
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that is meant by a typo. None if none is close: a wrong guess is worse than none."""
     import difflib  # late, to keep --help fast
 
-    if word.lower() == "gpu" and "cuda" in (known := list(known)):
+    known = list(known)
+    plain = {name.lstrip("-"): name for name in known}  # dashes would make all flags alike
+    word = word.lower().lstrip("-")
+    swapped = (name for name in plain if sorted(name) == sorted(word))
+    close = difflib.get_close_matches(word, plain, n=1, cutoff=0.7) or list(swapped)
+    return plain[close[0]] if close else None
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean ...?' with the closest known word. Empty if none is close."""
+    known = list(known)
+    if word.lower() == "gpu" and "cuda" in known:
         return " Did you mean cuda?"
-    close = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)
-    return f" Did you mean {close[0]}?" if close else ""
+    close = nearest(word, known)
+    return f" Did you mean {close}?" if close else ""
 
 
 def show(value: Any, max_length: int = 60) -> str:
@@ -54,14 +65,11 @@ def join_names(names: Iterable[str]) -> str:
 
 def unknown_key(key: str, known: Iterable[str]) -> str:
     """Message for an unknown key: suggests the closest key of its group, or lists all of them."""
-    import difflib
-
     group, _, last = key.rpartition(".")
     siblings = [name for name in known if name.rpartition(".")[0] == group]
-    close = difflib.get_close_matches(last.lower(), [name.rpartition(".")[2] for name in siblings], n=1, cutoff=0.6)
-    if close:
-        return f"There is no key {show(key)}. Did you mean {f'{group}.{close[0]}' if group else close[0]}?"
-    return f"There is no key {show(key)}." + (f" The keys are {', '.join(siblings)}." if siblings else "")
+    if close := nearest(last, [name.rpartition(".")[2] for name in siblings]):
+        return f"Unknown key {show(key)}. Did you mean {f'{group}.{close}' if group else close}?"
+    return f"Unknown key {show(key)}." + (f" The keys are {', '.join(siblings)}." if siblings else "")
 
 
 def unknown_choice(group: str, name: str, known: Iterable[str]) -> str:

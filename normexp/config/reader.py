@@ -4,7 +4,7 @@ import dataclasses
 import math
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -33,7 +33,7 @@ def expand_path(key: str, text: str) -> Path:
         raise ConfigError(f"{key}={show(text)}: {error.strerror}.") from error
     except RuntimeError as error:
         raise ConfigError(
-            f"{key}={show(text)}: there is no home folder for that ~; write ./~ for a folder of that name."
+            f"{key}={show(text)}: no home folder is known for this ~; write ./~ for a folder named ~."
         ) from error
     return path
 
@@ -51,6 +51,27 @@ def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
     return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
 
 
+def as_tree(config: Config) -> dict[str, Any]:
+    """The config as a plain mapping, as it is stored in config.yaml: without own_choices if there are none."""
+    tree = dataclasses.asdict(config)
+    if not config.own_choices:
+        del tree["own_choices"]
+    return tree
+
+
+def own_names(own_choices: object) -> dict[str, str]:
+    """{"norm": "slow_bn"} for the value ["norm=slow_bn"] of own_choices, which may come from a damaged file."""
+    texts = own_choices if isinstance(own_choices, list | tuple) else ()
+    pairs = (text.partition("=") for text in texts if isinstance(text, str))
+    return {group: name for group, _, name in pairs if group in GROUPS and name}
+
+
+def name_own_choices(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat config with the names of the user's own choices: {"norm": "slow_bn"}, not {"norm": "bn"}, which it is based on."""
+    names = own_names(flat.get("own_choices"))
+    return {key: names.get(key, value) for key, value in flat.items() if key != "own_choices"}
+
+
 def _read_fields(cls: type, tree: Mapping[str, Any], prefix: str, choices: Choices) -> Any:
     hints = get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -60,15 +81,22 @@ def _read_fields(cls: type, tree: Mapping[str, Any], prefix: str, choices: Choic
     values = {}
     for name, field in fields.items():
         key = f"{prefix}{name}"
+        if name not in tree and field.default is not dataclasses.MISSING:
+            continue  # a key that did not exist yet when the config was stored
         if name not in tree:
-            raise ConfigError(f"{key} is missing: give it a value with {key}=...")
+            raise ConfigError(f"{key} is missing: set it with {key}=...")
         value = tree[name]
         if prefix or name not in GROUPS:
             values[name] = convert(value, hints[name], key, field.metadata)
             continue
         choice = value.get("name") if isinstance(value, Mapping) else None
         if not isinstance(choice, str):
-            raise InvalidValueError(f"{key}={show(value)}: {key} is one of {', '.join(choices[key])}.")
+            known = f"{key} is one of {', '.join(choices[key])}."
+            if isinstance(value, Mapping) and "name" not in value:
+                raise InvalidValueError(
+                    f"{key}: begin the file of your own choice with 'defaults: [CHOICE]', where {known}"
+                )
+            raise InvalidValueError(f"{key}={show(value)}: {known}")
         if choice not in choices[key]:
             raise InvalidValueError(unknown_choice(key, choice, choices[key]))
         values[name] = _read_fields(choices[key][choice], value, f"{key}.", choices)
@@ -81,24 +109,31 @@ INT_LIMIT = 2**63
 
 def convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any:
     """Convert a value to the type `hint`. Raises InvalidValueError if it has another type or is out of bounds."""
-    optional = get_origin(hint) in (types.UnionType, Union)
+    optional, words = get_origin(hint) in (types.UnionType, Union), ""
     if optional:
-        if value is None:
-            return None
-        (hint,) = (arg for arg in get_args(hint) if arg is not types.NoneType)
+        *literals, hint = (arg for arg in get_args(hint) if arg is not types.NoneType)
+        if value is None or any(value in get_args(literal) for literal in literals if isinstance(value, str)):
+            return value
+        words = "".join(f"{word}, " for literal in literals for word in get_args(literal))
     try:
         return _parse(value, hint, bounds)
     except ValueError as error:
+        items = value if isinstance(value, list | tuple) else [value]
         if get_origin(hint) is Literal:
             known = [*get_args(hint), *["null"] * optional]
             problem = f"{key} is one of {', '.join(known)}.{suggest(str(value), known)}"
         else:
-            items = value if isinstance(value, list | tuple) else [value]
             too_large = any(isinstance(item, int | float) and item >= INT_LIMIT for item in items)
             if too_large and int in (hint, *get_args(hint)):
                 bounds = {**bounds, "below": INT_LIMIT}
-            problem = f"{key} must be {_describe(hint, bounds, optional=optional)}."
+            problem = f"{key} must be {words}{_describe(hint, bounds, optional=optional)}."
+        if isinstance(value, list) and get_origin(hint) is not tuple and _are_scalars(items):
+            problem += f" For a sweep: -m {key}={','.join(map(show, items))}"
         raise InvalidValueError(f"{key}={show(value)}: {problem}") from error
+
+
+def _are_scalars(items: Sequence[Any]) -> bool:
+    return len(items) > 0 and all(isinstance(item, str | int | float) for item in items)
 
 
 def _parse(value: Any, hint: Any, bounds: Mapping[str, float]) -> Any:
@@ -122,14 +157,19 @@ def _parse(value: Any, hint: Any, bounds: Mapping[str, float]) -> Any:
     raise ValueError
 
 
+_NOUNS = {bool: "true or false", str: "a string", int: "an integer", float: "a number"}
+_EXAMPLES = {str: "[a,b]", int: "[8,16]", float: "[0.1,0.2]"}
+
+
 def _describe(hint: Any, bounds: Mapping[str, float], *, optional: bool = False) -> str:
     """Description of the values that this type and these bounds allow."""
+    words = {"above": ">", "minimum": ">=", "below": "<", "maximum": "<="}
+    bounded = [f"{words[k]} {'2^63' if v == INT_LIMIT else show(v)}" for k, v in bounds.items() if math.isfinite(v)]
+    limits = [" and ".join(bounded)] if bounded else []
     if get_origin(hint) is tuple:
         (item, _) = get_args(hint)
         if get_origin(item) is Literal:
             return f"a list of any of {', '.join(get_args(item))}, such as [{get_args(item)[0]}]"
-        return f"a list in brackets, each of it {_describe(item, bounds)}" + ", or null" * optional
-    nouns = {bool: "true or false", str: "a text", int: "a whole number", float: "a number"}
-    words = {"above": "above", "minimum": "of at least", "below": "below", "maximum": "of at most"}
-    limits = [f"{words[k]} {'2^63' if v == INT_LIMIT else show(v)}" for k, v in bounds.items() if math.isfinite(v)]
-    return " ".join([nouns[hint], " and ".join(limits)]).strip() + " or null" * optional
+        items = " ".join([f"{_NOUNS[item].split()[-1]}s", *limits])
+        return f"a list of {items}, such as {_EXAMPLES[item]}" + ", or null" * optional
+    return " ".join([_NOUNS[hint], *limits]) + " or null" * optional

@@ -13,10 +13,19 @@ from normexp.config.messages import InvalidValueError, show
 
 
 def number(
-    *, above: float = -math.inf, minimum: float = -math.inf, below: float = math.inf, maximum: float = math.inf
+    *,
+    above: float = -math.inf,
+    minimum: float = -math.inf,
+    below: float = math.inf,
+    maximum: float = math.inf,
+    default: Any = dataclasses.MISSING,
 ) -> Any:
-    """A field for numbers in (above, below) and [minimum, maximum]. In a tuple, the bounds hold for each number."""
-    return dataclasses.field(metadata={"above": above, "minimum": minimum, "below": below, "maximum": maximum})
+    """A field for numbers in (above, below) and [minimum, maximum]. In a tuple, the bounds hold for each number.
+
+    default: value of the key in configs that were stored before it existed.
+    """
+    metadata = {"above": above, "minimum": minimum, "below": below, "maximum": maximum}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +76,7 @@ class ProbeConfig:
 
     name: str
     every: int | None = number(minimum=1)
+    early: int = number(minimum=0, maximum=1000, default=0)
     layers: tuple[str, ...]
     samples: int = number(minimum=64)
     landscape_every: int | None = number(minimum=1)
@@ -124,7 +134,8 @@ class Config:
     compile: bool
     amp: Literal["bf16", "fp16"] | None
     matmul_precision: Literal["highest", "high", "medium"]
-    eval_every: int | None = number(minimum=1)
+    eval_every: Literal["auto"] | int | None = number(minimum=1)
+    eval_samples: int | None = number(minimum=1, default=None)
     log_every: int = number(minimum=1)
     checkpoint_every: str | None
     name: str | None
@@ -133,6 +144,8 @@ class Config:
     jobs: int | None = number(minimum=1)
     objective: Objective
     debug: Literal["fast", "overfit", "profile", "anomaly"] | None
+    own_choices: tuple[str, ...] = ()
+    """Groups whose choice is a file in --config-dir, such as norm=slow_bn. Set when the config is composed."""
 
     @property
     def peak_lr(self) -> float:
@@ -152,12 +165,17 @@ class Config:
             if "." not in text:
                 return Cadence(steps=int(text))
         raise InvalidValueError(
-            f"checkpoint_every={show(text)}: checkpoint_every must be a number of steps, such as 500, or a time, such as 60s or "
-            "5min, or null."
+            f"checkpoint_every={show(text)}: checkpoint_every must be a number of steps (500), a time (60s or 5min) or null."
         )
 
 
-RESULT_INDEPENDENT_KEYS = ("checkpoint_every", "name", "runs_dir", "data_dir", "device", "threads", "jobs", "objective")
+LENGTH_KEYS = ("epochs", "steps")
+"""Keys that a resumed run may increase."""
+
+RESULT_INDEPENDENT_KEYS = (
+    *("checkpoint_every", "name", "runs_dir", "data_dir", "device", "threads", "jobs", "objective"),
+    "own_choices",
+)
 """Keys for where and how to run. Runs that differ in nothing else are the same run."""
 
 GROUPS = ("model", "norm", "init", "data", "optim", "schedule", "probe")

@@ -78,6 +78,8 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
                 changed = {"name": value["name"], **changed}
             if changed:
                 changes[key] = changed
+        elif key == "own_choices":
+            changes |= {key: value} if value else {}
         else:
             changes |= _changed({key: value}, {key: defaults[key]})
     return changes

@@ -77,20 +77,18 @@ def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8]
     content = read(path, max_bytes=MAX_BYTES)
     if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise ConfigError(
-            f"{path} differs from the published file (md5). Delete the folder and it is downloaded again; "
-            "data.verify=false takes a copy that was packed anew."
+            f"{path} differs from the published file (md5). Delete the folder to download it again, or set data.verify=false "
+            "to use it anyway."
         )
     try:
         batch = pickled_value(content)
         pixels, labels = _pixels(batch["data"]), batch["labels"]
     # A damaged pickle can raise nearly anything; in any case the file is at fault.
     except Exception as error:
-        raise ConfigError(
-            f"{path} can't be read as a batch of CIFAR-10 ({show(str(error) or type(error).__name__)})."
-        ) from error
+        raise ConfigError(f"{path} is not a batch of CIFAR-10 ({show(str(error) or type(error).__name__)}).") from error
     complete = len(pixels) == 10_000 * 3072 and isinstance(labels, list) and len(labels) == 10_000
     if not complete or not all(type(label) is int and 0 <= label <= 9 for label in labels):
-        raise ConfigError(f"{path} does not hold 10,000 images of 32x32 pixels with labels 0 to 9: it is damaged.")
+        raise ConfigError(f"{path} is damaged: expected 10,000 images of 32x32 pixels with labels 0 to 9.")
     images = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, 3, 32, 32)
     return images, np.array(labels, dtype=np.int64)
 

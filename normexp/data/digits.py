@@ -37,10 +37,10 @@ def _read_table():  # type: ignore[no-untyped-def]
         try:
             table = np.loadtxt(path, delimiter=",")
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise ConfigError(f"{path} can't be read ({show(error)}): install scikit-learn again.") from error
+            raise ConfigError(f"{path} can't be read ({show(error)}); reinstall scikit-learn.") from error
         largest = np.array([16] * 64 + [9])
         if table.shape != (SAMPLES, 65) or not ((table >= 0) & (table <= largest)).all():
-            raise ConfigError(f"{path} does not hold {SAMPLES:,} digits: install scikit-learn again.")
+            raise ConfigError(f"{path} does not contain {SAMPLES:,} digits; reinstall scikit-learn.")
         return table
     from sklearn.datasets import load_digits
 

@@ -52,7 +52,7 @@ def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with lock.waiting(folder):
             if not expected.exists():
-                print(f"{name} is not in {folder}: downloading it", file=sys.stderr)
+                print(f"downloading {name} to {folder}", file=sys.stderr)
                 datasets = import_torchvision()
                 with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
                     getattr(datasets, name)(root=folder, train=True, download=True)
@@ -62,6 +62,6 @@ def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
                 path.rmdir()
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":. ")
         raise ConfigError(
-            f"{expected} does not exist, and downloading it failed ({reason}). "
-            f"Put {name} there in torchvision's layout, or set data_dir to a folder that has it."
+            f"{expected} does not exist, and downloading it failed ({reason}). Put {name} there in the layout of torchvision, "
+            "or set data_dir to a folder that has it."
         ) from error

@@ -7,7 +7,7 @@ each dimension as int32, then the values.
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,10 +29,19 @@ FILES = {
 }
 
 
-def load(config: DataConfig, folder: Path, *, name: str, verify: bool) -> Arrays:
+@dataclass(frozen=True, kw_only=True)
+class MnistConfig(DataConfig):
+    verify: bool = True  # the default of configs that were stored before the key existed
+
+
+def load(config: MnistConfig, folder: Path) -> Arrays:
+    return load_files(folder, name="MNIST", verify=config.verify)
+
+
+def load_files(folder: Path, *, name: str, verify: bool) -> Arrays:
     """The arrays of MNIST, or of a data set in the same format. Downloads missing files. Raises ConfigError.
 
-    verify: compare the files with those published for MNIST.
+    verify: compare the files with the published checksums of MNIST.
     """
     raw = folder / name / "raw"
     files = [raw / file for file in FILES]
@@ -56,21 +65,21 @@ def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -
     content = read(path, max_bytes=2 * expected)
     if len(content) != expected:
         raise ConfigError(
-            f"{path} has {len(content):,} bytes where the published file has {expected:,}: "
-            "it is cut short or not the right file. Delete it and it is downloaded again."
+            f"{path} has {len(content):,} bytes, but the published file has {expected:,}. Delete it to download it again."
         )
     if content[: len(header)] != header:
         raise ConfigError(
-            f"{path} does not start as the published file does: it is damaged or another file. Delete it."
+            f"{path} is damaged or another file: its header differs from the published one. Delete it to download it again."
         )
     values = np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
     if len(shape) == 1 and values.max() > 9:
         raise ConfigError(
-            f"{path} holds a label {values.max()}, where labels go from 0 to 9: it is damaged. Delete it."
+            f"{path} is damaged: it has a label {values.max()}, but labels are 0 to 9. Delete it to download it again."
         )
     if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise ConfigError(
-            f"{path} differs from the published file (md5): it is damaged or was changed. Delete it and it is downloaded again."
+            f"{path} differs from the published file (md5). Delete it to download it again, or set data.verify=false to use "
+            "it anyway."
         )
     return values
 
@@ -78,11 +87,12 @@ def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -
 ENTRY = DataSet(
     name="mnist",
     title="MNIST",
+    config=MnistConfig,
     shape=(1, 28, 28),
     classes=10,
     train_samples=60_000,
     test_samples=10_000,
     epochs=3,
     pad=3,
-    load=partial(load, name="MNIST", verify=True),
+    load=load,
 )

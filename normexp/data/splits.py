@@ -1,7 +1,7 @@
 """Training, validation and test data as tensors on the device. A batch is an index into them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -128,6 +128,16 @@ def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np
         part, _ = stratified(labels[train], config.data.train_size, rng)
         train = train[part]
     return train, val
+
+
+def sample(split: Split, size: int | None, *, seed: int) -> Split:
+    """A fixed part of a split, stratified and determined by the seed. The split itself if it has no more than `size` samples."""
+    if size is None or size >= len(split):
+        return split
+    rng = np.random.default_rng(stream_seed(seed, "evaluation"))
+    part, _ = stratified(split.labels.numpy(force=True), size, rng)
+    index = torch.from_numpy(part).to(split.labels.device)
+    return replace(split, images=split.images[index], labels=split.labels[index])
 
 
 def gather(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""HTML pages from Jinja templates: one file that needs no network, with every value escaped by default."""
+"""HTML pages from Jinja templates: self-contained files, with every value escaped by default."""
 
 import os
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 class Cell:
     """A table cell.
 
-    sort_by: what to sort by, if not the text. kind: its CSS class. href: makes the text a link. badge: makes the text a badge of
-    this CSS class. part: small print below the text.
+    sort_by: sort key, if not the text. kind: CSS class of the cell. href: makes the text a link. badge: CSS class that makes the
+    text a badge. part: small print below the text.
     """
 
     text: str
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that can be sorted by every column, below its title and a sentence about it."""
+    """A table, sortable by every column, with a title and a sentence about it above."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[Cell]]

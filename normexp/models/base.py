@@ -127,7 +127,7 @@ class Planner:
         self._layers += 1
         self._parameters += plan.parameters
         if self._layers > self.MAX_LAYERS:
-            raise ConfigError(f"The network would have more than {self.MAX_LAYERS:,} layers: take fewer.")
+            raise ConfigError(f"The network would have more than {self.MAX_LAYERS:,} layers: use fewer.")
         if self._parameters > self.MAX_PARAMETERS:
             raise ConfigError(
                 f"The network would have more than {self.MAX_PARAMETERS:,} parameters in its layers up to {plan.name}: "

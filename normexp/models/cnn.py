@@ -29,9 +29,9 @@ class CNN(ModelConfig):
 
 def layers(config: CNN, plan: Planner, image: Shape, classes: int) -> list[LayerPlan]:
     if not config.channels:
-        raise ConfigError("model.channels=[]: give the channels of at least one stage, such as model.channels=[16,32].")
+        raise ConfigError("model.channels=[]: needs at least one stage, such as model.channels=[16,32].")
     if config.kernel % 2 == 0:
-        raise ConfigError(f"model.kernel={show(config.kernel)}: it must be odd, such as {config.kernel + 1}.")
+        raise ConfigError(f"model.kernel={show(config.kernel)}: model.kernel must be odd, such as {config.kernel + 1}.")
     plans: list[LayerPlan] = []
     inputs = image
     for stage, channels in enumerate(config.channels):

@@ -1,4 +1,4 @@
-"""Table of a config's network, without torch: each layer's parts and shape, and what its norm averages over."""
+"""Table of a config's network, without torch: parts and shape of each layer, and the axes of its norm."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ FEW_VALUES = 16  # fewer make noisy statistics: the relative error of a variance
 
 @dataclass(frozen=True)
 class Row:
-    """A layer. statistics: description of the norm's axes, empty without a norm. values: number that share a mean."""
+    """A layer. statistics: description of the norm's axes, empty without a norm. values: number of values per mean."""
 
     name: str
     parts: tuple[str, ...]
@@ -43,7 +43,7 @@ def describe(config: Config) -> list[Row]:
     return rows
 
 
-COLUMNS = ("layer", "parts", "output", "parameters", "one mean and variance over")
+COLUMNS = ("layer", "parts", "output", "parameters", "mean and variance over")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -64,22 +64,23 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
     noisy = [row for row in describe(config) if 0 < row.values < FEW_VALUES]
     if noisy:
         fewest = min(noisy, key=lambda row: row.values)
+        affected = "1 layer" if len(noisy) == 1 else f"{len(noisy)} layers"
         messages.append(
-            f"In {len(noisy)} of the layers a mean and a variance come from fewer than {FEW_VALUES} values "
-            f"({fewest.name}: {fewest.values}), which makes them noisy."
+            f"The statistics of {affected} are noisy: fewer than {FEW_VALUES} values per mean and variance "
+            f"({fewest.name}: {fewest.values})."
         )
     before_head = [part for plan in layers(config)[-2:-1] for part in plan.parts]
     norm = NORMS[config.norm.name]
     if norm.axes[0] == "H,W" and config.norm.position == "post" and "norm" in before_head:
         messages.append(
-            f"The last {norm.title} gives every channel of every image the same mean, and global average pooling hands "
-            "on nothing but that mean: the network can't tell images apart (norm.position=pre can)."
+            f"This network can't tell images apart: the last {norm.title} gives every channel of every image the same mean, and "
+            "global average pooling keeps only the mean. Use norm.position=pre."
         )
     if config.norm.name == "none":
         # Its position may still determine that of noise or dropout.
         position_matters = config.noise > 0 or (config.dropout > 0 and config.dropout_at == "norm")
         keys = [key for key in asked.get("norm", {}) if key != "name" and not (key == "position" and position_matters)]
-        messages += [f"norm.{key}={show(asked['norm'][key])} has no effect: there is no norm." for key in keys]
+        messages += [f"norm.{key}={show(asked['norm'][key])} has no effect with norm=none." for key in keys]
     if config.dropout == 0:
         keys = [key for key in ("dropout_layers", "dropout_at", "dropout_scaled") if key in asked]
         messages += [f"{key}={show(asked[key])} has no effect with dropout=0." for key in keys]

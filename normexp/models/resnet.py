@@ -45,12 +45,12 @@ def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[La
     blocks, left = divmod(config.depth - 2, 6)
     if left:
         near = f"{6 * blocks + 2} or {6 * blocks + 8}"
-        raise ConfigError(f"model.depth={config.depth}: a resnet's depth is 6n+2; {near} works.")
+        raise ConfigError(f"model.depth={config.depth}: the depth of a resnet must be 6n+2; use {near}.")
     preact = config.block == "preact"
     if preact and plan.position == "input":
         raise ConfigError(
-            "norm.position=input: with model.block=preact the norms are in front of the weights in any case; norm.position=pre "
-            "or post works, or model.block=original."
+            "norm.position=input: with model.block=preact, the norms are before the weights anyway. Use norm.position=pre or "
+            "post, or model.block=original."
         )
     plans = [plan.conv("conv1", image, config.width, *(("weight",) if preact else LAYER[plan.position]))]
     inputs = plans[0].outputs

@@ -36,7 +36,7 @@ class Norm:
 
     axes: axes that share a mean and a variance, after a convolution and after a linear layer, such as "B,H,W" and "B"; C/G is a
     group of channels. Empty without a norm.
-    problem: why the norm can't work at a site, as a clause, and what would work, as a sentence. None if it works.
+    problem: why the norm can't be used at a site, as a clause, and what to use instead, as a sentence. None if it can.
     build: creates the module, or None for no norm. Imports torch inside, so that checks stay fast.
     cancels_bias: whether a constant added to a channel right before the norm never has an effect.
     uses_batch: whether a sample's output depends on the rest of the batch in training, and on running statistics in evaluation.

@@ -26,7 +26,7 @@ class BatchNorm(NormConfig):
 def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
     if batch_size * site.positions > 1:
         return None
-    return "a batch of one has one value a channel there, and no variance", "batch_size=2 or more works."
+    return "with a batch size of 1, each channel has a single value and thus no variance", "Use batch_size=2 or more."
 
 
 def build(config: BatchNorm, site: Site) -> nn.Module:

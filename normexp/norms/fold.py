@@ -26,7 +26,7 @@ def fold(model: nn.Module) -> nn.Module:
     folded = copy.deepcopy(model).eval()
     pairs = foldable(folded)
     if not pairs:
-        raise ValueError("no batch norm of this network is directly behind a linear layer or convolution")
+        raise ValueError("no batch norm of this network directly follows a linear layer or convolution")
     for weight_name, norm_name in pairs:
         weight, norm = folded.get_submodule(weight_name), folded.get_submodule(norm_name)
         assert isinstance(weight, nn.Linear | nn.Conv2d) and isinstance(norm, _BatchNorm)
@@ -46,7 +46,7 @@ def fold(model: nn.Module) -> nn.Module:
 
 def foldable(model: nn.Module) -> list[tuple[str, str]]:
     """Names of each linear layer or convolution and the batch norm that directly follows it. Empty if torch.fx can't trace the
-    forward pass, because it depends on values, say."""
+    forward pass, for example because it depends on values."""
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return []
     try:

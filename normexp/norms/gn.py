@@ -25,10 +25,10 @@ def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] |
     if config.groups in works:
         return None
     if config.groups in divisors:
-        wrong = "each group has a single value a sample there, and no variance"
+        wrong = "each group has a single value per sample and thus no variance"
     else:
-        wrong = f"{config.groups} groups do not divide its {site.channels} channels"
-    return wrong, f"norm.groups can be {join_names(map(str, works))} there." if works else "A wider layer works."
+        wrong = f"its {site.channels} channels are not divisible by {config.groups} groups"
+    return wrong, f"norm.groups can be {join_names(map(str, works))} here." if works else "Use a wider layer."
 
 
 def build(config: GroupNorm, site: Site) -> nn.Module:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
     if len(site.shape) == 1:
         return (
-            "behind a linear layer a channel has a single value a sample, so that nothing is left to normalise",
-            "It works behind convolutions: model=cnn with model.head=gap, or model=resnet; for linear layers take norm=ln.",
+            "after a linear layer, each channel has a single value per sample, so there is nothing to normalize",
+            "Use it after convolutions (model=cnn with model.head=gap, or model=resnet), or norm=ln for linear layers.",
         )
     if site.positions == 1:
-        return "the image is a single pixel there, with no variance", "Fewer stages, or larger images, work."
+        return "its output is a single pixel, which has no variance", "Use fewer stages or larger images."
     return None
 
 

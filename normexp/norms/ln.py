@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
     if site.channels * site.positions > 1:
         return None
-    return "it has a single value a sample there, and no variance", "A wider layer works."
+    return "it has a single value per sample and thus no variance", "Use a wider layer."
 
 
 def build(config: NormConfig, site: Site) -> nn.Module:

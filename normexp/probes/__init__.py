@@ -6,7 +6,9 @@ Only the names are known here. A probe's file imports torch and is loaded when t
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from dataclasses import make_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normexp.config import ProbeConfig
@@ -38,3 +40,21 @@ def load(name: str) -> type[Probe]:
     probe = importlib.import_module(f"{__name__}.{name}").ENTRY
     assert isinstance(probe, type) and issubclass(probe, Probe)
     return probe
+
+
+def meanings() -> dict[str, str]:
+    """Meanings of all probes' metrics, by tag. Read from the source, because importing a probe imports torch."""
+    import ast  # late, to keep --help fast
+
+    collected: dict[str, str] = {}
+    for name in PROBES:
+        spec = importlib.util.find_spec(f"{__name__}.{name}")
+        assert spec is not None and spec.origin is not None
+        for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+            match node:
+                case (
+                    ast.AnnAssign(target=ast.Name("meanings"), value=ast.Dict() as value)
+                    | ast.Assign(targets=[ast.Name("meanings")], value=ast.Dict() as value)
+                ):
+                    collected |= ast.literal_eval(value)
+    return collected

@@ -3,15 +3,17 @@
 Ioffe and Szegedy 2015, figure 1b and c, plots the 15th, 50th and 85th percentile of a sigmoid's inputs over training.
 """
 
+from typing import ClassVar
+
 from torch import nn
 
 from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.records import Chart
 
 PAGES = {
-    "activation_in": "What enters the activations: median, 15th to 85th percentile",
-    "activation_out": "What leaves the activations: median, 15th to 85th percentile",
-    "norm_out": "What leaves the norms: median, 15th to 85th percentile",
+    "activation_in": "Activation inputs: median, 15th to 85th percentile",
+    "activation_out": "Activation outputs: median, 15th to 85th percentile",
+    "norm_out": "Norm outputs: median, 15th to 85th percentile",
 }
 PERCENTILES = (1, 15, 50, 85, 99)
 
@@ -21,6 +23,14 @@ class Activations(Probe):
     std, skew, kurtosis (excess: 0 for a Gaussian), p1, p15, p50, p85, p99, and, if there are any, nonfinite: the number of
     sampled values that are not finite. norm_out is left out where it equals activation_in.
     """
+
+    meanings: ClassVar = {
+        "activation_in/LAYER": (
+            "inputs of the activation: mean, std, skew, excess kurtosis, percentiles, number of non-finite values"
+        ),
+        "activation_out/LAYER": "outputs of the activation",
+        "norm_out/LAYER": "outputs of the norm, if they are not the activation's inputs",
+    }
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, activation in self.activations.items():

@@ -1,5 +1,7 @@
 """Learned scale and shift of the norms."""
 
+from typing import ClassVar
+
 from torch import nn
 
 from normexp.probes.base import Measurements, Probe, Recorder
@@ -10,6 +12,11 @@ SYMBOLS = {"gamma": "weight", "beta": "bias"}  # names in the papers, and in tor
 
 class Affine(Probe):
     """gamma/LAYER, beta/LAYER: a histogram of the norm's scale and shift; under these names mean and std."""
+
+    meanings: ClassVar = {
+        "gamma/LAYER": "scale of the norm: mean and std over channels",
+        "beta/LAYER": "shift of the norm: mean and std over channels",
+    }
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():

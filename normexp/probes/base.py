@@ -1,10 +1,11 @@
-"""Base class of the probes, and what they record with. Knows no probes."""
+"""Base class of the probes, and the recorder that they write to. Knows no probes."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -48,9 +49,30 @@ def chunks(values: Tensor) -> Sequence[Tensor]:
     return parts
 
 
-def is_due(step: int, total: int, every: int | None) -> bool:
-    """True for the first step, the last, and every `every`-th one. Never, if `every` is None."""
-    return every is not None and (step == 1 or step % every == 0 or step == total)
+def power_spaced(count: int, last: int) -> list[int]:
+    """At most `count` steps from 1 to `last`, denser at the beginning: i^p for i = 1 to count, rounded, with count^p = last.
+
+    The distance to the next step is about p/i of the step, so it shrinks along the sequence. Logarithmic steps would keep it
+    constant: 10 of them up to step 1000 are a factor of 2 apart, too coarse to tell when a network has learned.
+    """
+    power = math.log(last) / math.log(count)
+    return sorted({round(i**power) for i in range(1, count + 1)})
+
+
+@cache
+def early_steps(count: int, every: int) -> frozenset[int]:
+    """At most `count` steps between 1 and `every`, denser at the beginning."""
+    return frozenset(power_spaced(count + 2, every)[1:-1])
+
+
+def is_due(step: int, total: int, every: int | None, early: int = 0) -> bool:
+    """True for the first step, the last, every `every`-th one, and `early` steps in between the first and the `every`-th.
+
+    Never, if `every` is None.
+    """
+    if every is None:
+        return False
+    return step == 1 or step % every == 0 or step == total or (step < every and step in early_steps(early, every))
 
 
 @dataclass(frozen=True)
@@ -220,6 +242,10 @@ class Probe:
     titles: ClassVar[Mapping[str, str]] = {}
     """Titles of the charts with one line per layer, by the first part of their tags."""
 
+    meanings: ClassVar[Mapping[str, str]] = {}
+    """Meaning of each metric, for `normexp metrics`; LAYER stands for any layer, and further parts of a tag are left out. A
+    literal: it is read without importing the file."""
+
     def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
         """network: all layers by name. `self.layers`: those that `config.layers` selects; per-layer tags are for these.
         `self.activations`: theirs, by layer. `self.last`: tensors and plain values that the next snapshot needs.
@@ -232,7 +258,7 @@ class Probe:
 
     def due(self, step: int, total: int) -> bool:
         """Whether to record this step (1 to total)."""
-        return is_due(step, total, self.config.every)
+        return is_due(step, total, self.config.every, self.config.early)
 
     def before_forward(self, recorder: Recorder) -> None:
         """Attach hooks with `recorder.add_hook`. They are removed after the forward pass."""

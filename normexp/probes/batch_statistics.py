@@ -22,8 +22,12 @@ class BatchStatistics(Probe):
     """
 
     titles: ClassVar = {
-        "batch_mean_distance": "batch mean to running mean, in running standard deviations",
-        "batch_var_ratio": "batch variance over running variance",
+        "batch_mean_distance": "distance of batch mean and running mean, in running standard deviations",
+        "batch_var_ratio": "batch variance / running variance",
+    }
+    meanings: ClassVar = {
+        "batch_mean_distance/LAYER": "distance of batch mean and running mean, in running standard deviations",
+        "batch_var_ratio/LAYER": "batch variance / running variance",
     }
 
     def before_forward(self, recorder: Recorder) -> None:

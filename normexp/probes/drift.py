@@ -13,7 +13,11 @@ class Drift(Probe):
     standard error of 1.25 std / sqrt(n), and the range is 1.35 std.
     """
 
-    titles: ClassVar = {"drift": "drift of the median since step 0, in interquartile ranges"}
+    titles: ClassVar = {"drift": "drift of the median activation input since step 0, in interquartile ranges"}
+    meanings: ClassVar = {
+        "drift/LAYER": "shift of the median of the activation's inputs since step 0, in interquartile ranges",
+        "drift_last/LAYER": "the same shift since the previous snapshot",
+    }
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

@@ -47,9 +47,17 @@ class Gradients(Probe):
     """
 
     titles: ClassVar = {
-        "grad_flow": "gradient that flows back through each layer",
-        "grad_weight": "gradient of the weights",
-        "grad_growth": "growth of the gradient a layer on the way back (log)",
+        "grad_flow": "gradient norm of the layer outputs",
+        "grad_weight": "gradient norm of the weights",
+        "grad_growth": "growth of the gradient norm per layer towards the input (log)",
+    }
+    meanings: ClassVar = {
+        "grad_flow/LAYER": "gradient norm with respect to the layer's output",
+        "grad_weight/LAYER": "gradient norm with respect to the layer's weight",
+        "grad_growth/flow": (
+            "growth of log(grad_flow) per layer towards the input: above 0 exploding, below 0 vanishing"
+        ),
+        "grad_growth/weight": "growth of log(grad_weight) per layer towards the input",
     }
 
     def before_forward(self, recorder: Recorder) -> None:

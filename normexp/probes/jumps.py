@@ -22,8 +22,11 @@ class Jumps(Probe):
     at the first snapshot, and if all channels were constant.
     """
 
-    titles: ClassVar = {
-        "jump": "movement of the units' means since the previous snapshot, in their standard deviations"
+    titles: ClassVar = {"jump": "shift of the unit means since the previous snapshot, in standard deviations"}
+    meanings: ClassVar = {
+        "jump/LAYER": (
+            "shift of the channel means of the activation's inputs since the previous snapshot, in standard deviations"
+        ),
     }
 
     def before_forward(self, recorder: Recorder) -> None:

@@ -5,6 +5,7 @@ training is not affected.
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -71,6 +72,19 @@ class Landscape(Probe):
     shift_cosine/LAYER: cosine of the angle between the two gradients. shift_distance/LAYER: their Euclidean distance.
     """
 
+    meanings: ClassVar = {
+        "landscape/loss_min": "smallest loss along the gradient, 0.5 to 4 lr away",
+        "landscape/loss_max": "largest loss along the gradient",
+        "landscape/loss_range": "loss_max - loss_min",
+        "landscape/gradient_change": "largest change of the gradient along the gradient",
+        "landscape/gradient_change_min": "smallest change of the gradient along the gradient",
+        "landscape/effective_beta": "effective smoothness: largest change of the gradient per distance",
+        "shift_cosine/LAYER": (
+            "internal covariate shift: cosine of the layer's gradients before and after earlier layers are updated"
+        ),
+        "shift_distance/LAYER": "distance of the two gradients of shift_cosine",
+    }
+
     _loss: LossSurface | None = None
 
     def due(self, step: int, total: int) -> bool:
@@ -104,8 +118,8 @@ class Landscape(Probe):
             "loss along the gradient": ["landscape/loss_min$", "landscape/loss_max$"],
             "change of the gradient": ["landscape/gradient_change"],
             "effective beta": ["landscape/effective_beta"],
-            "covariate shift: cosine of a layer's gradients": ["shift_cosine/.*"],
-            "covariate shift: distance of a layer's gradients": ["shift_distance/.*"],
+            "covariate shift: cosine of the two gradients": ["shift_cosine/.*"],
+            "covariate shift: distance of the two gradients": ["shift_distance/.*"],
         }
         return [Chart("Landscape", title, lines=patterns) for title, patterns in lines.items()]
 

@@ -12,11 +12,15 @@ class Noise(Probe):
     Biases and the norms' gamma and beta are left out, also from the total.
 
     Estimated from the gradients g, h of two successive steps, whose weights are nearly the same and whose batches are
-    disjoint: E|g - h|^2 = 2 tr(S)/B, and E[g.h] = |G|^2. A single pair says little; look at the curve over training.
+    disjoint: E|g - h|^2 = 2 tr(S)/B, and E[g.h] = |G|^2. A single pair says little; read the curve over training.
     Undefined unless g.h > 0, and at step 0, which has no predecessor.
     """
 
     titles: ClassVar = {"noise_scale": "gradient noise scale, in samples"}
+    meanings: ClassVar = {
+        "noise_scale/LAYER": "gradient noise scale of the layer's weight, in samples",
+        "noise_scale/total": "gradient noise scale of all weights, in samples",
+    }
 
     def due(self, step: int, total: int) -> bool:
         """Also due in the step before a snapshot."""

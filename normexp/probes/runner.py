@@ -56,9 +56,16 @@ class Probes:
 
     def snapshot(self, step: Step) -> Snapshot | None:
         """The snapshot to take at a step. None if no probe is due."""
-        probes = [probe for probe in self._probes.values() if probe.due(step.number, step.total)]
+        probes = self._due(step.number, step.total)
         self._sampler.start(step.number)
         return Snapshot(probes, Recorder(step, self._sampler, self._describe)) if probes else None
+
+    def due(self, step: int, total: int) -> bool:
+        """Whether a snapshot is due at a step of a run with `total` steps."""
+        return bool(self._due(step, total))
+
+    def _due(self, step: int, total: int) -> list[Probe]:
+        return [probe for probe in self._probes.values() if probe.due(step, total)]
 
     def state_dict(self) -> dict[str, Any]:
         """State that later snapshots need from earlier ones, for a checkpoint."""

@@ -29,6 +29,11 @@ class Saturation(Probe):
         "dead": "dead units",
         "derivative": "mean derivative of the activations",
     }
+    meanings: ClassVar = {
+        "saturated/LAYER": "saturated fraction of the activation's outputs",
+        "dead/LAYER": "fraction of channels that are 0 for the whole batch",
+        "derivative/LAYER": "mean derivative of the activation",
+    }
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, activation in self.activations.items():

@@ -14,8 +14,12 @@ class Updates(Probe):
     """
 
     titles: ClassVar = {
-        "weight_norm": "norm of the weights",
-        "update_ratio": "size of the update over that of the weight",
+        "weight_norm": "weight norm",
+        "update_ratio": "update norm / weight norm",
+    }
+    meanings: ClassVar = {
+        "weight_norm/LAYER": "norm of the weight",
+        "update_ratio/LAYER": "norm of the update over the norm of the weight; around 1e-3 is usual",
     }
     _before: dict[str, Tensor]
 

@@ -1,31 +1,39 @@
-"""Aggregate the final metric of runs over seeds: one row per group, with mean, standard deviation and states."""
+"""Aggregate the final metric of runs over seeds: one row per group, with mean, standard deviation and states.
+
+Rows are ranked by validation, never by test, so that no test result is the best of many tries.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from normexp.config import ConfigError, show, suggest
-from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, is_fraction, metric_title
-from normexp.report.groups import Group, Grouping, sort_key
+from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, is_fraction, metric_heading, metric_title
+from normexp.report.groups import Group, Grouping, sort_key, task_keys
 from normexp.report.read import Run, natural
 from normexp.stats import mean_std
 
 INCOMPLETE_STATES = ("diverged", "failed", "killed", "interrupted", "running")
 """States other than completed, in the order in which they are listed."""
 
+MIN_SEEDS = 3
+"""A standard deviation over fewer runs says little: that of two values is below half the true one in 38 % of cases."""
+
 
 @dataclass(frozen=True)
 class Row:
     """A group and the final metric of its completed runs. A diverged run is counted, but not averaged.
 
-    mean: None without values; std: of the sample (n - 1), None for fewer than two values. so_far: no run has ended yet, and the
-    values are the latest ones.
+    mean: None without values; std: of the sample (n - 1), None for fewer than two values. score: mean of the ranking metric over
+    the same runs. so_far: no run has ended yet, and the values are the latest ones.
     """
 
     group: Group
     values: list[float]
     mean: float | None
     std: float | None
+    score: float | None
     states: Mapping[str, int]
     so_far: bool
 
@@ -39,17 +47,37 @@ class Row:
         return int(max(run.status["step"] for run in self.group.runs))
 
 
+def ranking_metric(metric: str) -> str:
+    """The metric that ranks results: validation instead of test, such as val/accuracy for test/accuracy."""
+    return f"val/{metric.removeprefix('test/')}" if metric.startswith("test/") else metric
+
+
+def ranking_title(metric: str) -> str:
+    """'validation accuracy' for test/accuracy."""
+    title = metric_heading(ranking_metric(metric))
+    return title[:1].lower() + title[1:]
+
+
 def aggregate(grouping: Grouping, metric: str = DEFAULT_METRIC, *, sort: str = "metric") -> list[Row]:
-    """One row per group, best first, or by `sort`: metric, name or a grouping key. Raises ConfigError for any other."""
+    """One row per group, best first by the ranking metric within each task, or by `sort`: name or a grouping key.
+
+    Raises ConfigError for any other `sort`.
+    """
     known = ["metric", "name", *grouping.keys]
     if sort not in known:
-        raise ConfigError(f"--sort {show(sort)}: the rows can be sorted by {', '.join(known)}.{suggest(sort, known)}")
+        raise ConfigError(f"--sort {show(sort)}: rows can be sorted by {', '.join(known)}.{suggest(sort, known)}")
     rows = [_row(group, metric) for group in grouping.groups]
     if sort == "name":
         return sorted(rows, key=lambda row: natural(row.group.label))
     if sort == "metric":
+        keys = task_keys([run for group in grouping.groups for run in group.runs])
         sign = -1 if higher_is_better(metric) else 1
-        return sorted(rows, key=lambda row: (row.mean is None, row.so_far, sign * (row.mean or 0.0)))
+
+        def rank(row: Row) -> tuple[Any, ...]:
+            task = [sort_key(key, row.group.values[key]) for key in keys]
+            return task, row.mean is None, row.score is None, row.so_far, sign * (row.score or 0.0)
+
+        return sorted(rows, key=rank)
     return sorted(rows, key=lambda row: sort_key(sort, row.group.values[sort]))
 
 
@@ -71,7 +99,7 @@ def describe_outcome(row: Row, metric: str) -> str:
     if without > 0:
         parts.append(f"{without} of {total} without {metric_title(metric)}")
     if row.so_far and row.n:
-        parts.append(f"value of step {row.step}" if row.n == 1 else f"values up to step {row.step}")
+        parts.append(f"value at step {row.step}" if row.n == 1 else f"values up to step {row.step}")
     return ", ".join(parts)
 
 
@@ -83,21 +111,36 @@ def count_states(runs: Iterable[Run]) -> str:
     return f"{total} {'run' if total == 1 else 'runs'}: {', '.join(words)}"
 
 
-def check_metric(metric: str, runs: Sequence[Run]) -> None:
+def check_metric(metric: str, runs: Sequence[Run], *, flag: str = "--metric") -> None:
     """Raise ConfigError, with the nearest tag, if no run has the metric. The default metric may be missing before runs end."""
     known = dict.fromkeys(tag for run in runs for tag in run.metrics)
     if metric in known or metric == DEFAULT_METRIC:
         return
     if not known:
-        raise ConfigError(f"--metric {show(metric)}: no run has logged anything yet.")
+        raise ConfigError(f"{flag} {show(metric)}: no run has logged anything yet.")
     common = [tag for tag in known if tag.startswith(("train/", "val/", "test/", "convergence/"))]
-    near = suggest(metric, known) or f" There are {', '.join((common or list(known))[:12])}, ..."
-    raise ConfigError(f"--metric {show(metric)}: no run has a metric of that name.{near}")
+    some = ", ".join((common or list(known))[:12])
+    near = suggest(metric, known) or f" Metrics are {some}, ...; --metric help lists all."
+    raise ConfigError(f"{flag} {show(metric)}: no run logged that metric.{near}")
+
+
+def small_sample_note(rows: Iterable[Row]) -> str | None:
+    """A warning for fewer than MIN_SEEDS values in a row. None if all rows have more, or no values."""
+    counts = {row.n for row in rows} - {0}
+    if not counts or min(counts) >= MIN_SEEDS:
+        return None
+    if max(counts) == 1:
+        return "n = 1: the spread over seeds is unknown. Train several seeds: seed=0,1,2."
+    return f"n < {MIN_SEEDS}: a spread over so few runs says little. Train more seeds: seed=0,1,2 or more."
 
 
 def _row(group: Group, metric: str) -> Row:
     states = Counter(run.state for run in group.runs)
     so_far = not states["completed"] and not states["diverged"]
     counted = [run for run in group.runs if (run.state != "failed" if so_far else run.state == "completed")]
-    values = [value for run in counted if (value := run.metrics.get(metric)) is not None]
-    return Row(group, values, *mean_std(values), states, so_far and bool(values))
+    counted = [run for run in counted if run.metrics.get(metric) is not None]
+    values, scores = (
+        [value for run in counted if (value := run.metrics.get(tag)) is not None]
+        for tag in (metric, ranking_metric(metric))
+    )
+    return Row(group, values, *mean_std(values), mean_std(scores)[0], states, so_far and bool(values))

@@ -1,4 +1,4 @@
-"""Data behind the figures and the page of a report: groups and their results, the layout of the figures, and curves."""
+"""Data behind the figures and the page of a report, by task: groups, their results, figure layouts, and curves."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from typing import Any
 
 from normexp.metrics import higher_is_better
 from normexp.records import GRAD_NORM
-from normexp.report.aggregate import Row, aggregate
+from normexp.report.aggregate import Row, aggregate, ranking_metric, ranking_title
 from normexp.report.curves import read_curves
-from normexp.report.groups import Group, Grouping, group
-from normexp.report.panels import LineLayout, PanelGrid, best_setting, line_layout, panel_grid, panels_by_line
+from normexp.report.groups import Group, Grouping, Task, group, split_tasks
+from normexp.report.names import PLAIN, Names
+from normexp.report.panels import LineLayout, PanelGrid, Setting, best_values, line_layout, panel_grid, panels_by_line
 from normexp.report.read import Collection, Curve, Run
 
 GRADIENTS, ACTIVATION_INPUTS = f"{GRAD_NORM}/", "activation_in/"
@@ -19,22 +20,24 @@ GRADIENTS, ACTIVATION_INPUTS = f"{GRAD_NORM}/", "activation_in/"
 
 @dataclass(frozen=True)
 class Analysis:
-    """Groups of a collection, their results and curves, and how figures lay them out.
+    """Groups of the runs of a task, their results and curves, and how figures lay them out.
 
-    best: the values of the panel keys with the best results. over_time, by_layer, inside: panels of curves, of gradients by
-    layer, and of activation inputs. curves: by run directory and tag, finite points only, for the groups that are drawn.
+    best: the values of the panel keys with the best validation results. over_time, by_layer, inside: panels of curves, of
+    gradients by layer, and of activation inputs. curves: by run directory and tag, finite points only, of the drawn groups.
     """
 
+    task: Task
     metric: str
     grouping: Grouping
     table: list[Row]
     layout: LineLayout
-    best: Mapping[str, Any]
+    best: Setting
     over_time: PanelGrid
     by_layer: PanelGrid
     inside: PanelGrid
     curves: Mapping[Path, Mapping[str, Curve]]
     bad_lines: int
+    display: Names = PLAIN
 
     def rows_of(self, groups: Sequence[Group]) -> list[Row]:
         """Results of some groups, in the order of the groups."""
@@ -59,24 +62,34 @@ class Analysis:
                         yield [*head, step, value]
 
 
-def analyze(collection: Collection, *, metric: str, by: Sequence[str] | None) -> Analysis:
-    """Group the runs, lay out figures, and read the curves in them. Raises ConfigError for a key in `by` that no run has."""
-    grouping = group(collection.runs, by)
+def analyze_tasks(
+    collection: Collection, *, metric: str, by: Sequence[str] | None, display: Names = PLAIN
+) -> list[Analysis]:
+    """One analysis for each task. Raises ConfigError for a key in `by` that no run has."""
+    return [analyze(task, metric=metric, display=display) for task in split_tasks(collection.runs, by)]
+
+
+def analyze(task: Task, *, metric: str, display: Names = PLAIN) -> Analysis:
+    """Group the runs of a task, lay out figures, and read the curves in them."""
+    grouping = group(task.runs, task.by)
     table = aggregate(grouping, metric)
-    layout = line_layout(grouping)
+    layout = line_layout(grouping, display=display)
     sign = 1 if higher_is_better(metric) else -1
-    best = best_setting(grouping, layout, {row.group.label: sign * row.mean for row in table if row.mean is not None})
-    over_time = panel_grid(grouping.groups, layout.panel_keys, at=best)
-    by_layer = panels_by_line(grouping.groups, layout, at=best, rows=3)
-    inside = panels_by_line(grouping.groups, layout, at=best, rows=1)
+    scores = {row.group.label: sign * row.score for row in table if row.score is not None}
+    best = Setting(best_values(grouping, layout, scores), ranking_title(metric) if scores else "")
+    over_time = panel_grid(grouping.groups, layout.panel_keys, at=best, display=display)
+    by_layer = panels_by_line(grouping.groups, layout, at=best, rows=3, display=display)
+    inside = panels_by_line(grouping.groups, layout, at=best, rows=1, display=display)
     prefixes: dict[Path, tuple[str, ...]] = {}
     for grid, own in ((over_time, tuple(curve_tags(metric))), (by_layer, (GRADIENTS,)), (inside, (ACTIVATION_INPUTS,))):
         for run in (run for shown in grid.groups for run in shown.runs):
             prefixes[run.directory] = prefixes.get(run.directory, ()) + own
-    curves, bad_lines = read_curves(collection.runs, prefixes)
-    return Analysis(metric, grouping, table, layout, best, over_time, by_layer, inside, curves, bad_lines)
+    curves, bad_lines = read_curves(task.runs, prefixes)
+    return Analysis(
+        task, metric, grouping, table, layout, best, over_time, by_layer, inside, curves, bad_lines, display
+    )
 
 
 def curve_tags(metric: str) -> list[str]:
     """Tags drawn over the steps: training loss, validation accuracy, and the metric's counterpart in validation."""
-    return list(dict.fromkeys(["train/loss", "val/accuracy", metric.replace("test/", "val/")]))
+    return list(dict.fromkeys(["train/loss", "val/accuracy", ranking_metric(metric)]))

@@ -9,18 +9,28 @@ from rich.table import Table
 from rich.text import Text
 
 from normexp.metrics import is_fraction, metric_title
-from normexp.report.aggregate import Row, aggregate, describe_outcome, format_mean_std
-from normexp.report.groups import check_key, differing, distinct_values, format_value, group, hashable
+from normexp.report.aggregate import Row, aggregate, describe_outcome, format_mean_std, small_sample_note
+from normexp.report.groups import (
+    IGNORED_KEYS,
+    Grouping,
+    check_key,
+    differing,
+    distinct_values,
+    format_value,
+    group,
+    hashable,
+    key_order,
+)
 from normexp.report.read import Collection, Run
 from normexp.stats import paired_difference, welch_difference
 
-LOCATION_KEYS = frozenset({"name", "runs_dir", "folder"})
-"""Keys that differ between any two runs, because they locate them."""
+HIDDEN_KEYS = IGNORED_KEYS - {"seed"} | {"folder"}
+"""Keys that differ between runs without changing the result; a comparison does not list them."""
 
 METHOD_NOTES = {
-    "paired": "paired: over the seeds, which are the same in A and B (Student's t).",
-    "Welch": "Welch: the seeds of A and B are not the same, so their means are compared (Welch's t).",
-    "none": "No interval where a side has one run: its spread over seeds is unknown. Give both sides seed=0,1,2.",
+    "paired": "paired: Student's t over the seeds, which are the same in A and B.",
+    "Welch": "Welch: Welch's t between the means of A and B, as unpaired samples.",
+    "none": "No interval with one run on a side: its spread over seeds is unknown. Train both with seed=0,1,2.",
 }
 """How an interval was computed, or why there is none, by method."""
 
@@ -29,7 +39,8 @@ METHOD_NOTES = {
 class Difference:
     """Difference B - A between the means of a group that both sides have, in the metric's unit.
 
-    half: half the width of its confidence interval; None with too few runs. method: paired if A and B have the same seeds.
+    half: half the width of its confidence interval; None with too few runs. Both are None for different data sets. method: paired
+    if A and B have the same seeds and differ in one key only. differing: keys in which the runs of A and B differ.
     """
 
     a: Row
@@ -37,6 +48,7 @@ class Difference:
     value: float | None
     half: float | None
     method: Literal["paired", "Welch", "none"]
+    differing: list[str]
 
     @property
     def label(self) -> str:
@@ -49,6 +61,9 @@ class Comparison:
 
     config: values of A and B for the keys that are constant within each and differ between them. only_a, only_b: labels of
     groups that the other side lacks.
+
+    compared: the key whose effect the differences show; None if A and B don't differ. confounders: all other keys in which they
+    differ: if there are any, the comparison is not like for like.
     """
 
     keys: list[str]
@@ -56,6 +71,8 @@ class Comparison:
     differences: list[Difference]
     only_a: list[str]
     only_b: list[str]
+    compared: str | None
+    confounders: list[str]
 
 
 def compare(a: Collection, b: Collection, *, metric: str, by: Sequence[str] | None = None) -> Comparison:
@@ -66,16 +83,22 @@ def compare(a: Collection, b: Collection, *, metric: str, by: Sequence[str] | No
     keys = list(by) if by is not None else [key for key in differing(both) if key in varied]
     for key in keys:
         check_key(key, both)
+    keys = list(dict.fromkeys(key for runs in (runs_a, runs_b) for key in (*keys, *_group(runs, keys).keys)))
     in_a, in_b = _rows_by_values(runs_a, keys, metric), _rows_by_values(runs_b, keys, metric)
     differences = [_difference(row, in_b[values], metric) for values, row in in_a.items() if values in in_b]
     only_a = [row.group.label for values, row in in_a.items() if values not in in_b]
     only_b = [row.group.label for values, row in in_b.items() if values not in in_a]
-    return Comparison(keys, _constants(runs_a, runs_b, keys), differences, only_a, only_b)
+    config = _constants(runs_a, runs_b, keys)
+    compared, confounders = _split_compared({key for pair in differences for key in pair.differing})
+    return Comparison(keys, config, differences, only_a, only_b, compared, confounders)
+
+
+def _group(runs: Sequence[Run], keys: Sequence[str]) -> Grouping:
+    return group(runs, [key for key in keys if any(key in run.config for run in runs)])
 
 
 def _rows_by_values(runs: Sequence[Run], keys: Sequence[str], metric: str) -> dict[tuple[Any, ...], Row]:
-    grouping = group(runs, [key for key in keys if any(key in run.config for run in runs)])
-    rows = aggregate(grouping, metric, sort="name")
+    rows = aggregate(_group(runs, keys), metric, sort="name")
     return {tuple(hashable(row.group.values.get(key)) for key in keys): row for row in rows}
 
 
@@ -90,12 +113,15 @@ def show_comparison(console: Console, comparison: Comparison, names: Iterable[st
     for key, (x, y) in comparison.config.items():
         table.add_row(*map(Text, (key, format_value(x), format_value(y))))
     console.print()
-    console.print(table if comparison.config else "They have one config, but for what each of them sweeps.")
+    console.print(table if comparison.config else "A and B have the same config, apart from swept keys.")
+    if caveat := _caveat(comparison):
+        console.print()
+        console.print(Text(caveat), style="yellow")
     console.print()
     if comparison.differences:
         _print_differences(console, comparison.differences, metric)
     else:
-        console.print("No group of A has a counterpart in B, so there is nothing to subtract.")
+        console.print("A and B have no group in common.")
     for side, labels in (("A", comparison.only_a), ("B", comparison.only_b)):
         if labels:
             more = f" and {len(labels) - 5} more" if len(labels) > 5 else ""
@@ -103,10 +129,28 @@ def show_comparison(console: Console, comparison: Comparison, names: Iterable[st
     used = {difference.method for difference in comparison.differences if difference.value is not None}
     notes = [note for method, note in METHOD_NOTES.items() if method in used]
     if used & {"paired", "Welch"}:
-        intervals = "B - A: ± is the 95 % confidence interval, of each row for itself."
-        notes = [f"A and B: mean ± standard deviation. {intervals}", *notes]
+        notes = ["A and B: mean ± standard deviation. B - A: ± 95 % confidence interval of each row.", *notes]
+    sides = [row for difference in comparison.differences for row in (difference.a, difference.b)]
+    if "none" not in used and (warning := small_sample_note(sides)):
+        notes.append(warning)
     for note in notes:
         console.print(Text(note), style="dim")
+
+
+def _caveat(comparison: Comparison) -> str | None:
+    """A sentence on why the comparison is not like for like; None if it is."""
+    compared, others = comparison.compared, comparison.confounders
+    different = [key for key in (compared, *others) if key]
+    if "data" in different:
+        rest = ", ".join(key for key in different if key != "data")
+        also = f" They also differ in {rest}." if rest else ""
+        return f"Not like for like: A and B use different data sets, so B - A is not computed.{also}"
+    if not others:
+        return None
+    if compared is None:
+        return "Not like for like: A and B come from versions of normexp with different numerics. No paired interval."
+    also = f"A and B differ in {compared}, but also in {', '.join(others)}"
+    return f"Not like for like: {also}. B - A is not the effect of {compared} alone. No paired interval."
 
 
 def _print_differences(console: Console, differences: Sequence[Difference], metric: str) -> None:
@@ -140,16 +184,44 @@ def _print_differences(console: Console, differences: Sequence[Difference], metr
 
 
 def _difference(a: Row, b: Row, metric: str) -> Difference:
-    if a.mean is None or b.mean is None:
-        return Difference(a, b, None, None, "none")
+    differing = _differing_keys(a.group.runs, b.group.runs)
+    if a.mean is None or b.mean is None or "data" in differing:
+        return Difference(a, b, None, None, "none", differing)
     seeds_a, seeds_b = _by_seed(a, metric), _by_seed(b, metric)
-    if seeds_a.keys() == seeds_b.keys() and len(seeds_a) == a.n == b.n and a.n > 1:
+    like_for_like = not _split_compared(differing)[1]
+    if like_for_like and seeds_a.keys() == seeds_b.keys() and len(seeds_a) == a.n == b.n and a.n > 1:
         common = sorted(seeds_a)
         value, half = paired_difference([seeds_a[seed] for seed in common], [seeds_b[seed] for seed in common])
-        return Difference(a, b, value, half, "paired")
+        return Difference(a, b, value, half, "paired", differing)
     if a.n > 1 and b.n > 1:
-        return Difference(a, b, *welch_difference(a.values, b.values), "Welch")
-    return Difference(a, b, b.mean - a.mean, None, "none")
+        return Difference(a, b, *welch_difference(a.values, b.values), "Welch", differing)
+    return Difference(a, b, b.mean - a.mean, None, "none", differing)
+
+
+def _differing_keys(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
+    """Keys that affect the result and whose values differ between A and B.
+
+    Keys that one side lacks don't count: they belong to another choice, such as norm.groups, or to another version of normexp.
+    Neither do options of different choices, such as optim.weight_decay of sgd and adam, which have defaults of their own, except
+    for the options that all norms share.
+    """
+    keys: list[str] = []
+    in_a, in_b = ({key for run in side for key in run.config} for side in (a, b))
+    for key in sorted(in_a & in_b, key=key_order):
+        choice, dot, _ = key.partition(".")
+        if choice in HIDDEN_KEYS or key == "seed" or (dot and choice in keys and choice != "norm"):
+            continue
+        x, y = ({hashable(run.config.get(key)) for run in side} for side in (a, b))
+        if x != y:
+            keys.append(key)
+    return keys
+
+
+def _split_compared(keys: Iterable[str]) -> tuple[str | None, list[str]]:
+    """The key that a comparison is about, and all others. Results of other numerics are never like for like."""
+    ordered = sorted(keys, key=key_order)
+    compared = next((key for key in ordered if key != "numerics"), None)
+    return compared, [key for key in ordered if key != compared]
 
 
 def _by_seed(row: Row, metric: str) -> dict[int, float]:
@@ -163,7 +235,7 @@ def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[
     """Keys, other than `keys`, that have one value in A and another in B, with both values."""
     constants = {}
     for key in dict.fromkeys(key for run in (*a, *b) for key in run.config):
-        if key in LOCATION_KEYS or key in keys:
+        if key.partition(".")[0] in HIDDEN_KEYS or key in keys:
             continue
         values = [distinct_values(key, side) or [None] for side in (a, b)]
         x, y = values[0][0], values[1][0]
@@ -171,6 +243,6 @@ def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[
             continue
         choice, dot, _ = key.partition(".")
         if dot and None in (x, y) and (choice in constants or choice in keys):
-            continue  # an option of a choice, such as norm.groups, which the other side did not make
+            continue  # an option of a choice, such as norm.groups, which the other side lacks
         constants[key] = (x, y)
     return constants

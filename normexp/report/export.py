@@ -1,4 +1,4 @@
-"""Export of runs as CSV and of groups and runs as JSON, for other programs. Nothing is rounded."""
+"""Export runs as CSV, and groups and runs as JSON, for other programs. Nothing is rounded."""
 
 import contextlib
 import csv
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from normexp.config import printable, show
-from normexp.report.aggregate import Row, aggregate
+from normexp.report.aggregate import Row, aggregate, ranking_metric
 from normexp.report.compare import Comparison
 from normexp.report.groups import differing, group
 from normexp.report.read import Collection
@@ -17,7 +17,7 @@ from normexp.stats import CONFIDENCE
 
 
 def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
-    """One row per run: name, state, differing config keys (and those in `by`), seed, status, final metrics, and path."""
+    """Format runs as CSV, one row per run: name, state, differing config keys (and `by`), seed, status, final metrics, path."""
     runs = collection.runs
     keys = list(dict.fromkeys([*differing(runs), *(by or []), "seed"]))
     tags = list(dict.fromkeys(tag for run in runs for tag in run.metrics))
@@ -33,11 +33,11 @@ def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
 
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""First characters that make spreadsheets evaluate a cell. East Asian versions also accept the full-width forms."""
+"""First characters of cells that spreadsheets evaluate; East Asian versions also evaluate the full-width forms."""
 
 
 def csv_text(heads: Sequence[str], cells: Iterable[Sequence[Any]]) -> str:
-    """Format a table as CSV. Strings that a spreadsheet would evaluate get a leading apostrophe, since files may be untrusted."""
+    """Format a table as CSV. Cells that a spreadsheet would evaluate get a leading apostrophe, since files may be untrusted."""
     text = io.StringIO()
     rows = ([_no_formula(cell) if isinstance(cell, str) else cell for cell in row] for row in (heads, *cells))
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -54,7 +54,7 @@ def _no_formula(text: str) -> str:
 def to_json(
     collection: Collection, *, metric: str, by: Sequence[str] | None, sort: str, comparison: Comparison | None
 ) -> str:
-    """Groups, runs, runs that could not be read, and the comparison, if any, as strict JSON; null for a missing value."""
+    """Format groups, runs, unreadable runs and the comparison, if any, as strict JSON. Missing values are null."""
     grouping = group(collection.runs, by)
     groups = []
     for row in aggregate(grouping, metric, sort=sort):
@@ -66,7 +66,13 @@ def to_json(
         head = {"name": run.name, "path": printable(run.directory), "state": run.state}
         status = {key: run.status.get(key) for key in ("error", "step", "total_steps", "seconds", "started")}
         runs.append({**head, **status, "config": run.config, "metrics": run.metrics})
-    content: dict[str, Any] = {"metric": metric, "keys": grouping.keys, "groups": groups, "runs": runs}
+    content: dict[str, Any] = {
+        "metric": metric,
+        "ranked_by": ranking_metric(metric),
+        "keys": grouping.keys,
+        "groups": groups,
+        "runs": runs,
+    }
     content["left_out"] = collection.left_out
     if comparison is not None:
         differences = []
@@ -81,16 +87,18 @@ def to_json(
             "differences": differences,
             "only_a": comparison.only_a,
             "only_b": comparison.only_b,
+            "compared": comparison.compared,
+            "confounders": comparison.confounders,
         }
     return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _result(row: Row) -> dict[str, Any]:
-    return {"mean": row.mean, "std": row.std, "n": row.n, "states": row.states}
+    return {"mean": row.mean, "std": row.std, "score": row.score, "n": row.n, "states": row.states}
 
 
 def _plain(value: Any) -> Any:
-    """Convert to what strict JSON can hold; dates and non-finite numbers of a config become strings."""
+    """Convert to types of strict JSON; dates and non-finite numbers in a config become strings."""
     match value:
         case None | bool() | int() | str():
             return value

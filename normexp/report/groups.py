@@ -11,8 +11,11 @@ from normexp.metrics import MAX_PLOTTED
 from normexp.norms import NORMS
 from normexp.report.read import Run, natural
 
-IGNORED_KEYS = frozenset({"seed", "log_every", "eval_every", "probe", *RESULT_INDEPENDENT_KEYS})
+IGNORED_KEYS = frozenset({"seed", "log_every", "eval_every", "eval_samples", "probe", *RESULT_INDEPENDENT_KEYS})
 """Keys that never tell groups apart, because they don't change the result. The same holds for all probe.*."""
+
+TASK_KEYS = ("data", "model")
+"""Keys that define a task. Accuracies on different data sets can't be compared."""
 
 KEY_ORDER = ["folder", "norm", *(field.name for field in dataclasses.fields(Config) if field.name != "norm")]
 
@@ -24,6 +27,18 @@ class Group:
     values: Mapping[str, Any]
     runs: list[Run]
     label: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Runs on the same data set, and with the same model if both differ. Only these are averaged and ranked together.
+
+    label: such as 'data=mnist model=cnn'; empty if there is only one task. by: the requested grouping keys that its runs have.
+    """
+
+    label: str
+    runs: list[Run]
+    by: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -40,14 +55,17 @@ class Grouping:
 
 
 def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
-    """Group runs by the keys in `by` (default: those that differ), and by `numerics`. Raises ConfigError for an unknown key."""
+    """Group runs by the keys in `by` (default: those that differ). Raises ConfigError for an unknown key.
+
+    Runs of different tasks or numerics are never averaged, whatever `by` says.
+    """
     tried = [run for run in runs if run.state != "skipped"]
     counted = _distinct(tried)
     keys = differing(counted) if by is None else list(dict.fromkeys(by))
     for key in keys:
         check_key(key, runs)
-    if "numerics" not in keys and "numerics" in differing(counted):  # runs of different numerics are never averaged
-        keys.append("numerics")
+    numerics = ["numerics"] if len(distinct_values("numerics", counted)) > 1 else []
+    keys += [key for key in (*task_keys(counted), *numerics) if key not in keys]
     members: dict[tuple[Any, ...], list[Run]] = {}
     for run in counted:
         members.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
@@ -58,6 +76,30 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
     groups.sort(key=lambda group: tuple(sort_key(key, value) for key, value in group.values.items()))
     skipped = [run for run in runs if run.state == "skipped"]
     return Grouping(keys, groups, skipped, len(tried) - len(counted))
+
+
+def task_keys(runs: Sequence[Run]) -> list[str]:
+    """The keys by which tasks differ: none if all runs are on one data set, even if their models differ."""
+    keys = [key for key in TASK_KEYS if len(distinct_values(key, runs)) > 1]
+    return keys if "data" in keys else []
+
+
+def split_tasks(runs: Sequence[Run], by: Sequence[str] | None = None) -> list[Task]:
+    """Split runs by task. Raises ConfigError for a key in `by` that no run has."""
+    for key in by or ():
+        check_key(key, runs)
+    tried = [run for run in runs if run.state != "skipped"]
+    if not (keys := task_keys(tried)):
+        return [Task("", list(runs), None if by is None else list(by))]
+    members: dict[tuple[Any, ...], list[Run]] = {}
+    for run in tried:
+        members.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
+    tasks = []
+    for values in sorted(members, key=lambda values: list(map(sort_key, keys, values))):
+        own = members[values]
+        present = None if by is None else [key for key in by if any(key in run.config for run in own)]
+        tasks.append(Task(label(dict(zip(keys, values, strict=True))), own, present))
+    return tasks
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
@@ -89,10 +131,10 @@ def differing(runs: Sequence[Run]) -> list[str]:
             this = hashable(value)
             if first.setdefault((key, choice), this) != this:
                 keys.add(key)
-    return sorted(keys, key=_key_order)
+    return sorted(keys, key=key_order)
 
 
-def _key_order(key: str) -> tuple[bool, int, str]:
+def key_order(key: str) -> tuple[bool, int, str]:
     """Sort key: config groups before single keys, options of a choice after their group."""
     head = key.partition(".")[0]
     position = KEY_ORDER.index(head) if head in KEY_ORDER else len(KEY_ORDER)

@@ -1,4 +1,4 @@
-"""Heat map of two swept keys on the terminal: norms down, the other key across, coloured by the mean."""
+"""Heat map of two swept keys on the terminal: one row per norm, one column per value of the other key, colored by the mean."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.text import Text
 
 from normexp.console import print_line
-from normexp.metrics import higher_is_better, is_fraction, metric_title
+from normexp.metrics import higher_is_better, is_fraction, metric_axis
 from normexp.report.aggregate import Row
 from normexp.report.groups import choices, format_value
 
 VIRIDIS = "440154 482878 3e4a89 31688e 26828e 1f9e89 35b779 6ece58 b5de2b fde725".split()  # noqa: SIM905
-"""The colour map at ten even positions."""
+"""The color map at ten even positions."""
 
 
 class Cell(NamedTuple):
@@ -34,18 +34,17 @@ def show_heatmap(console: Console, rows: Sequence[Row], keys: Sequence[str], met
     groups = [row.group for row in rows]
     names, heads = (list(dict.fromkeys(map(format_value, choices(groups, key)))) for key in (down, across))
     cells = {tuple(format_value(row.group.values[key]) for key in (down, across)): _cell(row, metric) for row in rows}
-    unit = ", in percent" if is_fraction(metric) else ""
     if len(rows) <= max(len(names), len(heads)):
         return  # a diagonal
-    bright = "; the brighter, the better" if console.color_system and not console.no_color else ""
+    bright = ", brighter is better" if console.color_system and not console.no_color else ""
     console.print()
-    console.print(Text(f"{metric_title(metric)}{unit}, {down} down, {across} across{bright}", style="bold"))
+    console.print(Text(f"{metric_axis(metric)}, rows: {down}, columns: {across}{bright}", style="bold"))
     left = max(map(len, [down, *names])) + 1
     long = max(map(len, [*heads, *(cell.text for cell in cells.values())])) + 2
     brief = max(map(len, [*heads, *(cell.short for cell in cells.values())])) + 1
     room = console.width - left
     if room < brief * len(heads):
-        print_line(console, f"It has {len(heads)} columns, too many for this width: --html and --figures draw it.")
+        print_line(console, f"{len(heads)} columns don't fit; use a wider terminal, or normexp report --html.")
         return
     width = long if room >= long * len(heads) else brief
     shade = _shades([cell.mean for cell in cells.values() if cell.mean is not None], metric)
@@ -58,7 +57,7 @@ def show_heatmap(console: Console, rows: Sequence[Row], keys: Sequence[str], met
             line.append(f"{cell.text if width == long else cell.short:>{width - 1}} ", style=style)
         console.print(line)
     if any(cell.text.endswith("*") for cell in cells.values()):
-        console.print("* some runs are not in the mean: the table says why", style="dim")
+        console.print("* mean over some of the runs only; see the table", style="dim")
 
 
 def _cell(row: Row, metric: str) -> Cell:
@@ -88,7 +87,7 @@ def _shades(means: Sequence[float], metric: str) -> Callable[[float], float]:
 
 
 def _style(shade: float) -> str:
-    """Rich style of a shade: its background colour, with black or white text for contrast."""
+    """Rich style of a shade: its background color, with black or white text for contrast."""
     position = shade * (len(VIRIDIS) - 1)
     below = min(int(position), len(VIRIDIS) - 2)
     low, high = bytes.fromhex(VIRIDIS[below]), bytes.fromhex(VIRIDIS[below + 1])

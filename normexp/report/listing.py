@@ -1,64 +1,127 @@
 """List the runs and sweeps in a folder, one line each."""
 
 import contextlib
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from normexp.config import show
+from normexp.config import ConfigError, printable, show, suggest
 from normexp.metrics import format_metric
 from normexp.report.aggregate import INCOMPLETE_STATES
-from normexp.report.groups import format_value, sort_key
-from normexp.report.read import Run, UnreadableRunError, is_searched, natural, read_config, read_status, run_directories
+from normexp.report.groups import format_value, sort_key, task_keys
+from normexp.report.read import (
+    Collection,
+    Run,
+    UnreadableRunError,
+    dropped_runs,
+    is_searched,
+    natural,
+    read_config,
+    read_status,
+    run_directories,
+)
+from normexp.report.select import select
 from normexp.rundir import process
 from normexp.rundir.reader import displayable_json
 
 KEYS = ("norm", "model", "data")
 
+ACCURACIES = ("test/accuracy", "val/accuracy")
+
 MAX_VALUES = 5
-"""Values of a key that the line of a sweep lists; for more, it says `several`."""
+"""Values of a key to list for a sweep; `several` if there are more."""
 
 JOB_ID = re.compile(r"[\w+.-]+", re.ASCII)
-"""Of Slurm. Checked, because it becomes part of a command that users copy."""
+"""Slurm job ids. Checked, because they become part of a command that users copy."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A run or sweep. cells: values of KEYS; runs: their number; jobs: ids of Slurm jobs whose runs have not ended."""
+    """A run, or a sweep with the runs below it.
+
+    cells: values of KEYS. runs: empty for a sweep that has not started. jobs: ids of Slurm jobs whose runs have not ended.
+    """
 
     path: Path
+    kind: Literal["run", "sweep"]
     state: str
     colour: str
     started: datetime
     cells: Sequence[str]
     accuracy: str
-    runs: int
+    runs: Sequence[Run]
     jobs: Sequence[str] = ()
+
+    def best(self, metric: str) -> float | None:
+        """The metric of the run with the best validation accuracy. None for runs on several data sets."""
+        ended = [run for run in self.runs if run.metrics.get(metric) is not None]
+        chosen = max(ended, key=lambda run: run.metrics.get("val/accuracy") or 0.0, default=None)
+        return None if chosen is None or task_keys(ended) else chosen.metrics[metric]
 
 
 def list_folder(folder: Path) -> tuple[list[Line], list[str]]:
-    """A line for each run or sweep in a folder, newest first, and messages on what can't be read. A sweep has runs below it."""
+    """List the runs and sweeps in a folder, newest first. Also returns a message for each one that can't be read."""
     left_out: list[str] = []
     seen: set[tuple[int, int]] = set()
     is_run = (folder / "status.json").exists()
-    inside = [folder] if is_run else [path for path in folder.iterdir() if is_searched(path, folder)]
+    dropped = dropped_runs(folder)
+    searched = (path for path in folder.iterdir() if is_searched(path, folder) and path.name not in dropped)
+    inside = [folder] if is_run else list(searched)
     lines: list[Line] = []
     for path in sorted(inside, key=lambda path: natural(path.name)):
         directories = [folder] if is_run else list(run_directories(path, seen, left_out))
         runs = [run for directory in directories if (run := _read(directory, left_out))]
         if directories == [path]:
-            lines += map(_line_of_run, runs)
+            lines += map(_run_line, runs)
         elif (manifest := displayable_json(path / "sweep.json")) or runs:
-            lines.append(_line_of_sweep(path, runs, manifest))
+            lines.append(_sweep_line(path, runs, manifest))
     return sorted(lines, key=lambda line: line.started, reverse=True), left_out
 
 
+def filter_lines(lines: Sequence[Line], filters: Sequence[str]) -> list[Line]:
+    """The lines with a run that passes all filters, such as norm=bn,ln or state=failed. Raises ConfigError, as `select` does."""
+    if not filters:
+        return list(lines)
+    selected = select(Collection([run for line in lines for run in line.runs], []), filters)
+    passed = {run.directory for run in selected.runs}
+    return [line for line in lines if any(run.directory in passed for run in line.runs)]
+
+
+def sort_lines(lines: Sequence[Line], key: str) -> list[Line]:
+    """Sort by a column: the newest and the most accurate first, others in natural order. Raises ConfigError."""
+    by: dict[str, Callable[[Line], Any]] = {
+        "age": lambda line: -line.started.timestamp(),
+        "state": lambda line: natural(line.state),
+        "accuracy": lambda line: [-(line.best(tag) or 0.0) for tag in ACCURACIES],
+        "path": lambda line: natural(str(line.path)),
+        **{name: lambda line, i=i: natural(line.cells[i]) for i, name in enumerate(KEYS)},  # type: ignore[misc]
+    }
+    if key not in by:
+        raise ConfigError(f"--sort {show(key)}: runs can be sorted by {', '.join(by)}.{suggest(key, by)}")
+    return sorted(lines, key=by[key])
+
+
+def to_json(lines: Sequence[Line], left_out: Sequence[str]) -> str:
+    """The lines as strict JSON. Accuracies are the best of a sweep; null if there are none."""
+    entries = []
+    for line in lines:
+        values = {key: list(dict.fromkeys(format_value(run.config.get(key)) for run in line.runs)) for key in KEYS}
+        head = {"path": printable(line.path), "kind": line.kind, "state": line.state}
+        counts = {"runs": len(line.runs), "states": Counter(run.state for run in line.runs)}
+        accuracies = {tag: line.best(tag) for tag in ACCURACIES}
+        started = line.started.isoformat(timespec="seconds")
+        entries.append({**head, "started": started, **counts, **values, **accuracies, "slurm_jobs": list(line.jobs)})
+    content = {"entries": entries, "left_out": list(left_out)}
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
 def age(started: datetime, now: datetime) -> str:
-    """'3 min', '5 h', '2 days'; 'now' for less than a minute, and if clocks disagree."""
+    """'3 min', '5 h', '2 days'; 'now' for less than a minute, or a time in the future."""
     seconds = (now - started).total_seconds()
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if count := max(0, int(seconds // size)):
@@ -81,7 +144,7 @@ def _read(directory: Path, left_out: list[str]) -> Run | None:
     return Run(directory, directory.name, status["state"], config, status["metrics"], status)
 
 
-def _line_of_run(run: Run) -> Line:
+def _run_line(run: Run) -> Line:
     state = run.state
     if state == "running":
         step, total = run.status["step"], run.status["total_steps"]
@@ -94,10 +157,10 @@ def _line_of_run(run: Run) -> Line:
     accuracy, val = format_metric(run.metrics.get("test/accuracy"), "accuracy"), run.metrics.get("val/accuracy")
     if accuracy == "-" and val is not None:
         accuracy = f"val {format_metric(val, 'accuracy')}"
-    return Line(run.directory, state, _colour({run.state}), started, cells, accuracy, 1)
+    return Line(run.directory, "run", state, _colour({run.state}), started, cells, accuracy, [run])
 
 
-def _line_of_sweep(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any]) -> Line:
+def _sweep_line(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any]) -> Line:
     states = Counter(run.state for run in runs)
     planned, slurm = manifest.get("runs"), manifest.get("slurm")
     unstarted = {str(name) for name in planned} if isinstance(planned, list) else set()
@@ -105,16 +168,16 @@ def _line_of_sweep(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any])
     total, done = len(runs) + len(unstarted), states["completed"]
     parts = [f"{done} completed" if done == total else f"{done} of {total} completed"]
     parts += [f"{states[state]} {state}" for state in (*INCOMPLETE_STATES, "skipped") if states[state]]
-    parts += [f"{len(unstarted)} not begun"] * bool(unstarted)
-    state = ", ".join(parts) if runs else "no run has begun"
+    parts += [f"{len(unstarted)} not started"] * bool(unstarted)
+    state = ", ".join(parts) if runs else "no runs started"
     started = max(_start_time(run.status, run.directory) for run in runs) if runs else _start_time(manifest, path)
     cells = [_joined(run.config.get(key) for run in runs) for key in KEYS]
-    accuracies = [accuracy for run in runs if (accuracy := run.metrics.get("test/accuracy")) is not None]
-    best = f"best {format_metric(max(accuracies), 'accuracy')}" if accuracies else "-"
     ended = {run.name for run in runs if run.state not in ("running", "interrupted")}
     named = slurm.items() if isinstance(slurm, dict) else ()  # names of runs by job id
     jobs = [job for job, name in named if JOB_ID.fullmatch(job) and str(name) not in ended]
-    return Line(path, state, _colour(set(states)), started, cells, best, len(runs), jobs)
+    line = Line(path, "sweep", state, _colour(set(states)), started, cells, "-", runs, jobs)
+    best = line.best("test/accuracy")
+    return line if best is None else replace(line, accuracy=f"best {format_metric(best, 'accuracy')}")
 
 
 def _joined(values: Iterable[Any]) -> str:
@@ -129,11 +192,11 @@ def _colour(states: set[str]) -> str:
 
 
 def _start_time(file: Mapping[str, Any], path: Path) -> datetime:
-    """Start time by a status.json or sweep.json; if unknown, the last change of the folder."""
+    """Start time from status.json or sweep.json; if it is missing, the modification time of the folder."""
     with contextlib.suppress(KeyError, TypeError, ValueError):
         time = datetime.fromisoformat(file["started"])
         return time if time.tzinfo else time.replace(tzinfo=UTC)
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except (OSError, ValueError, OverflowError):  # deleted meanwhile, or out of range
+    except (OSError, ValueError, OverflowError):  # deleted in the meantime, or out of range
         return datetime.fromtimestamp(0, UTC)

@@ -4,31 +4,33 @@ import contextlib
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from normexp.html import Cell, Section, Table, link, render
-from normexp.metrics import format_metric, metric_axis, metric_heading, metric_title
+from normexp.metrics import format_metric, metric_axis, metric_title
+from normexp.plotting.colours import LineStyle
+from normexp.plotting.labels import file_stem
 from normexp.plotting.style import figure_style
 from normexp.plotting.svg import inline_svg
-from normexp.report.aggregate import Row, count_states, describe_outcome, format_mean_std
-from normexp.report.analysis import Analysis, analyze
+from normexp.report.aggregate import describe_outcome, ranking_metric, ranking_title
+from normexp.report.analysis import Analysis, analyze_tasks
 from normexp.report.figures.draw import draw_all
-from normexp.report.groups import distinct_values, format_value, is_number
+from normexp.report.groups import format_value, group, is_number
+from normexp.report.histograms import draw_on_common_axes
 from normexp.report.provenance import provenance
 from normexp.report.read import Collection, Run
+from normexp.report.summary import overview, results
 from normexp.rundir import atomic, safe_read
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
 
 FIGURE_SECTIONS = {
-    "curves": ("Convergence", "What training does, step by step."),
-    "sweep": ("What was swept", "The final metric against what differs between the runs."),
-    "gradients": (
-        "Gradients by layer",
-        "Whether the loss reaches the first layers: their gradients neither vanish nor explode.",
-    ),
-    "activations": ("Activations by layer", "Whether the values that enter the activations stay where they were."),
+    "curves": ("Convergence", "Loss and accuracy during training."),
+    "sweep": ("Sweep", "Final metric by swept key."),
+    "gradients": ("Gradients per layer", "Vanishing or exploding gradients show in the first layers."),
+    "activations": ("Activations per layer", "How far the activation inputs drift or saturate during training."),
 }
 """Title and lead of the sections with figures, by their id."""
 
@@ -47,33 +49,70 @@ def write_page(path: Path, collection: Collection, *, metric: str, by: Sequence[
     Raises ConfigError for a key in `by` that no run has, OSError if the file can't be written.
     """
     runs = collection.runs
-    analysis = analyze(collection, metric=metric, by=by)
-    sections, notes = _figure_sections(analysis)
-    sheets, sheet_notes = _sheets(analysis, path)
-    if any(sheets.values()):
-        sections.append(Section("histograms", "Histograms", "histograms.html.j2", sheets))
-    tables = {"groups": _group_table(analysis), "runs": _run_table(runs, analysis, path)}
-    printed = len(runs) <= MAX_PRINTED_RUNS
-    sections.append(Section("table", "Table", "tables.html.j2", {**tables, "printed": printed}))
-    origin, provenance_notes = provenance(runs, analysis.grouping.keys)
-    sections.append(Section("made", "How it was made", "provenance.html.j2", origin, page_break=False))
-    if analysis.bad_lines:
-        what = "line of metrics.jsonl files is" if analysis.bad_lines == 1 else "lines of metrics.jsonl files are"
-        notes.append(f"{analysis.bad_lines} {what} left out: unreadable.")
-    notes += [*sheet_notes, *provenance_notes]
-    reasons = Counter(run.status["error"] or "no reason was recorded" for run in analysis.grouping.skipped)
-    skipped = [f"{n} {'run was' if n == 1 else 'runs were'} skipped: {reason}" for reason, n in reasons.items()]
+    grouping = group(runs, by)
+    analyses = analyze_tasks(collection, metric=metric, by=by)
+    sections: list[Section] = []
+    notes: list[str] = []
+    for analysis in analyses:
+        parts, own_notes = _task_sections(analysis, path, share=len(analyses))
+        if label := analysis.task.label:
+            content = {"overview": overview(analysis.grouping, analysis.task.runs), "results": results(analysis)}
+            sections.append(Section(_section_id(label), label, "task.html.j2", {**content, "parts": parts}))
+            own_notes = [f"{label}: {note}" for note in own_notes]
+        else:
+            sections += parts
+        notes += own_notes
+    origin, provenance_notes = provenance(runs, grouping.keys)
+    sections.append(Section("provenance", "Provenance", "provenance.html.j2", origin, page_break=False))
+    reasons = Counter(run.status["error"] or "no reason recorded" for run in grouping.skipped)
+    skipped = [f"{n} {'run' if n == 1 else 'runs'} skipped: {reason}" for reason, n in reasons.items()]
+    notes += provenance_notes
     text = render(
         TEMPLATE,
         title=title,
-        overview=_overview(analysis, runs),
-        results=_results(analysis),
+        level=3,  # of the headings of figures
+        overview=overview(grouping, runs),
+        results=results(analyses[0]) if len(analyses) == 1 else [],
         left_out=[*skipped, *collection.left_out, *notes],
         sections=sections,
-        lines=analysis.layout.legend(analysis.grouping.groups),
+        lines=_legend(analyses),
     )
     atomic.write_bytes(path, text.encode("utf-8", "replace"))  # names may have lone surrogates
     return notes
+
+
+def _task_sections(analysis: Analysis, page: Path, *, share: int) -> tuple[list[Section], list[str]]:
+    """Figures, histogram sheets and tables of a task, and notes on what they leave out. share: tasks on the page."""
+    sections, notes = _figure_sections(analysis)
+    sheets, sheet_notes = _sheets(analysis, page, share=share)
+    if any(sheets.values()):
+        sections.append(Section("histograms", "Histograms", "histograms.html.j2", sheets))
+    runs = analysis.task.runs
+    tables = {"groups": _group_table(analysis), "runs": _run_table(runs, analysis, page)}
+    printed = len(runs) <= MAX_PRINTED_RUNS
+    sections.append(Section("table", "Table", "tables.html.j2", {**tables, "printed": printed}))
+    if analysis.bad_lines:
+        lines = "line" if analysis.bad_lines == 1 else "lines"
+        notes.append(f"{analysis.bad_lines} unreadable {lines} of metrics.jsonl ignored.")
+    if label := analysis.task.label:
+        sections = [replace(section, id=f"{_section_id(label)}-{section.id}") for section in sections]
+    return sections, [*notes, *sheet_notes]
+
+
+def _section_id(label: str) -> str:
+    return file_stem(label).replace(".", "-")  # a dot would start a class in CSS
+
+
+def _legend(analyses: Sequence[Analysis]) -> list[tuple[LineStyle, list[str]]]:
+    """Lines of all figures by name, each with the CSS selectors of its artists."""
+    legend: dict[str, tuple[LineStyle, list[str]]] = {}
+    for analysis in analyses:
+        section = f"#{_section_id(analysis.task.label)} " if analysis.task.label else ""
+        shown = analysis.layout.legend(analysis.grouping.groups)
+        for i, style in enumerate(analysis.layout.styles):
+            if style in shown:
+                legend.setdefault(style.name, (style, []))[1].append(f"{section}svg .s{i}")
+    return list(legend.values())
 
 
 def _figure_sections(analysis: Analysis) -> tuple[list[Section], list[str]]:
@@ -86,101 +125,73 @@ def _figure_sections(analysis: Analysis) -> tuple[list[Section], list[str]]:
                 content = {"lead": lead, "figures": [(figure, inline_svg(figure)) for figure in figures]}
                 sections.append(Section(name, title, "figures.html.j2", content, page_break=name != "curves"))
                 notes += [f"{figure.title}: {note}" for figure in figures for note in figure.notes]
-            elif name != "sweep" or analysis.grouping.keys:
-                notes.append(f"No run has what would be drawn under '{title}'.")
+            elif name != "sweep":
+                notes.append(f"No data for {title}.")
     return sections, notes
 
 
-def _sheets(analysis: Analysis, page: Path) -> tuple[dict[str, list[tuple[str, ...]]], list[str]]:
-    """Histogram sheets of one seed of each group, and notes. Groups in the figures by layer are embedded first."""
+def _sheets(analysis: Analysis, page: Path, *, share: int) -> tuple[dict[str, Any], list[str]]:
+    """Histogram sheets of one seed of each group, and notes. Groups in the figures by layer are embedded first. Two groups get
+    common axes.
+
+    share: the number of tasks that share the limits of the page.
+    """
     ordered = [*analysis.inside.groups, *analysis.by_layer.groups, *analysis.grouping.groups]
-    groups = list({id(group): group for group in ordered}.values())
+    groups = list({id(own): own for own in ordered}.values())
     embedded: list[tuple[str, ...]] = []
     linked: list[tuple[str, ...]] = []
+    shown: list[Run] = []
     size = 0
-    for group in groups:
-        completed_first = sorted(group.runs, key=lambda run: run.state != "completed")
+    for own in groups:
+        completed_first = sorted(own.runs, key=lambda run: run.state != "completed")
         run = next((run for run in completed_first if (run.directory / SHEET).is_file()), None)
         if run is None:
             continue
         sheet = run.directory / SHEET
         png: bytes | bytearray = b""
-        if len(embedded) < MAX_SHEETS:
+        if len(embedded) < max(1, MAX_SHEETS // share):
             with contextlib.suppress(OSError):  # too large, among others
-                png = safe_read.read(sheet, max_bytes=MAX_SHEET_BYTES - size)
+                png = safe_read.read(sheet, max_bytes=MAX_SHEET_BYTES // share - size)
         if png.startswith(b"\x89PNG"):
             size += len(png)
             state = "" if run.state == "completed" else f", {run.state}"
-            label = f"{group.label}, seed {run.config.get('seed')}{state}"
+            label = f"{own.label}, seed {run.config.get('seed')}{state}"
             embedded.append((label, link(sheet, page), b64encode(png).decode()))
+            shown.append(run)
         else:
-            linked.append((group.label, link(sheet, page)))
+            linked.append((own.label, link(sheet, page)))
+    compared = draw_on_common_axes(shown) if len(groups) == len(shown) == 2 else []
+    if compared:
+        pairs = zip(embedded, compared, strict=True)
+        embedded = [(label, href, b64encode(png).decode()) for (label, href, _), png in pairs]
     notes = []
     available = len(embedded) + len(linked)
     if missing := len(groups) - available:
         notes.append(f"{missing} of {len(groups)} groups have no {SHEET}.")
     if linked:
-        notes.append(f"{len(embedded)} of {available} histogram sheets are in the page; the others are linked.")
-    return {"embedded": embedded, "linked": linked}, notes
-
-
-def _overview(analysis: Analysis, runs: Sequence[Run]) -> list[str]:
-    """Sentences on how many runs there are, when they started, and what was swept."""
-    started = sorted(run.status["started"] for run in runs if run.status["started"])
-    ends = dict.fromkeys(time[:16].replace("T", " ") for time in (*started[:1], *started[-1:]))
-    sentences = [count_states(runs) + (f", started {' to '.join(ends)} UTC." if ends else ".")]
-    if analysis.grouping.keys:
-        members = [run for group in analysis.grouping.groups for run in group.runs]
-        swept = []
-        for key in analysis.grouping.keys:
-            words = [format_value(value) for value in distinct_values(key, members)]
-            shown = words if len(words) <= 8 else [*words[:4], f"... {len(words) - 5} more", words[-1]]
-            swept.append(f"{key} ({', '.join(shown)})")
-        seeds = len(distinct_values("seed", members))
-        sentences.append(f"Swept: {', '.join(swept)}; {seeds} {'seed' if seeds == 1 else 'seeds'}.")
-    return sentences
-
-
-def _results(analysis: Analysis) -> list[str]:
-    """Sentences on the best group, the best group of each line, and how many runs diverged."""
-    metric, layout = analysis.metric, analysis.layout
-    done = [row for row in analysis.table if row.mean is not None]
-    if not done:
-        return [f"No run has a {metric_title(metric)} yet."] if analysis.table else []
-    sentences = [f"Best {metric_title(metric)}: {done[0].group.label}, {_measured(done[0], metric)}."]
-    if len(analysis.table) == 1:
-        sentences = [f"{metric_heading(metric)}: {_measured(done[0], metric)}."]
-    best: dict[int, Row] = {}
-    for row in done:
-        best.setdefault(layout.line(row.group), row)
-    if len(best) > 1 and layout.panel_keys:
-        parts = []
-        for line, row in best.items():
-            setting = " ".join(f"{key}={format_value(row.group.values[key])}" for key in layout.panel_keys)
-            parts.append(f"{layout.names[line]} {format_metric(row.mean, metric)} ({setting})")
-        sentences.append(f"Each at its best: {', '.join(parts)}.")
-    diverged = [0] * len(layout.lines)
-    for row in analysis.table:
-        diverged[layout.line(row.group)] += row.states.get("diverged", 0)
-    if any(diverged):
-        runs = sum(len(row.group.runs) for row in analysis.table)
-        by_line = ", ".join(f"{n} of {name}" for n, name in zip(diverged, layout.names, strict=True) if n)
-        lines = f" ({by_line})" if len(diverged) > 1 else ""
-        sentences.append(f"Diverged: {sum(diverged)} of {runs} runs{lines}.")
-    return sentences
+        notes.append(f"{len(embedded)} of {available} histogram sheets are embedded; the others are linked.")
+    return {"embedded": embedded, "linked": linked, "common": bool(compared)}, notes
 
 
 def _group_table(analysis: Analysis) -> Table:
-    """One row per group, best first."""
-    metric = analysis.metric
+    """One row per group, best first by validation."""
+    metric, ranking = analysis.metric, ranking_metric(analysis.metric)
     rows = []
     for row in analysis.table:
         cells = [*map(_value_cell, row.group.values.values())]
-        cells += [_number_cell(value, format_metric(value, metric).removesuffix(" %")) for value in (row.mean, row.std)]
+        numbers = [row.mean, row.std, *([row.score] if ranking != metric else [])]
+        cells += [_number_cell(value, format_metric(value, metric).removesuffix(" %")) for value in numbers]
         cells += [_number_cell(count, str(count)) for count in (row.n, len(row.group.runs), row.step)]
         outcome = Cell(describe_outcome(row, metric), kind="diverged" if row.states.get("diverged") else "")
         rows.append([*cells, outcome])
-    return Table([*analysis.grouping.keys, metric_axis(metric), "± std", "n", "runs", "steps", "outcome"], rows)
+    heads = [
+        *analysis.grouping.keys,
+        metric_axis(metric),
+        "± std",
+        *([metric_axis(ranking)] if ranking != metric else []),
+    ]
+    about = f"Sorted by {ranking_title(metric)}, best first. ± std: standard deviation over n runs."
+    return Table([*heads, "n", "runs", "steps", "outcome"], rows, about=about)
 
 
 def _run_table(runs: Sequence[Run], analysis: Analysis, page: Path) -> Table:
@@ -196,10 +207,6 @@ def _run_table(runs: Sequence[Run], analysis: Analysis, page: Path) -> Table:
         cells.append(_number_cell(seconds, f"{seconds:.1f}") if is_number(seconds) else _number_cell(None, "-"))
         rows.append([*cells, Cell(run.status["error"] or "", kind="text")])
     return Table(["run", *keys, "seed", "state", metric_title(metric), "step", "seconds", "error"], rows)
-
-
-def _measured(row: Row, metric: str) -> str:
-    return f"{format_mean_std(row, metric)} ({'; '.join(filter(None, [f'n={row.n}', describe_outcome(row, metric)]))})"
 
 
 def _value_cell(value: Any) -> Cell:

@@ -7,7 +7,8 @@ from typing import Any
 from normexp.plotting.colours import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_colour
 from normexp.plotting.labels import evenly_spaced
 from normexp.plotting.style import Panel
-from normexp.report.groups import Group, Grouping, choices, format_value, hashable, is_number, label, sort_key
+from normexp.report.groups import Group, Grouping, choices, format_value, hashable, is_number, sort_key
+from normexp.report.names import PLAIN, Names
 
 MAX_ROWS = 3
 """Rows of panels in a figure; more would not fit a screen."""
@@ -34,7 +35,7 @@ class LineLayout:
 
     @property
     def styles(self) -> list[LineStyle]:
-        """Style of each line: a norm's own, lightened if the norm has several lines; a colour scale for numbers."""
+        """Style of each line: a norm's own, lightened if the norm has several lines; a color scale for numbers."""
         if not self.line_keys:
             return [LineStyle(self.names[0], NORM_STYLES["bn"][0], "solid", "o")] if self.names else []
         heads = [line[0] for line in self.lines]
@@ -55,6 +56,14 @@ class LineLayout:
         """Legend entries of the groups' lines: none for a single unnamed line."""
         styles = self.styles
         return [styles[line] for line in sorted(set(map(self.line, groups)))] if self.line_keys else []
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Values of the panel keys at which figures are drawn that can't show all. chosen_by: title of the metric, or empty."""
+
+    values: Mapping[str, Any]
+    chosen_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +89,7 @@ def key_of(group: Group, keys: Iterable[str]) -> Values:
     return tuple(hashable(group.values.get(key)) for key in keys)
 
 
-def line_layout(grouping: Grouping, *, across: str | None = None) -> LineLayout:
+def line_layout(grouping: Grouping, *, across: str | None = None, display: Names = PLAIN) -> LineLayout:
     """One line per norm if norms are compared; otherwise per value of a key with at most nine.
 
     across: the key on the x axis. A key that only some norms have (norm.groups) tells lines of one norm apart.
@@ -94,17 +103,18 @@ def line_layout(grouping: Grouping, *, across: str | None = None) -> LineLayout:
     line_keys = first + partial
     members = {key_of(group, line_keys): group for group in groups}
     lines = sorted(members, key=lambda line: list(map(sort_key, line_keys, line)))
-    names = [label({key: members[line].values.get(key) for key in line_keys}) for line in lines]
+    names = [display.label({key: members[line].values.get(key) for key in line_keys}) for line in lines]
     return LineLayout(line_keys, [key for key in keys if key not in line_keys], lines, names)
 
 
 def panel_grid(
-    groups: Sequence[Group], keys: Sequence[str], *, at: Mapping[str, Any], max_columns: int = 4
+    groups: Sequence[Group], keys: Sequence[str], *, at: Setting, max_columns: int = 4, display: Names = PLAIN
 ) -> PanelGrid:
     """One panel per value of a key, or per pair of values of two keys; further keys are fixed at their value in `at`."""
     values = {key: choices(groups, key) for key in keys}
     kept = sorted(keys, key=lambda key: -len(values[key]))[:2]  # the one with more values goes across
     groups, notes = _fix(groups, [key for key in keys if key not in kept], at)
+    values = {key: choices(groups, key) for key in kept}  # of the groups that are left, or whole columns would be empty
     folded = min(3, max_columns)  # columns of one key's values that fill several rows
     limits = [max_columns, MAX_ROWS] if len(kept) == 2 else [folded * MAX_ROWS]
     shown = {key: _limit(key, values[key], limit, notes) for key, limit in zip(kept, limits, strict=False)}
@@ -117,49 +127,54 @@ def panel_grid(
             across, down = [*(shown[key].index(value) for key, value in zip(kept, own, strict=True)), 0, 0][:2]
             members.setdefault((down, across) if len(kept) == 2 else divmod(across, columns), []).append(group)
     panels = [
-        GroupPanel(*position, ", ".join(f"{key}={format_value(own[0].values.get(key))}" for key in reversed(kept)), own)
+        GroupPanel(*position, ", ".join(display.pair(key, own[0].values.get(key)) for key in reversed(kept)), own)
         for position, own in sorted(members.items())
     ]
     return PanelGrid(panels, notes)
 
 
-def panels_by_line(groups: Sequence[Group], layout: LineLayout, *, at: Mapping[str, Any], rows: int) -> PanelGrid:
+def panels_by_line(
+    groups: Sequence[Group], layout: LineLayout, *, at: Setting, rows: int, display: Names = PLAIN
+) -> PanelGrid:
     """One panel per group: lines across and, with several rows, the values of one key down; others are fixed as in `at`."""
     values = {key: choices(groups, key) for key in layout.panel_keys}
     down = sorted(values, key=lambda key: -len(values[key]))[: 1 if rows > 1 else 0]
     if len(layout.lines) == 1 and down:
-        return panel_grid(groups, layout.panel_keys, at=at)
+        return panel_grid(groups, layout.panel_keys, at=at, display=display)
     groups, notes = _fix(groups, [key for key in layout.panel_keys if key not in down], at)
-    lines = evenly_spaced(layout.lines, 5)
-    if len(lines) < len(layout.lines):
-        notes.append(f"Of the {len(layout.lines)} values of {', '.join(layout.line_keys)}, {len(lines)} are shown.")
+    values = {key: choices(groups, key) for key in down}
+    present = [layout.lines[i] for i in sorted(set(map(layout.line, groups)))]
+    lines = evenly_spaced(present, 5)
+    if len(lines) < len(present):
+        notes.append(f"{len(lines)} of {len(present)} values of {', '.join(layout.line_keys)} shown.")
     shown = _limit(down[0], values[down[0]], rows, notes) if down else [()]
     panels = []
     keys = [*layout.line_keys, *down]
     for group in groups:
         line, value = layout.lines[layout.line(group)], key_of(group, down)[0] if down else ()
         if line in lines and value in shown:
-            title = label({key: group.values.get(key) for key in keys}) if keys else ""
+            title = display.label({key: group.values.get(key) for key in keys}) if keys else ""
             panels.append(GroupPanel(shown.index(value), lines.index(line), title, [group]))
     return PanelGrid(sorted(panels, key=lambda panel: (panel.row, panel.column)), notes)
 
 
-def _fix(groups: Sequence[Group], keys: Sequence[str], at: Mapping[str, Any]) -> tuple[Sequence[Group], list[str]]:
+def _fix(groups: Sequence[Group], keys: Sequence[str], at: Setting) -> tuple[Sequence[Group], list[str]]:
     """The groups that have these values of the keys, with a note that says so."""
     if not keys or not groups:
         return groups, []
-    kept = [group for group in groups if key_of(group, keys) == tuple(at[key] for key in keys)]
-    return kept, [f"Shown is {' '.join(f'{key}={format_value(at[key])}' for key in keys)}, where results are best."]
+    kept = [group for group in groups if key_of(group, keys) == tuple(at.values[key] for key in keys)]
+    reason = f", chosen by {at.chosen_by}" if at.chosen_by else ""
+    return kept, [f"Shown at {' '.join(f'{key}={format_value(at.values[key])}' for key in keys)}{reason}."]
 
 
 def _limit(key: str, values: Sequence[Any], limit: int, notes: list[str]) -> list[Any]:
     """At most `limit` of a key's values; adds a note if some are left out."""
     if len(values) > limit:
-        notes.append(f"Of the {len(values)} values of {key}, {limit} are shown.")
+        notes.append(f"{limit} of {len(values)} values of {key} shown.")
     return evenly_spaced(values, limit)
 
 
-def best_setting(grouping: Grouping, layout: LineLayout, score: Mapping[str, float]) -> dict[str, Any]:
+def best_values(grouping: Grouping, layout: LineLayout, score: Mapping[str, float]) -> dict[str, Any]:
     """Values of the panel keys at which most lines have a score (by label) and, of these, the mean score is highest."""
     scores: dict[Values, list[float]] = {}
     for group in grouping.groups:

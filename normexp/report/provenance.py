@@ -11,11 +11,11 @@ from normexp.report.read import Run
 from normexp.rundir.reader import displayable_json
 
 MAX_SHOWN = 8
-"""Commands, commits or machines that are listed; the rest is counted."""
+"""Commands, commits or machines to list; the rest is counted."""
 
 
 def provenance(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Collect the provenance of runs, and notes on what is unknown. keys: the config keys in which the runs differ.
+    """Collect the provenance of runs, and notes on missing files. keys: the config keys in which the runs differ.
 
     Returns the commands, and the environment, differing and shared settings: lines of text by term or config key.
     """
@@ -33,7 +33,7 @@ def provenance(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[str, Any]
         "machine": _count(map(_machine, known)),
     }
     missing = len(environments) - len(known)
-    note = f"{missing} {'run has' if missing == 1 else 'runs have'} no environment.json that can be read."
+    note = f"{missing} {'run has' if missing == 1 else 'runs have'} no readable environment.json."
     differing: dict[str, list[str]] = {}
     shared: dict[str, list[str]] = {}
     if configs := [run.config for run in runs if run.config]:
@@ -55,7 +55,7 @@ def _command(file: Mapping[str, Any]) -> str:
 def _commit(environment: Mapping[str, Any]) -> str:
     git = environment.get("git")
     if not isinstance(git, dict) or not git.get("commit"):
-        return "none: from an installed package"
+        return "none (installed package)"
     return f"{git['commit']}{' with uncommitted changes' if git.get('dirty') else ''}"
 
 
@@ -64,7 +64,7 @@ def _machine(environment: Mapping[str, Any]) -> str:
     if cpus := environment.get("cpus"):
         parts.append(f"{cpus} cores")
     if threads := environment.get("threads"):
-        parts.append(f"{threads} {'thread' if threads == 1 else 'threads'} a run")
+        parts.append(f"{threads} {'thread' if threads == 1 else 'threads'} per run")
     return ", ".join(filter(None, parts))
 
 

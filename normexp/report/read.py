@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normexp import rundir
-from normexp.config import ConfigError, flatten, printable, show, suggest
+from normexp.config import ConfigError, flatten, name_own_choices, nearest, printable, show
 from normexp.rundir import reader
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def read(paths: Sequence[Path]) -> Collection:
         if len(runs) == before[0]:
             where = f"in {show(path)}."
             if len(left_out) > before[1]:
-                raise ConfigError(f"There are no runs that can be read {where} {left_out[before[1]]}")
-            hint = "A run directory has a status.json; normexp train makes them, in runs/ if not told otherwise."
-            raise ConfigError(f"There are no runs {where} {hint}")
+                raise ConfigError(f"No readable runs {where} {left_out[before[1]]}")
+            hint = "Run directories contain a status.json; normexp train creates them in runs/ by default."
+            raise ConfigError(f"No runs {where} {hint}")
     unique = _disambiguate(runs) if len(paths) > 1 else [run for _, run in runs]
     return Collection(sorted(unique, key=lambda run: natural(run.name)), left_out)
 
@@ -127,7 +127,14 @@ def run_directories(path: Path, seen: set[tuple[int, int]], left_out: list[str])
         elif names & RUN_FILES:
             left_out.append(f"{printable(folder)} has no status.json.")
         else:
-            pending += [Path(entry) for entry in entries if is_searched(entry, path)]
+            dropped = dropped_runs(folder) if "sweep.json" in names else []
+            pending += [Path(entry) for entry in entries if is_searched(entry, path) and entry.name not in dropped]
+
+
+def dropped_runs(folder: Path) -> Sequence[str]:
+    """Names of skipped runs that the last command of the sweep in a folder no longer asked for."""
+    names = reader.displayable_json(folder / "sweep.json").get("dropped")
+    return names if isinstance(names, list) else []
 
 
 def is_searched(entry: os.DirEntry[str] | Path, start: Path) -> bool:
@@ -180,12 +187,14 @@ def _check_folder(path: Path) -> None:
         if path.is_dir():
             return
         if path.exists():
-            raise ConfigError(f"{show(path)} is a file: name the folder of a run, or of a sweep.")
-        siblings = path.parent.iterdir() if path.parent.is_dir() else ()
-        near = suggest(path.name, sorted(printable(entry.name) for entry in siblings if entry.is_dir()))
+            raise ConfigError(f"{show(path)} is a file: name the folder of a run or sweep.")
+        folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
+        close = nearest(path.name, sorted(map(printable, folders)))
+        near = Path("runs") / path if (Path("runs") / path).is_dir() else path.with_name(close) if close else None
     except OSError as error:
         raise ConfigError(f"{show(path)} can't be opened ({error.strerror}).") from error
-    raise ConfigError(f"There is no folder {show(path)}.{near or ' Name the folder of a run, or of a sweep.'}")
+    hint = f"Did you mean {show(near, 200)}?" if near else "Name the folder of a run or sweep; normexp runs lists them."
+    raise ConfigError(f"There is no folder {show(path)}. {hint}")
 
 
 def read_run(directory: Path, name: str) -> Run:
@@ -209,9 +218,9 @@ def read_status(directory: Path) -> dict[str, Any]:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """The flat, displayable config of a run. Raises UnreadableRunError."""
+    """The flat, displayable config of a run, with the names of the user's own choices. Raises UnreadableRunError."""
     with _readable(directory, "config.yaml"):
-        return flatten(reader.displayable(rundir.read_config(directory)))
+        return name_own_choices(flatten(reader.displayable(rundir.read_config(directory))))
 
 
 @contextmanager

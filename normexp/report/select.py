@@ -20,7 +20,7 @@ def select(collection: Collection, filters: Sequence[str]) -> Collection:
     for text in filters:
         key, equals, values = text.partition("=")
         if not equals or not key or not values:
-            raise ConfigError(f"--filter {show(text)}: a filter is written KEY=VALUE, such as norm=bn or lr=0.1,1.")
+            raise ConfigError(f"--filter {show(text)}: expected KEY=VALUE, such as norm=bn or lr=0.1,1.")
         if key != "state":
             check_key(key, collection.runs)
         own = {run.directory: run.state if key == "state" else run.config.get(key) for run in collection.runs}
@@ -32,12 +32,12 @@ def select(collection: Collection, filters: Sequence[str]) -> Collection:
             passed |= matching
         runs = [run for run in runs if run.directory in passed]
     if not runs:
-        raise ConfigError(f"No run passes all of --filter {' --filter '.join(map(show, filters))}.")
+        raise ConfigError(f"No run matches --filter {' --filter '.join(map(show, filters))}.")
     return replace(collection, runs=runs)
 
 
 def _matches(value: Any, text: str) -> bool:
-    """Whether a value is written so: 0.1 also as 1e-1, a missing value as null."""
+    """Whether a value equals the text: 0.1 also matches 1e-1, and a missing value null."""
     if isinstance(value, float | int) and not isinstance(value, bool):
         try:
             return value == float(text) or format_value(value) == text
@@ -50,6 +50,6 @@ def _no_such_value(key: str, value: str, runs: Sequence[Run]) -> str:
     states = sorted({run.state for run in runs})
     known = states if key == "state" else list(map(format_value, distinct_values(key, runs)))
     some = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
-    there = f"{key} is one of {some} here" if len(known) > 1 else f"{key} is {some} in all runs here"
-    problem = there if known else "no run has a value of it"
+    values = f"{key} is one of {some}" if len(known) > 1 else f"{key} is always {some}"
+    problem = values if known else f"no run has a value for {key}"
     return f"--filter {show(key)}={show(value)}: {problem}.{suggest(value, known)}"

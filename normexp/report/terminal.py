@@ -1,16 +1,27 @@
-"""Results on the terminal: the table over seeds, and what it leaves out. A sweep prints this at its end, too."""
+"""Results on the terminal: a table over seeds for each task, with notes. A sweep prints this at its end, too."""
 
+import math
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from normexp.config import printable
-from normexp.console import print_line
+from normexp.console import print_message
 from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, metric_title
-from normexp.report.aggregate import Row, aggregate, check_metric, count_states, describe_outcome, format_mean_std
-from normexp.report.groups import Grouping, differing, format_value, group
+from normexp.report.aggregate import (
+    Row,
+    aggregate,
+    check_metric,
+    count_states,
+    describe_outcome,
+    format_mean_std,
+    ranking_metric,
+    ranking_title,
+    small_sample_note,
+)
+from normexp.report.columns import Column, fit, layout, variety
+from normexp.report.groups import Grouping, Task, differing, format_value, group, split_tasks, task_keys
 from normexp.report.heatmap import show_heatmap
 from normexp.report.read import Collection, Run
 from normexp.stats import mean_std
@@ -30,60 +41,85 @@ def show(
     by: Sequence[str] | None = None,
     sort: str | None = None,
 ) -> None:
-    """Print the table over seeds, a heat map of two swept keys, and failed, skipped and unreadable runs. Raises ConfigError."""
+    """Print a table over seeds and a heat map of two swept keys for each task, and failed, skipped and unreadable runs.
+
+    Raises ConfigError before it prints anything.
+    """
     check_metric(metric, collection.runs)
     grouping = group(collection.runs, by)
-    table = aggregate(grouping, metric, sort=sort or "metric")
+    sort = sort or "metric"
+    table = aggregate(grouping, metric, sort=sort)
+    tasks = split_tasks(collection.runs, by)
     console.print(Text(count_states(collection.runs)))
-    if table:
-        console.print()
-        _print_table(console, grouping, table, metric)
-    if len(grouping.keys) == 2 and any(row.mean is not None for row in table):
-        show_heatmap(console, table, grouping.keys, metric)
-    if notes := _notes(collection.runs, grouping, table, metric):
+    for task in tasks:
+        _show_task(console, task, metric, sort)
+    if notes := _notes(collection.runs, grouping, table, metric, sort):
         console.print()
         console.print(Text("\n".join(notes)), style="dim")
     failed = [run for row in table for run in row.group.runs if run.state in ("failed", "killed")]
     _reasons(console, f"[red]{len(failed)} failed[/]", failed, with_log=True)
     _reasons(console, f"[cyan]{len(grouping.skipped)} skipped[/]", grouping.skipped, with_log=False)
     if left_out := collection.left_out:
-        what = "folder was" if len(left_out) == 1 else "folders were"
+        what = "folder" if len(left_out) == 1 else "folders"
         print_some(console, f"[red]{len(left_out)} {what} left out[/]", left_out)
+
+
+def _show_task(console: Console, task: Task, metric: str, sort: str) -> None:
+    """Print the table and the heat map of a task. Without the key to sort by, it is sorted by the metric."""
+    grouping = group(task.runs, task.by)
+    table = aggregate(grouping, metric, sort=sort if sort in ("name", *grouping.keys) else "metric")
+    if not table:
+        return
+    console.print()
+    if task.label:
+        console.print(Text(task.label, style="bold underline"))
+    keys = grouping.keys or [key for key in ("norm", "model", "data") if key in task.runs[0].config]
+    if dropped := _print_table(console, keys, table, metric):
+        hint = "use a wider terminal, or normexp report --csv FILE"
+        console.print(Text(f"No room for {', '.join(dropped)}: {hint}."), style="dim")
+    if len(grouping.keys) == 2 and any(row.mean is not None for row in table):
+        show_heatmap(console, table, grouping.keys, metric)
 
 
 def print_some(console: Console, head: str, sentences: Sequence[str], *, more: str = "and {} more") -> None:
     """Print a head and the first few sentences. more: printed with the number of the others."""
     console.print(f"\n{head}", highlight=False)
     for sentence in sentences[:MAX_LISTED]:
-        print_line(console, f"  {sentence}")
+        print_message(console, f"  {sentence}")
     if len(sentences) > MAX_LISTED:
         console.print(f"  {more.format(len(sentences) - MAX_LISTED)}", highlight=False)
 
 
-def _print_table(console: Console, grouping: Grouping, table: Sequence[Row], metric: str) -> None:
+def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], metric: str) -> list[str]:
+    """Print one line per row, with the columns `keys` first. Returns the heads of the columns that don't fit."""
     configs = [row.group.runs[0].config for row in table]
-    keys = grouping.keys or [key for key in ("norm", "model", "data") if key in configs[0]]
-    printed = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    columns = []
     for key in keys:
-        numbers = all(isinstance(config.get(key), int | float | None) for config in configs)
-        printed.add_column(Text(key), justify="right" if numbers else "left", overflow="fold")
-    extra = _extra_columns(table, metric) if console.width >= 100 else {}
-    for head in (metric_title(metric), "n", *extra):
-        printed.add_column(Text(head), justify="right", no_wrap=True)
+        cells = [format_value(config.get(key)) for config in configs]
+        numeric = all(isinstance(config.get(key), int | float | None) for config in configs)
+        columns.append(Column(key, cells, math.inf if key == "norm" else 1 + variety(cells), numeric))
+    columns.append(Column(metric_title(metric), [format_mean_std(row, metric) for row in table], numeric=True))
+    if (ranking := ranking_metric(metric)) != metric and any(row.score is not None for row in table):
+        scores = [format_metric(row.score, metric) for row in table]
+        columns.append(Column(metric_title(ranking), scores, numeric=True))
+    columns.append(Column("n", [str(row.n) for row in table], numeric=True))
+    extra = _extra_columns(table, metric)
+    columns += [Column(head, cells, -i, numeric=True) for i, (head, cells) in enumerate(extra.items())]
     ends = [describe_outcome(row, metric) for row in table]
-    if any(ends):
-        printed.add_column("", overflow="fold")
-    for i, (row, config, end) in enumerate(zip(table, configs, ends, strict=True)):
-        cells = [format_value(config.get(key)) for key in keys]
-        cells += [format_mean_std(row, metric), str(row.n), *(column[i] for column in extra.values())]
-        bad = "red" if row.states.get("failed") or row.states.get("killed") else ""
-        colour = "yellow" if row.states.get("diverged") else bad
-        printed.add_row(*map(Text, [*cells, *([end] if any(ends) else [])]), style=colour)
-    console.print(printed)
+    columns += [Column("", ends)] if any(ends) else []
+    shown, dropped = fit(columns, console.width)
+    console.print(layout(shown, list(map(_colour, table))))
+    return dropped
+
+
+def _colour(row: Row) -> str:
+    if row.states.get("diverged"):
+        return "yellow"
+    return "red" if row.states.get("failed") or row.states.get("killed") else ""
 
 
 def _extra_columns(table: Sequence[Row], metric: str) -> dict[str, list[str]]:
-    """Further columns for wide consoles, by head, if any run has the metric."""
+    """Further columns by head, the most important first; only those that any run has."""
     heads = {
         "convergence/best_accuracy": "best val accuracy",
         "convergence/steps_to_90": "steps to 90 %",
@@ -103,20 +139,27 @@ def _format_mean(row: Row, tag: str) -> str:
     return format_metric(mean_std(present)[0], tag) if len(present) == len(values) else "-"
 
 
-def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric: str) -> list[str]:
-    """Footnotes of the table."""
+def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric: str, sort: str) -> list[str]:
+    """Footnotes of the tables."""
     notes = []
     counted = [run for run in runs if run.state != "skipped"]
+    if sort == "metric" and sum(row.score is not None for row in table) > 1:
+        notes.append(f"Sorted by {ranking_title(metric)}, best first.")
     if all(row.n == 0 for row in table) and any("val/accuracy" in run.metrics for run in counted):
-        notes.append(f"No run has a {metric_title(metric)} yet: --metric val/accuracy shows how far they are.")
+        notes.append(f"No run has a {metric_title(metric)} yet; --metric val/accuracy shows intermediate results.")
     if any(row.n > 1 for row in table):
-        notes.append("± is the standard deviation over the n runs of a row.")
+        notes.append("±: standard deviation over n runs.")
+    if warning := small_sample_note(table):
+        notes.append(warning)
     if table and not higher_is_better(metric):
-        notes.append(f"The lower the {metric_title(metric)}, the better.")
+        notes.append(f"Lower {metric_title(metric)} is better.")
     if merged := [key for key in differing(counted) if key not in grouping.keys]:
-        notes.append(f"Each row takes runs together that differ in {', '.join(merged)}.")
+        notes.append(f"Rows average over runs that differ in {', '.join(merged)}.")
     if grouping.repeated:
-        notes.append(f"{grouping.repeated} of the runs have config and seed of another one, and are not counted again.")
+        runs_have = "run repeats" if grouping.repeated == 1 else "runs repeat"
+        notes.append(f"{grouping.repeated} {runs_have} the config and seed of another (counted once).")
+    if task_keys(counted):
+        notes.append("Results on different data sets are neither averaged nor ranked together.")
     return notes
 
 
@@ -126,10 +169,10 @@ def _reasons(console: Console, head: str, runs: Sequence[Run], *, with_log: bool
         return
     by_reason: dict[str, list[Run]] = {}
     for run in runs:
-        first = ((run.status["error"] or "").splitlines() or ["no reason given"])[0]
+        first = ((run.status["error"] or "").splitlines() or ["no reason recorded"])[0]
         by_reason.setdefault(first[:MAX_REASON], []).append(run)
     sentences = []
     for reason, same in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         log = f" ({printable(same[0].directory / 'train.log')})" if with_log else ""
         sentences.append(f"{len(same):4d}  {reason}{log}")
-    print_some(console, head, sentences, more="and for {} more reasons")
+    print_some(console, head, sentences, more="and {} more reasons")

@@ -25,7 +25,7 @@ def writing(path: Path) -> Iterator[None]:
     except WriteError:
         raise
     except OSError as error:
-        reason = "its folder is gone" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+        reason = "its folder no longer exists" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
         raise WriteError(error.errno, reason, str(path)) from error
 
 
@@ -86,7 +86,7 @@ class DirectoryGuard:
     def check(self) -> None:
         """Raise WriteError if the directory is gone, or if another one has its name now, which must not get this one's files."""
         if not self.exists():
-            raise WriteError(errno.ESTALE, "it is gone, or another one has taken its place", str(self._directory))
+            raise WriteError(errno.ESTALE, "it was deleted or replaced", str(self._directory))
 
 
 @contextlib.contextmanager

@@ -42,8 +42,8 @@ def check_name(name: str) -> None:
     """Raise ConfigError for names that are not fit for a directory."""
     if len(name) > MAX_NAME or name.strip(". ") != name or not re.fullmatch(r"[\w=.,+~ -]+", name):
         raise ConfigError(
-            f"name={show(name)}: a name has letters, digits, spaces and any of = . , + ~ - _, "
-            f"no slash, and at most {MAX_NAME} characters."
+            f"name={show(name)}: a name can contain letters, digits, spaces and = . , + ~ - _, no slash, and at most "
+            f"{MAX_NAME} characters."
         )
 
 
@@ -70,7 +70,7 @@ def create_run_directory(
                         raise
         finally:
             shutil.rmtree(new, ignore_errors=True)
-    raise ConfigError(f"runs_dir={show(parent)}: there are too many runs named {name}.")
+    raise ConfigError(f"runs_dir={show(parent)}: too many runs are named {name}.")
 
 
 def write_run_files(directory: Path, files: Mapping[str, str]) -> Path:
@@ -120,7 +120,7 @@ def _undo_on_error(parent: Path, created: Path) -> Iterator[None]:
         if error.errno in atomic.UNWRITABLE_ERRNOS:
             raise atomic.WriteError(error.errno, error.strerror, str(existed)) from error
         raise ConfigError(
-            f"runs_dir={show(parent)}: no run directory can be made in {existed} ({error.strerror or error})."
+            f"runs_dir={show(parent)}: no run directory can be created in {existed} ({error.strerror or error})."
         ) from error
 
 

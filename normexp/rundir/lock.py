@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from normexp.config import show
-from normexp.rundir import process
+from normexp.rundir import process, safe_read
 from normexp.rundir.atomic import opened, writing
 
 NAME = ".lock"
+
+MAX_BYTES = 10_000
+"""Of a lock file, which has one short JSON object."""
 
 
 @contextlib.contextmanager
@@ -74,13 +77,13 @@ def refusal(directory: Path) -> str:
     """A sentence that names the holder of the directory's lock."""
     who = holder(directory) or {}
     name = f"process {show(who.get('pid'))} on {show(who.get('host'))}" if who else "another process"
-    return f"{directory} is at work: {name} trains there."
+    return f"{directory} is in use by {name}."
 
 
 def holder(directory: Path) -> Mapping[str, Any] | None:
     """The lock file's content, by the process that holds the lock. None if there is none, as far as this host can tell."""
     try:
-        who = json.loads((directory / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        who = json.loads(safe_read.read(directory / NAME, max_bytes=MAX_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None
     return who if isinstance(who, dict) and process.alive(who) is not False else None

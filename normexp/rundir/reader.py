@@ -48,7 +48,7 @@ def read_status(directory: Path) -> Status:
         raise ValueError(f"{directory / 'status.json'} is not the status of a run.")
     gone = status["state"] == "running" and process.alive(status) is False
     if gone:
-        status |= {"state": "killed", "error": "its process is gone"}
+        status |= {"state": "killed", "error": "its process no longer exists"}
     metrics, reason, started = (status.get(key) for key in ("metrics", "error", "started"))
     values = {
         **status,
@@ -116,7 +116,7 @@ def last_training_metrics(directory: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, not made displayable. Empty if the file is missing or damaged."""
+    """The object in a JSON file, as it is. Empty if the file is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads(safe_read.read(path, max_bytes=MAX_JSON_BYTES))
         if isinstance(content, dict):

@@ -15,10 +15,10 @@ def read(path: Path, *, max_bytes: int) -> bytearray:
         if stat.S_ISDIR(info.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(info.st_mode):
-            raise OSError(errno.EINVAL, "it is no file", str(path))
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         size = info.st_size
         if size > max_bytes:
-            raise OSError(errno.EFBIG, f"it has {size:,} bytes, and should have {max_bytes:,} at most", str(path))
+            raise OSError(errno.EFBIG, f"too large: {size:,} bytes, at most {max_bytes:,} expected", str(path))
         content = bytearray(size)
         with open(descriptor, "rb", closefd=False) as file:
             del content[file.readinto(content) :]  # it may have been truncated since

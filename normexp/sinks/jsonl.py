@@ -14,7 +14,7 @@ from normexp.rundir.atomic import writing
 class JsonLines:
     """Appends each record and flushes it at once, so that a killed run keeps what it logged.
 
-    saved: the state to resume from; the lines after it are cut off.
+    saved: the state to resume from; later lines are removed.
     """
 
     def __init__(self, path: Path, saved: Mapping[str, Any] | None = None) -> None:
@@ -26,7 +26,7 @@ class JsonLines:
 
     @staticmethod
     def is_continuation(path: Path, saved: Mapping[str, Any]) -> bool:
-        """Whether the file still begins with the lines of the saved state: it is as long, and the cut is at the end of a line.
+        """Whether the file still begins with the lines of the saved state: it is at least as long, and a line ends there.
 
         False for a file that was reformatted since.
         """
@@ -52,6 +52,6 @@ class JsonLines:
     def state_dict(self) -> dict[str, Any]:
         with writing(self._path):
             if os.fstat(self._file.fileno()).st_nlink == 0:
-                raise OSError(errno.ESTALE, "it is gone")
+                raise OSError(errno.ESTALE, "file was deleted")
             os.fsync(self._file.fileno())
             return {"size": self._file.tell()}

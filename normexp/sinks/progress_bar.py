@@ -4,29 +4,32 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from normexp.metrics import format_metric
 from normexp.records import TOTAL_GRAD_NORM, Record
 
 REFRESH_SECONDS = 0.25  # between redraws, which take milliseconds, as long as a step of a small network
+STATUS_REFRESH_RATE = 4  # redraws per second of a spinner, which take time from what is loaded
 PLAIN_LINE_SECONDS = 1.0  # between two plain lines, so that frequent evaluations do not flood a log file
 
 BAR_NAMES = {"train/loss": "loss", "val/accuracy": "val acc", TOTAL_GRAD_NORM: "grad"}
 LINE_NAMES = {
     "train/loss": "train loss",
     "val/loss": "val loss",
-    "val/accuracy": "val accuracy",
+    "val/accuracy": "val acc",
     TOTAL_GRAD_NORM: "grad norm",
 }
 """The scalars that are shown, with their names."""
 
 
 class RunConsole(Console):
-    """A console that goes quiet, instead of ending the run, when its pipe is closed (`normexp train | head`) or the disk that
+    """A console that goes quiet instead of ending the run when its pipe is closed (`normexp train | head`) or the disk that
     stdout is redirected to is full."""
 
     _error: OSError | None = None
@@ -55,6 +58,7 @@ class ProgressBar:
         self._values: dict[str, float] = dict(saved["values"]) if saved else {}
         self._step = saved["step"] if saved else 0
         self._drawn = 0.0
+        self._evaluation_seconds = math.inf  # of the last evaluation
         self._progress: Progress | None = None
         if console.is_terminal:
             values, time_left = TextColumn("{task.fields[values]}"), TimeRemainingColumn(compact=True)
@@ -77,6 +81,16 @@ class ProgressBar:
             self._console.print(line, highlight=False, soft_wrap=True)
             self._drawn = now
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Show that an evaluation runs, unless the last one was too short to be noticed."""
+        if self._progress is not None and self._evaluation_seconds > REFRESH_SECONDS:
+            values = "  ".join(filter(None, [self._text(BAR_NAMES), "evaluating"]))
+            self._progress.update(self._task, completed=self._step, values=values, refresh=True)
+        start = time.monotonic()
+        yield
+        self._evaluation_seconds = time.monotonic() - start
+
     def close(self, *, success: bool) -> None:
         if self._progress is not None:
             self._progress.stop()
@@ -85,4 +99,6 @@ class ProgressBar:
         return {"values": dict(self._values), "step": self._step}
 
     def _text(self, names: Mapping[str, str]) -> str:
-        return "  ".join(f"{name} {self._values[tag]:.4g}" for tag, name in names.items() if tag in self._values)
+        return "  ".join(
+            f"{name} {format_metric(self._values[tag], tag)}" for tag, name in names.items() if tag in self._values
+        )

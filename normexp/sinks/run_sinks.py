@@ -32,11 +32,13 @@ class RunSinks:
                 tensorboard.close(success=False)
             raise
         show = partial(tensorboard.picture, "histograms")
+        choices = ", ".join(f"{key}={info.hyperparameters[key].value}" for key in ("norm", "model", "data"))
+        self.progress = ProgressBar(console, total_steps, saved.get("terminal"))
         self.by_name: dict[str, Sink] = {
             "metrics": metrics,
-            "sheet": HistogramSheet(directory / "histograms.png", show, saved.get("sheet")),
+            "sheet": HistogramSheet(directory / "histograms.png", choices, show, saved.get("sheet")),
             "tensorboard": tensorboard,
-            "terminal": ProgressBar(console, total_steps, saved.get("terminal")),
+            "terminal": self.progress,
         }
 
     def log(self, record: Record) -> None:

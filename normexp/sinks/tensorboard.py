@@ -21,8 +21,8 @@ from normexp.rundir.atomic import fsync, replacing, writing
 PATTERN = "events.out.tfevents.*"  # the file names that TensorBoard reads
 FLUSH_SECONDS = 5.0  # how long events may stay in the buffer before TensorBoard can read them
 
-HEADLINES = {"activation", "batch_size", "lr", "model", "norm"}
-"""The HPARAMS page shows five columns by default, first those that are declared to differ between runs."""
+HEADLINES = {"batch_size", "data", "lr", "model", "norm"}
+"""The five hyperparameters that the HPARAMS page shows by default: it prefers those that are declared to differ between runs."""
 
 HPARAM_TYPES = {
     bool: (api_pb2.DATA_TYPE_BOOL, "bool_value"),
@@ -119,7 +119,7 @@ class TensorBoard:
         events = [Event(summary=summary) for summary in first]
         self._events = EventFile(directory, events, keep=saved["size"] if saved else 0)
         if saved and not self._events.kept:
-            logger.warning("TensorBoard's file is gone or was cut short: there, the run begins where it goes on")
+            logger.warning("TensorBoard's event file is missing or truncated; it now starts at the resumed step")
 
     def log(self, record: Record) -> None:
         event = Event(step=record.step)
@@ -162,7 +162,7 @@ def _layout(charts: Sequence[Chart]) -> dict[str, dict[str, list[object]]]:
 
 
 def _fill(proto: HistogramProto, histogram: Histogram) -> None:
-    """Copy a histogram, without empty bins at either end: TensorBoard drops them anyway."""
+    """Copy a histogram. Trim empty end bins; TensorBoard drops them anyway."""
     proto.min, proto.max = histogram.minimum, histogram.maximum
     proto.num, proto.sum, proto.sum_squares = sum(histogram.counts), histogram.total, histogram.total_squares
     occupied = [i for i, count in enumerate(histogram.counts) if count]

@@ -1,6 +1,5 @@
 """The task function that a launcher calls for each run of a sweep, on whatever machine."""
 
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -16,9 +15,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from normexp import rundir
+from normexp.compose.compose import with_own_choices
 from normexp.compose.loader import Loader
 from normexp.compose.validate import validate
-from normexp.config import ConfigError
+from normexp.config import ConfigError, as_tree
 from normexp.rundir import atomic, lock, process
 from normexp.sweeps import gpus
 from normexp.sweeps.manifest import SESSION_VARIABLE, Job, Session, read_session
@@ -35,7 +35,7 @@ class DropConfigs(Callback):
 
 
 def hydra_context(cfg: DictConfig, loader: Loader) -> HydraContext:
-    """What Hydra's launchers and sweepers need: the loader, the callbacks of a sweep's config, and DropConfigs."""
+    """The context of Hydra's launchers and sweepers: loader, callbacks of the sweep's config, and DropConfigs."""
     callbacks = Callbacks(cfg)
     callbacks.callbacks.append(DropConfigs())
     return HydraContext(config_loader=loader, callbacks=callbacks)
@@ -50,7 +50,8 @@ def task(tree: DictConfig) -> float:
     session = read_session(session_file)
     if session is None:
         return math.nan
-    plain = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
+    composed = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
+    plain = with_own_choices(composed, HydraConfig.get().runtime.choices)
     name = plain["name"] if session.named else run_name(HydraConfig.get().overrides.task)
     directory = Path(HydraConfig.get().sweep.dir) / name
     train_if_needed(directory, plain, session, stopping=lambda: read_session(session_file) is None)
@@ -76,7 +77,7 @@ def train_if_needed(
     with atomic.writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
     if not (directory / "config.yaml").exists():  # for a run that fails before training
-        atomic.write_text(directory / "config.yaml", rundir.to_yaml(dataclasses.asdict(config)))
+        atomic.write_text(directory / "config.yaml", rundir.to_yaml(as_tree(config)))
     # On a cluster the scheduler assigns the GPUs.
     reserves = session.local and config.device != "cpu"
     with gpus.reserved_gpu(directory.parent) if reserves else nullcontext() as gpu:

@@ -51,13 +51,13 @@ def launch_grid(plan: Plan, left: Sequence[Combination], say: Callable[[str], No
             rest = _unfinished(plan.folder, left, began, killed)
             breakdowns = breakdowns + 1 if len(rest) == len(left) else 0
             if breakdowns == MAX_BREAKDOWNS:
-                say(f"The workers of the sweep keep dying: {_first_line(error)}")
+                say(f"The worker processes keep dying: {_first_line(error)}")
                 return
             left = rest
         except Exception as error:
-            if plan.local or not slurm.recorded_jobs(plan.folder):
-                raise ConfigError(f"The sweep can't be launched: {_first_line(error)}") from error
-            say(f"the launcher lost a job: {_first_line(error)}")  # one of a cluster's, which was cancelled or killed
+            if plan.local or not (slurm.recorded_jobs(plan.folder) or slurm.submitted_jobs(plan.folder)):
+                raise ConfigError(f"The launcher failed: {_first_line(error)}") from error
+            say(f"a job was lost: {_first_line(error)}")  # one of a cluster's, which was cancelled or killed
             return
 
 
@@ -99,7 +99,7 @@ def _unfinished(folder: Path, runs: Sequence[Combination], began: int, killed: C
             killed[run.name] += 1
             ended = killed[run.name] >= MAX_ATTEMPTS
             if ended:
-                error = "killed, and the process that had started it too"
+                error = "killed, together with the process that started it"
                 rundir.rewrite_status(directory, status, state="killed", error=error)
         if not ended:
             unfinished.append(run)

@@ -1,4 +1,4 @@
-"""How a sweep and its processes communicate: by two small files, and a Job for each run's process.
+"""The two files by which a sweep and its processes communicate, and a Job for each process of a run.
 
 sweep.json is permanent, for `normexp resume` and for reports. A session file belongs to one driver, the command that launches
 the runs: its workers read it, on whatever machine, and start no more runs once it is deleted.
@@ -13,7 +13,8 @@ from typing import Any
 
 from normexp import rundir
 from normexp.config import ConfigError, show
-from normexp.rundir import atomic, lock
+from normexp.rundir import atomic, lock, safe_read
+from normexp.rundir.reader import MAX_JSON_BYTES
 
 MANIFEST = "sweep.json"
 
@@ -91,11 +92,13 @@ def edit_manifest(folder: Path) -> Iterator[dict[str, Any]]:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The content of sweep.json, or None if it does not exist. Raises ConfigError if it can't be read."""
     try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads(safe_read.read(folder / MANIFEST, max_bytes=MAX_JSON_BYTES))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{show(folder / MANIFEST)} can't be read ({error}).") from error
-    if isinstance(content, dict) and all(isinstance(content.get(key, []), list) for key in ("arguments", "runs")):
+    if isinstance(content, dict) and all(
+        isinstance(content.get(key, []), list) for key in ("arguments", "runs", "dropped")
+    ):
         return content
-    raise ConfigError(f"{show(folder / MANIFEST)} is not what a sweep writes.")
+    raise ConfigError(f"{show(folder / MANIFEST)} is damaged: not in the format of sweep.json.")

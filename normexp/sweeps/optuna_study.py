@@ -39,7 +39,7 @@ def optimize(plan: Plan) -> None:
     with lock.held(plan.folder) as free:
         if not free:
             pid = (lock.holder(plan.folder) or {}).get("pid", "unknown")
-            raise ConfigError(f"Another command works on this study: process {pid}.")
+            raise ConfigError(f"The study is in use by process {pid}.")
         while (ended := _close_lost_trials(plan)) < plan.trials:
             with open_dict(sweeper):
                 sweeper.n_trials = plan.trials - ended
@@ -60,11 +60,11 @@ def optimize(plan: Plan) -> None:
             except BrokenProcessPool as error:
                 breakdowns += 1
                 if breakdowns > plan.trials:
-                    raise ConfigError(f"The workers of the sweep keep dying: {str(error).splitlines()[0]}") from error
+                    raise ConfigError(f"The worker processes keep dying: {str(error).splitlines()[0]}") from error
             else:
                 if count_trials(plan) <= ended:
                     study = plan.folder / STUDY_FILE
-                    raise ConfigError(f"The sweep makes no progress: {study} has {ended} trials as before.")
+                    raise ConfigError(f"No trial finished: {study} still has {ended}.")
 
 
 def _storage_url(plan: Plan) -> str:

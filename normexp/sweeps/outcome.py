@@ -7,7 +7,8 @@ from itertools import count
 from pathlib import Path
 
 from normexp import NUMERICS, rundir
-from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, flatten, show
+from normexp.compose.choices import NOT_HYPERPARAMETERS
+from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, as_tree, flatten, show, yaml_files
 from normexp.metrics import higher_is_better
 from normexp.rundir import atomic
 
@@ -33,7 +34,8 @@ def has_progress(directory: Path) -> bool:
 def changed_keys(directory: Path, config: Config) -> list[str]:
     """The differences between a run's stored config and the given one, such as 'epochs (3, now 5)'.
 
-    'numerics (1, now 2)' means that it was trained by a version of normexp whose results differ.
+    'numerics (1, now 2)' means that it was trained by a version of normexp whose results differ. For a finished run, a new
+    default of a key that only decides what is measured and when, such as eval_every, is not a difference.
     """
     try:
         old = flatten(rundir.read_config(directory))
@@ -41,11 +43,17 @@ def changed_keys(directory: Path, config: Config) -> list[str]:
         return [f"config.yaml ({type(error.__cause__ or error).__name__})"]
     new = flatten(dataclasses.asdict(config))
     version = rundir.numerics(directory)
+    changed = [key for key in new if key in old and key not in RESULT_INDEPENDENT_KEYS and old[key] != new[key]]
+    if any(_only_measures(key) for key in changed) and is_finished(directory):
+        set_now = flatten(yaml_files.differences(as_tree(config)))
+        changed = [key for key in changed if key in set_now or not _only_measures(key)]
     return [f"numerics ({version}, now {NUMERICS})"] * (version != NUMERICS) + [
-        f"{key}{'.name' if key in GROUPS else ''} ({show(old[key])}, now {show(new[key])})"
-        for key in new
-        if key in old and key not in RESULT_INDEPENDENT_KEYS and old[key] != new[key]
+        f"{key}{'.name' if key in GROUPS else ''} ({show(old[key])}, now {show(new[key])})" for key in changed
     ]
+
+
+def _only_measures(key: str) -> bool:
+    return key.partition(".")[0] in NOT_HYPERPARAMETERS
 
 
 def set_aside(directory: Path) -> Path:

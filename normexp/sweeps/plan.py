@@ -1,10 +1,10 @@
 """Plan a sweep: its folder, its runs and how many run at a time, all checked before anything is written or trained."""
 
 import re
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -24,7 +24,7 @@ from normexp.compose.overrides import parse_overrides, validate_overrides
 from normexp.config import ConfigError, DataConfig, Objective, expand_path, show, unknown_choice
 from normexp.data import DATA
 from normexp.sweeps import gpus
-from normexp.sweeps.names import SHARED_KEYS, run_name, sweep_name
+from normexp.sweeps.names import SHARED_KEYS, key_of, labels, run_name, sweep_name
 from normexp.sweeps.outcome import is_finished
 
 LOCAL_LAUNCHERS = ("hydra_plugins.hydra_joblib_launcher.", "hydra._internal.core_plugins.basic_launcher.")
@@ -42,7 +42,7 @@ class Plan:
     """A sweep before it starts.
 
     grid: its combinations; None if an optimizer chooses them. trials: how many an optimizer is to make. jobs: runs at a time.
-    local: whether the runs are processes of this machine.
+    local: whether the runs are processes of this machine. ignored: keys that some choices lack, with these choices.
     """
 
     folder: Path
@@ -53,11 +53,20 @@ class Plan:
     trials: int
     jobs: int
     local: bool
+    ignored: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Labels of the grid's runs, by name."""
+        return labels({run.name: run.overrides for run in self.grid or []})
 
 
 @config_errors()  # reading a key resolves its interpolations
-def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console) -> Plan:
-    """The plan of the sweep that the overrides ask for. Raises ConfigError if none of its runs can be trained."""
+def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console, *, load_data: bool = True) -> Plan:
+    """The plan of the sweep that the overrides ask for. Raises ConfigError if none of its runs can be trained.
+
+    load_data: check that the data can be loaded, which may download it.
+    """
     cfg, loader = compose_sweep(overrides, config_dir)
     # The sweep's own config is composed without the keys of choices, such as norm.groups=2.
     typed = [*cfg.hydra.overrides.task, *(override for override in overrides if is_choice_key(override))]
@@ -65,30 +74,48 @@ def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console) 
     parsed = parse_overrides(overrides)
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group in SHARED_KEYS:
-            raise ConfigError(f"{override.key_or_group} has one value in a sweep, not several.")
+            raise ConfigError(f"all runs of a sweep share {override.key_or_group}: give it one value.")
     experiment = next((str(o.value()) for o in parsed if o.key_or_group == "experiment"), None)
     if cfg.objective not in get_args(Objective):
         raise ConfigError(unknown_choice("objective", show(cfg.objective), get_args(Objective)))
-    name = str(cfg.name if cfg.name is not None else sweep_name(typed, experiment))
+    runs_dir = expand_path("runs_dir", str(cfg.runs_dir))
+    name = str(cfg.name if cfg.name is not None else _default_name(typed, experiment, runs_dir))
     rundir.check_name(name)
-    folder = (expand_path("runs_dir", str(cfg.runs_dir)) / name).absolute()
+    folder = (runs_dir / name).absolute()
     _check_shared(cfg)
     if (folder / "status.json").exists():
-        raise ConfigError(f"name={show(name)}: {folder} is a run; give the sweep another name.")
+        raise ConfigError(f"name={show(name)}: {folder} is a run; choose another name for the sweep.")
     local = cfg.hydra.launcher._target_.startswith(LOCAL_LAUNCHERS)
     jobs = count_jobs(cfg) if "n_jobs" in cfg.hydra.launcher or not local else 1
     set_sweep_dir(cfg, folder, jobs)
-    grid = None
-    if cfg.hydra.sweeper._target_.endswith(".BasicSweeper"):
-        grid = _expand_grid(cfg, loader, overrides, console)
-        if local:
+    grid: list[Combination] | None = None
+    ignored: dict[str, list[str]] = {}
+    if not cfg.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        if not (any(override.is_sweep_override() for override in parsed) or cfg.hydra.sweeper.get("search_space")):
+            raise ConfigError(
+                "An optimizer needs a search space: give some key several values or a range, such as "
+                "norm=bn,ln or 'lr=tag(log,interval(0.001,1))'."
+            )
+    else:
+        grid, ignored = _expand_grid(cfg, loader, overrides, console)
+        if local and load_data:
             grid = check_data(grid, folder)
         for combination in grid:  # a typo, not a combination that can't work
             if combination.invalid_value:
                 raise ConfigError(str(combination.problem))
         if all(combination.problem for combination in grid):
             raise ConfigError(str(grid[0].problem))
-    return Plan(folder, cfg, loader, overrides, grid, int(cfg.hydra.sweeper.get("n_trials", 0)), jobs, local)
+    trials = int(cfg.hydra.sweeper.get("n_trials", 0))
+    return Plan(folder, cfg, loader, overrides, grid, trials, jobs, local, ignored)
+
+
+def _default_name(typed: Sequence[str], experiment: str | None, runs_dir: Path) -> str:
+    """The name of a sweep without `name`. If it has to be shortened, the swept keys come first, so it still shows them."""
+    name = sweep_name(typed, experiment)
+    if "~" not in name or (runs_dir / name).exists():  # earlier versions did not put them first
+        return name
+    swept = [text for text, override in zip(typed, parse_overrides(typed), strict=True) if override.is_sweep_override()]
+    return sweep_name(typed, experiment, first=swept)
 
 
 def _with_params(cfg: DictConfig, typed: list[str], config_dir: Path | None) -> list[str]:
@@ -97,9 +124,9 @@ def _with_params(cfg: DictConfig, typed: list[str], config_dir: Path | None) -> 
     try:
         for key, value in params.items():
             if not isinstance(value, str | int | float):
-                raise ConfigError(f"{key} needs its values as one text: '{key}: a,b'.")
+                raise ConfigError(f"write the values of {key} as one string: '{key}: a,b'.")
             if "hydra" in str(key):
-                raise ConfigError(f"{show(key)} is no key of a run.")
+                raise ConfigError(f"{show(key)} is not a key of a run.")
         validate_overrides([f"{key}={value}" for key, value in params.items()], config_dir, sweeps=True)
     except ConfigError as error:
         raise ConfigError(f"hydra.sweeper.params of the experiment: {error}") from error
@@ -118,7 +145,7 @@ def _check_shared(cfg: DictConfig) -> None:
 def set_sweep_dir(cfg: DictConfig, folder: Path, jobs: int) -> None:
     """Make the launcher put the sweep's runs into a folder, and run so many at a time."""
     if "${" in str(folder):
-        raise ConfigError(f"{folder}: a path with ${{ in it can't be used for a sweep.")
+        raise ConfigError(f"{folder}: the path of a sweep must not contain ${{.")
     with open_dict(cfg):
         # The launcher composes the runs' configs anew, from these overrides.
         cfg.hydra.overrides.hydra += [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
@@ -133,14 +160,19 @@ def count_jobs(cfg: DictConfig) -> int:
     """How many runs train at a time: one per GPU if they train on GPUs, else one per core."""
     if cfg.jobs is not None:
         if not isinstance(cfg.jobs, int) or isinstance(cfg.jobs, bool) or cfg.jobs < 1:
-            raise ConfigError(f"jobs={show(cfg.jobs)}: jobs must be a whole number of at least 1 or null.")
+            raise ConfigError(f"jobs={show(cfg.jobs)}: jobs must be an integer >= 1 or null.")
         return cfg.jobs
     count = 0 if cfg.device == "cpu" else len(gpus.visible_gpus())
     return count or (1 if cfg.device == "cuda" else cpu_count())
 
 
-def _expand_grid(cfg: DictConfig, loader: Loader, overrides: Sequence[str], console: Console) -> list[Combination]:
-    """All distinct combinations, in the order of Hydra's own sweeper. Raises ConfigError if the overrides are no grid."""
+def _expand_grid(
+    cfg: DictConfig, loader: Loader, overrides: Sequence[str], console: Console
+) -> tuple[list[Combination], dict[str, list[str]]]:
+    """All distinct combinations, in the order of Hydra's own sweeper, and the ignored keys of the plan.
+
+    Raises ConfigError if the overrides are not a grid.
+    """
     try:
         parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         _check_counts(parsed)
@@ -148,17 +180,40 @@ def _expand_grid(cfg: DictConfig, loader: Loader, overrides: Sequence[str], cons
     except composing_errors() as error:
         if "does not support sweep type" in str(error):
             raise ConfigError(
-                "interval(...) is for hydra/sweeper=optuna; a grid has values with commas or choice(...)."
+                "interval(...) works with hydra/sweeper=optuna only; for a grid, list the values: lr=0.1,1."
             ) from error
         raise ConfigError(explain(error)) from error
     combinations: dict[str, Combination] = {}
     composer = Composer(cfg, loader)
     with console.status(f"checking {len(jobs)} combinations") if len(jobs) >= MIN_FOR_STATUS else nullcontext():
+        jobs, ignored = _drop_missing_keys(composer, jobs)
         for job in jobs:
             name = run_name(job)
             if name not in combinations:
                 combinations[name] = composer.compose(name, job)
-    return list(combinations.values())
+    return list(combinations.values()), ignored
+
+
+def _drop_missing_keys(composer: Composer, jobs: list[list[str]]) -> tuple[list[list[str]], dict[str, list[str]]]:
+    """The jobs without the keys that their choices lack and other jobs have, and these keys with the choices that lack them.
+
+    A key that no job has is kept: it is a mistake, which composing explains.
+    """
+    missing: list[dict[str, str]] = [{} for _ in jobs]
+    for job, own in zip(jobs, missing, strict=True):
+        with suppress(ConfigError):  # composing reports it
+            own.update(composer.missing_keys(job))
+    present = {key_of(text) for job, own in zip(jobs, missing, strict=True) for text in job if text not in own}
+    ignored: dict[str, list[str]] = {}
+    for own in missing:
+        for text, choice in own.items():
+            if key_of(text) in present and choice not in ignored.setdefault(key_of(text), []):
+                ignored[key_of(text)].append(choice)
+    kept = [
+        [text for text in job if text not in own or key_of(text) not in ignored]
+        for job, own in zip(jobs, missing, strict=True)
+    ]
+    return kept, ignored
 
 
 def _check_counts(parsed: Sequence[Override]) -> None:
@@ -172,10 +227,10 @@ def _check_counts(parsed: Sequence[Override]) -> None:
             except (ValueError, ArithmeticError) as error:  # such as a step of 0 in range()
                 raise ConfigError(f"{text}: {reason(error)}.") from error
             if count == 0:
-                raise ConfigError(f"{text}: that is no value at all.")
+                raise ConfigError(f"{text}: at least one value is needed.")
             total *= count
     if total > MAX_COMBINATIONS:
-        raise ConfigError(f"The sweep has more than {MAX_COMBINATIONS:,} combinations: take fewer values.")
+        raise ConfigError(f"The sweep has more than {MAX_COMBINATIONS:,} combinations: use fewer values.")
 
 
 def check_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:

@@ -14,7 +14,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from normexp import rundir
-from normexp.console import print_line
+from normexp.console import print_message, short_path
+from normexp.metrics import format_metric
 from normexp.rundir import process
 from normexp.rundir.reader import last_training_metrics
 from normexp.sweeps.names import short_labels
@@ -29,12 +30,20 @@ class ProgressView:
     """Follows the runs in a sweep's directory.
 
     names: the runs that can be trained; None if they are not known beforehand. total: their number. skipped: how many others
-    can't be trained.
+    can't be trained. labels: of the runs, by name.
     """
 
     def __init__(
-        self, console: Console, folder: Path, *, names: Sequence[str] | None, total: int, skipped: int = 0
+        self,
+        console: Console,
+        folder: Path,
+        *,
+        names: Sequence[str] | None,
+        total: int,
+        skipped: int = 0,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
+        self._labels = labels or short_labels(names or [])
         self._console, self._folder, self._names, self._total, self._skipped = console, folder, names, total, skipped
         self._live: Live | None = None
         self._began: float | None = None
@@ -54,7 +63,7 @@ class ProgressView:
         self._live = None
 
     def say(self, text: str) -> None:
-        print_line(self._console, text)
+        print_message(self._console, text)
 
     def tick(self) -> None:
         """Print the runs that have ended since the last call, and redraw the table."""
@@ -83,16 +92,16 @@ class ProgressView:
 
     def _print_ended(self, name: str, status: Mapping[str, Any]) -> None:
         state, counted = status["state"], f"{self._num_ended():>{len(str(self._total))}}/{self._total}"
-        line = Text(f"{counted}  {name}  ", overflow="ignore", no_wrap=True)
+        line = Text(f"{counted}  {self._labels.get(name, name)}  ")
         line.append(_label(state), STYLES.get(state))
         accuracy = status["metrics"].get("test/accuracy")
         if state == "completed" and accuracy is not None:
-            line.append(f", test accuracy {accuracy:.2%}, {status['seconds']:.1f} s")
+            line.append(f", test accuracy {format_metric(accuracy, 'accuracy')}, {status['seconds']:.1f} s")
         if status["error"]:
             line.append(f": {status['error']}")
         if state in ("failed", "killed"):
-            line.append(f"; see {self._folder / name / 'train.log'}")
-        self._console.print(line, soft_wrap=True, highlight=False)
+            line.append(f"; see {short_path(self._folder / name / 'train.log')}")
+        print_message(self._console, line)
 
     def _num_ended(self) -> int:
         return sum(status["state"] in FINAL_STATES for status in self._statuses.values())
@@ -108,16 +117,17 @@ class ProgressView:
             padding=(0, 2, 0, 0),
             expand=True,
         )
-        progress, labels = 0.0, short_labels(self._names or self._statuses)
+        progress, labels = 0.0, self._labels or short_labels(self._statuses)
         for name, status in self._statuses.items():
             if status["state"] == "running" and process.alive(status) is not False:
                 entry, label = last_training_metrics(self._folder / name), labels[name]
                 step, steps = entry.get("step", status["step"]), status["total_steps"] or 1
                 progress += step / steps
-                if len(label) > 40:  # runs differ mostly at the ends of their names
+                if len(label) > 40:
                     label = f"{label[:19]}…{label[-20:]}"
-                formats = {"train/loss": "loss {:.3g}", "train/accuracy": "acc {:.0%}"}
-                values = "  ".join(text.format(entry[tag]) for tag, text in formats.items() if tag in entry)
+                values = f"loss {entry['train/loss']:.3g}" if "train/loss" in entry else ""
+                if "train/accuracy" in entry:
+                    values += f"  train acc {format_metric(entry['train/accuracy'], 'accuracy')}"
                 table.add_row(label, ProgressBar(total=steps, completed=step), f"{step}/{steps}", values)
         return Group(table, self._render_counts(progress))
 
@@ -129,13 +139,13 @@ class ProgressView:
             if counts[state] or state == "completed":
                 text.append(f"{counts[state]} {_label(state)}  ", STYLES.get(state, "dim"))
         left = self._total - self._num_ended()
-        text.append(f"{left} left")
+        text.append(f"{left} to do")
         done = self._ended + progress  # in runs, since the display began
         if done > 0 and self._began is None:  # the time before the first run trains is left out of the estimate
             self._began = time.monotonic()
         if done > 0.2 and left > 0 and self._began is not None:
             seconds = (time.monotonic() - self._began) / done * max(left - progress, 0.0)
-            text.append(f"  about {_format_duration(seconds)} to go")
+            text.append(f"  about {format_duration(seconds)} left")
         return text
 
 
@@ -143,7 +153,7 @@ def _label(state: str) -> str:
     return "done" if state == "completed" else state
 
 
-def _format_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration such as '40 s', '3 min' or '2 h 5 min'."""
     if seconds < 60:
         return f"{seconds:.0f} s"

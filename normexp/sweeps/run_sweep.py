@@ -1,10 +1,9 @@
-"""Run a planned sweep through Hydra's launchers and sweepers, and print what it will do and its results."""
+"""Run a planned sweep through Hydra's launchers and sweepers; print its header and its results."""
 
 import dataclasses
 import json
 import shlex
 import signal
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,29 +14,28 @@ from rich.console import Console
 
 from normexp import rundir
 from normexp.compose.compose import Combination, quoted
-from normexp.config import ConfigError
-from normexp.console import print_line
+from normexp.config import ConfigError, as_tree
+from normexp.console import print_line, print_message, short_path
 from normexp.report import read, terminal
-from normexp.rundir import atomic, lock, process
+from normexp.rundir import atomic, process
 from normexp.sinks.progress_bar import RunConsole
 from normexp.sweeps import launch, optuna_study, slurm
 from normexp.sweeps.hydra_task import record_skipped
 from normexp.sweeps.manifest import MANIFEST, SESSION_VARIABLE, Session, edit_manifest, read_session, write_manifest
-from normexp.sweeps.outcome import changed_keys, has_progress, is_finished, run_state
+from normexp.sweeps.outcome import run_state
 from normexp.sweeps.plan import Plan, plan_sweep
 from normexp.sweeps.progress import ProgressView
 from normexp.sweeps.shutdown import Watcher
-
-MAX_LINES = 8
-"""Lines about single runs before the first one trains. The rest are only counted."""
+from normexp.sweeps.survey import header, survey
 
 
-def run_sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[str]) -> int:
+def run_sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[str], quiet: bool = False) -> int:
     """Train the runs that the overrides ask for and that are not done yet; returns the exit code.
 
-    arguments: the words after `normexp train`, as typed. Raises ConfigError, with nothing written, if no run can be trained.
+    arguments: the words after `normexp train`, as typed. quiet: print only the results. Raises ConfigError, with nothing written,
+    if no run can be trained.
     """
-    console = RunConsole()  # a closed pipe (`| head`) ends the display, not the sweep
+    console = RunConsole(quiet=quiet)  # a closed pipe (`| head`) ends the display, not the sweep
     plan = plan_sweep(overrides, config_dir, console)
     threads = 1 if plan.local and plan.jobs > 1 else None
     session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity(), plan.local)
@@ -49,6 +47,10 @@ def run_sweep(overrides: list[str], *, config_dir: Path | None, arguments: Seque
             close_session(session_file)
     if interrupted_by and plan.local:
         launch.mark_stopped(plan.folder)
+    if quiet:
+        console = RunConsole()
+    else:
+        console.print()
     unfinished = _print_summary(plan, console)
     console.close()
     return 128 + interrupted_by if interrupted_by else int(unfinished)
@@ -81,12 +83,11 @@ def train_runs(plan: Plan, session_file: Path, console: Console) -> int | None:
     """Train the runs of a plan; returns the signal that interrupted the sweep, if one did."""
     folder = plan.folder
     left = _prepare(plan, console)
-    names = None if plan.grid is None else [combination.name for combination in plan.grid if not combination.problem]
-    with edit_manifest(folder) as manifest:  # with the planned runs, reports can tell which have not begun
-        manifest["runs"] = list(dict.fromkeys([*manifest.get("runs", []), *(names or [])]))
-    skipped = sum(combination.problem is not None for combination in plan.grid or [])
+    _record_plan(plan)
+    names = None if plan.grid is None else [run.name for run in plan.grid if not run.problem]
+    skipped = sum(run.problem is not None for run in plan.grid or [])
     total = plan.trials if names is None else len(names)
-    view = ProgressView(console, folder, names=names, total=total, skipped=skipped)
+    view = ProgressView(console, folder, names=names, total=total, skipped=skipped, labels=plan.labels)
     watch = Watcher(view, folder, session_file)
     interrupted = False
     try:
@@ -106,50 +107,31 @@ def train_runs(plan: Plan, session_file: Path, console: Console) -> int | None:
 
 
 def _prepare(plan: Plan, console: Console) -> list[Combination]:
-    """Record the combinations that can't be trained, print what the sweep will do, and return the runs to train."""
+    """Record the combinations that can't be trained, print the header of the sweep, and return the runs to train."""
     if plan.grid is None:
-        print_line(console, f"sweep {plan.folder}: {plan.trials} trials, {plan.jobs} at a time")
+        print_message(console, f"sweep {short_path(plan.folder)}: {plan.trials} trials, {plan.jobs} at a time")
         return []
-    skipped: dict[str, list[str]] = defaultdict(list)
-    left: list[Combination] = []
-    replaced: list[str] = []
     slurm.mark_lost_runs(plan.folder)
-    queued, locked, resumed = set(slurm.queued_jobs(plan.folder).values()), 0, 0
-    for run in plan.grid:
-        directory = plan.folder / run.name
-        if run.problem is not None:
-            skipped[run.problem].append(run.name)
+    found = survey(plan)
+    for problem, runs in found.skipped.items():
+        for run in runs:
+            directory = plan.folder / run.name
             if run.config is None or run_state(directory) is None:  # a run that only lacks its data keeps its state
-                record_skipped(directory, run.problem, dataclasses.asdict(run.config) if run.config else run.tree)
-            continue
-        assert run.config is not None
-        if run.name in queued:
-            continue
-        if has_progress(directory) and (changed := changed_keys(directory, run.config)):
-            replaced.append(f"{run.name}: changed since it was trained: {', '.join(changed)}")
-        elif is_finished(directory):
-            continue
-        else:
-            locked += lock.holder(directory) is not None
-            resumed += has_progress(directory)
-        left.append(run)
-    trainable = sum(run.problem is None for run in plan.grid)
-    done = trainable - len(left) - len(queued & {run.name for run in plan.grid})
-    parts = [f"{trainable} run{'s' * (trainable != 1)}"]
-    parts += [f"{done} done already"] * (done > 0)
-    parts += [f"{resumed} from {'its' if resumed == 1 else 'their'} last checkpoint"] * (resumed > 0)
-    parts += [f"{locked} in the hands of another process"] * (locked > 0)
-    parts += [f"{len(queued)} with Slurm"] * bool(queued)
-    parts += [f"{min(plan.jobs, len(left))} at a time"] * (plan.local and len(left) > 1)
-    lines = [f"sweep {plan.folder}: {', '.join(parts)}"]
-    for problem, names in skipped.items():
-        lines.append(f"skipped {f'{len(names)} runs' if len(names) > 1 else names[0]}: {problem}")
-    lines += replaced[:MAX_LINES]
-    lines += [f"and {len(replaced) - MAX_LINES} more"] * (len(replaced) > MAX_LINES)
-    lines += [f"trained again; what was there is kept in {plan.folder / '.replaced'}"] * bool(replaced)
-    for line in lines:
-        print_line(console, line)
-    return left
+                record_skipped(directory, problem, as_tree(run.config) if run.config else run.tree)
+    for line in header(plan, found):
+        print_message(console, line)
+    return found.left
+
+
+def _record_plan(plan: Plan) -> None:
+    """Record the planned runs, so reports can tell which have not begun, and the skipped ones that are no longer planned."""
+    planned = {run.name for run in plan.grid or []}
+    with edit_manifest(plan.folder) as manifest:
+        trainable = [run.name for run in plan.grid or [] if not run.problem]
+        manifest["runs"] = list(dict.fromkeys([*manifest.get("runs", []), *trainable]))
+        if plan.grid is not None:
+            others = {path.parent.name for path in plan.folder.glob("*/status.json")} - planned - {*manifest["runs"]}
+            manifest["dropped"] = sorted(name for name in others if run_state(plan.folder / name) == "skipped")
 
 
 def _print_summary(plan: Plan, console: Console) -> bool:
@@ -158,32 +140,35 @@ def _print_summary(plan: Plan, console: Console) -> bool:
     if not (folder / MANIFEST).exists():
         with suppress(OSError):
             folder.rmdir()  # the launcher creates it again, empty
-        gone = f"{folder} is gone: it was moved or deleted while the sweep ran."
-        print_line(console, f"{gone} If it was moved: normexp resume, with its new path.")
+        print_line(
+            console,
+            f"{short_path(folder)} was moved or deleted while the sweep ran. If it was moved: normexp resume NEW_PATH",
+        )
         return True
     names = [path.parent.name for path in folder.glob("*/status.json")]
     if plan.grid is not None:
         names = [run.name for run in plan.grid]
     states = [state for name in names if (state := run_state(folder / name)) is not None]
-    console.print()
     if states:
         try:
-            terminal.show(console, read.read([folder]))
+            terminal.show(console, read.read([short_path(folder)]))
         except ConfigError as error:  # no run has a result
             print_line(console, str(error))
         console.print()
     unfinished = len(names) - sum(state in ("completed", "diverged", "skipped", "running") for state in states)
     if plan.grid is None:  # several trials may share a run
         unfinished = max(unfinished, plan.trials - optuna_study.count_trials(plan))
-    lines, quoted_folder = [], shlex.quote(str(folder))
+    lines, quoted_folder = [], shlex.quote(str(short_path(folder)))
     if jobs := slurm.queued_jobs(folder):
         ids = slurm.scancel_ids(jobs)
-        lines.append(("on Slurm", f"{len(jobs)} jobs go on; the same command picks them up; scancel {ids} ends them"))
+        lines.append(("on Slurm", f"{len(jobs)} jobs, which continue without this command; to cancel: scancel {ids}"))
     if plan.grid is None and (best := optuna_study.describe_best(plan)):
         lines.append(("best", f"{plan.cfg.objective} {best}"))
-    if unfinished:
+    if running := states.count("running"):
+        lines.append((f"{running} running", f"in another process; to see their status: normexp runs {quoted_folder}"))
+    elif unfinished and not jobs:
         lines.append((f"{unfinished} left", f"normexp resume {quoted_folder}"))
-    lines.append(("sweep", str(folder)))
+    lines.append(("sweep", str(short_path(folder))))
     if states:
         lines.append(("report", f"normexp report {quoted_folder} --html"))
         lines.append(("look inside", f"normexp tensorboard {quoted_folder}"))

@@ -88,7 +88,7 @@ class Watcher:
             while not over:
                 over = self._over.wait(self._view.pause)
                 if self.signal is not None and not said:
-                    self._view.say("stopping after the step of the runs at work; Ctrl-C again: at once")
+                    self._view.say("stopping when the current steps are done; press Ctrl-C again to stop at once")
                     said = True
                 self._view.tick()
 

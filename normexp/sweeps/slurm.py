@@ -35,20 +35,20 @@ def submit_and_wait(
             errors.append(error)
 
     new: list[str] = []
-    before = set(_submitted_jobs(folder))
+    before = set(submitted_jobs(folder))
     thread = threading.Thread(target=submit, daemon=True)
     thread.start()
     while thread.is_alive() and len(new) != len(names):
         time.sleep(0.5)
-        new = [job for job in _submitted_jobs(folder) if job not in before]
+        new = [job for job in submitted_jobs(folder) if job not in before]
     if len(new) == len(names):
         try:
             with edit_manifest(folder) as manifest:
                 manifest[JOBS_KEY] = {**recorded_jobs(folder), **dict(zip(new, names, strict=True))}
         except WriteError as error:
-            say(f"{error} The same command will not find these jobs again.")
+            say(f"{error} The same command will not recognize these jobs.")
         say(
-            f"with Slurm: {len(new)} jobs, which go on if this command is stopped; scancel {scancel_ids(new)} ends them"
+            f"submitted {len(new)} Slurm jobs, which continue if this command is stopped; to cancel: scancel {scancel_ids(new)}"
         )
     while thread.is_alive() and not recorded_jobs(folder):
         time.sleep(0.5)
@@ -57,7 +57,7 @@ def submit_and_wait(
         raise errors[0]
 
 
-def _submitted_jobs(folder: Path) -> list[str]:
+def submitted_jobs(folder: Path) -> list[str]:
     """Ids of all submitted jobs, according to submitit's folders, in the order of submission."""
     names = [path.parent.name for path in (folder / ".submitit").glob("*/*_submitted.pkl")]
     ids = [name for name in names if name.replace("_", "").isdigit()]
@@ -106,4 +106,5 @@ def mark_lost_runs(folder: Path) -> None:
         with suppress(OSError, ValueError):
             status = rundir.read_status(folder / name)
             if status["state"] == "running" or status["process_gone"]:
-                rundir.rewrite_status(folder / name, status, state="killed", error="its Slurm job ended before it did")
+                error = "its Slurm job ended before the run was finished"
+                rundir.rewrite_status(folder / name, status, state="killed", error=error)

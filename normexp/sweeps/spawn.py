@@ -32,7 +32,7 @@ def train_with_retry(job: Job, *, stopping: Callable[[], bool]) -> None:
             return
         state, error = _describe_exit(code, stopping=stopping())
         again = state == "killed" and left > 0
-        if not _record_exit(job.directory, pid, state, error + "; trying once more" * again) or not again:
+        if not _record_exit(job.directory, pid, state, error + "; retrying once" * again) or not again:
             return
         time.sleep(RETRY_PAUSE)
 
@@ -66,13 +66,13 @@ def _train(job: Job) -> None:
 def _describe_exit(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
     """Translate an exit code, or minus a signal, into a run state and an error message."""
     if code > 0:
-        return "failed", f"its process ended with exit code {code}"
+        return "failed", f"its process exited with code {code}"
     name = signal.Signals(-code).name
     if stopping:
         return "interrupted", f"stopped at once, by {name}"
     if -code in (signal.SIGTERM, signal.SIGINT):
-        return "interrupted", f"stopped by {name} before it began to train"
-    return "killed", f"killed by {name}" + ", as the system does where memory runs out" * (-code == signal.SIGKILL)
+        return "interrupted", f"stopped by {name} before training began"
+    return "killed", f"killed by {name}" + ", probably because memory ran out" * (-code == signal.SIGKILL)
 
 
 def _record_exit(directory: Path, pid: int, state: rundir.State, error: str) -> bool:

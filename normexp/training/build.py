@@ -11,8 +11,9 @@ from torch.optim import Optimizer
 
 from normexp.config import Config, ConfigError
 from normexp.data import DATA, Sizes, sizes
+from normexp.data.base import Arrays
 from normexp.data.batches import Augment, BatchSampler
-from normexp.data.splits import Splits, load
+from normexp.data.splits import Split, Splits, load, sample, split
 from normexp.models import layers
 from normexp.models.build import build_model
 from normexp.models.layer import named_layers
@@ -30,9 +31,14 @@ and 4e7 one thread was as fast or faster, at 1.5e8 two were 1.2 times as fast, a
 
 @dataclass(frozen=True)
 class Parts:
-    """Everything that training needs. forward: the compiled model with compile=true, for steps without probes; else the model."""
+    """Everything that training needs.
+
+    val_sample: the validation samples for all evaluations but the last. forward: the compiled model with compile=true, for
+    steps without probes; else the model.
+    """
 
     data: Splits
+    val_sample: Split
     model: nn.Module
     forward: Callable[[Tensor], Tensor]
     precision: Precision
@@ -44,8 +50,10 @@ class Parts:
     sizes: Sizes
 
 
-def build(config: Config) -> Parts:
+def build(config: Config, arrays: Arrays | None = None) -> Parts:
     """Build the parts of a run. Raises ConfigError if the data or the device are not available.
+
+    arrays: used in place of the data set's files.
 
     Also sets seeds, threads and determinism for the whole process, so that the same config gives the same run, bit for bit, on
     the same machine.
@@ -53,7 +61,7 @@ def build(config: Config) -> Parts:
     device = choose_device(config.device)
     set_threads(config)
     set_precision(config, device)
-    data = load(config, device)
+    data = load(config, device) if arrays is None else split(arrays, config, device)
     model = to_device(build_model(config), device)
     precision = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
@@ -73,14 +81,26 @@ def build(config: Config) -> Parts:
     torch.manual_seed(stream_seed(config.seed, "dropout and noise"))
     random.seed(stream_seed(config.seed, "python"))
     np.random.seed(stream_seed(config.seed, "numpy") % 2**32)
-    return Parts(data, model, forward, precision, optimizer, probes, augment, order, device, sizes(config))
+    return Parts(
+        data=data,
+        val_sample=sample(data.val, config.eval_samples, seed=config.seed),
+        model=model,
+        forward=forward,
+        precision=precision,
+        optimizer=optimizer,
+        probes=probes,
+        augment=augment,
+        order=order,
+        device=device,
+        sizes=sizes(config),
+    )
 
 
 def choose_device(name: str) -> torch.device:
     """Resolve `auto` to a GPU if there is one. Raises ConfigError for `cuda` without a GPU."""
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
-        raise ConfigError("device=cuda: torch sees no GPU here; device=cpu or device=auto works.")
+        raise ConfigError("device=cuda: torch finds no GPU; use device=cpu or device=auto.")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
 
 

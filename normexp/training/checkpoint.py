@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from normexp import NUMERICS, __version__
-from normexp.config import RESULT_INDEPENDENT_KEYS, Config, ConfigError, show
+from normexp.config import LENGTH_KEYS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, show
 from normexp.rundir import atomic
 from normexp.sinks.jsonl import JsonLines
 from normexp.sinks.run_sinks import RunSinks
@@ -31,7 +31,6 @@ from normexp.training.state import TrainState
 FORMAT = 2
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.prev.pt"
 
-LENGTH_KEYS = ("epochs", "steps")  # config keys that a resumed run may increase
 
 KEYS = {
     *("format", "step", "seconds", "started", "config", "config_hash", "versions", "threads", "device", "data"),
@@ -94,23 +93,23 @@ def load(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not verify the checksums that it writes
             if damaged := archive.testzip():
-                raise CheckpointError(f"{show(damaged)} in it does not have its checksum")
+                raise CheckpointError(f"the checksum of {show(damaged)} is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (CheckpointError, MemoryError):
         raise
     except pickle.UnpicklingError as error:
-        raise CheckpointError("it holds more than tensors and plain values") from error
+        raise CheckpointError("it contains more than tensors and plain values") from error
     except Exception as error:  # a damaged file can raise anything, and cause a seek to a negative offset: EINVAL
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise CheckpointError(_first_line(error)) from error
     if not isinstance(state, dict):
-        raise CheckpointError("it is not what a run writes")
+        raise CheckpointError("it is not a checkpoint of normexp")
     version = state.get("format"), state.get("numerics", 1)
     if isinstance(version[0], int) and version != (FORMAT, NUMERICS):
         raise ConfigError(f"{path} was written by an incompatible version of normexp; resume with that version.")
     if not state.keys() >= KEYS:
-        raise CheckpointError("it is not what a run writes")
+        raise CheckpointError("it is not a checkpoint of normexp")
     return state
 
 
@@ -127,22 +126,22 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
             state = {**load(directory / name), "file": name}
             gap = not JsonLines.is_continuation(directory / "metrics.jsonl", state["sinks"]["metrics"])
             if gap:
-                raise CheckpointError("metrics.jsonl is gone, shorter than it was then, or reformatted")
+                raise CheckpointError("metrics.jsonl is missing, truncated or reformatted")
             differing = differing_keys(state, config)
         except (CheckpointError, KeyError, TypeError, AttributeError) as error:
-            reason = error if isinstance(error, CheckpointError) else "it is not what a run writes"
-            lines.append(f"{directory / name} can't be used: {reason}.")
+            reason = error if isinstance(error, CheckpointError) else "it is not a checkpoint of normexp"
+            lines.append(f"Cannot use {directory / name}: {reason}.")
             continue
         if differing:
             raise ConfigError(
-                f"{show(directory)} was trained with other values of {', '.join(differing)} than its config.yaml has now. "
-                "Put them back, or train another run."
+                f"{show(directory)}: its config.yaml and its checkpoint differ in {', '.join(differing)}. Restore config.yaml, "
+                "or start a new run."
             )
         return state, lines
     if gap:  # refuse rather than train again from scratch: the checkpoint itself is good
         raise ConfigError(
-            f"{directory / 'metrics.jsonl'} is gone, shorter than it was at the checkpoint, or reformatted: there would be a "
-            "gap. Put it back as it was, or take the checkpoints away to have the run trained from its beginning."
+            f"{directory / 'metrics.jsonl'} is missing, truncated or reformatted, so the resumed run would have a gap. Restore "
+            "it, or delete the checkpoints to train from scratch."
         )
     return None, lines
 
@@ -176,8 +175,8 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
     """
     if state["data"] != parts.data.fingerprint:
         raise ConfigError(
-            f"data={config.data.name}: the data in {show(config.data_dir)} is not what this run was trained on so far. "
-            "Put that back, or name its folder with data_dir=..."
+            f"data={config.data.name}: the data in {show(config.data_dir)} is not the data that this run was trained on. Restore "
+            "it, or set data_dir to its folder."
         )
     try:
         parts.model.load_state_dict(state["model"])
@@ -193,11 +192,11 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # not written by normexp
-        raise ConfigError(f"The checkpoint does not fit the config of its run: {_first_line(error)}.") from error
+        raise ConfigError(f"The checkpoint does not match the run's config: {_first_line(error)}.") from error
     before = {**state["versions"], "device": state.get("device_name", state["device"]), "threads": state["threads"]}
     device = device_name(parts.device) if "device_name" in state else parts.device.type  # older ones have the type
     now = {**versions(), "device": device, "threads": torch.get_num_threads()}
-    return [f"{name} was {before[name]} and is {now[name]}" for name in before if before[name] != now[name]]
+    return [f"{name} was {before[name]}, now {now[name]}" for name in before if before[name] != now[name]]
 
 
 def _first_line(error: Exception) -> str:

@@ -24,8 +24,8 @@ TRACE, TABLE = "profile.pt.trace.json.gz", "profile.txt"
 WAIT, ACTIVE = 10, 20
 """Steps before the recorded ones, the last of which warms up the profiler; and steps that are recorded."""
 
-REGIONS = ("batch", "forward", "backward", "update", "look", "log", "evaluate")
-"""The parts of a training step, as the training loop names them; `look` is the time of the probes."""
+REGIONS = ("batch", "forward", "backward", "update", "probes", "log", "evaluate")
+"""Regions of a training step in the profile."""
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def region_shares(directory: Path) -> str | None:
 
 
 class AnomalyError(Exception):
-    """A value or a gradient is not finite. The message names the layer and the size of its input."""
+    """A value or a gradient is not finite. The message names the layer and the magnitude of its input."""
 
 
 @contextmanager
@@ -119,15 +119,15 @@ def detect_anomalies(model: nn.Module, *, gradients: bool = True) -> Iterator[No
             return
         for parameter, value in part.named_parameters():
             if bad := _not_finite(value):
-                raise AnomalyError(f"{bad} in {name}'s {parameter}, after the update before")
+                raise AnomalyError(f"{bad} in the {parameter} of {name}, after the last update")
         if bad := _not_finite(output):
-            raise AnomalyError(f"{bad} in what leaves {name}; what entered it was at most {_largest(inputs[0])}")
+            raise AnomalyError(f"{bad} in the output of {name}, whose input was at most {_largest(inputs[0])}")
         if gradients and output.requires_grad:
             output.register_hook(partial(check_gradient, name, _largest(output)))
 
     def check_gradient(name: str, largest: str, gradient: Tensor) -> None:
         if bad := _not_finite(gradient):
-            raise AnomalyError(f"{bad} in the gradient that comes back to {name}; what left it was at most {largest}")
+            raise AnomalyError(f"{bad} in the gradient of the output of {name}, which was at most {largest}")
 
     parts = {
         f"{layer}.{name}": p for layer, module in named_layers(model).items() for name, p in module.named_children()
@@ -141,7 +141,7 @@ def detect_anomalies(model: nn.Module, *, gradients: bool = True) -> Iterator[No
 
 
 def _not_finite(values: Tensor) -> str | None:
-    """Count the non-finite values, in words. Returns None if all are finite."""
+    """Such as '3 of 640 values are not finite'. Returns None if all are finite."""
     count = int((~torch.isfinite(values)).sum())
     return f"{count:,} of {values.numel():,} values are not finite" if count else None
 

@@ -1,5 +1,7 @@
-"""How a run's failures are classified and described in its status."""
+"""Classify and describe the failures of a run, for its status."""
 
+import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -29,3 +31,20 @@ def describe_error(error: BaseException, config: Config) -> str:
     if cause == "memory":
         return f"out of memory at batch_size={config.batch_size}"
     return str(error) if cause == "write" else f"{type(error).__name__}: {error}"
+
+
+def non_finite_evaluation(step: int, scalars: Mapping[str, float | None]) -> str | None:
+    """Report a non-finite loss of an evaluation, which includes the last update. Returns None if all are finite."""
+    for tag in ("val/loss", "test/loss"):
+        loss = scalars.get(tag)
+        if loss is not None and not math.isfinite(loss):
+            return f"{tag} became {loss} after step {step}"
+    return None
+
+
+def non_finite_loss(step: int, losses: list[float]) -> str | None:
+    """Report the first non-finite loss of the steps up to `step`. Returns None if all are finite."""
+    for number, loss in enumerate(losses, start=step - len(losses) + 1):
+        if not math.isfinite(loss):
+            return f"the loss became {loss} in step {number}"
+    return None

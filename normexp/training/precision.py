@@ -112,6 +112,6 @@ def check_compiler(device: torch.device) -> None:
         compilers = [os.environ[variable]]
     if not any(map(shutil.which, compilers)):
         raise ConfigError(
-            f"compile=true: torch.compile needs a {kind} compiler, and there is no {show(compilers[0])} here; "
-            f"${variable} can name another."
+            f"compile=true: torch.compile needs a {kind} compiler, but {show(compilers[0])} was not found; install it, or set "
+            f"${variable} to another one."
         )

@@ -1,7 +1,6 @@
 """One run, from a valid config to a finished run directory."""
 
 import atexit
-import dataclasses
 import gc
 import logging
 import time
@@ -18,13 +17,14 @@ from rich.console import Console
 
 from normexp import rundir
 from normexp.compose.choices import hyperparameters
-from normexp.config import Config, ConfigError, flatten, show
+from normexp.config import Config, ConfigError, as_tree, flatten, name_own_choices, show
 from normexp.data import sizes
 from normexp.models.describe import describe, markdown
 from normexp.records import GRAD_NORM, Chart, Record, RunInfo
 from normexp.rundir import atomic
 from normexp.rundir.environment import environment
 from normexp.rundir.status import replace_status, status_text
+from normexp.sinks.progress_bar import STATUS_REFRESH_RATE
 from normexp.sinks.run_sinks import RunSinks
 from normexp.training import checkpoint
 from normexp.training.build import Parts, build, device_name
@@ -45,10 +45,16 @@ atexit.register(gc.freeze)
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Outcome):
-    """How a run ended. signal: the one that interrupted it. debug: from the config."""
+    """How a run ended.
+
+    evaluated: step of the last evaluation. eval_samples: validation samples of each evaluation but that of the last step; None
+    for all. signal: the one that interrupted the run. debug: from the config.
+    """
 
     directory: Path
     metrics: Mapping[str, float | None]
+    evaluated: int
+    eval_samples: int | None
     signal: int | None
     debug: str | None
 
@@ -71,10 +77,11 @@ def run(
     is not writable. Any other failure gives a result with the state `failed`, and its traceback is in train.log.
     """
     _announce(config, console)
-    parts, state, notes = _prepare(config, saved)
+    with console.status(f"loading {config.data.name}", refresh_per_second=STATUS_REFRESH_RATE):
+        parts, state, notes = _prepare(config, saved)
     details = environment(command, device=device_name(state.device), threads=torch.get_num_threads())
     files = {
-        "config.yaml": rundir.to_yaml(dataclasses.asdict(config)),
+        "config.yaml": rundir.to_yaml(as_tree(config)),
         "config_diff.yaml": rundir.to_yaml(diff),
         "environment.json": rundir.to_json(details, indent=2) + "\n",
     }
@@ -121,7 +128,14 @@ class _Session:
         log, save, stop = partial(self.log, sinks), partial(self.save, parts, sinks), self.interrupt.requested
         with debugging(self.config, parts.model, self.directory) as profiler:
             trainer = Trainer(
-                parts, self.config, state=self.train_state, log=log, interrupted=stop, save=save, profiler=profiler
+                parts,
+                self.config,
+                state=self.train_state,
+                log=log,
+                interrupted=stop,
+                save=save,
+                profiler=profiler,
+                show_evaluating=sinks.progress.evaluating,
             )
             outcome = trainer.train()
         save()
@@ -178,9 +192,17 @@ class _Session:
             logger.info("%s after %d of %d steps%s", self.outcome.state, step, total, reason)
 
     def result(self) -> Result:
-        signal = self.interrupt.signal if self.outcome.state == "interrupted" else None
-        metrics, debug = dict(self.train_state.scalars), self.config.debug
-        return Result(**vars(self.outcome), directory=self.directory, metrics=metrics, signal=signal, debug=debug)
+        state, config = self.train_state, self.config
+        sampled = config.eval_samples is not None and config.eval_samples < sizes(config).val
+        return Result(
+            **vars(self.outcome),
+            directory=self.directory,
+            metrics=dict(state.scalars),
+            evaluated=state.points[-1].step if state.points else 0,
+            eval_samples=config.eval_samples if sampled else None,
+            signal=self.interrupt.signal if self.outcome.state == "interrupted" else None,
+            debug=config.debug,
+        )
 
 
 def _prepare(config: Config, saved: Mapping[str, Any] | None) -> tuple[Parts | Exception, TrainState, list[str]]:
@@ -200,20 +222,20 @@ def _prepare(config: Config, saved: Mapping[str, Any] | None) -> tuple[Parts | E
         if saved is None:
             return error, TrainState(total_steps, torch.device("cpu")), []
         reason = describe_error(error, config)
-        raise ConfigError(f"The run can't be taken up, and stays as it was: {reason}.") from error
+        raise ConfigError(f"Could not resume; the run is unchanged: {reason}.") from error
 
 
 def run_info(parts: Parts, config: Config, diff: Mapping[str, Any] | None = None) -> RunInfo:
     """The description of a run that TensorBoard shows next to its measurements."""
-    texts = {
+    texts = {  # TensorBoard sorts them by title
+        "changed from the defaults": f"```yaml\n{rundir.to_yaml(diff)}```" if diff else "nothing",
+        "config": f"```yaml\n{rundir.to_yaml(as_tree(config))}```",
         "layers": markdown(describe(config)),
-        "config": f"```yaml\n{rundir.to_yaml(dataclasses.asdict(config))}```",
-        "config that differs from the defaults": f"```yaml\n{rundir.to_yaml(diff)}```" if diff else "nothing",
     }
     charts = [
         Chart("Whole network", "loss", lines=["train/loss", "val/loss$"]),
         Chart("Whole network", "accuracy", lines=["train/accuracy", "val/accuracy$", "val/accuracy_batch_statistics"]),
-        Chart("Whole network", "gradient of all parameters of a layer", lines=[f"{GRAD_NORM}/.*"]),
+        Chart("Whole network", "gradient norm of all parameters of a layer", lines=[f"{GRAD_NORM}/.*"]),
         *parts.probes.charts(),
     ]
     return RunInfo(hyperparameters(config), HPARAMS_TAGS, texts, charts)
@@ -224,16 +246,18 @@ def _announce(config: Config, console: Console) -> None:
     defaults = {"compile": False, "amp": None, "matmul_precision": "highest"}
     values = {key: getattr(config, key) for key in defaults}
     if changed := [f"{key}={show(value)}" for key, value in values.items() if value != defaults[key]]:
-        console.print(f"computing with {', '.join(changed)}", highlight=False, soft_wrap=True)
+        console.print(f"precision: {', '.join(changed)}", highlight=False, soft_wrap=True)
     if config.compile and config.debug != "anomaly":
-        console.print("compiling the network, which can take a minute", highlight=False)
+        console.print("compiling the network; this can take a minute", highlight=False)
 
 
 def _log_start(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:
-    overrides = ", ".join(f"{key}={show(value)}" for key, value in flatten(diff).items()) or "the defaults"
+    overrides = (
+        ", ".join(f"{key}={show(value)}" for key, value in name_own_choices(flatten(diff)).items()) or "the defaults"
+    )
     parameters, threads = sum(p.numel() for p in parts.model.parameters()), torch.get_num_threads()
     logger.info("%s; %d parameters, %s, %d threads", overrides, parameters, parts.device, threads)
     if step:
-        logger.info("goes on after step %d", step)
+        logger.info("resuming after step %d", step)
     for note in notes:
-        logger.warning("%s: the results may differ in their last digits", note)
+        logger.warning("%s: results may differ in the last digits", note)

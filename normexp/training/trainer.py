@@ -24,8 +24,14 @@ from normexp.records import TOTAL_GRAD_NORM, Record
 from normexp.rundir import State
 from normexp.training.build import Parts
 from normexp.training.debug import AnomalyError
-from normexp.training.errors import Cause
-from normexp.training.evaluate import StoppedError, evaluate, evaluate_with_batch_statistics, evaluation_statistics
+from normexp.training.errors import Cause, non_finite_evaluation, non_finite_loss
+from normexp.training.evaluate import (
+    StoppedError,
+    evaluate,
+    evaluate_with_batch_statistics,
+    evaluation_statistics,
+    evaluation_steps,
+)
 from normexp.training.state import PendingRecord, Point, TrainState, convergence
 
 MAX_UNCHECKED_STEPS = 100
@@ -63,16 +69,17 @@ class Trainer:
         interrupted: Callable[[], bool] = lambda: False,
         save: Callable[[], None] | None = None,
         profiler: profile | None = None,
+        show_evaluating: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.parts, self.config, self.log, self.interrupted = parts, config, log, interrupted
         self.state = state or TrainState(parts.sizes.total_steps, parts.device)
         self.save, self.profiler, self.first_step = save, profiler, self.state.step + 1
-        unnamed = nullcontext()
+        self.show_evaluating, unnamed = show_evaluating, nullcontext()
         self.region: Callable[[str], AbstractContextManager[Any]] = record_function if profiler else lambda _: unnamed
         self.model, self.optimizer, self.precision = parts.model, parts.optimizer, parts.precision
         self.parameters = list(parts.model.parameters())
         self.gradient_norms = GradientNorms(named_layers(parts.model))
-        self.eval_every = config.eval_every or parts.sizes.steps_per_epoch
+        self.evaluations = evaluation_steps(config.eval_every, parts.sizes)
         self.checkpoint_every, self.last_checkpoint = config.checkpoints, time.monotonic()
         self.initial_scalars: Scalars = {}
 
@@ -124,7 +131,7 @@ class Trainer:
         error = None
         if logs or self.evaluates(step) or state.window.unchecked == MAX_UNCHECKED_STEPS:
             scalars, error = self.collect_scalars(grad_norms, lr=lr, loss_scale=loss_scale)
-        with region("look"):
+        with region("probes"):
             measurements = snapshot.measurements() if snapshot else Measurements()
         if step == 1:  # the probes saw the weights before the first update
             self.log_record(0, self.initial_scalars, measurements, seconds=state.points[0].seconds)
@@ -146,14 +153,14 @@ class Trainer:
     def update(self, snapshot: Snapshot | None) -> None:
         """Clip the gradients and update the weights; the probes see both before and after."""
         if snapshot:
-            with self.region("look"):
+            with self.region("probes"):
                 snapshot.after_backward()
         with self.region("update"):
             if self.config.grad_clip is not None:
                 torch.nn.utils.clip_grad_norm_(self.parameters, self.config.grad_clip)
             self.precision.update(self.optimizer)
         if snapshot:
-            with self.region("look"):
+            with self.region("probes"):
                 snapshot.after_update()
 
     def collect_scalars(
@@ -165,7 +172,7 @@ class Trainer:
         """
         state, window = self.state, self.state.window
         fetched = window.fetch(grad_norms)
-        error = _non_finite_loss(state.step, window.losses)
+        error = non_finite_loss(state.step, window.losses)
         if grad_norms is None and error is None:
             return {}, None
         gradients = {} if grad_norms is None else self.gradient_norms.by_layer(fetched)
@@ -183,7 +190,7 @@ class Trainer:
         norm = gradients.get(TOTAL_GRAD_NORM, 0.0)
         # With a larger scale, fp16 gradients may have overflowed: GradScaler then skips the update and shrinks the scale.
         if float(loss_scale) <= 1 and not math.isfinite(norm):
-            error = error or f"the norm of the gradient became {norm} in step {state.step}"
+            error = error or f"the gradient norm became {norm} in step {state.step}"
         return scalars, error
 
     def finish_step(self, pending: PendingRecord, error: str | None = None) -> None:
@@ -195,15 +202,14 @@ class Trainer:
         state.pending = pending
         last = state.step == state.total_steps
         if error is None and self.evaluates(state.step):
-            validation, point = self.validate()
+            validation, point = self.validate(last=last)
             scalars |= validation
             if last:
                 scalars |= self.test()
             state.points.append(point)
-            for tag in ("val/loss", "test/loss"):  # these include the last update
-                loss = scalars.get(tag)
-                if error is None and loss is not None and not math.isfinite(loss):
-                    error = f"{tag} became {loss} after step {state.step}"
+            # In the first steps, running statistics may be so far off that the loss overflows in evaluation only.
+            if last or self.config.eval_every != "auto":
+                error = non_finite_evaluation(state.step, scalars)
         if error is not None or last:
             scalars |= convergence(state.points)
         if scalars or pending.measurements.scalars:
@@ -211,42 +217,60 @@ class Trainer:
         state.pending, state.error = None, error
 
     def evaluates(self, step: int) -> bool:
-        return step % self.eval_every == 0 or step == self.state.total_steps
+        return step in self.evaluations or step == self.state.total_steps
 
-    def validate(self) -> tuple[Scalars, Point]:
-        """Evaluate on the validation split, a bn model also with batch statistics. Raises StoppedError."""
-        model, val = self.model, self.parts.data.val
-        with self.evaluating() as ratios:
-            loss, accuracy = evaluate(model, val, self.interrupted)
+    def validate(self, *, last: bool = False) -> tuple[Scalars, Point]:
+        """Evaluate on the validation samples, a bn model also with batch statistics. Raises StoppedError.
+
+        last: use the whole split. The point's accuracy is always on the same samples, to compare it with earlier ones.
+        """
+        model, sample = self.model, self.parts.val_sample
+        split = self.parts.data.val if last else sample
+        with self.evaluating(last=last) as ratios:
+            loss, accuracy = evaluate(model, split, self.interrupted)
             scalars: Scalars = {"val/loss": loss, "val/accuracy": accuracy}
-            if NORMS[self.config.norm.name].uses_batch:
-                means = evaluate_with_batch_statistics(model, val, self.config.batch_size, self.interrupted)
+            if self.uses_batch_statistics(last=last):
+                means = evaluate_with_batch_statistics(model, split, self.config.batch_size, self.interrupted)
                 scalars["val/loss_batch_statistics"], scalars["val/accuracy_batch_statistics"] = means
+            if split is not sample:
+                _, accuracy = evaluate(model, sample, self.interrupted)
         return {**scalars, **ratios}, Point(self.state.step, self.state.clock.seconds(), accuracy)
 
+    def uses_batch_statistics(self, *, last: bool) -> bool:
+        """Whether to evaluate with batch statistics, too: with eval_every=auto at every fourth evaluation, to save time."""
+        if not NORMS[self.config.norm.name].uses_batch:
+            return False
+        step = self.state.step
+        return last or step == 0 or self.config.eval_every != "auto" or self.evaluations.index(step) % 4 == 3
+
     def test(self) -> Scalars:
-        with self.evaluating():
+        with self.evaluating(last=True):
             loss, accuracy = evaluate(self.model, self.parts.data.test, self.interrupted)
         return {"test/loss": loss, "test/accuracy": accuracy}
 
     @contextmanager
-    def evaluating(self) -> Iterator[dict[str, float]]:
+    def evaluating(self, *, last: bool) -> Iterator[dict[str, float]]:
         """The context of an evaluation; yields what `evaluation_statistics` does."""
+        config, max_samples = self.config, None if last else self.config.eval_samples
         with (
             self.state.clock.paused(),
+            self.show_evaluating(),
             self.precision.autocast(),
             self.region("evaluate"),
-            evaluation_statistics(self.model, self.config, self.parts.data.train, self.interrupted) as ratios,
+            evaluation_statistics(
+                self.model, config, self.parts.data.train, self.interrupted, max_samples=max_samples
+            ) as ratios,
         ):
             yield ratios
 
-    def log_record(self, step: int, scalars: Scalars, found: Measurements, *, seconds: float | None = None) -> None:
+    def log_record(self, step: int, scalars: Scalars, measured: Measurements, *, seconds: float | None = None) -> None:
         """seconds: of training, by default until now."""
-        scalars = {**scalars, **found.scalars}
-        self.state.scalars.update(scalars)
+        # The accuracy of the initial weights must not become the result of a run that is stopped before the next evaluation.
+        self.state.scalars.update({**(scalars if step > 0 else {}), **measured.scalars})
+        scalars = {**scalars, **measured.scalars}
         seconds = self.state.clock.seconds() if seconds is None else seconds
         with self.region("log"):
-            self.log(Record(step, step / self.parts.sizes.steps_per_epoch, seconds, scalars, found.histograms))
+            self.log(Record(step, step / self.parts.sizes.steps_per_epoch, seconds, scalars, measured.histograms))
 
     def save_if_due(self) -> None:
         """Save a checkpoint every so many steps or seconds. The caller of `train` saves after the last step."""
@@ -259,11 +283,3 @@ class Trainer:
             self.last_checkpoint = time.monotonic()
             with self.state.clock.paused():
                 self.save()
-
-
-def _non_finite_loss(step: int, losses: list[float]) -> str | None:
-    """Report the first non-finite loss of the steps up to `step`. Returns None if all are finite."""
-    for number, loss in enumerate(losses, start=step - len(losses) + 1):
-        if not math.isfinite(loss):
-            return f"the loss became {loss} in step {number}"
-    return None

@@ -37,10 +37,10 @@ NETS = {
 
 RUNS = {
     "normexp train": ([], 5, GOAL_SHARE),
-    "normexp train model=mlp data=mnist": (["model=mlp", "data=mnist"], 3, None),
-    "normexp train data=mnist": (["data=mnist"], 1, None),
+    "normexp train model=mlp data=mnist": (["model=mlp", "data=mnist"], 3, GOAL_SHARE),
+    "normexp train data=mnist": (["data=mnist"], 1, GOAL_SHARE),
 }
-"""Overrides, default number of runs, and goal. Only the default run has a goal."""
+"""Overrides, default number of runs, and goal."""
 
 SMALL = {
     "mlp": ["model.width=4", "data.val_size=0.01"],

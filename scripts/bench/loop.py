@@ -125,7 +125,8 @@ def measure(what: str, case: Case, *, data_dir: str, device: str, repeats: int |
     # On a GPU, whose steps are short, synchronizing after every block would distort the times.
     block = cycle if quick or device == "cuda" else case.block
     steps = cycle * (count + 2)  # ends before the last step, which has a snapshot and an evaluation
-    overrides = [*case.overrides, f"steps={steps}", f"eval_every={steps}", f"data_dir={data_dir}", f"device={device}"]
+    overrides = [*case.overrides, f"steps={steps}", f"eval_every={steps}", "probe.early=0"]
+    overrides += [f"data_dir={data_dir}", f"device={device}"]
     overrides += [f"probe.every={cycle}", *QUICK.get(re.split(r"\W", what)[0], [])] if quick else []
     config = compose(overrides)
     times = time_alternately(config, block=block, cycle=cycle, repeats=count)

@@ -33,9 +33,13 @@ from torch.utils.tensorboard import SummaryWriter
 
 from normexp.compose.compose import compose
 from normexp.config import Config
+from normexp.data import sizes
 from normexp.models.layer import named_layers
+from normexp.plotting.density import History
+from normexp.plotting.sheet import Sheet, draw_sheets
+from normexp.probes.base import is_due
 from normexp.probes.distribution import Distributions
-from normexp.sinks.histogram_sheet import HistogramSheet, History, draw_sheet
+from normexp.sinks.histogram_sheet import HistogramSheet
 from normexp.training.build import build
 from normexp.training.state import Point
 from normexp.training.trainer import Trainer
@@ -46,14 +50,17 @@ NETS = {
     "resnet 20 CIFAR-10, batch 128": ["model=resnet", "data=cifar10", "data.verify=false", "batch_size=128"],
 }
 OFF = ["probe='off'"]
-DEFAULT_EVERY = 100
-"""Steps between snapshots by default."""
-
 LENGTHS = {"mlp": (800, 20), "cnn": (100, 10), "resnet": (8, 4)}
 """Steps of a measured run, and steps between its snapshots.
 
-Snapshots are more frequent than by default, so that their cost exceeds the noise. The ratio is scaled to the default.
+Snapshots are more frequent than by default, so that their cost exceeds the noise. The ratio is scaled to a default run.
 """
+
+
+def snapshots_per_step(config: Config) -> float:
+    """Of a run of the default length, the early ones included."""
+    total, probe = sizes(config).total_steps, config.probe
+    return sum(is_due(step, total, probe.every, probe.early) for step in range(1, total + 1)) / total
 
 
 def train(config: Config, folder: Path) -> float:
@@ -154,14 +161,15 @@ def sheet_milliseconds() -> float:
         history.add(step, describe({"x": torch.randn(4096).numpy()})["x"].histogram)
     for _ in range(9):
         start = time.perf_counter()
-        draw_sheet({f"fc{i}": {"activation_in": history, "activation_out": history} for i in (1, 2, 3)})
+        histories = {f"fc{i}": {"activation_in": history, "activation_out": history} for i in (1, 2, 3)}
+        draw_sheets([Sheet("run", "norm=bn", histories)])
         times.append(time.perf_counter() - start)
     return 1e3 * statistics.median(times)
 
 
 def measure_steps(nets: Mapping[str, list[str]], data: str, *, repeats: int, threads: Sequence[int]) -> Results:
     """Print ratios of step times for the default probes and, with the second network, for all probes at every step."""
-    title = "A training step over one without any look"
+    title = "A training step with probes over one without"
     table = Table("network", "threads", "probes", "ratio", "quartiles", title=title)
     results: Results = {}
 
@@ -175,10 +183,10 @@ def measure_steps(nets: Mapping[str, list[str]], data: str, *, repeats: int, thr
         for count in threads:
             steps, every = LENGTHS[net.split()[0]]
             base = [*overrides, data, f"threads={count}", f"steps={steps}"]
-            sides = [_side(train, [*base, *OFF]), _side(train, [*base, f"probe.every={every}"])]
-            (measured,) = ratios(sides, repeats)
-            scale = (steps / DEFAULT_EVERY) / (1 + steps // every)
-            add_row(net, count, "default, every 100", [1 + (ratio - 1) * scale for ratio in measured])
+            probed = [*base, f"probe.every={every}", "probe.early=0"]
+            (measured,) = ratios([_side(train, [*base, *OFF]), _side(train, probed)], repeats)
+            scale = steps * snapshots_per_step(compose([*overrides, data])) / (1 + steps // every)
+            add_row(net, count, "default", [1 + (ratio - 1) * scale for ratio in measured])
     net, overrides = list(NETS.items())[1]
     for count in threads:
         base = [*overrides, data, f"threads={count}", "steps=20"]
@@ -229,8 +237,8 @@ def main() -> None:
 
     net = list(nets)[-1]
     small = ["model.width=4"] if "resnet" in net else []  # the size depends on the number of layers, not on their width
-    # As many snapshots, log entries and evaluations (of an epoch of 352 steps) as 10,000 default steps, in 1,000 steps.
-    dense = ["batch_size=8", "steps=1000", "probe.every=10", "log_every=1", "eval_every=35"]
+    # As many snapshots, log entries and evaluations as 10,000 default steps, in 1,000 steps.
+    dense = ["batch_size=8", "steps=1000", "probe.every=10", "log_every=1"]
     size = event_megabytes([*nets[net], *small, data, *dense])
     Console().print(f"Event file of {net}, 10,000 steps by default: {size:.1f} MB")
     results[f"{net}, event file of 10,000 steps"] = {"megabytes": size}

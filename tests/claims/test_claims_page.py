@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from normexp.claims import forest_plot, page, terminal, wording
+from normexp.claims import headline as headlines
 from normexp.claims.figures import arm_styles, draw
 from normexp.claims.verdict import Verdict
 from normexp.plotting.colours import INK, NORM_STYLES
@@ -117,7 +118,7 @@ def an_exact(name="formula", verdict="confirmed", **more):
             )
         ],
         "series": [],
-        "tables": [{"title": "One channel", "columns": ["value", "normalised"], "rows": [[0.5, 1.2247], [None, "gone"]]}],
+        "tables": [{"title": "One channel", "columns": ["value", "normalized"], "rows": [[0.5, 1.2247], [None, "gone"]]}],
         "drawing": "  B\n +--+\n |  | C",
         "runs": 0,
     }  # fmt: skip
@@ -182,12 +183,37 @@ def test_the_headline_is_the_cell_that_decided():
     strong, weak = a_cell(), a_cell(0.05, 0.031, 0.069, cell={"lr": 3})
     aside = a_condition(a_cell(0.031, 0.0301, 0.0319), decides=False)
     verdict = Verdict.from_json(a_verdict(conditions=[aside, a_condition(strong, weak)]))
-    assert wording.headline(verdict)[1].effect == weak["effect"]
-    assert wording.headline_label(verdict) == "lr=3, 1 of 2 cells"
+    assert headlines.headline(verdict)[1].effect == weak["effect"]
+    assert headlines.headline_label(verdict) == "lr=3"
+    assert headlines.tally(verdict) == "both cells confirmed"
     against = a_cell(-0.2, -0.3, -0.1, verdict="refuted")
     verdict = Verdict.from_json(a_verdict(verdict="refuted", conditions=[a_condition(strong, weak, against)]))
-    assert wording.headline(verdict)[1].effect == against["effect"]
-    assert wording.headline(Verdict.from_json(a_verdict(conditions=[]))) is None
+    assert headlines.headline(verdict)[1].effect == against["effect"]
+    assert headlines.headline(Verdict.from_json(a_verdict(conditions=[]))) is None
+
+
+@pytest.mark.parametrize(
+    ("outcome", "outcomes", "tally"),
+    [
+        ("confirmed", ["confirmed"] * 3, "all 3 cells confirmed"),
+        ("confirmed", ["not comparable", "confirmed"], "1 of 2 cells confirmed, 1 not comparable"),
+        ("refuted", ["confirmed", "refuted", "confirmed"], "1 of 3 cells refuted, 2 confirmed"),
+        ("confirmed", ["confirmed"], ""),
+    ],
+)
+def test_the_tally_counts_the_outcome_of_the_claim_first(outcome, outcomes, tally):
+    cells = [a_cell(verdict=cell, cell={"lr": i}) for i, cell in enumerate(outcomes)]
+    verdict = Verdict.from_json(a_verdict(verdict=outcome, conditions=[a_condition(*cells)]))
+    assert headlines.tally(verdict) == tally
+    count = f" {tally[0].upper()}{tally[1:]}." if tally else ""
+    assert headlines.explain(verdict).endswith(f"; rule: >= 3 points.{count}")
+    _, seen = written([verdict.to_json()])
+    assert tally in "\n".join(seen.texts).splitlines()
+
+
+def test_the_numbers_of_an_exact_claim_come_before_its_rule():
+    text, _ = written([an_exact()])
+    assert text.index("1.2247") < text.index("largest difference from torch") < text.index("How it was run")
 
 
 def test_a_verdict_is_written_with_the_keys_it_was_read_from():
@@ -221,11 +247,11 @@ def test_a_card_for_each_claim_and_a_row_that_leads_to_it():
     assert set(cards) <= inner <= set(ids)
     parts = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
     assert parts == ["summary", "experiment", "exact", "pending", "reading"]
-    assert "5 claims judged, 2026-11-21; 2 claims not yet." in seen.texts
+    assert "5 claims judged, 2026-11-21; 2 claims not judged yet." in seen.texts
     assert [attributes["class"] for tag, attributes in seen.elements if tag == "li" and "class" in attributes] == [
         "confirmed", "refuted", "inconclusive", "not-comparable"
     ]  # fmt: skip
-    quick = [attributes for tag, attributes in seen.elements if "quick" in attributes.get("class", "")]
+    quick = [attributes for tag, attributes in seen.elements if attributes.get("class") in ("quick", "warned")]
     assert len(quick) == 2  # in its row and on its card
     assert {"+24.1 points [20.3, 27.9]", "2.1e-15 [8e-16, 2.1e-15]", "≤ 1e-12"} <= plain
     assert {"normexp claims run position --quick", "  B\n +--+\n |  | C", "One channel", "1.2247", "gone"} <= set(
@@ -368,8 +394,8 @@ def test_an_interval_much_wider_than_the_rest_is_cut():
     figure = drawn(a_verdict(series=[], conditions=[a_condition(a_cell(), a_cell(0.1, -0.99, 0.99))]))
     low, high = figure.figure.axes[0].get_xlim()
     assert -99 < low < high < 99
-    assert "A triangle: the interval goes on." in figure.caption
-    assert "triangle" not in drawn(a_verdict(series=[])).caption
+    assert "Triangle: the interval extends beyond the axis." in figure.caption
+    assert "Triangle" not in drawn(a_verdict(series=[])).caption
     assert drawn(a_verdict(series=[], conditions=[])) is None
 
 

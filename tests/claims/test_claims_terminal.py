@@ -1,11 +1,13 @@
 """What the terminal shows of claims: at 80 columns, without colours, and whatever their texts hold."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from normexp.claims import terminal
+from normexp.claims import headline as headlines
+from normexp.claims import terminal, wording
 from normexp.claims.schema import Claim, Condition, Measure, Sweep
 from normexp.claims.verdict import Verdict
 from tests.claims.test_claims_page import a_cell, a_condition, a_verdict, an_exact, thirty_cells
@@ -13,7 +15,7 @@ from tests.claims.test_claims_page import a_cell, a_condition, a_verdict, an_exa
 
 def a_claim(name="faster", kind="experiment", **more):
     made = {
-        "statement": "Batch norm makes training converge in fewer steps, whatever the activation and the initialisation.",
+        "statement": "Batch norm makes training converge in fewer steps, whatever the activation and the initialization.",
         "source": "Ioffe and Szegedy 2015",
         "explanation": "Why it is so.",
         "cost": "3 minutes",
@@ -58,6 +60,7 @@ def test_the_list_says_what_is_said_what_came_out_and_what_it_costs():
         (a_claim(), None),
         (a_claim("position"), a_verdict("position", "inconclusive", quick=True)),
         (a_claim("sigmoid-depth"), a_verdict("sigmoid-depth", "refuted", scale="full")),
+        (a_claim("vanishing"), headlines.outdated(Verdict.from_json(a_verdict("vanishing")))),
     ]
     text = printed(terminal.show, rows)
     assert max(map(len, text.splitlines())) <= 80
@@ -67,6 +70,7 @@ def test_the_list_says_what_is_said_what_came_out_and_what_it_costs():
     assert found["faster"] == ["not judged", "3 minutes"]
     assert found["position"] == ["inconclusive, quick", "3 minutes"]
     assert found["sigmoid-depth"] == ["refuted, full scale", "3 minutes"]
+    assert found["vanishing"] == ["confirmed, small scale, outdated", "3 minutes"]
     assert text.index("Exact") < text.index("axes") < text.index("Experiments") < text.index("faster")
 
 
@@ -86,18 +90,18 @@ def test_a_line_a_claim_with_the_cell_that_decided():
     assert lines[1].split("  ")[0] == "faster"
     for part in ("confirmed", "+24.1 points [20.3, 27.9]", ">= 3", " 3"):
         assert part in lines[1]
-    assert "of 30 cells" in " ".join(text.split())
+    assert "of 30 cells inconclusive, " in " ".join(text.split())
     (exact,) = (line for line in lines if line.startswith("inference-statistics"))
     assert "2.1e-15 [8e-16, 2.1e-15]" in exact
     assert "<= 1e-12" in exact
     assert "4 claims: 2 confirmed, 1 inconclusive, 1 not comparable." in lines
-    assert "One verdict is quick: to see that it runs, not evidence." in lines
+    assert "1 quick verdict: a smoke test, not evidence." in lines
 
 
 @pytest.mark.parametrize("colour", [True, False])
-def test_verdicts_are_words_and_colours_only_beside_them(colour):
-    text = printed(terminal.summary, [a_verdict("a", word) for word in terminal.COLOURS], colour=colour)
-    assert all(word in text for word in terminal.COLOURS)
+def test_verdicts_are_words_and_colors_only_repeat_them(colour):
+    text = printed(terminal.summary, [a_verdict("a", word) for word in terminal.COLORS], colour=colour)
+    assert all(word in text for word in terminal.COLORS)
     assert ("\x1b[3" in text) == colour
 
 
@@ -128,9 +132,11 @@ def test_the_evidence_for_a_claim():
     assert "folder   runs/" + 90 * "x" in lines  # as it is: there to be copied
     assert "again    normexp claims run faster" in lines
     exact = printed(terminal.evidence, an_exact()).splitlines()
-    assert "  confirmed, 2.1e-15 [8e-16, 2.1e-15], n=3" in exact
-    assert [line.split() for line in exact if "normalised" in line or "1.2247" in line] == [
-        ["value", "normalised"],
+    (row,) = (line.split("  ") for line in exact if line.startswith("largest difference from torch's "))
+    assert [part.strip() for part in row if part][1:] == ["confirmed", "2.1e-15 [8e-16, 2.1e-15]", "<= 1e-12"]
+    assert "1.2247" in next(line for line in exact if "1.2247" in line or "<= 1e-12" in line)  # the rule comes last
+    assert [line.split() for line in exact if "normalized" in line or "1.2247" in line] == [
+        ["value", "normalized"],
         ["0.5", "1.2247"],
     ]
     assert exact[exact.index("  B") : exact.index("  B") + 3] == ["  B", " +--+", " |  | C"]
@@ -140,7 +146,7 @@ def test_the_rule_before_anything_is_run():
     text = printed(terminal.rule, a_claim())
     assert "difference in test accuracy at each arm's best lr, bn - none: >= 3 points" in text
     assert "lr         0.1, 1" in text
-    assert "101, 102, 103; 12 runs in all" in text
+    assert "seeds      101, 102, 103\nruns       12, 3 minutes" in text
 
 
 def test_texts_from_files_command_nothing():
@@ -177,3 +183,14 @@ def test_numbers_that_are_not_there():
     assert "bare" in printed(terminal.summary, [bare, a_verdict(conditions=[])])
     assert "not comparable, -, n=0" in printed(terminal.evidence, bare)
     assert printed(terminal.summary, []) == "0 claims.\n"
+
+
+@pytest.mark.parametrize("name", ["unit-moments", "fold", "scale-law", "dropout-scale"])
+def test_numbers_of_wide_tables_are_not_split_at_80_columns(name):
+    from normexp.claims.exact import EXACT
+
+    tables = EXACT[name].compute(201).tables
+    verdict = replace(Verdict.from_json(an_exact(name)), tables=tables)
+    words = printed(terminal.evidence, verdict).split()
+    for value in (value for table in tables for row in table.rows for value in row if not isinstance(value, str)):
+        assert {wording.format_table_value(value, digits=digits) for digits in (6, 3)} & set(words)

@@ -1,6 +1,7 @@
 """Every rule that is shipped, fed with made-up results: each must be able to give each verdict."""
 
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 
 from normexp.claims import fingerprint
+from normexp.claims import headline as headlines
 from normexp.claims.effects import effects
 from normexp.claims.judge import cells, compare_to_threshold, judge
 from normexp.claims.load import claim_names, read_claim
+from normexp.claims.runner import build_verdict
 from normexp.claims.schema import Condition, Measure
 from normexp.claims.verdict import Verdict
+from normexp.config import yaml_files
 
 LEVELS = (0.0, 1e-3, 0.01, 0.1, 0.3, 0.5, 0.85, 0.97, 1.0, 3.0, 10.0, 100.0, 1000.0)
 
@@ -142,7 +146,7 @@ def test_effects_are_made_seed_by_seed():
 def test_a_best_value_at_the_end_of_what_was_tried_is_told():
     claim = read_claim("position")
     rates = tuple(claim.sweep.axes["lr"])
-    for peak, told in ((rates[1], None), (rates[-1], "pre at the largest, post at the largest")):
+    for peak, told in ((rates[1], None), (rates[-1], "largest for pre, largest for post")):
         found = judge(
             claim, lambda m, arm, place, seed, p=peak: 0.9 + 0.01 * (place["lr"] == p) + 0.001 * (arm == "pre")
         )
@@ -216,6 +220,29 @@ def test_verdicts_of_a_version_whose_numbers_differ_are_stale(monkeypatch):
     assert not fingerprint.is_fresh(verdict, claim, fingerprint.code_fingerprint())
 
 
+def test_a_sentence_makes_no_verdict_stale_and_a_threshold_does(tmp_path):
+    shipped = yaml_files.folder() / "claim" / "small-batch.yaml"
+    text = shipped.read_text(encoding="utf-8")
+    (tmp_path / "claim").mkdir()
+
+    def own(text):
+        (tmp_path / "claim" / "own.yaml").write_text(text, encoding="utf-8")
+        return read_claim("own", tmp_path)
+
+    before = own(text)
+    reworded = own(re.sub(r"(what|statement|source|cost): ", r"\1: other words ", text) + "  One more line.\n")
+    assert reworded.fingerprint == before.fingerprint
+    texts = (reworded.statement, reworded.cost, reworded.requires[0].what, reworded.rule[0].what)
+    assert all(text.startswith("other words ") for text in texts)
+    assert own(text.replace("threshold: 0.2", "threshold: 0.3", 1)).fingerprint != before.fingerprint
+
+    judgement = judge(before, lambda *_: 0.5)
+    verdict = build_verdict(before, judgement, code="", seconds=1.0, config_dir=None)
+    again = headlines.reworded(verdict, reworded)
+    assert (again.statement, again.conditions[0].what) == (reworded.statement, reworded.rule[0].what)
+    assert again.because.startswith("Other words test accuracy of the MLP at batch size 2, ln minus bn (")
+
+
 def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path, monkeypatch):
     package = tmp_path / "normexp"
     shutil.copytree(Path(fingerprint.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -225,6 +252,22 @@ def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path
     norm = package / "norms" / "gn.py"
     norm.write_text(norm.read_text().replace('"""', '"""In other words: ', 1) + "# a comment\n")
     norm.rename(norm.with_name("group_norm.py"))
+    error = package / "config" / "reader.py"
+    error.write_text(error.read_text() + "def f():\n    raise ValueError('a message')\n")
+    with_error = fingerprint.code_fingerprint()
+    error.write_text(error.read_text().replace("a message", "other words"))
+    assert fingerprint.code_fingerprint() == with_error
+    error.write_text(error.read_text().replace("def f():\n    raise ValueError('other words')\n", ""))
+    terminal = package / "claims" / "terminal.py"
+    terminal.write_text(terminal.read_text() + "x = 1\n")
+    own = tmp_path / "own" / "norm" / "slow.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("eps: 1e-5  # a comment\n")
+    with_own = fingerprint.code_fingerprint(tmp_path / "own")
+    own.write_text("# another comment\neps: 1e-5\n")
+    assert fingerprint.code_fingerprint(tmp_path / "own") == with_own
+    own.write_text("eps: 1e-6\n")
+    assert fingerprint.code_fingerprint(tmp_path / "own") != with_own
     assert (fingerprint.code_fingerprint(), fingerprint.judging_fingerprint()) == before
 
     order = package / "data" / "batches.py"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from normexp.claims import load
+from normexp.claims import load, runner
 from normexp.claims.measure import plan_runs
 from normexp.claims.runner import check_overrides
 from normexp.cli import main
@@ -84,14 +84,14 @@ def test_a_claim_of_ones_own_is_run_judged_shown_and_kept(capsys):
     # the same command again does nothing
     before = stamps(runs())
     assert claims("run", "mine") == 0
-    assert "judged before" in capsys.readouterr().out
+    assert "already judged" in capsys.readouterr().out
     assert (stamps(runs()), verdict()) == (before, first)
 
     # with another rule it is judged anew, and what another claim asks for is there: no run is trained
     write(MINE.replace("threshold: 0.0", "threshold: 5.0"))
     write(MINE.replace('">="', '"<="').replace("threshold: 0.0", "threshold: 5.0"), "easy")
     assert claims("show", "mine") == 0
-    assert "An earlier rule or code" in capsys.readouterr().out
+    assert "Outdated: the rule or the code has changed" in capsys.readouterr().out
     assert claims("run", "mine", "easy") == 0
     assert [verdict(name)["runs"] for name in ("mine", "easy")] == [8, 8]
     assert (verdict("mine")["verdict"], verdict("easy")["verdict"]) == ("refuted", "confirmed")
@@ -152,7 +152,7 @@ def test_after_ctrl_c_the_same_command_goes_on():
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "go on     normexp claims run mine --config-dir own jobs=1" in printed
+    assert "resume    normexp claims run mine --config-dir own jobs=1" in printed
     assert not Path("runs/claims/mine.json").exists()
     before = done()
     assert 1 <= len(before) < 8
@@ -164,33 +164,60 @@ def test_after_ctrl_c_the_same_command_goes_on():
 def test_exact_claims_are_computed(capsys):
     assert main(["claims", "show", "worked-example"]) == 0
     shown = capsys.readouterr().out
-    assert "running_mean" in shown
+    assert "not judged yet; computed now: confirmed" in shown
+    assert shown.index("channel 3") < shown.index("6 conditions;") < shown.index("normexp claims run worked-example")
     assert not Path("runs").exists()
     assert main(["claims", "run", "worked-example", "unit-moments"]) == 0
+    printed = capsys.readouterr().out
+    assert "All 6 conditions confirmed." in printed
+    assert "2 of 5 conditions refuted, 3 confirmed" in printed
+    assert main(["claims"]) == main(["claims", "show", "worked-example"]) == 0
+    shown = capsys.readouterr().out
+    assert re.search("^worked-example +confirmed +under a second$", shown, re.M)
+    told = "momentum 0.1 confirmed Values per channel that share a mean: 16; rule: = 16. All 6 conditions confirmed."
+    assert told in " ".join(shown.split())
     assert {verdict(name)["verdict"] for name in ("worked-example",)} == {"confirmed"}
     assert verdict("unit-moments")["verdict"] == "refuted"
     assert not list(Path("runs/claims").glob("runs-*"))
 
 
+def test_where_and_how_to_run_holds_for_every_run(monkeypatch, capsys):
+    write()
+    plans = []
+    monkeypatch.setattr(runner, "train_runs", lambda plan, *_: plans.append(plan))
+    given = ["data_dir=elsewhere", "threads=3", "device=cpu", "checkpoint_every=7", "jobs=2", "runs_dir=there"]
+    assert claims("run", "mine", *given) == 1
+    assert "8 of 8 runs have no result" in capsys.readouterr().out
+    (plan,) = plans
+    assert (plan.jobs, plan.folder.parent) == (2, Path("there/claims"))
+    for run in plan.grid:
+        config = run.config
+        assert (config.data_dir, config.threads, config.device, config.checkpoint_every) == ("elsewhere", 3, "cpu", "7")
+        assert run.name == config.name
+    assert [run.name for run in plan.grid] == [
+        run.name for run in plan_runs(load.read_claim("mine", Path("own"))).values()
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["run", "higher-ls"], "There is no claim higher-ls. Did you mean higher-lr?"),
+        (["run", "higher-ls"], "Unknown claim higher-ls. Did you mean higher-lr?"),
         (["shw"], "not shw. Did you mean show?"),
-        (["higher-lr"], "normexp claims show higher-lr says more of it"),
+        (["higher-lr"], "Try normexp claims show higher-lr."),
         (["run"], "takes the names of claims"),
         (["show"], "takes the name of one claim"),
-        (["run", "faster", "--qick"], "There is no flag --qick. Did you mean --quick?"),
+        (["run", "faster", "--qick"], "Unknown flag --qick. Did you mean --quick?"),
         (["run", "faster", "--scale", "big"], "--scale is one of small, full"),
         (["run", "faster", "--scale"], "must be followed by a value"),
         (["run", "faster", "--quick=3"], "--quick takes no value."),
-        (["run", "faster", "lr=0.1"], "a claim fixes what its runs are"),
+        (["run", "faster", "lr=0.1"], "a claim fixes the configs of its runs"),
         (["run", "faster", "job=2"], "Did you mean jobs?"),
         (["run", "faster", "jobs=0"], "jobs=0"),
-        (["run", "faster", "--config-dir", "nowhere"], "there is no such folder"),
-        (["report"], "There are no verdicts"),
-        (["report", "--html", "no/where.html"], "There are no verdicts"),
-        (["run", "../faster"], "There is no claim ../faster"),
+        (["run", "faster", "--config-dir", "nowhere"], "is not a folder"),
+        (["report"], "No verdicts in runs/claims yet."),
+        (["report", "--html", "no/where.html"], "No verdicts in runs/claims yet."),
+        (["run", "../faster"], "Unknown claim ../faster"),
     ],
 )
 def test_what_can_not_be_understood(words, says, capsys):
@@ -205,37 +232,41 @@ def test_what_can_not_be_understood(words, says, capsys):
     ("old", "new", "says"),
     [
         ("kind: experiment", "kind: experimnt", "Did you mean experiment?"),
-        ("statement:", "statment:", "There is no key statment. Did you mean statement?"),
-        ("seeds: [1, 2]", "seeds: []", "a list of different whole numbers"),
-        ("seeds: [1, 2]", "seeds: [1, 1]", "a list of different whole numbers"),
+        ("statement:", "statment:", "Unknown key statment. Did you mean statement?"),
+        ("seeds: [1, 2]", "seeds: []", "a list of distinct integers"),
+        ("seeds: [1, 2]", "seeds: [1, 1]", "a list of distinct integers"),
         ("[norm=ln]", "[norm=lm]", "sweep.arms.ln: norm=lm: norm is one of"),
         ("[norm=ln]", "norm=ln", "a list of overrides"),
-        ("[norm=ln]", "[norm=in]", "behind a linear layer"),
+        ("[norm=ln]", "[norm=in]", "after a linear layer"),
         (
             "optim.momentum=0.0",
             "optim.momntum=0.0",
-            "sweep.base: There is no key optim.momntum. Did you mean optim.momentum?",
+            "sweep.base: Unknown key optim.momntum. Did you mean optim.momentum?",
         ),
-        ("optim.momentum=0.0", "seed=1", "seeds says which seeds"),
+        ("optim.momentum=0.0", "seed=1", "list their seeds under seeds"),
         ("optim.momentum=0.0", "'lr=0.1,0.2'", "several values"),
-        ("compare: [bn, ln]", "compare: [bn, lm]", "there is no arm lm. They are bn, ln."),
-        ("compare: [bn, ln]", "compare: [bn]", "takes 2 different arms"),
-        ("over: lr", "over: rl", "there is no axis rl"),
+        ("compare: [bn, ln]", "compare: [bn, lm]", "unknown arm lm. Known: bn, ln."),
+        ("compare: [bn, ln]", "compare: [bn]", "needs 2 different arms"),
+        ("over: lr", "over: rl", "unknown axis rl"),
         ("as: difference", "as: diference", "Did you mean difference?"),
         ("threshold: 0.0", "threshold: high", "threshold must be a number"),
         ("threshold: 0.0", "threshold: 0.0\n    choose: test/accuracy", "choose is one of val/accuracy"),
-        ("threshold: 0.0", "threshold: 0.0\n    take: decades", "working goes with take"),
+        (
+            "threshold: 0.0",
+            "threshold: 0.0\n    take: decades",
+            "working (the lowest measure at which a value works) and take",
+        ),
         ("threshold: 0.0", "threshold: 0.0\n    contrast: {lr: [0.1, 0.1]}", "different axes"),
-        ("axes: {lr: [0.1]}", "axes: {lrr: [0.1]}", "there is no axis lrr"),
+        ("axes: {lr: [0.1]}", "axes: {lrr: [0.1]}", "unknown axis lrr"),
         ("kind: experiment", "kind: [", "can't be read"),
         ("kind: experiment", "kind: exact", "has no sweep"),
         ("threshold: 0.0", "threshold: 0.0\n    contrast: {}", "contrast takes an axis"),
-        ("compare: [bn, ln]", "compare: [[bn], ln]", "is not a plain value"),
-        ("[norm=ln]", "[norm=bn]", "two of these arms are the same runs"),
-        ("[norm=ln]", "[norm=ln, lr=3]", "the axis lr sets lr, too"),
-        ("[0.01, 0.1]", "[0.1, 0.1]", "a value is there twice"),
-        ("measure: val/accuracy", "measure: test/accuracy\n    take: max", "would choose by the test set"),
-        ("seeds: [1, 2]", "seeds: &a [1, 2]\nexplanation: *a", "refers to parts of itself"),
+        ("compare: [bn, ln]", "compare: [[bn], ln]", "must be a number, string, boolean or null"),
+        ("[norm=ln]", "[norm=bn]", "two of these arms have the same overrides"),
+        ("[norm=ln]", "[norm=ln, lr=3]", "lr is already set by the axis lr"),
+        ("[0.01, 0.1]", "[0.1, 0.1]", "duplicate value"),
+        ("measure: val/accuracy", "measure: test/accuracy\n    take: max", "would select on the test set"),
+        ("seeds: [1, 2]", "seeds: &a [1, 2]\nexplanation: *a", "aliases such as *a are not allowed"),
     ],
 )
 def test_a_file_that_is_not_as_it_should_be(old, new, says, capsys):
@@ -253,14 +284,14 @@ def test_a_number_that_no_run_has_is_told_with_the_nearest(capsys):
     one = MINE.replace("seeds: [1, 2]", "seeds: [1]").replace("lr: [0.01, 0.1]", "lr: [0.1]")
     write(one.replace("measure: val/accuracy", "measure: val/acuracy"))
     assert claims("run", "mine") == 2
-    assert "the runs have no number val/acuracy. Did you mean val/accuracy?" in capsys.readouterr().err
+    assert "no run has logged val/acuracy. Did you mean val/accuracy?" in capsys.readouterr().err
     assert not Path("runs/claims/mine.json").exists()
 
 
 def test_a_name_that_is_taken_is_refused(capsys):
     write(name="faster")
     assert claims("run", "faster") == 2
-    assert "rename it" in capsys.readouterr().err
+    assert "rename the file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("scale", ["small", pytest.param("full", marks=pytest.mark.slow)])

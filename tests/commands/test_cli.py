@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from normexp import __version__
 from normexp.cli import main
+from normexp.metrics import format_metric
 from normexp.rundir import read_metrics, read_status
 from tests.commands.shell import NORMEXP, start, the_run
 from tests.conftest import ROOT, SHARED_DATA, needs_data
@@ -25,11 +27,11 @@ def test_a_run_from_the_shell():
     assert directory.name.endswith("_norm=ln_steps=25_lr=0.05")
     assert "test accuracy" in done.stdout
     assert f"run directory  {directory}" in done.stdout
-    assert "normexp tensorboard runs" in done.stdout
+    assert f"normexp tensorboard {directory}\n" in done.stdout
     assert "\x1b" not in done.stdout
     status = read_status(directory)
     assert status["state"] == "completed"
-    assert f"{status['metrics']['test/accuracy']:.2%}" in done.stdout
+    assert format_metric(status["metrics"]["test/accuracy"], "test/accuracy") in done.stdout
     assert (directory / "config_diff.yaml").read_text() == "norm:\n  name: ln\nlr: 0.05\nsteps: 25\n"
     command = json.loads((directory / "environment.json").read_text())["command"]
     assert command == ["normexp", "train", "norm=ln", "steps=25", "lr=0.05"]
@@ -52,6 +54,49 @@ def test_on_a_terminal_progress_is_drawn_in_80_columns():
     assert "/600" in text
     assert "grad" in text
     assert "completed" in text
+
+
+def test_quiet_prints_only_the_results(capsys):
+    assert main(["train", "-q", "steps=1", "name=run"]) == 0
+    assert main(["train", "--quiet", "steps=1", "name=run", "dropout_at=norm"]) == 0  # without notes
+    first, second = capsys.readouterr().out.split("runs/run\n")[0], Path("runs/run-2")
+    assert first.startswith("run  ")
+    assert second.is_dir()
+    assert main(["train", "-q", "-m", "norm=none,ln", "steps=1", "jobs=1", "name=sweep"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("2 runs: 2 completed\n")
+    assert "\nsweep          runs/sweep\n" in printed
+    assert main(["train", "-q", "lr=fast"]) == 2
+    assert "lr must be a number" in capsys.readouterr().err
+    assert main(["train", "-q", "--cfg", "job"]) == 0
+
+
+def on_a_terminal(*words):
+    """The output of a command on a terminal of 80 columns, without escape sequences, and its exit code."""
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
+    process = subprocess.Popen([*NORMEXP, *words], stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    output = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            output += chunk
+    except OSError:  # how Linux says that the other side is closed
+        pass
+    return output.decode(), process.wait(60)
+
+
+def test_messages_are_wrapped_between_words_on_a_terminal():
+    for words, code in ((["describe", "norm=in", "norm.position=post"], 0), (["train", "norm=rms"], 2)):
+        text, exit_code = on_a_terminal(*words)
+        assert exit_code == code
+        lines = text.splitlines()
+        assert all(len(line) <= 80 for line in lines)
+        assert ("This network can't tell images apart" if code == 0 else "--config-dir DIR adds your own") in " ".join(
+            lines
+        )
+    piped = start("train", "norm=rms")
+    assert piped.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -150,6 +195,16 @@ def test_what_a_newcomer_asks_first_is_answered_without_torch(words, says):
     assert all(len(line.rstrip()) <= 80 for line in done.stdout.splitlines())
 
 
+@pytest.mark.parametrize("words", [[], ["runs"], ["train", "norm=gn"], ["help"]])
+def test_help_of_a_command_is_that_of_its_flag(words, capsys):
+    assert main(["help", *words]) == 0
+    printed = capsys.readouterr().out
+    assert main([*(word for word in words if word != "help"), "--help"]) == 0
+    assert printed == capsys.readouterr().out
+    assert main(["help", "trian"]) == 2
+    assert "Did you mean train?" in capsys.readouterr().err
+
+
 def test_cfg_job_does_not_import_torch():
     code = (
         "import sys; from normexp.cli import main; main(['train', '--cfg', 'job']); assert 'torch' not in sys.modules"
@@ -171,7 +226,10 @@ def test_training_imports_none_of_what_it_does_not_use(words):
 
 def test_tensorboard_wants_a_folder(capsys):
     assert main(["tensorboard"]) == 2
-    assert "There is no folder runs" in capsys.readouterr().err
+    assert "runs does not exist" in capsys.readouterr().err
+    Path("runs/none").mkdir(parents=True)
+    assert main(["tensorboard", "runs/non"]) == 2
+    assert "Did you mean none?" in capsys.readouterr().err
 
 
 def test_tensorboard_serves_on_localhost_until_ctrl_c():
@@ -180,7 +238,9 @@ def test_tensorboard_serves_on_localhost_until_ctrl_c():
     import urllib.request
 
     assert main(["train", "steps=2", "name=run"]) == 0
-    command = [sys.executable, "-u", "-m", "normexp", "tensorboard", "runs", "--port", "0"]
+    shutil.copytree("runs/run", "runs/other")
+    shutil.copytree("runs/run", "runs/third")
+    command = [sys.executable, "-u", "-m", "normexp", "tensorboard", "runs/run", "runs/other", "--port", "0"]
 
     def heed_ctrl_c():  # a shell's background jobs, and so their children, ignore it
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -195,17 +255,22 @@ def test_tensorboard_serves_on_localhost_until_ctrl_c():
         (address,) = re.findall(r"http://localhost:\d+/", process.stdout.readline())
         try:
             deadline, tags = time.monotonic() + 60, {}
-            while "test/accuracy" not in tags.get("run", {}):
+            while not all("test/accuracy" in tags.get(name, {}) for name in ("run", "other")):
                 assert time.monotonic() < deadline
                 tags = json.loads(urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=20).read())
                 time.sleep(0.2)
+            assert set(tags) == {"run", "other"}
             assert "drift/conv1" in tags["run"]
             with urllib.request.urlopen(address, timeout=20) as page:  # follows to the page with its pinned charts
                 assert (
                     "?smoothing=0&pinnedCards=%5B%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22train/loss"
                     in page.url
                 )
-                assert b"TensorBoard" in page.read()
+                content = page.read()
+            assert b"TensorBoard" in content
+            assert content.index(b'src="normexp.js"') < content.index(b'src="index.js')
+            with urllib.request.urlopen(f"{address}normexp.js", timeout=20) as script:
+                assert b"customElements.define" in script.read()
             listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
             port = f"{int(address.split(':')[2].strip('/')):04X}"
             hosts = set(re.findall(rf"\d+: ([0-9A-F]+):{port} 0+:0000 0A", listening))

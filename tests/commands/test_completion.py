@@ -44,6 +44,9 @@ def complete(line: str) -> list[str]:
         ("normexp train norm.affine=", ["true", "false"]),
         ("normexp train --cfg ", ["job", "hydra", "all"]),
         ("normexp train --mul", ["--multirun"]),
+        ("normexp report runs --metric val/l", ["val/loss", "val/loss_batch_statistics"]),
+        ("normexp runs --fi", ["--filter"]),
+        ("normexp metrics --l", ["--layers"]),
     ],
 )
 def test_completion_in_bash(line, offers):

@@ -33,5 +33,5 @@ def test_every_command_prints_a_question_mark_for_what_the_encoding_lacks(name, 
         assert main(words) == 0, words
     text = printed.getvalue().decode("ascii")
     assert "?/runs/run is completed: 2 steps" in text
-    assert "?/runs/run goes on after step 2 of 3" in text
+    assert "/runs/run after step 2 of 3" in text
     assert "?/runs/sweep: 1 run, 1 done already" in text

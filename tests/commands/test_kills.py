@@ -52,7 +52,7 @@ def test_a_killed_run_is_listed_and_goes_on_to_the_same_end():
     assert "killed" in listed.stdout
     done = start("resume", "runs/run")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "runs/run goes on after step" in done.stdout
+    assert "resuming runs/run after step" in done.stdout
     assert results("runs") == results("whole")
     assert "completed" in start("runs").stdout
 
@@ -95,7 +95,7 @@ def test_a_run_at_work_is_left_alone(long_run):
     done = start("resume", "runs/run")
     assert content("runs/run") == before
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"normexp: runs/run is at work: process {pid} on {os.uname().nodename} trains there.\n"
+    assert done.stderr == f"normexp: runs/run is in use by process {pid} on {os.uname().nodename}.\n"
     os.kill(pid, signal.SIGCONT)
     steps = len(read_metrics(Path("runs/run")))
     wait_for(lambda: len(read_metrics(Path("runs/run"))) > steps)

@@ -48,7 +48,7 @@ def test_a_run_goes_on_in_place(stopped, capsys):
     capsys.readouterr()
     assert main(["resume", "runs/x"]) == 0
     printed = capsys.readouterr().out
-    assert "runs/x goes on after step 5 of 12." in printed
+    assert "resuming runs/x after step 5 of 12" in printed
     assert "run directory  runs/x" in printed
     assert numbers(directory) == numbers(Path("runs/whole"))
     assert yaml.safe_load((directory / "config_diff.yaml").read_text())["name"] == "x"
@@ -59,7 +59,7 @@ def test_a_run_without_a_checkpoint_begins_anew(stopped, capsys):
     assert not list(directory.glob("checkpoint*"))
     capsys.readouterr()
     assert main(["resume", "runs/x", "norm=bn", "norm.eps=1e-5"]) == 0  # what it has anyway
-    assert "from its beginning" in capsys.readouterr().out
+    assert "training from scratch" in capsys.readouterr().out
     assert main([*RUN, "name=whole"]) == 0
     assert numbers(directory) == numbers(Path("runs/whole"))
 
@@ -75,8 +75,8 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_is_taken(stopped, capsy
     capsys.readouterr()
     assert main(["resume", "runs/x"]) == 0
     printed = capsys.readouterr().out
-    assert "runs/x/checkpoint.pt can't be used" in printed
-    assert "goes on after step 5" in printed
+    assert "Cannot use runs/x/checkpoint.pt" in printed
+    assert "resuming runs/x after step 5" in printed
     assert main([*RUN, "name=whole"]) == 0
     assert numbers(directory) == numbers(Path("runs/whole"))
 
@@ -91,7 +91,7 @@ def test_what_is_done_stays_and_can_be_extended(capsys):
     assert (Path("runs/x/metrics.jsonl").read_bytes(), Path("runs/x/status.json").read_bytes()) == before
     assert main(["resume", "runs/x", "epochs=6", "threads=1"]) == 0  # instead of steps
     printed = capsys.readouterr().out
-    assert "goes on after step 12 of 18" in printed
+    assert "resuming runs/x after step 12 of 18" in printed
     assert "schedule=cosine is stretched" in printed
     config = yaml.safe_load(Path("runs/x/config.yaml").read_text())
     assert (config["epochs"], config["steps"], config["threads"]) == (6, None, 1)
@@ -114,20 +114,20 @@ def test_an_extension_that_is_killed_is_still_one(stopped):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["lr=0.2", "norm=ln"], "lr, norm: another value makes another run"),
-        (["norm.eps=0.1"], "norm.eps: another value"),
-        (["seed=1"], "seed: another value"),
-        (["name=y"], "name: another value"),
-        (["steps=11"], "it can be given more, and 11 steps are less"),
-        (["epochs=2"], "and 6 steps are less"),
-        (["epochs=0"], "at least 1"),
+        (["lr=0.2", "norm=ln"], "lr, norm: can't be changed on resume"),
+        (["norm.eps=0.1"], "norm.eps: can't be changed on resume"),
+        (["seed=1"], "seed: can't be changed on resume"),
+        (["name=y"], "name: can't be changed on resume"),
+        (["steps=11"], "not shorten it to 11 steps"),
+        (["epochs=2"], "not shorten it to 6 steps"),
+        (["epochs=0"], ">= 1"),
         (["epochs=20", "steps=40"], "leave one out"),
         (["epochs"], "key=value"),
         (["epoch=20"], "Did you mean epochs?"),
-        (["-m", "epochs=20"], "resume takes no -m"),
+        (["-m", "epochs=20"], "resume does not accept -m"),
         (["epochs=20,30"], "add -m"),
-        (["device=cuda"], "torch sees no GPU"),
-        (["data_dir=nowhere", "data=mnist"], "data: another value"),
+        (["device=cuda"], "torch finds no GPU"),
+        (["data_dir=nowhere", "data=mnist"], "data: can't be changed on resume"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, list) else "",
 )
@@ -150,10 +150,10 @@ def test_a_config_that_was_edited_is_noticed(stopped, capsys):
     config = (directory / "config.yaml").read_text()
     (directory / "config.yaml").write_text(config.replace("lr: 0.1\n", "lr: 0.2\n"))
     assert main(["resume", "runs/x"]) == 2
-    assert "trained with other values of lr than its config.yaml has now" in capsys.readouterr().err
+    assert "its config.yaml and its checkpoint differ in lr" in capsys.readouterr().err
     (directory / "config.yaml").write_text("lr: [")
     assert main(["resume", "runs/x"]) == 2
-    assert "its config.yaml can't be read (it is damaged)" in capsys.readouterr().err
+    assert "its config.yaml can't be read (damaged file)" in capsys.readouterr().err
     (directory / "config.yaml").write_text("!!python/object/apply:os.mkdir [evil]")
     assert main(["resume", "runs/x"]) == 2
     assert not Path("evil").exists()
@@ -163,7 +163,7 @@ def test_who_trains_there_is_told(stopped, capsys):
     directory = stopped()
     with lock.held(directory):
         assert main(["resume", "runs/x"]) == 2
-    assert f"runs/x is at work: process {os.getpid()} on {os.uname().nodename} trains there" in capsys.readouterr().err
+    assert f"runs/x is in use by process {os.getpid()} on {os.uname().nodename}." in capsys.readouterr().err
     assert checkpoint.load(directory / "checkpoint.pt")["step"] == 5
 
 
@@ -201,8 +201,8 @@ def test_a_sweep_goes_on_with_the_checkpoints_of_its_runs(stopped, capsys):
     before = stamps("runs/x")
     capsys.readouterr()
     assert main(["resume", "runs/x"]) == 0
-    assert "2 runs, 1 done already, 1 from its last checkpoint" in capsys.readouterr().out
-    assert "goes on after step 10" in (directory / "train.log").read_text()
+    assert "2 runs, 1 done already, 1 to resume" in capsys.readouterr().out
+    assert "resuming after step 10" in (directory / "train.log").read_text()
     after = stamps("runs/x")
     assert [name for name in before if before[name] != after[name]] == [directory.name]
     assert results("runs/x") == results("runs/whole")
@@ -218,7 +218,7 @@ def test_a_run_that_was_half_trained_with_another_config_is_set_aside(tmp_path, 
     Path("own/norm/mine.yaml").write_text("defaults: [bn]\nmomentum: 0.3\n")
     capsys.readouterr()
     assert main(sweep) == 0
-    assert "changed since it was trained: norm.momentum (0.2, now 0.3)" in capsys.readouterr().out
+    assert "config changed: norm.momentum (0.2, now 0.3)" in capsys.readouterr().out
     kept = [checkpoint.load(path / "checkpoint.pt")["step"] for path in Path("runs/x/.replaced").iterdir()]
     assert kept == [12, 12]
 

@@ -56,7 +56,7 @@ def test_a_stored_command_that_may_harm_is_refused(words, refused, given, capsys
     Path("victim").write_text("mine")
     assert main(["resume", folder]) == 2
     said = capsys.readouterr().err
-    assert f"sweep.json has {refused}" in said
+    assert f"sweep.json contains {refused}" in said
     assert "normexp claims" in said if claims else "normexp train -m seed=0,1" in said
     assert len(said.splitlines()) == 1
     assert not given
@@ -97,3 +97,32 @@ def test_claims_are_run_again_where_they_are(words, given):
 def test_slurm_jobs_of_a_stored_sweep_are_of_runs_inside_it():
     store("-m", "seed=0,1", slurm={"1": "seed=0", "2": "../victim", "3": "/victim", "4": "a/b", "5": "", "6": ".."})
     assert slurm.recorded_jobs(Path("runs/s")) == {"1": "seed=0"}
+
+
+def test_a_sweep_is_resumed_with_other_jobs_and_another_data_folder(given, tmp_path, monkeypatch, capsys):
+    store("-m", "seed=0,1", "jobs=1", "data_dir=old", "name=s", folder="runs/s")
+    store("claims", "run", "worked-example", "jobs=1", folder="runs/claims/runs-1")
+    Path("elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert main(["resume", f"{tmp_path}/runs/s", "jobs=2", "data_dir=data"]) == 0
+    place = [f"data_dir='{tmp_path}/elsewhere/data'", "name='s'", f"runs_dir='{tmp_path}/runs'"]
+    assert given.pop() == ["seed=0,1", "jobs=2", *place]
+    assert main(["resume", f"{tmp_path}/runs/claims/runs-1", "jobs=2"]) == 0
+    assert given.pop() == ["run", "worked-example", "jobs=2"]
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("lr=2", "only jobs and data_dir can be changed"),
+        ("threads=2", "only jobs and data_dir can be changed"),
+        ("jobs=1,2", "has several values"),
+        ("job=2", "Did you mean jobs?"),
+        ("--dry-run", "resume does not accept --dry-run"),
+    ],
+)
+def test_other_words_are_refused_for_a_sweep(word, says, given, capsys):
+    store("-m", "seed=0,1")
+    assert main(["resume", "runs/s", word]) == 2
+    assert says in capsys.readouterr().err
+    assert not given

@@ -32,14 +32,16 @@ class Key:
 def _key(name: str, hint: Any, bounds: Mapping[str, float], *choices: str) -> Key:
     optional = get_origin(hint) in (types.UnionType, Union)
     if optional:
-        (hint,) = (arg for arg in get_args(hint) if arg is not types.NoneType)
+        *_, hint = (arg for arg in get_args(hint) if arg is not types.NoneType)  # without words such as `auto`
     return Key(name, hint, optional, bounds, choices)
 
 
 def _keys() -> dict[str, Key]:
     hints = get_type_hints(Config)
     found = {
-        f.name: _key(f.name, hints[f.name], f.metadata) for f in dataclasses.fields(Config) if f.name not in GROUPS
+        f.name: _key(f.name, hints[f.name], f.metadata)
+        for f in dataclasses.fields(Config)
+        if f.name not in (*GROUPS, "own_choices")  # which normexp sets
     }
     for group, classes in CHOICES.items():
         for choice, cls in classes.items():

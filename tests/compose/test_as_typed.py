@@ -63,7 +63,7 @@ def test_printed_commands_can_be_pasted(folder, capsys, monkeypatch):
     for words in found:
         assert Path(words[2]).is_dir()
     assert main(["resume", "my runs/a b"]) == 0
-    (words,) = (shlex.split(line.split(". ")[1]) for line in capsys.readouterr().out.splitlines())
+    (words,) = (shlex.split(line.split("To extend it: ")[1]) for line in capsys.readouterr().out.splitlines())
     assert words[:4] == ["normexp", "resume", str(runs / "a b"), "epochs=N"]
     assert main(["lr=0.1", "name=a b"]) == 2
     assert "normexp train lr=0.1 'name=a b'" in capsys.readouterr().err

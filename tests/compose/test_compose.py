@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from normexp.compose.choices import CHOICES
-from normexp.compose.compose import Composer, compose_sweep, to_plain, without_hydra
+from normexp.compose.compose import Composer, compose_sweep, to_plain, with_own_choices, without_hydra
 from normexp.compose.errors import config_errors
 from normexp.config import ConfigError
 from tests.compose.overrides import KEYS, SYNTAX, fitting
@@ -70,7 +70,8 @@ JOBS = [
 
 def by_hydra(cfg: Any, loader: Any, overrides: list[str]) -> dict[str, Any]:
     """The config that Hydra composes from all overrides."""
-    return to_plain(without_hydra(loader.load_sweep_config(cfg, overrides)))
+    composed = loader.load_sweep_config(cfg, overrides)
+    return with_own_choices(to_plain(without_hydra(composed)), composed.hydra.runtime.choices)
 
 
 def outcome(compose: Callable[[], Any]) -> str:

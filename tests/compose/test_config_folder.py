@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from normexp.cli import main
+from normexp.report.groups import group
+from normexp.report.read import read
 from normexp.sweeps.manifest import MANIFEST, Session, write_manifest
-from tests.sweeps.sweeping import SHORT
+from tests.sweeps.sweeping import SHORT, states
 
 GLOBAL = "# @package _global_\n"
 CALL = "{_target_: os.mkdir, path: marker}"
@@ -106,7 +109,7 @@ def test_what_prints_a_config_refuses_it_too(flags, capsys):
 def test_launchers_of_ones_own_are_refused(name, flags, capsys):
     write(f"hydra/launcher/{name}.yaml", f"# @package hydra\nhydra_logging: {HANDLER}\n")
     words = ["train", "--config-dir", "own", f"hydra/launcher={name}", *flags]
-    assert "launchers and sweepers are those that are installed" in refused(capsys, *words)
+    assert "only installed launchers and sweepers can be used" in refused(capsys, *words)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +212,7 @@ def test_run_directories_are_named_with_runs_dir_and_name(keys, flags, capsys):
     write("experiment/mine.yaml", f"{GLOBAL}hydra: {{{keys}}}\n")
     says = refused(capsys, "train", "--config-dir", "own", "experiment=mine", "steps=1", *flags)
     assert f"hydra.{keys.split(':')[0]}" in says
-    assert "runs_dir and name say where runs go" in says
+    assert "use runs_dir and name" in says
     assert not Path("x").exists()
 
 
@@ -227,7 +230,7 @@ def test_what_editors_leave_behind_is_ignored(capsys):
     assert main([*words, "--help"]) == 0
     assert "bn, gn, in, ln, mine, none" in capsys.readouterr().out
     assert "norm is one of bn, gn, in, ln, mine, none." in refused(capsys, *words, "norm=.hidden")
-    assert "no value at all" in refused(capsys, *words, "-m", "norm=glob(.h*)")
+    assert "at least one value is needed" in refused(capsys, *words, "-m", "norm=glob(.h*)")
     assert main(["claims", "--config-dir", "own"]) == 0
     assert "mine" not in capsys.readouterr().out
 
@@ -245,6 +248,46 @@ def test_a_byte_order_mark_is_accepted(capsys):
     Path("own/experiment/mine.yaml").write_text(f"{GLOBAL}lr: 0.25\n", encoding="utf-8-sig")
     assert main(["train", "--config-dir", "own", "experiment=mine", "--cfg", "job"]) == 0
     assert "\nlr: 0.25\n" in capsys.readouterr().out
+
+
+def test_comments_and_windows_line_ends_are_accepted(capsys):
+    write("norm/mine.yaml", "")
+    Path("own/norm/mine.yaml").write_bytes(b"\xef\xbb\xbfdefaults: [bn]\r\nmomentum: 0.5\r\n")
+    write("experiment/mine.yaml", "")
+    Path("own/experiment/mine.yaml").write_bytes(b"# By me.\r\n\r\n# @package _global_\r\nlr: 0.25\r\n")
+    assert main(["train", "--config-dir", "own", "experiment=mine", "norm=mine", "--cfg", "job"]) == 0
+    printed = capsys.readouterr().out
+    assert "\nlr: 0.25\n" in printed
+    assert "momentum: 0.5\n" in printed
+
+
+def test_a_bad_file_blocks_only_its_own_choice(capsys):
+    write("norm/bn.yaml", "defaults: [gn]\n")
+    write("norm/bad.yaml", "momentum: [\n")
+    words = ["train", "--config-dir", "own", *SHORT, "steps=1", "jobs=1"]
+    assert main([*words, "norm=ln", "name=run"]) == 0
+    assert main([*words, "norm=ln,gn", "-m", "name=sweep"]) == 0
+    assert set(states("runs/sweep").values()) == {"completed"}
+    assert main([*words, "norm=bad"]) == 2
+    assert "bad.yaml, line 2: invalid yaml" in capsys.readouterr().err
+
+
+def test_a_choice_of_ones_own_keeps_its_name(capsys):
+    write("norm/slow_bn.yaml", "defaults: [bn]\nmomentum: 0.01\n")
+    words = ["train", "--config-dir", "own", *SHORT, "steps=1", "jobs=1"]
+    assert main([*words, "norm=bn,slow_bn", "-m", "name=sweep"]) == 0
+    assert main([*words, "norm=slow_bn", "name=run"]) == 0
+    stored = yaml.safe_load(Path("runs/run/config.yaml").read_text())
+    assert (stored["norm"]["name"], stored["own_choices"]) == ("bn", ["norm=slow_bn"])
+    plain = main([*words, "norm=bn", "name=plain"])
+    assert (plain, "own_choices" in Path("runs/plain/config.yaml").read_text()) == (0, False)
+    grouping = group(read([Path("runs/sweep")]).runs)
+    assert [each.label for each in grouping.groups] == ["norm=bn", "norm=slow_bn"]
+    assert main(["resume", "runs/run", "steps=2"]) == 0
+    capsys.readouterr()
+    assert main(["runs"]) == 0
+    assert "bn,slow_bn" in capsys.readouterr().out
+    assert [run.config["norm"] for run in read([Path("runs/run")]).runs] == ["slow_bn"]
 
 
 @pytest.mark.parametrize(

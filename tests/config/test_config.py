@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from normexp.compose.choices import CHOICES
-from normexp.config import GROUPS, ConfigError, flatten, read, yaml_files
+from normexp.config import GROUPS, ConfigError, flatten, nearest, read, yaml_files
 from normexp.rundir import check_name, slug
 from tests.conftest import compose
 
@@ -58,24 +58,24 @@ def test_epochs_suit_the_data_unless_said():
 @pytest.mark.parametrize(
     ("key", "value", "says"),
     [
-        ("lr", "fast", "lr must be a number above 0"),
-        ("lr", 0, "above 0"),
+        ("lr", "fast", "lr must be a number > 0"),
+        ("lr", 0, "> 0"),
         ("lr", float("nan"), "a number"),
         ("lr", float("inf"), "a number"),
         ("lr", True, "a number"),
         ("lr", [0.1], "a number"),
-        ("dropout", 1.0, "of at least 0 and below 1"),
-        ("batch_size", 2.5, "a whole number of at least 1"),
-        ("seed", -1, "a whole number of at least 0"),
-        ("seed", 10**20, "a whole number of at least 0 and below 2^63."),
-        ("steps", 10**20, "of at least 1 and below 2^63 or null."),
-        ("steps", 1e30, "below 2^63"),
-        ("steps", 0, "a whole number of at least 1 or null."),
-        ("steps", 0, "of at least 1 or null"),
+        ("dropout", 1.0, ">= 0 and < 1"),
+        ("batch_size", 2.5, "an integer >= 1"),
+        ("seed", -1, "an integer >= 0"),
+        ("seed", 10**20, "an integer >= 0 and < 2^63."),
+        ("steps", 10**20, " >= 1 and < 2^63 or null."),
+        ("steps", 1e30, "< 2^63"),
+        ("steps", 0, "an integer >= 1 or null."),
+        ("steps", 0, ">= 1 or null"),
         ("activation", "rellu", "Did you mean relu?"),
         ("activation", None, "one of relu"),
         ("device", "gpu", "auto, cpu, cuda"),
-        ("runs_dir", None, "a text"),
+        ("runs_dir", None, "a string"),
         ("norm", None, "norm is one of none, bn"),
         ("norm", "bn", "norm is one of none, bn"),
         ("norm", {"name": "bm"}, "norm is one of"),
@@ -90,14 +90,32 @@ def test_wrong_values_are_named_with_what_would_work(key, value, says):
 
 
 def test_unknown_and_missing_keys():
-    with pytest.raises(ConfigError, match=r"no key bach_size\. Did you mean batch_size"):
+    with pytest.raises(ConfigError, match=r"Unknown key bach_size\. Did you mean batch_size"):
         read(tree(bach_size=3), CHOICES)
-    with pytest.raises(ConfigError, match=r"no key norm\.groups\. The keys are .*norm\.momentum"):
+    with pytest.raises(ConfigError, match=r"Unknown key norm\.groups\. The keys are .*norm\.momentum"):
         read(tree(norm={**tree()["norm"], "groups": 4}), CHOICES)
     without = tree()
     del without["lr"]
     with pytest.raises(ConfigError, match="lr is missing"):
         read(without, CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("mnits", ["digits", "mnist"], "mnist"),
+        ("sdg", ["sgd", "adam"], "sgd"),
+        ("rellu", ["relu", "gelu"], "relu"),
+        ("--jsn", ["--json", "--csv", "--html"], "--json"),
+        ("--multi", ["--multirun", "--cfg"], "--multirun"),
+        ("rnn", ["cnn", "mlp", "resnet"], None),
+        ("--latex", ["--filter", "--metric", "--html"], None),
+        ("--tsv", ["--csv"], None),
+        ("imagenet", ["digits", "mnist", "cifar10"], None),
+    ],
+)
+def test_suggestions_are_for_typos_only(word, known, meant):
+    assert nearest(word, known) == meant
 
 
 def test_integers_may_be_written_as_floats():
@@ -127,9 +145,9 @@ def test_any_value_is_accepted_or_refused_in_one_sentence(key, value):
     ("overrides", "says"),
     [
         (["steps=5", "epochs=5"], "leave one out"),
-        (["optim.nesterov=true", "optim.momentum=0"], "none: set one"),
+        (["optim.nesterov=true", "optim.momentum=0"], "above 0"),
         (["data.train_size=1294"], "1293 training samples"),
-        (["data.val_size=0.0001"], "no sample for validation"),
+        (["data.val_size=0.0001"], "no samples left for validation"),
         (["batch_size=2000"], "at most that"),
         (["batch_size=100", "data.train_size=99"], "only 99"),
         (["name=a/b"], "no slash"),

@@ -35,11 +35,11 @@ def idx_files(folder, *, name="FashionMNIST", images=b"", labels=b""):
 @pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
 def test_idx_files_are_checked(tmp_path, name):
     load, config = DATA[{"MNIST": "mnist"}.get(name, "fashion_mnist")].load, compose("data=mnist").data
-    with pytest.raises(ConfigError, match="has 100 bytes where the published file has 47,040,016"):
+    with pytest.raises(ConfigError, match="has 100 bytes, but the published file has 47,040,016"):
         load(config, idx_files(tmp_path / "short", name=name, images=bytes(100)))
-    with pytest.raises(ConfigError, match=r"can't be read \(it has 99,000,000 bytes, and should have 94,080,032 at"):
+    with pytest.raises(ConfigError, match=r"can't be read \(too large: 99,000,000 bytes, at most 94,080,032 exp"):
         load(config, idx_files(tmp_path / "long", name=name, images=bytes(99_000_000)))
-    with pytest.raises(ConfigError, match="does not start as"):
+    with pytest.raises(ConfigError, match="its header differs"):
         load(config, idx_files(tmp_path / "magic", name=name, images=bytes(47_040_016)))
     folder = idx_files(tmp_path / "labels", name=name)
     header = np.array([0x801, 60_000], ">i4").tobytes()
@@ -54,6 +54,16 @@ def test_of_fashion_mnist_the_form_alone_is_checked(tmp_path):
     arrays = DATA["fashion_mnist"].load(compose("data=fashion_mnist").data, idx_files(tmp_path))
     assert arrays.train_images.shape == (60_000, 1, 28, 28)
     assert arrays.test_images.sum() == 0
+
+
+def test_another_mnist_is_accepted_if_asked_for(tmp_path):
+    folder = idx_files(tmp_path, name="MNIST")
+    with pytest.raises(ConfigError, match=r"set data\.verify=false to use it anyway"):
+        DATA["mnist"].load(compose("data=mnist").data, folder)
+    arrays = DATA["mnist"].load(compose("data=mnist", "data.verify=false").data, folder)
+    assert arrays.train_images.shape == (60_000, 1, 28, 28)
+    with pytest.raises(ConfigError, match="differs from the published file"):  # also now that there is a cache
+        DATA["mnist"].load(compose("data=mnist").data, folder)
 
 
 @needs_data
@@ -85,10 +95,10 @@ def data_files(name, folder):
     [
         ("gone", "No such file or directory"),
         ("folder", "Is a directory"),
-        ("pipe", "it is no file"),
-        ("device", "it is no file"),
+        ("pipe", "not a regular file"),
+        ("device", "not a regular file"),
         ("closed", "Permission denied"),
-        ("huge", "it has 10,000,000,000,000 bytes"),
+        ("huge", "too large: 10,000,000,000,000 bytes"),
         ("broken", "Input/output error"),
     ],
 )
@@ -135,7 +145,7 @@ def test_a_file_that_is_truncated_while_it_is_read(tmp_path, monkeypatch):
         return size
 
     monkeypatch.setattr("normexp.rundir.safe_read.os.fstat", cut)
-    with pytest.raises(ConfigError, match="has 1,000 bytes where the published file has 47,040,016"):
+    with pytest.raises(ConfigError, match="has 1,000 bytes, but the published file has 47,040,016"):
         DATA["fashion_mnist"].load(compose("data=fashion_mnist").data, folder)
 
 
@@ -154,9 +164,9 @@ def test_a_folder_that_may_not_be_opened_is_one_sentence(tmp_path, monkeypatch):
     ("content", "says"),
     [
         (None, "can't be read"),
-        (b"1,2\n3,4\n", "does not hold 1,797 digits"),
+        (b"1,2\n3,4\n", "does not contain 1,797 digits"),
         (b"\xff" * 100, "can't be read"),
-        (b"1,17\n" * 1797, "does not hold 1,797 digits"),
+        (b"1,17\n" * 1797, "does not contain 1,797 digits"),
     ],
 )
 def test_damaged_digits_are_one_sentence(tmp_path, monkeypatch, content, says):
@@ -172,7 +182,7 @@ def test_damaged_digits_are_one_sentence(tmp_path, monkeypatch, content, says):
         path.write_bytes(gzip.compress(content))
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(ConfigError, match=rf"digits\.csv\.gz {says}.*: install scikit-learn again\.$"):
+    with pytest.raises(ConfigError, match=rf"digits\.csv\.gz {says}.*; reinstall scikit-learn\.$"):
         DATA["digits"].load(compose().data, tmp_path)
 
 
@@ -214,11 +224,11 @@ GOOD = {"data": PIXELS, "labels": [3] * 10_000}
     [
         (pickle.dumps({"data": Calls(print, "executed"), "labels": []}), r"builtins\.print"),
         (pickle.dumps({"data": np.zeros((10_000, 3072), np.uint8), "labels": [10] * 10_000}, 2), "labels 0 to 9"),
-        (pickle.dumps({"data": np.zeros((10, 3072), np.uint8), "labels": [0] * 10}, 2), "does not hold 10,000"),
-        (pickle.dumps({"labels": [0] * 10}), "can't be read"),
-        (pickle.dumps([1]), "can't be read"),
-        (b"", "can't be read"),
-        (b"\x80\x04\x95garbage", "can't be read"),
+        (pickle.dumps({"data": np.zeros((10, 3072), np.uint8), "labels": [0] * 10}, 2), "expected 10,000 images"),
+        (pickle.dumps({"labels": [0] * 10}), "is not a batch of CIFAR-10"),
+        (pickle.dumps([1]), "is not a batch of CIFAR-10"),
+        (b"", "is not a batch of CIFAR-10"),
+        (b"\x80\x04\x95garbage", "is not a batch of CIFAR-10"),
     ],
     ids=["payload", "labels", "few", "no data", "list", "empty", "garbage"],
 )

@@ -47,7 +47,7 @@ def test_warnings_where_statistics_are_weak_and_where_a_choice_does_nothing():
     (weak,) = warnings(compose("model=mlp", "batch_size=4"), {})
     assert "fc1: 4" in weak
     assert warnings(compose("norm=none"), {"norm": {"name": "none", "position": "post"}}) == [
-        "norm.position=post has no effect: there is no norm."
+        "norm.position=post has no effect with norm=none."
     ]
     assert "head=gap" in warnings(compose(), {"model": {"fc_width": 7}})[0]
 
@@ -64,6 +64,8 @@ def test_the_command(capsys, monkeypatch):
     assert main(["describe", "norm.groups=2"]) == 2
     assert "norm.groups is a key of norm=gn only" in capsys.readouterr().err
     assert main(["describe", "-m", "lr=1"]) == 2
+    assert main(["describe", "norm=bn,ln"]) == 2
+    assert "norm=bn,ln: describe shows one network at a time" in capsys.readouterr().err
 
 
 def test_it_needs_no_torch():

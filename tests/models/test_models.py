@@ -250,13 +250,13 @@ def test_the_same_seed_gives_the_same_weights_whatever_the_norm():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["model=resnet", "model.depth=21"], "20 or 26 works"),
+        (["model=resnet", "model.depth=21"], "use 20 or 26"),
         (["model.kernel=4"], "must be odd"),
         (["model.channels=[]"], "at least one stage"),
         (["norm=in", "model=mlp"], "layer fc1"),
         (["norm=in", "model.head=fc"], "layer fc1"),
         (["norm=in", "model.channels=[8,8,8,8]"], "layer conv4"),
-        (["norm=gn", "norm.groups=32"], "layer conv1 of model=cnn: 32 groups do not divide its 16 channels"),
+        (["norm=gn", "norm.groups=32"], "layer conv1 of model=cnn: its 16 channels are not divisible by 32 groups"),
         (["norm=gn", "norm.groups=100", "model=mlp"], "can be 1, 2, 4, 5, 10, 20, 25, 50"),
         (["norm=bn", "batch_size=1", "model=mlp"], "batch_size=2"),
         (["norm=ln", "model=mlp", "model.width=1"], "wider"),

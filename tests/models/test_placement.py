@@ -107,17 +107,17 @@ def test_unscaled_dropout_keeps_what_it_keeps_as_it_is():
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["norm.layers=[convv2]"], "norm.layers: no layer of model=cnn that can have a norm is called convv2; they are conv1, "),
+        (["norm.layers=[convv2]"], "norm.layers: no layer of model=cnn that can have a norm matches convv2; choose from conv1, "),
         (["norm.layers=[convv2]"], "Did you mean conv2?"),
-        (["norm.layers=[head]", "norm=none"], "they are conv1, conv2, conv3."),
-        ([*RESNET, "norm.layers=[*out]"], "that can have a norm is called *out"),
-        (["model=mlp", "model.widths=[]", "norm.layers=[fc1]"], "is called fc1; there is none."),
-        (["dropout_layers=[head]"], "dropout_layers: no layer of model=cnn that can have dropout is called head"),
-        ([*RESNET, "dropout_layers=[conv1]"], "they are block1.conv1, block2.conv1, block3.conv1."),
-        ([*PREACT, "norm.position=input"], "norm.position=pre or post works, or model.block=original."),
-        (["norm=gn", "norm.position=input"], "layer conv1 of model=cnn: 4 groups do not divide its 1 channels"),
+        (["norm.layers=[head]", "norm=none"], "choose from conv1, conv2, conv3."),
+        ([*RESNET, "norm.layers=[*out]"], "that can have a norm matches *out"),
+        (["model=mlp", "model.widths=[]", "norm.layers=[fc1]"], "matches fc1; it has no such layers."),
+        (["dropout_layers=[head]"], "dropout_layers: no layer of model=cnn that can have dropout matches head"),
+        ([*RESNET, "dropout_layers=[conv1]"], "choose from block1.conv1, block2.conv1, block3.conv1."),
+        ([*PREACT, "norm.position=input"], "Use norm.position=pre or post, or model.block=original."),
+        (["norm=gn", "norm.position=input"], "layer conv1 of model=cnn: its 1 channels are not divisible by 4 groups"),
         (["dropout_at=front"], "dropout_at is one of end, norm"),
-        (["noise=-0.1"], "noise must be a number of at least 0"),
+        (["noise=-0.1"], "noise must be a number >= 0"),
     ],
 )  # fmt: skip
 def test_what_names_no_layer_or_makes_no_sense_is_refused(overrides, sentence):

@@ -1,6 +1,7 @@
 """Snapshots: which probes and layers take part, and that hooks and memory are released."""
 
 import re
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from normexp.models.build import build_model
 from normexp.models.layer import named_layers
 from normexp.probes import PROBES
-from normexp.probes.base import Step
+from normexp.probes.base import Step, is_due
 from normexp.probes.runner import Probes
 from tests.conftest import compose
 from tests.probes.watcher import ALL, Watcher, images
@@ -116,3 +117,32 @@ def test_patterns_that_match_no_layer():
     config = compose("probe='off'")
     probes = Probes(named_layers(build_model(config)), config.probe, seed=0)
     assert probes.snapshot(Step(1, 1, None, None, None, 0.1)) is None
+
+
+def due(early, every=100, total=400):
+    return [step for step in range(1, total + 1) if is_due(step, total, every, early)]
+
+
+@pytest.mark.parametrize(
+    ("early", "every", "total", "expected"),
+    [
+        (0, 100, 250, [1, 100, 200, 250]),
+        (3, 100, 250, [1, 7, 23, 53, 100, 200, 250]),
+        (3, 100, 30, [1, 7, 23, 30]),
+        (15, 4, 9, [1, 2, 3, 4, 8, 9]),
+        (15, 1, 3, [1, 2, 3]),
+        (15, None, 3, []),
+    ],
+)
+def test_early_snapshots_lie_before_the_first_regular_one(early, every, total, expected):
+    assert due(early, every, total) == expected
+
+
+def test_the_default_run_has_twenty_snapshots_denser_at_the_beginning():
+    probe = compose().probe
+    steps = due(probe.early, probe.every)
+    assert len(steps) >= 20
+    gaps = [b - a for a, b in pairwise(steps[:17])]
+    assert all(a <= b + 1 for a, b in pairwise(gaps))  # rounded
+    for choice in ("off", "full", "landscape"):
+        assert compose(f"probe='{choice}'").probe.early == 0

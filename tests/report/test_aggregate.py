@@ -71,12 +71,12 @@ def test_unfinished_runs_are_marked():
     console = Console(width=100)
     with console.capture() as capture:
         show(console, read([Path("other")]))
-    assert "No run has a test accuracy yet: --metric val/accuracy shows how far they are." in capture.get()
+    assert "No run has a test accuracy yet; --metric val/accuracy shows intermediate results." in capture.get()
     assert (ln.values, ln.so_far, describe_outcome(ln, "val/accuracy")) == ([0.7], False, "1 of 2 interrupted")
     assert (bn.values, bn.so_far, describe_outcome(bn, "val/accuracy")) == (
         [0.6],
         True,
-        "interrupted, value of step 30",
+        "interrupted, value at step 30",
     )
 
 
@@ -94,7 +94,7 @@ def test_losses_are_better_when_lower_and_rows_can_be_sorted_otherwise():
         "name": ["bn", "ln", "none"],
     }
     with pytest.raises(
-        ConfigError, match=r"--sort nrm: the rows can be sorted by metric, name, norm, lr\. Did you mean norm\?"
+        ConfigError, match=r"--sort nrm: rows can be sorted by metric, name, norm, lr\. Did you mean norm\?"
     ):
         table(sort="nrm")
     tags = [
@@ -127,10 +127,10 @@ def test_the_terminal_shows_table_heat_map_and_reasons():
     assert all(len(line) <= 80 for line in text.splitlines() if "train.log" not in line)
     assert "10 runs: 5 completed, 2 diverged, 1 failed, 2 skipped" in text
     lines = [line.split() for line in text.splitlines()]
-    assert ["norm", "lr", "test", "accuracy", "n"] in lines
-    assert ["bn", "0.1", "97.50", "%", "±", "0.71", "2"] in lines
-    assert ["bn", "10", "90.00", "%", "1", "1", "of", "2", "diverged"] in lines
-    assert ["none", "10", "-", "0", "diverged"] in lines
+    assert ["norm", "lr", "test", "accuracy", "val", "accuracy", "n", "train", "loss", "steps"] in lines
+    assert ["bn", "0.1", "97.50", "%", "±", "0.71", "97.50", "%", "2", "0.5", "60"] in lines
+    assert ["bn", "10", "90.00", "%", "90.00", "%", "1", "0.5", "60", "1", "of", "2", "diverged"] in lines
+    assert ["none", "10", "-", "-", "0", "-", "60", "diverged"] in lines
     assert ["0.1", "10"] in lines
     assert ["none", "55.0", "div"] in lines
     assert ["bn", "97.5", "90.0*"] in lines
@@ -151,22 +151,22 @@ def test_a_wide_heat_map_is_narrowed_or_replaced_by_a_message():
     make_sweep(Path("runs"), {(norm, float(lr)): [0.912] for norm in ("bn", "none") for lr in range(10, 24)})
     assert ["bn", *["91.2"] * 14] in [line.split() for line in shown(100).splitlines()]
     assert ["bn", *["91"] * 14] in [line.split() for line in shown(60).splitlines()]
-    assert "It has 14 columns" in shown(45)
+    assert "14 columns don't fit" in shown(45)
 
 
 def test_notes_name_the_keys_that_a_row_averages_over():
     make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
     make_run(Path("runs"), norm="bn", lr=0.5, seed=1, name="again")
     text = shown(200, by=["norm"])
-    assert "Each row takes runs together that differ in lr." in text
-    assert "1 of the runs have config and seed of another one" in shown(200)
-    assert "The lower the train loss, the better." in shown(metric="train/loss")
+    assert "Rows average over runs that differ in lr." in text
+    assert "1 run repeats the config and seed of another (counted once)." in shown(200)
+    assert "Lower train loss is better." in shown(metric="train/loss")
 
 
 def test_an_unknown_metric_gets_the_nearest():
     make_run(Path("runs"))
     with pytest.raises(
-        ConfigError, match=r"--metric val/acuracy: no run has a metric of that name\. Did you mean val/accuracy\?"
+        ConfigError, match=r"--metric val/acuracy: no run logged that metric\. Did you mean val/accuracy\?"
     ):
         shown(metric="val/acuracy")
     make_run(Path("none"), metrics={})

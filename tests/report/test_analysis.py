@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from normexp.plotting.colours import NORM_STYLES
-from normexp.report.analysis import analyze
+from normexp.report.analysis import analyze_tasks
 from normexp.report.curves import average_curves, layer_names, thin
 from normexp.report.groups import group
-from normexp.report.panels import line_layout, panel_grid
+from normexp.report.panels import Setting, line_layout, panel_grid
 from normexp.report.read import Curve, read
 from tests.report.runs import make_run
 
@@ -110,13 +110,13 @@ def test_panels_are_limited_with_a_note():
         for batch_size in (16, 32):
             make_run(Path("runs"), lr=float(lr), batch_size=batch_size, name=f"{lr}-{batch_size}")
     groups = group(read([Path("runs")]).runs).groups
-    grid = panel_grid(groups, ["lr", "batch_size"], at={})
+    grid = panel_grid(groups, ["lr", "batch_size"], at=Setting({}))
     assert {(panel.row, panel.column) for panel in grid.panels} == {(r, c) for r in range(2) for c in range(4)}
-    assert grid.notes == ["Of the 12 values of lr, 4 are shown."]
+    assert grid.notes == ["4 of 12 values of lr shown."]
     assert grid.panels[0].title == "batch_size=16, lr=1"
     assert grid.panels[-1].title == "batch_size=32, lr=12"
-    one = panel_grid([g for g in groups if g.values["batch_size"] == 16], ["lr"], at={})
-    assert (len(one.panels), one.notes) == (9, ["Of the 12 values of lr, 9 are shown."])
+    one = panel_grid([g for g in groups if g.values["batch_size"] == 16], ["lr"], at=Setting({}))
+    assert (len(one.panels), one.notes) == (9, ["9 of 12 values of lr shown."])
 
 
 def test_a_third_key_is_fixed_at_its_best_value():
@@ -125,7 +125,24 @@ def test_a_third_key_is_fixed_at_its_best_value():
             for norm in ("none", "bn"):
                 options = {"model__depth": depth, "model__width": width, "lr": lr, "norm": norm}
                 make_run(Path("runs"), accuracy=accuracy, name=f"{norm}-{lr}-{depth}-{width}", **options)
-    of = analyze(read([Path("runs")]), metric="test/accuracy", by=None)
-    assert of.best == {"model.depth": 3, "model.width": 10, "lr": 0.1}
-    assert of.over_time.notes == ["Shown is lr=0.1, where results are best."]
+    (of,) = analyze_tasks(read([Path("runs")]), metric="test/accuracy", by=None)
+    assert of.best.values == {"model.depth": 3, "model.width": 10, "lr": 0.1}
+    assert of.over_time.notes == ["Shown at lr=0.1, chosen by validation accuracy."]
     assert {shown.values["lr"] for shown in of.over_time.groups} == {0.1}
+
+
+def test_no_empty_columns_for_values_that_the_shown_setting_lacks():
+    """Two sweeps: one over batch_size with adam, the other over depth with sgd. Only one of them can be shown."""
+    for norm in ("none", "bn"):
+        for batch_size in (8, 16, 32, 64):
+            make_run(
+                Path("runs"), norm=norm, optim="adam", batch_size=batch_size, accuracy=0.5, name=f"{norm}-{batch_size}"
+            )
+        for depth in (3, 6, 9):
+            options = {"model__depth": depth, "batch_size": 60, "optim": "sgd", "accuracy": 0.9}
+            make_run(Path("runs"), norm=norm, name=f"{norm}-d{depth}", **options)
+    (of,) = analyze_tasks(read([Path("runs")]), metric="test/accuracy", by=None)
+    assert of.best.values["optim"] == "sgd"
+    for grid in (of.over_time, of.by_layer, of.inside):
+        columns = {panel.column for panel in grid.panels}
+        assert columns == set(range(len(columns)))

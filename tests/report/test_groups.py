@@ -82,7 +82,7 @@ def test_grouping_by_given_keys():
     ]
     assert [entry.label for entry in grouping(by=["seed", "lr"]).groups][:2] == ["seed=0 lr=0.5", "seed=0 lr=2"]
     assert len(grouping(by=[]).groups) == 1
-    with pytest.raises(ConfigError, match=r"There is no key norms\. Did you mean norm\?"):
+    with pytest.raises(ConfigError, match=r"Unknown key norms\. Did you mean norm\?"):
         grouping(by=["norms"])
 
 

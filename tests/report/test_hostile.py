@@ -119,12 +119,13 @@ def test_what_yaml_has_beyond_json_is_read():
 def test_endless_and_irregular_files_are_left_out():
     damaging(Path("runs"))
     collection = read([Path("runs")])
-    assert "runs/pipe status.json: its status.json can't be opened (it is no file)." in collection.left_out
+    assert "runs/pipe status.json: its status.json can't be opened (not a regular file)." in collection.left_out
     assert any(
-        "device config.yaml: its config.yaml can't be opened (it is no file)" in text for text in collection.left_out
+        "device config.yaml: its config.yaml can't be opened (not a regular file)" in text
+        for text in collection.left_out
     )
     assert any(
-        "huge status.json: its status.json can't be opened (it has 10,000" in text for text in collection.left_out
+        "huge status.json: its status.json can't be opened (too large: 10,000" in text for text in collection.left_out
     )
     assert not any(run.name.startswith(("disk", "above", "loop/")) for run in collection.runs)
 

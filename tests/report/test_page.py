@@ -79,8 +79,9 @@ def test_opening_sentences():
     _, seen, _ = written()
     assert "8 runs: 5 completed, 3 diverged, started 2026-01-02 03:04 UTC." in seen.texts
     assert "Swept: norm (none, bn), lr (0.1, 1); 2 seeds." in seen.texts
-    assert "Best test accuracy: norm=bn lr=0.1, 92.00 % ± 2.83 (n=2)." in seen.texts
-    assert "Each at its best: norm=bn 92.00 % (lr=0.1), norm=none 55.00 % (lr=0.1)." in seen.texts
+    assert "Best by validation accuracy: norm=bn lr=0.1, test accuracy 92.00 % ± 2.83 (n=2)." in seen.texts
+    chosen = "norm=bn 92.00 % (lr=0.1), norm=none 55.00 % (lr=0.1)."
+    assert f"Test accuracy of each norm at its best lr, chosen by validation accuracy: {chosen}" in seen.texts
     assert "Diverged: 3 of 8 runs (2 of norm=none, 1 of norm=bn)." in seen.texts
 
 
@@ -103,7 +104,7 @@ def test_sections_are_in_order_and_every_norm_can_be_hidden():
     Image.new("P", (20, 20)).save(folder / "norm=bn_lr=0.1_seed=0" / "histograms.png")
     text, seen, _ = written()
     sections = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
-    assert sections == ["curves", "sweep", "histograms", "table", "made"]
+    assert sections == ["curves", "sweep", "histograms", "table", "provenance"]
     boxes = [attributes["value"] for tag, attributes in seen.elements if tag == "input"]
     assert boxes == ["0", "1"]
     assert ".without-1 svg .s1 { display: none; }" in text
@@ -124,7 +125,7 @@ def test_tables_have_a_row_per_group_and_per_run():
     a_sweep()
     text, seen, _ = written()
     assert text.count("<tr>") == 2 + 4 + 8
-    assert sum(tag == "th" and "data-sort" in attributes for tag, attributes in seen.elements) == 8 + 9
+    assert sum(tag == "th" and "data-sort" in attributes for tag, attributes in seen.elements) == 9 + 9
     assert 'data-v="0.92"' in text
     assert "1 of 2 diverged" in seen.texts
 
@@ -165,7 +166,7 @@ def test_unfinished_failed_and_skipped_runs_are_marked():
     for lr in (0.1, 0.2):
         make_run(Path("runs"), norm="in", lr=lr, state="skipped", error="in needs a picture")
     text, seen, _ = written()
-    assert "2 runs were skipped: in needs a picture" in seen.texts
+    assert "2 runs skipped: in needs a picture" in seen.texts
     for state in states:
         assert f'<td class="{state}">{state}</td>' in text
         assert f"why {state}" in seen.texts
@@ -176,9 +177,9 @@ def test_missing_data_is_noted():
     for norm in ("bn", "none"):
         make_run(Path("runs"), norm=norm)
     _, seen, notes = written()
-    assert "No run has what would be drawn under 'Convergence'." in notes
+    assert "No data for Convergence." in notes
     assert "2 of 2 groups have no histograms.png." in notes
-    assert "2 runs have no environment.json that can be read." in notes
+    assert "2 runs have no readable environment.json." in notes
     assert set(notes) <= set(seen.texts)
 
 
@@ -186,7 +187,7 @@ def test_truncated_lines_are_counted():
     directory = make_run(Path("runs"))
     write_metrics(directory, [{"step": 0, "train/loss": 1.0}, '{"step": 1, "train/lo', {"step": 2, "train/loss": 0.5}])
     _, _, notes = written()
-    assert "1 line of metrics.jsonl files is left out: unreadable." in notes
+    assert "1 unreadable line of metrics.jsonl ignored." in notes
 
 
 @pytest.mark.parametrize("state", ["skipped", "running"])
@@ -215,7 +216,7 @@ def test_provenance():
     assert "normexp train norm=bn 'name=two words'" in "".join(seen.texts)
     assert "abc (2 runs)<br>def with uncommitted changes (1 run)" in text
     assert "<dd>torch 2.8 and 2.9</dd>" in text
-    assert "<dd>cpu, lab, 2 cores, 1 thread a run</dd>" in text
+    assert "<dd>cpu, lab, 2 cores, 1 thread per run</dd>" in text
     assert "<dt>norm</dt><dd><code>none, bn, ln</code></dd>" in text
     assert "<dt>log_every</dt><dd><code>10</code></dd>" in text
     (Path("runs") / "sweep.json").write_text(json.dumps({"command": ["normexp", "train", "-m", "norm=bn,none,ln"]}))
@@ -232,7 +233,7 @@ def test_further_histogram_sheets_are_linked():
         file.write(bytes(MAX_SHEET_BYTES))
     _, seen, notes = written()
     assert sum(tag == "img" for tag, _ in seen.elements) == MAX_SHEETS
-    assert f"{MAX_SHEETS} of {MAX_SHEETS + 3} histogram sheets are in the page; the others are linked." in notes
+    assert f"{MAX_SHEETS} of {MAX_SHEETS + 3} histogram sheets are embedded; the others are linked." in notes
     assert sum(link.endswith("histograms.png") for link in seen.links()) == MAX_SHEETS + 3
 
 
@@ -253,7 +254,7 @@ def test_a_real_run(tmp_path):
     assert (tmp_path / "runs/real/status.json").is_file(), done.stderr
     _, seen, notes = written("runs/real")
     sections = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
-    assert sections == ["curves", "gradients", "activations", "histograms", "table", "made"]
+    assert sections == ["curves", "gradients", "activations", "histograms", "table", "provenance"]
     assert notes == []
 
 

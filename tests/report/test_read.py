@@ -68,14 +68,14 @@ def test_a_folder_named_twice_is_read_once():
 def test_what_is_no_folder_of_runs_is_one_sentence():
     Path("runs/empty").mkdir(parents=True)
     Path("file").touch()
-    with pytest.raises(ConfigError, match=r"There is no folder runs/emty\. Did you mean empty\?"):
+    with pytest.raises(ConfigError, match=r"There is no folder runs/emty\. Did you mean runs/empty\?"):
         read([Path("runs/emty")])
     with pytest.raises(ConfigError, match="file is a file"):
         read([Path("file")])
-    with pytest.raises(ConfigError, match="There are no runs in runs"):
+    with pytest.raises(ConfigError, match="No runs in runs"):
         read([Path("runs")])
     make_run(Path("good"))
-    with pytest.raises(ConfigError, match="There are no runs in runs"):
+    with pytest.raises(ConfigError, match="No runs in runs"):
         read([Path("good"), Path("runs")])
 
 
@@ -97,7 +97,7 @@ def test_damaged_runs_are_left_out_with_a_sentence():
         "runs/unknown: its status.json is damaged.",
         "runs/yaml: its config.yaml is damaged (state: completed).",
     ]
-    with pytest.raises(ConfigError, match=r"no runs that can be read in runs/cut\. runs/cut: its status"):
+    with pytest.raises(ConfigError, match=r"No readable runs in runs/cut\. runs/cut: its status"):
         read([Path("runs/cut")])
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from normexp.cli import main
+from normexp.commands import report
 from tests.commands.shell import start
 from tests.report.damage import damaged
 from tests.report.runs import make_run, make_sweep
@@ -50,7 +52,9 @@ def test_a_real_sweep(real_sweep, capsys):
         value = status["metrics"].get("test/accuracy")
         assert row["test/accuracy"] == ("" if value is None else str(value))
     content = json.loads(Path("all.json").read_text())
-    assert content["keys"] == ["norm", "lr"]
+    assert (content["keys"], content["ranked_by"]) == (["norm", "lr"], "val/accuracy")
+    scores = [entry["score"] for entry in content["groups"] if entry["score"] is not None]
+    assert scores == sorted(scores, reverse=True)
     best = content["groups"][0]
     values = [run["metrics"]["test/accuracy"] for run in content["runs"] if run["name"] in best["runs"]]
     assert (best["mean"], best["n"]) == (pytest.approx(sum(values) / 2), 2)
@@ -100,34 +104,34 @@ def test_filters_on_lists_and_on_what_is_missing(capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "Name the folder of a run or of a sweep"),
+        ([], "Name the folder of a run or sweep"),
         (["runz"], "There is no folder runz. Did you mean runs?"),
-        (["empty"], "There are no runs in empty."),
-        (["runs", "--metrik", "x"], "There is no flag --metrik. Did you mean --metric?"),
+        (["empty"], "No runs in empty."),
+        (["runs", "--metrik", "x"], "Unknown flag --metrik. Did you mean --metric?"),
         (["runs", "--metric"], "--metric must be followed by a value"),
         (["runs", "--metric", "tset/accuracy"], "Did you mean test/accuracy?"),
-        (["runs", "--group-by", "nrom"], "There is no key nrom. Did you mean norm?"),
+        (["runs", "--group-by", "nrom"], "Unknown key nrom. Did you mean norm?"),
         (
             ["runs", "--sort", "nrom"],
-            "--sort nrom: the rows can be sorted by metric, name, norm, lr. Did you mean norm?",
+            "--sort nrom: rows can be sorted by metric, name, norm, lr. Did you mean norm?",
         ),
-        (["runs", "--filter", "norm"], "a filter is written KEY=VALUE"),
-        (["runs", "--filter", "nrom=bn"], "There is no key nrom. Did you mean norm?"),
-        (["runs", "--filter", "norm=bm"], "--filter norm=bm: norm is one of none, bn, ln here."),
-        (["runs", "--filter", "lr=3"], "--filter lr=3: lr is one of 0.5, 2 here."),
-        (["runs", "--filter", "lr.x=3"], "There is no key lr.x."),
+        (["runs", "--filter", "norm"], "expected KEY=VALUE"),
+        (["runs", "--filter", "nrom=bn"], "Unknown key nrom. Did you mean norm?"),
+        (["runs", "--filter", "norm=bm"], "--filter norm=bm: norm is one of none, bn, ln."),
+        (["runs", "--filter", "lr=3"], "--filter lr=3: lr is one of 0.5, 2."),
+        (["runs", "--filter", "lr.x=3"], "Unknown key lr.x."),
         (
             ["runs", "--filter", "state=complete"],
-            "--filter state=complete: state is completed in all runs here. Did you mean",
+            "--filter state=complete: state is always completed. Did you mean",
         ),
         (
             ["runs", "--filter", "norm=bn", "--filter", "norm=ln"],
-            "No run passes all of --filter norm=bn --filter norm=ln.",
+            "No run matches --filter norm=bn --filter norm=ln.",
         ),
-        (["runs", "--csv", "nowhere/a.csv"], "--csv nowhere/a.csv: there is no folder nowhere; make it first."),
-        (["runs", "--json", "runs"], "--json runs: that is a folder; name a file in it, such as runs/report.json."),
-        (["runs", "--figures", "file"], "--figures file: that is a file; figures go into a folder."),
-        (["runs", "--html", "nowhere/a.html"], "--html nowhere/a.html: there is no folder nowhere"),
+        (["runs", "--csv", "nowhere/a.csv"], "--csv nowhere/a.csv: the folder nowhere does not exist."),
+        (["runs", "--json", "runs"], "--json runs: is a folder; name a file in it, such as runs/report.json."),
+        (["runs", "--figures", "file"], "--figures file: is a file; name a folder for the figures."),
+        (["runs", "--html", "nowhere/a.html"], "--html nowhere/a.html: the folder nowhere does not exist"),
     ],
 )
 def test_user_errors_print_one_sentence_and_write_nothing(capsys, words, sentence):
@@ -165,7 +169,7 @@ def test_left_out_runs_are_listed(capsys):
     for number in range(8):
         (make_run(Path("runs"), name=f"bad{number}") / "status.json").write_text("{")
     _, out, _ = said(capsys, "runs")
-    assert "8 folders were left out" in out
+    assert "8 folders left out" in out
     assert "runs/bad0: its status.json is damaged." in out
     assert "and 3 more" in out
 
@@ -183,8 +187,7 @@ def test_the_page_and_the_figures(capsys):
 
 def test_help_names_every_flag(capsys):
     _, out, _ = said(capsys, "--help")
-    for flag in ("--metric", "--group-by", "--sort", "--filter", "--csv", "--json", "--html", "--figures"):
-        assert flag in out
+    assert set(re.findall(r"^  (--[\w-]+)", out, re.M)) == {*report.parser().flags} - {"--help"}
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
@@ -203,3 +206,13 @@ def test_random_damage_never_raises(tmp_path_factory, data):
     json.loads(Path(folder, "all.json").read_text(), parse_constant=pytest.fail)
     assert main(["report", folder, f"{folder}/good"]) == 0
     assert main(["runs", folder]) == 0
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.data())
+def test_random_damage_never_raises_in_tables_for_papers_plots_and_lists(tmp_path_factory, data):
+    folder = str(damaged(tmp_path_factory.mktemp("fuzz"), data))
+    assert main(["report", folder, "--latex", f"{folder}/table.tex", "--names", "--bold"]) == 0
+    assert main(["report", folder, "--plot", "train/loss"]) in (0, 2)  # 2: nothing left to plot
+    assert main(["metrics", folder]) == 0
+    assert main(["runs", folder, "--json", "--sort", "accuracy"]) == 0

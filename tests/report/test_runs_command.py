@@ -86,8 +86,8 @@ def test_jobs_of_slurm_and_a_sweep_that_has_not_begun(capsys):
     Path("runs/c").mkdir()
     Path("runs/c/sweep.json").write_text("{")
     _, lines, _ = listed(capsys)
-    assert any(line.startswith("no run has begun  1 min") and line.endswith("runs/b") for line in lines)
-    assert "    3 Slurm jobs open; to end: scancel 12 13" in lines
+    assert any(line.startswith("no runs started  1 min") and line.endswith("runs/b") for line in lines)
+    assert "    3 Slurm jobs pending or running; to cancel: scancel 12 13" in lines
     assert not any("runs/c" in line for line in lines)
 
 
@@ -96,7 +96,7 @@ def test_damaged_and_unusual_runs(capsys):
     (make_run(Path("runs"), name="bad") / "status.json").write_text("[]")
     (make_run(Path("runs"), name="bare") / "config.yaml").unlink()
     _, lines, _ = listed(capsys)
-    assert "2 can't be read" in lines
+    assert "2 unreadable" in lines
     assert "  runs/bad: its status.json is damaged." in lines
     assert sum("completed" in line for line in lines) == 2
 
@@ -109,23 +109,67 @@ def test_many_values_are_several(capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["nowhere"], "The folder nowhere is not there"),
-        ([], "The folder runs is not there: normexp train makes runs/"),
-        (["file"], "The folder file is a file"),
+        (["nowhere"], "nowhere does not exist. Name the folder of your runs"),
+        ([], "runs does not exist. Name the folder of your runs; normexp train creates runs/ by default."),
+        (["file"], "file is not a folder."),
+        (
+            ["full", "--sort", "nrm"],
+            "can be sorted by age, state, accuracy, path, norm, model, data. Did you mean norm?",
+        ),
+        (["full", "--filter", "norm=bm", "--json"], "--filter norm=bm: norm is always bn."),
+        (["full", "--sort"], "--sort must be followed by a value"),
         (["a", "b"], "normexp runs takes one folder, not 2"),
-        (["--hlep"], "There is no flag --hlep. Did you mean --help?"),
+        (["--hlep"], "--hlep. Did you mean --help?"),
     ],
 )
 def test_user_errors_print_one_sentence(capsys, words, sentence):
     Path("file").touch()
+    make_run(Path("full"), norm="bn")
     code, lines, err = listed(capsys, *words)
     assert (code, lines) == (2, [])
     assert sentence in err
+    assert err.startswith("normexp: ") and err.count("\n") == 1
 
 
 def test_an_empty_folder_is_a_sentence(capsys):
     Path("runs").mkdir()
-    assert listed(capsys)[:2] == (0, ["There are no runs in runs yet: normexp train makes one."])
+    assert listed(capsys)[:2] == (0, ["No runs in runs yet; normexp train creates one."])
+
+
+def test_sorting_and_filtering(capsys):
+    make_run(Path("runs"), name="a10", norm="bn", accuracy=0.9, status=ago(days=1))
+    make_run(Path("runs"), name="a9", norm="none", state="failed", accuracy=None, status=ago(hours=1))
+    make_sweep(Path("runs/sweep"), {("ln", 0.1): [0.5, 0.95]})
+
+    def paths(*words):
+        code, lines, err = listed(capsys, *words)
+        assert (code, err) == (0, "")
+        return [line.rsplit("/", 1)[-1] for line in lines[1 : lines.index("")]]
+
+    assert paths() == ["a9", "a10", "sweep"]
+    assert paths("--sort", "path") == ["a9", "a10", "sweep"]
+    assert paths("--sort", "accuracy") == ["sweep", "a10", "a9"]
+    assert paths("--sort", "norm") == ["a10", "sweep", "a9"]
+    assert paths("--sort=state", "runs") == ["sweep", "a10", "a9"]
+    assert paths("--filter", "norm=bn,ln") == ["a10", "sweep"]
+    assert paths("--filter", "norm=bn,ln", "--filter", "seed=1") == ["sweep"]
+    assert paths("--filter", "state=failed") == ["a9"]
+
+
+def test_json_for_another_program(capsys):
+    make_run(Path("runs"), name="stopped", norm="gn", state="interrupted", accuracy=0.5, status=ago(hours=5))
+    make_sweep(Path("runs/sweep"), {("none", 0.1): [0.5, 0.6], ("bn", 0.1): [0.97, None]})
+    (make_run(Path("runs"), name="bad") / "status.json").write_text("{")
+    code, lines, _ = listed(capsys, "--json", "--sort", "path")
+    assert code == 0
+    content = json.loads("\n".join(lines), parse_constant=pytest.fail)
+    stopped, sweep = content["entries"]
+    assert (stopped["path"], stopped["kind"], stopped["state"]) == ("runs/stopped", "run", "interrupted")
+    assert (stopped["norm"], stopped["test/accuracy"], stopped["val/accuracy"]) == (["gn"], None, 0.5)
+    assert datetime.fromisoformat(stopped["started"]) < NOW - timedelta(hours=4)
+    assert (sweep["kind"], sweep["runs"], sweep["states"]) == ("sweep", 4, {"completed": 3, "diverged": 1})
+    assert (sweep["norm"], sweep["test/accuracy"]) == (["bn", "none"], 0.97)
+    assert content["left_out"] == ["runs/bad: its status.json is damaged."]
 
 
 def test_ages():

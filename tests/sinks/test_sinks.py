@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -61,10 +62,10 @@ def test_tensorboard_reads_back_what_was_logged(tmp_path):
     assert events.Images("histograms")[0].encoded_image_string == b"png"
 
 
-def summaries(folder):
+def summaries(folder, pattern="*"):
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-    (path,) = folder.iterdir()
+    (path,) = folder.glob(pattern)
     return {value.tag: value for event in EventFileLoader(str(path)).Load() for value in event.summary.value}
 
 
@@ -106,6 +107,24 @@ def test_charts_and_texts(tmp_path):
     (series,) = inputs.chart[1].margin.series
     assert (series.value, series.lower, series.upper) == ("in/fc1/p50", "in/fc1/p15", "in/fc1/p85")
     assert found["layers/text_summary"].tensor.string_val[0] == b"| layer |"
+
+
+def test_tensorboard_shows_first_what_tells_runs_apart():
+    """HPARAMS shows the five columns that are declared to differ; TEXT sorts by title."""
+    from tensorboard.plugins.hparams import metadata
+
+    from normexp.cli import main
+
+    assert main(["train", "norm=ln", "steps=2", "name=run", "probe=off"]) == 0
+    found = summaries(Path("runs/run"), "events*")
+    content = found["_hparams_/experiment"].metadata.plugin_data.content
+    columns = metadata.parse_experiment_plugin_data(content).hparam_infos
+    assert {info.name for info in columns if info.differs} == {"norm", "model", "data", "lr", "batch_size"}
+    first, *others = sorted(tag for tag in found if tag.endswith("/text_summary"))
+    assert "name: ln" in found[first].tensor.string_val[0].decode()
+    assert "steps: 2" in found[first].tensor.string_val[0].decode()
+    assert len(found[first].tensor.string_val[0]) < 100
+    assert [tag.partition("/")[0] for tag in others] == ["config", "layers"]
 
 
 def test_the_event_file_has_tensorboards_checksums(tmp_path):
@@ -177,7 +196,7 @@ def test_plain_lines_without_a_terminal():
     sink.close(success=True)
     first, last = out.getvalue().splitlines()
     assert first.startswith("step 0/100")
-    assert last == "step 100/100  epoch 10  train loss 0.25  val loss 0.3  val accuracy 0.9  grad norm 3"
+    assert last == "step 100/100  epoch 10  train loss 0.25  val loss 0.3  val acc 90.00 %  grad norm 3"
     assert "\x1b" not in out.getvalue()
 
 
@@ -187,9 +206,24 @@ def test_progress_bar_on_a_terminal(width):
     sink = ProgressBar(Console(file=out, width=width, force_terminal=True), 100)
     sink.log(record(100, {"train/loss": 0.5, "val/accuracy": 0.9, "grad_norm/total": 3.0}))
     sink.close(success=True)
-    assert "loss 0.5  val acc 0.9  grad 3" in out.getvalue()
+    assert "loss 0.5  val acc 90.00 %  grad 3" in out.getvalue()
     if width >= 80:
         assert "100/100" in out.getvalue()
+
+
+def test_the_bar_says_that_an_evaluation_runs():
+    out = io.StringIO()
+    sink = ProgressBar(Console(file=out, width=100, force_terminal=True), 100)
+    with sink.evaluating():
+        assert "evaluating" in out.getvalue()
+    sink.log(record(1, {"train/loss": 0.5}))
+    before = len(out.getvalue())
+    with sink.evaluating():  # the last one was too short to be noticed
+        assert len(out.getvalue()) == before
+    sink.close(success=True)
+    plain = io.StringIO()
+    with ProgressBar(Console(file=plain), 100).evaluating():
+        assert plain.getvalue() == ""
 
 
 def test_a_closed_pipe_ends_the_display_and_not_the_run():

@@ -41,13 +41,13 @@ def test_slurm_jobs_outlive_their_command_and_the_same_command_picks_them_up():
     time.sleep(2.0)
     process.kill()
     output, _ = process.communicate()
-    assert "with Slurm: 3 jobs" in output
+    assert "submitted 3 Slurm jobs" in output
     (job,) = {job.split("_")[0] for job in read_manifest(Path("runs/s"))["slurm"]}
-    assert f"scancel {job} ends them" in output
+    assert f"to cancel: scancel {job}" in output
     assert f"scancel {job}" in start("runs").stdout
     done = start("train", *words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "with Slurm" in done.stdout
+    assert "submitted" in done.stdout
     assert list(states("runs/s").values()) == ["completed"] * 3
     logs = [path.read_text() for path in Path("runs/s").glob("*/train.log")]
     assert all(log.count("parameters, cpu") == 1 for log in logs)  # each was trained once
@@ -90,7 +90,7 @@ def test_jobs_are_recorded_and_waited_for_even_if_the_launcher_never_returns(tmp
     slurm.submit_and_wait(tmp_path, ["a", "b"], launch, said.append)
     over.set()
     assert read_manifest(tmp_path)["slurm"] == {"17_0": "a", "17_1": "b"}
-    assert "with Slurm: 2 jobs" in said[0]
+    assert "submitted 2 Slurm jobs" in said[0]
     assert states(tmp_path) == {"a": "completed", "b": "killed"}
 
 
@@ -143,6 +143,13 @@ def test_optuna_makes_as_many_trials_as_asked_for_and_goes_on(capsys):
     assert main(more) == 0
     assert len(stamps("runs/s")) == 6  # other values than the first ones, with the same seed
     assert {name: stamp for name, stamp in stamps("runs/s").items() if name in first} == first
+
+
+def test_optuna_needs_a_search_space(capsys):
+    pytest.importorskip("optuna")
+    assert main(["train", "-m", "hydra/sweeper=optuna", "lr=0.1"]) == 2
+    assert "An optimizer needs a search space" in capsys.readouterr().err
+    assert not Path("runs").exists()
 
 
 def test_optuna_does_not_count_the_trials_of_a_version_whose_numbers_differ(monkeypatch):

@@ -5,7 +5,7 @@ import re
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from normexp.sweeps.names import run_name, short_labels, sweep_name
+from normexp.sweeps.names import labels, run_name, short_labels, sweep_name
 
 KEYS = ["norm", "norm.eps", "model", "model.channels", "lr", "seed", "batch_size", "data.augment"]
 overrides = st.dictionaries(
@@ -50,3 +50,31 @@ def test_labels_show_what_differs():
     names = ["norm=bn_batch-size=8_lr=0.1_seed=0", "norm=bn_batch-size=64_lr=0.1_seed=1"]
     assert list(short_labels(names).values()) == ["batch-size=8 seed=0", "batch-size=64 seed=1"]
     assert short_labels(["defaults"]) == {"defaults": "defaults"}
+
+
+def test_labels_show_all_of_what_differs_and_nothing_else():
+    shared = ["model=mlp", "data.train_size=200", "activation=sigmoid", "dropout_layers=[fc1,fc2]", "batch_size=100"]
+    overrides = {}
+    for norm in ("bn", "ln"):
+        for widths in ("[16,32]", "[16,64]"):
+            own = [*shared, f"norm={norm}", f"model.widths={widths}", "seed=0"]
+            overrides[run_name(own)] = own
+    assert all("~" in name for name in overrides)
+    assert list(labels(overrides).values()) == [
+        f"model.widths={widths} norm={norm}" for norm in ("bn", "ln") for widths in ("[16,32]", "[16,64]")
+    ]
+    assert labels({"defaults": []}) == {"defaults": "defaults"}
+
+
+def test_a_shortened_name_of_a_sweep_shows_what_is_swept():
+    constant = ["model=mlp", "model.depth=6", "activation=sigmoid", "data.train_size=2000", "batch_size=100"]
+    swept = ["lr=0.01,0.1,1", "norm=none,bn"]
+    assert sweep_name([*constant, *swept], None, first=swept).startswith("norm=none,bn_lr=0.01,0.1,1_model=mlp")
+    assert "lr=" not in sweep_name([*constant, "optim.momentum=0.85", *swept], None)
+
+
+def test_labels_leave_out_what_follows_from_a_choice():
+    overrides = {"a": ["norm=bn", "lr=1"], "b": ["norm=gn", "norm.groups=2", "lr=1"]}
+    assert labels(overrides) == {"a": "norm=bn", "b": "norm=gn"}
+    overrides["c"] = ["norm=gn", "norm.groups=4", "lr=1"]
+    assert labels(overrides) == {"a": "norm=bn", "b": "norm=gn norm.groups=2", "c": "norm=gn norm.groups=4"}

@@ -38,6 +38,16 @@ def test_a_run_that_was_trained_is_done_until_its_config_changes(tmp_path):
     assert "config.yaml" in changed_keys(directory, same)[0]
 
 
+def test_a_new_default_of_what_is_measured_repeats_no_finished_run(tmp_path):
+    directory = train(tmp_path).directory
+    words = [word for word in SMALL if not word.startswith("eval_every=")]
+    assert "eval_every=6" in SMALL
+    assert changed_keys(directory, compose(*words)) == []
+    assert changed_keys(directory, compose(*words, "eval_every=3")) == ["eval_every (6, now 3)"]
+    status(directory, "interrupted")
+    assert len(changed_keys(directory, compose(*words))) == 1
+
+
 def test_a_run_of_another_version_whose_numbers_differ_is_not_the_one_that_is_asked_for(tmp_path):
     directory = train(tmp_path).directory
     path = directory / "environment.json"

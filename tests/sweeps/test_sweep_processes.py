@@ -102,10 +102,10 @@ def test_a_run_that_is_killed_is_tried_once_more_and_the_others_go_on(undisturbe
     assert process.returncode == 0
     assert alive == others or len(at_work("runs/s")) == 0
     assert output.count("killed by SIGKILL") == 1
-    assert "trying once more; see" in output
+    assert "retrying once; see" in output
     assert results("runs/s") == undisturbed[0]
     (log,) = (path for path in Path("runs/s").glob("*/train.log") if "SIGKILL" in path.read_text())
-    assert "trying once more" in log.read_text()
+    assert "retrying once" in log.read_text()
 
 
 @pytest.mark.slow

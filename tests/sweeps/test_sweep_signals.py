@@ -65,7 +65,7 @@ def test_a_sweep_on_a_terminal_that_can_not_show_all_characters_can_be_stopped(e
     os.close(controller)
     assert process.returncode == 130
     assert b"Traceback" not in output
-    assert b"Ctrl-C again: at once" in output
+    assert b"press Ctrl-C again to stop at once" in output
     assert set(states("é/runs/s").values()) == {"interrupted"}
 
 
@@ -89,7 +89,7 @@ def test_ctrl_c_after_a_killed_run_stops_the_one_that_trains_and_tells_of_both(s
 
 
 def test_only_runs_that_nobody_has_looked_after_are_marked_as_stopped(tmp_path):
-    for name, error in (("gone", None), ("killed", "killed by SIGKILL, as the system does where memory runs out")):
+    for name, error in (("gone", None), ("killed", "killed by SIGKILL, probably because memory ran out")):
         directory = tmp_path / name
         directory.mkdir()
         rundir.write_first_status(directory, "killed" if error else "running", error)
@@ -131,8 +131,8 @@ def test_a_sweep_whose_folder_goes_away_says_so(remove, started):
     wait_for(lambda: _removed(remove, Path("runs/s")))
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
-    assert f"{Path('runs/s').absolute()} is gone: it was moved or deleted while the sweep ran." in output
-    assert f"normexp resume {Path('runs/s').absolute()}" not in output
+    assert "runs/s was moved or deleted while the sweep ran." in output
+    assert "normexp resume runs/s" not in output
     assert "Traceback" not in output
     assert not Path("runs/s").exists()
 
@@ -146,7 +146,7 @@ def test_a_run_whose_folder_goes_away_is_not_to_be_resumed():
     finally:
         process.kill()
     assert process.returncode == 1
-    assert "it is gone, or another one has taken its place" in output
+    assert "it was deleted or replaced" in output
     assert "normexp resume" not in output
 
 

@@ -15,7 +15,7 @@ from tests.conftest import compose
 QUIET = Console(quiet=True)
 
 
-SMALL = ["steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "probe.every=5"]
+SMALL = ["steps=12", "log_every=4", "eval_every=6", "data.train_size=200", "probe.every=5", "probe.early=0"]
 
 
 def train(folder, *overrides):

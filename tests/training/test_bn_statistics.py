@@ -160,10 +160,10 @@ def test_interrupted_recomputation_is_repeated(tmp_path, monkeypatch):
     whole = train(tmp_path / "whole", RECOMPUTED).directory
     real, count = trainer.evaluation_statistics, iter(range(100))
 
-    def stopping(*arguments):
+    def stopping(*arguments, **options):
         if next(count) == 1:  # that of step 6
             terminate()
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(trainer, "evaluation_statistics", stopping)
     stopped = train(tmp_path / "stopped", RECOMPUTED)

@@ -229,7 +229,7 @@ def test_a_run_whose_folder_is_replaced_does_not_write_to_the_new_one(tmp_path, 
 
     monkeypatch.setattr(trainer, "lr_factor", lr_factor)
     result = short.train(tmp_path)
-    reason = "it is gone, or another one has taken its place"
+    reason = "it was deleted or replaced"
     assert (result.state, result.error) == ("failed", f"{directory} could not be written ({reason}).")
     assert not directory.exists() or not list(directory.iterdir())
 
@@ -245,7 +245,7 @@ def test_a_run_whose_metrics_file_is_deleted_does_not_complete(tmp_path, monkeyp
     result = short.train(tmp_path)
     assert (result.state, result.error) == (
         "failed",
-        f"{tmp_path}/run/metrics.jsonl could not be written (it is gone).",
+        f"{tmp_path}/run/metrics.jsonl could not be written (file was deleted).",
     )
 
 

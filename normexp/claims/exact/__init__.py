@@ -1,6 +1,6 @@
 """Claims that are computed in milliseconds rather than trained: one file per claim, named as in configs/claim/.
 
-The rule in the claim's yaml file judges the numbers. Importing this package imports torch.
+The rule in the yaml file judges the numbers. Importing this package imports torch.
 """
 
 from normexp.claims.exact.base import ExactClaim

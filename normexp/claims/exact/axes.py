@@ -48,17 +48,17 @@ def compute() -> ExactResult:
     }
     sizes = {name: values_per_mean(name, (4, 3, 2), 3) for name in SETS}
     table = Table(
-        "A batch of 3 samples with 4 channels of 3x2 values, gn with 2 groups",
-        ("norm", "over", "values share a mean", "means", "largest difference", "behind linear"),
+        "3 samples with 4 channels of 3x2 values, gn with 2 groups",
+        ("norm", "over", "values per mean", "means", "largest difference", "after linear"),
         tuple((n, SETS[n], sizes[n], image.numel() // sizes[n], conv[n], linear.get(n, "-")) for n in SETS),
     )
     return ExactResult(numbers, (table,), drawing=_drawing())
 
 
 def _drawing() -> str:
-    """The cubes of Wu and He's figure 2. # marks the values that share a mean with the value at the front, top, right.
+    """The cubes of Wu and He's figure 2. # marks the values that share a mean with the front top right one.
 
-    They are the ones with a nonzero gradient from that value's output.
+    These are the values with a nonzero gradient from its output.
     """
     cubes = []
     for name, axes in SETS.items():
@@ -66,7 +66,7 @@ def _drawing() -> str:
         (sensitivity,) = grad(build_norm(name, (4, 3, 1))(x)[0, -1, 0, 0], x)
         cubes.append([f"{name}: {axes}" + ", G=2" * (name == "gn"), *_cube(sensitivity[..., 0] != 0)])
     lines = ["   ".join(f"{line:<16}" for line in row).rstrip() for row in zip(*cubes, strict=True)]
-    return "\n".join([*lines, "", "To the right: channels C. Downwards: positions H,W. To the back: samples B."])
+    return "\n".join([*lines, "", "Right: channels C. Down: positions H,W. Back: samples B."])
 
 
 def _cube(marked: Tensor) -> list[str]:

@@ -19,7 +19,7 @@ from normexp.streams import stream_seed
 
 @dataclass(frozen=True)
 class ExactResult:
-    """The result of an exact claim for one seed.
+    """Result of an exact claim for one seed.
 
     numbers: the values that the rule tests, by name; every seed has the same names. tables: the formula applied to this
     seed's data. drawing: plain text, at most 78 columns wide.

@@ -58,7 +58,7 @@ def compute() -> ExactResult:
     }
     table = Table(
         f"Error of a batch's mean (in standard deviations) and variance (relative), {len(values):,} samples",
-        ("m", "mean", "times sqrt(m)", "variance", "times sqrt(m)", "mean, no sample twice"),
+        ("m", "mean", "times sqrt(m)", "variance", "times sqrt(m)", "mean, without replacement"),
         tuple(
             (m, mean, mean * m**0.5, var, var * m**0.5, distinct_mean)
             for m, (mean, var), (distinct_mean, _) in zip(SIZES, independent, distinct, strict=True)

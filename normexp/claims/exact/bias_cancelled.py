@@ -41,8 +41,8 @@ def compute() -> ExactResult:
         "biases_in_front_of_bn": float(sum(plan.bias for plan in plans if "norm" in plan.parts)),
     }
     of_effects = Table(
-        f"A linear layer with a bias b; b is shifted by up to {max_abs(shift):.3g}",
-        ("behind the layer", "|dl/db| / |dl/dW|", "largest change of the output"),
+        f"A linear layer with a bias b, which is shifted by up to {max_abs(shift):.3g}",
+        ("after the layer", "|dl/db| / |dl/dW|", "largest change of the output"),
         tuple((name, *effect) for name, effect in effects.items()),
     )
     of_layers = Table(

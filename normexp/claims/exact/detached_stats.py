@@ -43,8 +43,8 @@ def compute() -> ExactResult:
     }
     columns = (biases, predicted, losses, attached_biases, attached_losses)
     table = Table(
-        f"Gradient descent on b, lr = {LR}, t = {TARGET}: mu and var held constant, and with the gradient through them",
-        ("step", "b, held", "lr n 2 t / sqrt(var + eps)", "loss, held", "b, through", "loss, through"),
+        f"Gradient descent on b, lr = {LR}, t = {TARGET}, with mu and var held constant or with the gradient through them",
+        ("step", "b, constant", "lr n 2 t / sqrt(var + eps)", "loss, constant", "b, through", "loss, through"),
         tuple((n, *(column[n] for column in columns)) for n in (0, 1, 2, 5, 10, 50, 100, STEPS)),
     )
     return ExactResult(numbers, (table,))

@@ -60,12 +60,12 @@ def compute() -> ExactResult:
         "gradient_of_kept": min(row[4] for row in drawn),
     }
     of_masks = Table(
-        f"Over all {2**UNITS} masks of {UNITS} units, each with its probability",
-        ("p", "E[y] / x", "E[y] / x without the division", "1 - p", "E[y^2] / x^2", "1 / (1 - p)"),
+        f"All {2**UNITS} masks of {UNITS} units, weighted by their probability",
+        ("p", "E[y] / x", "E[y] / x without division", "1 - p", "E[y^2] / x^2", "1 / (1 - p)"),
         tuple(by_mask),
     )
     of_drawn = Table(
-        f"Torch's layer: {20_000 * UNITS:,} values, and one step's gradient to the units of a layer of the network",
+        f"torch's layer on {20_000 * UNITS:,} values, and the gradients of a network's units in one step",
         ("p", "share dropped", "mean of y / mean of x", "largest |gradient|, dropped", "smallest, kept"),
         tuple(drawn),
     )

@@ -68,10 +68,10 @@ def compute() -> ExactResult:
         "operations_left": float(max(0, *left)),
         "output_difference": max(0.0, *differences),
     }
-    columns = ("more with bn", "more once folded", "more numbers kept", "once folded", "relative change of the outputs")
+    columns = ("added by bn", "once folded", "numbers stored by bn", "once folded", "relative change of outputs")
     table = Table(
-        "For one 8x8 image: what batch norm adds to the same network without it",
-        ("network", "operations without bn", *columns),
+        "Operations and stored numbers that batch norm adds to a network, for one 8x8 image",
+        ("network", "operations, no bn", *columns),
         tuple(rows),
     )
     return ExactResult(numbers, (table,))

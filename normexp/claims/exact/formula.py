@@ -76,13 +76,13 @@ def compute() -> ExactResult:
     x = inputs["linear"]
     steps = [x, x - x.mean(0), batch_norm(x, gamma * 0 + 1, beta * 0), batch_norm(x, gamma, beta), outputs["linear"]]
     of_steps = Table(
-        f"One feature behind a linear layer, gamma = {float(gamma[0]):.4g}, beta = {float(beta[0]):.4g}",
+        f"One feature after a linear layer, gamma = {float(gamma[0]):.4g}, beta = {float(beta[0]):.4g}",
         ("x", "x - mu_B", "x_hat", "y by the formula", "y by torch", "y by the misprint"),
         tuple(tuple(float(column[i, 0]) for column in (*steps, misprint(x, gamma, beta))) for i in range(len(x))),
     )
     of_differences = Table(
         "Largest difference from torch's layer",
-        ("under the root", "behind a linear layer", "behind a convolution"),
+        ("under the root", "after a linear layer", "after a convolution"),
         tuple((name, *by_place) for name, by_place in differences.items()),
     )
     return ExactResult(numbers, (of_steps, of_differences))

@@ -68,7 +68,7 @@ def compute() -> ExactResult:
         tuple((name, size(a), b) for name, a, b in zip(GRADIENTS, by_formula, off, strict=True)),
     )
     of_statistics = Table(
-        "dl/dx with the way through the statistics and without",
+        "dl/dx with and without the path through the statistics",
         ("", "norm", "largest |sum over the batch|", "largest |sum of dl/dx x_hat|"),
         tuple(
             (name, size(dx), max_abs(dx.sum(0)), max_abs((dx * x_hat).sum(0)))

@@ -27,15 +27,15 @@ def compute() -> ExactResult:
         ("growth", "relu, bn", growth("bn"), RELU),
         ("growth_scaled", "relu, bn, weights x 2", growth("bn", scale=2), RELU),
         ("growth_linear", "no activation, bn, batch 8", growth("bn", batch=8, linear=True), (8 - 2) / (8 - 3)),
-        ("growth_skips_far_from_input", "relu, bn, skips", growth("bn", skips=True), "falls to 1"),
+        ("growth_skips_far_from_input", "relu, bn, skips", growth("bn", skips=True), "approaches 1"),
         ("growth_ln", "relu, ln", growth("ln"), 1.0),
         ("growth_none", "relu, none", growth("none"), 1.0),
         ("growth_none_scaled", "relu, none, weights x 2", growth("none", scale=2), 4.0),
     )
     numbers = {key: measured[2 if key.endswith("far_from_input") else 0] for key, _, measured, _ in rows}
     table = Table(
-        f"Growth of the squared gradient norm a layer, {DEPTH} layers of {WIDTH} units, batch {BATCH}, at initialisation",
-        ("network", "all layers", "half near the input", "half near the loss", "wide networks, by theory"),
+        f"Growth of the squared gradient norm per layer at initialization, {DEPTH} layers of {WIDTH} units, batch {BATCH}",
+        ("network", "all layers", "half near the input", "half near the loss", "theory for wide networks"),
         tuple((name, *measured, theory) for _, name, measured, theory in rows),
     )
     return ExactResult(numbers, (table,))

@@ -32,7 +32,7 @@ def compute() -> ExactResult:
     }
     table = Table(
         "Largest |y - x| in each channel, with beta = mu and different gamma",
-        ("channel", "mu", "var", *(f"gamma = {name}" for name in gammas), "the first, on another batch"),
+        ("channel", "mu", "var", *(f"gamma = {name}" for name in gammas), "first gamma, another batch"),
         tuple((c + 1, *(float(column[c]) for column in (mu, var, *off.values()))) for c in range(4)),
     )
     return ExactResult(numbers, (table,))

@@ -62,19 +62,19 @@ def compute() -> ExactResult:
     }
     columns = {m: (expected[m][0], mean, expected[m][1], corrected[m], var) for m in SIZES}
     of_batches = Table(
-        f"Every batch of m of {SAMPLES} samples (first feature)",
+        f"All batches of m out of {SAMPLES} samples (first feature)",
         ("m", "batches", "E[mu_B]", "mean of all", "E[var_B]", "m/(m-1) E[var_B]", "variance of all"),
         tuple((m, comb(SAMPLES, m), *(float(column[0]) for column in columns[m])) for m in SIZES),
     )
     of_mates = Table(
-        "How far a sample's output moves when the others of its batch are exchanged",
+        "Change of a sample's output when the rest of its batch is replaced",
         ("norm", "in training", "at test time"),
         tuple((name, *effect) for name, effect in effects.items()),
     )
     of_pixels = Table(
-        "Behind a convolution, m counts pixels, which are not independent",
+        "After a convolution, m counts pixels, which are not independent",
         ("case", "m/(m-1) E[var_B] / variance of all values"),
-        (("batches of 2 images, each of 4 pixels that are alike", dependent),),
+        (("batches of 2 images with 4 similar pixels each", dependent),),
     )
     return ExactResult(numbers, (of_batches, of_mates, of_pixels))
 

@@ -29,7 +29,7 @@ from normexp.config import Config
 
 SCALES = (1.0, 0.01, 0.1, 10.0, 100.0)
 TINY_EPS, USUAL_EPS = 1e-12, 1e-5
-"""With the tiny eps the law is exact up to rounding."""
+"""With TINY_EPS the law is exact up to rounding."""
 STEPS, LR = 8, 0.1
 
 
@@ -43,7 +43,7 @@ def compute() -> ExactResult:
     standard, standard_255 = (normalize(x, (0, 1, 2, 3), eps=0) for x in (images, 255 * images))
     losses = {
         "bn": _losses(bn, (images, 255 * images), labels),
-        "none, standardised inputs": _losses(none, (standard, standard_255), labels),
+        "none, standardized inputs": _losses(none, (standard, standard_255), labels),
         "none": _losses(none, (images, 255 * images), labels),
     }
     change = {name: max(abs(a - b) for a, b in zip(*pair, strict=True)) for name, pair in losses.items()}
@@ -59,12 +59,12 @@ def compute() -> ExactResult:
         "gradient_to_weight_spread": spread(effects[TINY_EPS]),
         "gradient_to_weight_spread_usual_eps": spread(effects[USUAL_EPS]),
         "loss_change_bn": change["bn"],
-        "loss_change_standardised": change["none, standardised inputs"],
+        "loss_change_standardised": change["none, standardized inputs"],
     }
     of_scales = (
         Table(
-            f"One layer with its weights times a, eps = {eps:g}",
-            ("a", "largest change of y", "of dl/du, relative", "|dl/d(aW)|", "a |dl/d(aW)|"),
+            f"One layer with weights times a, eps = {eps:g}",
+            ("a", "largest change of y", "relative change of dl/du", "|dl/d(aW)|", "a |dl/d(aW)|"),
             tuple((a, *row) for a, row in sorted(zip(SCALES, rows, strict=True))),
         )
         for eps, rows in effects.items()

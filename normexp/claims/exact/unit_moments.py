@@ -26,7 +26,7 @@ def compute() -> ExactResult:
     channels = {
         "Gaussian": randn(m, mean=1, std=3),
         "exponential": -uniform.log(),
-        "behind relu": randn(m).relu(),
+        "after relu": randn(m).relu(),
         "uniform": 10 * torch.rand(m, dtype=torch.float64),
         "two values": 5 * torch.randint(2, (m,)).double(),
         "exponential / 1000": -0.001 * uniform.log(),
@@ -45,11 +45,14 @@ def compute() -> ExactResult:
         "kurtosis": max_abs(after[3]),
         "change_of_shape": max(max_abs(after[i] - before[i]) for i in (2, 3)),
     }
-    names = ("mean", "variance", "skewness", "kurtosis - 3")
     table = Table(
-        f"Moments of {m:,} values a channel, in front of batch norm and behind it (gamma 1, beta 0)",
-        ("channel", *names, *(f"y: {name}" for name in names)),
-        tuple((name, *(float(moment[i]) for moment in (*before, *after))) for i, name in enumerate(channels)),
+        f"Moments of {m:,} values per channel, before (x) and after (y) batch norm with gamma 1, beta 0",
+        ("channel", "of", "mean", "variance", "skewness", "kurtosis - 3"),
+        tuple(
+            (name, side, *(float(moment[i]) for moment in moments_of))
+            for i, name in enumerate(channels)
+            for side, moments_of in (("x", before), ("y", after))
+        ),
     )
     return ExactResult(numbers, (table,))
 

@@ -34,7 +34,7 @@ def compute() -> ExactResult:
         ("variance, unbiased: / 15", unbiased),
         ("running_mean", running_mean),
         ("0.1 mean", want_mean),
-        ("as is sometimes said: the mean itself", mean),
+        ("the mean itself, as is sometimes said", mean),
         ("running_var", running_var),
         ("0.9 + 0.1 unbiased", want_var),
         ("0.9 + 0.1 biased", (1 - MOMENTUM) + MOMENTUM * biased),
@@ -49,17 +49,17 @@ def compute() -> ExactResult:
         "running_var_from_biased": float((running_var - (want_var - MOMENTUM * (unbiased - biased))).abs().min()),
     }
     of_values = Table(
-        "The 16 values of each channel, a row a sample's pixel",
+        "The 16 values of each channel",
         ("sample", "pixel", *channels),
         tuple((b + 1, p + 1, *x[b, :, p // 2, p % 2].tolist()) for b in range(4) for p in range(4)),
     )
     of_statistics = Table(
-        "Their statistics, and the layer's behind one forward pass in training",
+        "Their statistics, and those of the layer after one forward pass in training",
         ("", *channels),
         tuple((name, *values.tolist()) for name, values in statistics),
     )
     of_passes = Table(
-        "The same batch again and again: channel 1's running statistics, as shares of the batch's",
+        "Running statistics of channel 1 relative to the batch's, with the same batch in every pass",
         ("passes", "running_mean / mean", "1 - 0.9^passes", "running_var / unbiased"),
         tuple(
             (n, float(passes[n - 1][0][0] / mean[0]), 1 - 0.9**n, float(passes[n - 1][1][0] / unbiased[0]))

@@ -1,4 +1,4 @@
-"""Convergence figures: a scalar over the steps, averaged over seeds."""
+"""Convergence figures: a scalar over steps, averaged over seeds."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from normexp.metrics import format_metric, is_fraction, metric_axis, metric_heading
+from normexp.metrics import format_metric, is_fraction, metric_heading
 from normexp.plotting.colours import LineStyle
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import Canvas, DrawnFigure, log_axis, marker_handle, new_canvas
@@ -50,15 +50,15 @@ def curves(analysis: Analysis, tag: str) -> DrawnFigure | None:
     for axes in canvas.axes.values() if logarithmic else ():
         axes.set_yscale("log")
         log_axis(axes.yaxis)
-    canvas.label_axes(x="step", y=metric_axis(tag))
+    canvas.label_axes(x="step", y=analysis.display.axis(tag))
     averaged = any(len(group.runs) > 1 for group in groups)
     sentences = {
-        "Line: mean over the completed runs of a group; band: from the smallest to the largest of them.": averaged,
-        "Thin lines: single runs that did not complete; a cross: it diverged there; an open circle: so far.": states,
-        "Peaks far above where the curves begin and end are cut off.": cut,
+        "Line: mean over the completed runs of a group; band: minimum to maximum.": averaged,
+        "Thin lines: runs that did not complete. Cross: diverged; open circle: latest value.": states,
+        "Peaks far above both ends of the curves are cut off.": cut,
     }
     caption = " ".join(sentence for sentence, applies in sentences.items() if applies)
-    name, title, notes = file_stem(f"curve-{tag}"), f"{metric_heading(tag)} over the steps", analysis.over_time.notes
+    name, title, notes = file_stem(f"curve-{tag}"), f"{metric_heading(tag)} over steps", analysis.over_time.notes
     header, rows = [*analysis.grouping.keys, "seed", "state", "run", "step", tag], analysis.points(groups, {(): tag})
     return DrawnFigure(name, title, caption, canvas.figure, tips=canvas.tips, header=header, rows=rows, notes=notes)
 

@@ -1,4 +1,4 @@
-"""Figures by layer: gradient norms over the steps and at the end, and percentiles of the activation inputs."""
+"""Figures per layer: gradient norms over steps and at the end, and percentiles of the activation inputs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,14 +18,14 @@ MAX_LAYERS = 4
 """Rows of the figure of percentiles; more would not fit a screen."""
 
 MIN_GRADIENT, MAX_RATIO = 1e-99, 1e9
-"""Gradients below the former, which no positive float32 is, count as 0, and are not drawn on the logarithmic axis. Those so many
-times larger or smaller than the median don't count for its range."""
+"""Gradients below MIN_GRADIENT, which no positive float32 is, count as 0 and are not drawn on the log axis. Those MAX_RATIO times
+larger or smaller than the median don't extend its range."""
 
-CUT = "A gradient of zero has no place on the axis, and what is 10⁹ times as large or small as the median is cut off."
+CUT = "Log scale: zeros are not drawn, and values 10⁹ times above or below the median are cut off."
 
 
 def gradients_over_time(analysis: Analysis) -> DrawnFigure | None:
-    """Gradient norms over the steps: a panel per group, a line per layer. Returns None if no run has any."""
+    """Gradient norms over steps: one panel per group, one line per layer. Returns None if no run has any."""
     grid = analysis.by_layer
     names = _layers(analysis, grid.groups, GRADIENTS)
     if not names:
@@ -42,11 +42,13 @@ def gradients_over_time(analysis: Analysis) -> DrawnFigure | None:
                     canvas.mark(path, None, [f"{group.label}, {name}"])
     _set_log_limits(canvas)
     canvas.label_axes(x="step", y="gradient norm")
-    caption = "A line a layer, from the first to the last as in the legend: the norm of the loss's gradient "
-    caption += f"with respect to all of its parameters, averaged over the runs of a group. {CUT}"
+    caption = (
+        "One line per layer, first to last as in the legend: norm of the loss gradient with respect to the layer's "
+    )
+    caption += f"parameters, averaged over the runs of a group. {CUT}"
     if len(legend) < len(names):
-        caption += f" The legend names {len(legend)} of the {len(names)} layers."
-    name, title = "gradients-over-time", "Gradient norms of the layers over the steps"
+        caption += f" {len(legend)} of {len(names)} layers in the legend."
+    name, title = "gradients-over-time", "Gradient norm per layer over steps"
     header = [*analysis.grouping.keys, "seed", "state", "run", "layer", "step", "gradient norm"]
     rows = analysis.points(grid.groups, {(layer,): GRADIENTS + layer for layer in names})
     notes = grid.notes
@@ -84,8 +86,8 @@ def gradients_at_end(analysis: Analysis) -> DrawnFigure | None:
         axes.set_xticks(shown, labels, rotation=40 if slanted else 0, ha="right" if slanted else "center")
         axes.set_xlim(-0.3, len(names) - 0.7)
     canvas.label_axes(x="" if slanted else "layer", y="gradient norm")
-    name, title = "gradients-at-the-end", "Gradient norms of the layers at the end"
-    caption = "The last gradient norms that the runs of a group logged, averaged over them; layers in order of depth. "
+    name, title = "gradients-at-the-end", "Gradient norm per layer at the end"
+    caption = "Last logged gradient norms, averaged over the runs of a group; layers in order of depth. "
     caption += CUT
     header = [*analysis.grouping.keys, "layer", "mean", "min", "max", "n"]
     notes = grid.notes
@@ -98,7 +100,7 @@ def percentiles(analysis: Analysis) -> DrawnFigure | None:
     names = evenly_spaced(layers, MAX_LAYERS)
     if not names:
         return None
-    left_out = [f"Of the {len(layers)} layers, {len(names)} are shown."] if len(layers) > len(names) else []
+    left_out = [f"{len(names)} of {len(layers)} layers shown."] if len(layers) > len(names) else []
     styles = analysis.layout.styles
     panels = [
         replace(panel, row=row, title=f"{panel.title}, {name}".removeprefix(", "))
@@ -122,11 +124,9 @@ def percentiles(analysis: Analysis) -> DrawnFigure | None:
     canvas.label_axes(x="step", y="value")
     columns = {(name, p): f"{ACTIVATION_INPUTS}{name}/p{p}" for name in names for p in (15, 50, 85)}
     rows = analysis.points(analysis.inside.groups, columns)
-    name, title = "percentiles", "What enters the activations, over the steps"
-    caption = (
-        "A row a layer, a column a line of the other figures. Line: median of the values that enter the activation"
-    )
-    caption += "; band: from their 15th to their 85th percentile, each averaged over the runs of a group."
+    name, title = "percentiles", "Activation inputs over steps"
+    caption = "One row per layer, one column per line of the other figures. Line: median of the activation inputs; band: 15th "
+    caption += "to 85th percentile, each averaged over the runs of a group."
     header = [*analysis.grouping.keys, "seed", "state", "run", "layer", "percentile", "step", "value"]
     notes = [*analysis.inside.notes, *left_out]
     return DrawnFigure(name, title, caption, canvas.figure, tips=canvas.tips, header=header, rows=rows, notes=notes)

@@ -10,13 +10,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
 
-from normexp.metrics import MAX_PLOTTED, higher_is_better, is_fraction, metric_axis, metric_heading, metric_title
+from normexp.metrics import MAX_PLOTTED, higher_is_better, is_fraction, metric_heading, metric_title
 from normexp.plotting.colours import FAINT, INK
 from normexp.plotting.labels import evenly_spaced, file_stem, format_tick, truncate
 from normexp.plotting.style import NARROW, WIDE, Canvas, DrawnFigure, marker_handle, new_canvas
 from normexp.report.aggregate import Row, describe_outcome, format_mean_std
 from normexp.report.analysis import Analysis
-from normexp.report.groups import choices, format_value, is_number
+from normexp.report.groups import choices, is_number
 from normexp.report.panels import PanelGrid, key_of, line_layout, panel_grid
 
 
@@ -29,9 +29,9 @@ def swept_numbers(analysis: Analysis) -> list[str]:
 def effect(analysis: Analysis, key: str) -> DrawnFigure | None:
     """The metric over a swept number: a line per norm, error bars over seeds. Returns None if no group has a result."""
     metric = analysis.metric
-    layout = line_layout(analysis.grouping, across=key)
+    layout = line_layout(analysis.grouping, across=key, display=analysis.display)
     groups = [group for group in analysis.grouping.groups if is_number(group.values.get(key))]
-    grid = panel_grid(groups, layout.panel_keys, at=analysis.best)
+    grid = panel_grid(groups, layout.panel_keys, at=analysis.best, display=analysis.display)
     table = analysis.rows_of(grid.groups)
     diverged = any(row.states.get("diverged") for row in table)
     if not diverged and all(_mean(row) is None for row in table):
@@ -64,17 +64,17 @@ def effect(analysis: Analysis, key: str) -> DrawnFigure | None:
     for axes in canvas.axes.values():
         if numbers[0] > 0 and numbers[-1] > 9.99 * numbers[0]:
             axes.set_xscale("log")
-        axes.set_xticks(ticks, [format_value(tick) for tick in ticks])
+        axes.set_xticks(ticks, [analysis.display.value(key, tick) for tick in ticks])
         axes.minorticks_off()
     axes = next(iter(canvas.axes.values()))
     low, high = axes.get_ylim()
     strip = 0.12 * max_crossed + 0.04 * bool(max_crossed)  # of the height, for the crosses
     axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= high])
     axes.set_ylim(low - strip / (1 - strip) * (high - low), high)
-    canvas.label_axes(x=key, y=metric_axis(metric))
-    caption = "Markers: mean over the completed runs of a group; bars: one standard deviation either way."
+    canvas.label_axes(x=analysis.display.key(key), y=analysis.display.axis(metric))
+    caption = "Marker: mean over the completed runs of a group; bar: ± one standard deviation."
     if diverged:
-        caption += " A cross at the lower edge, with their number: runs that diverged there."
+        caption += " Cross at the lower edge: diverged runs, with their number."
     return _figure(analysis, grid, canvas, name=f"by-{key}", by=f"by {key}", caption=caption)
 
 
@@ -104,7 +104,8 @@ def heat_map(analysis: Analysis) -> DrawnFigure | None:
     across = max(counts, key=lambda key: counts[key])
     max_columns = max(1, min(3, int(6 / (0.45 * counts[across]))))
     keys = [key for key in layout.panel_keys if key != across]
-    grid = panel_grid(analysis.grouping.groups, keys, at=analysis.best, max_columns=max_columns)
+    display = analysis.display
+    grid = panel_grid(analysis.grouping.groups, keys, at=analysis.best, max_columns=max_columns, display=display)
     columns = choices(grid.groups, across)
     table = analysis.rows_of(grid.groups)
     means = [mean for row in table if (mean := _mean(row)) is not None]
@@ -132,17 +133,16 @@ def heat_map(analysis: Analysis) -> DrawnFigure | None:
                     axes.text(x + 0.5, y + 0.5, "-", ha="center", va="center")
         axes.set_xlim(0, len(columns))
         axes.set_ylim(len(lines), 0)
-        axes.set_xticks([i + 0.5 for i in ticks], [format_value(columns[i]) for i in ticks])
+        axes.set_xticks([i + 0.5 for i in ticks], [display.value(across, columns[i]) for i in ticks])
         axes.set_yticks([i + 0.5 for i in range(len(lines))], names)
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    canvas.label_axes(x=across, y=", ".join(layout.line_keys))
+    canvas.label_axes(x=display.key(across), y=", ".join(map(display.key, layout.line_keys)))
     unit = " in %" if is_fraction(metric) else ""
-    what = f"the mean of {metric_title(metric)}{unit} over the completed runs of a group"
-    caption = f"Each cell: {what}; lighter is better."
+    caption = f"Cell: mean {metric_title(metric)}{unit} over the completed runs of a group; lighter is better."
     if any(row.states.get("diverged") for row in table):
-        caption += " div: all diverged; *: some did."
+        caption += " div: all runs diverged; *: some diverged."
     by = f"by {', '.join(layout.line_keys)} and {across}"
     return replace(_figure(analysis, grid, canvas, name="heat-map", by=by, caption=caption), recolour=False)
 
@@ -171,7 +171,7 @@ def _figure(analysis: Analysis, grid: PanelGrid, canvas: Canvas, *, name: str, b
     """The figure, with the results of its groups as data."""
     table = analysis.rows_of(grid.groups)
     if any(row.so_far for row in table):
-        caption += " Groups of which no run has ended yet stand where they are so far."
+        caption += " Groups without a finished run show their latest values."
     rows = []
     for row in table:
         counts = [row.n, row.states.get("diverged", 0), len(row.group.runs)]

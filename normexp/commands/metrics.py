@@ -1,0 +1,44 @@
+"""`normexp metrics [RUN]`: list the metrics with their meanings."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from normexp.commands.parser import Parser
+from normexp.config import ConfigError
+from normexp.report.logged import show_metrics
+from normexp.report.read import read
+
+HELP = """\
+usage: normexp metrics [RUN] [--layers]
+  every metric with its meaning, as --metric and TensorBoard name it; with RUN,
+  the folder of a run or sweep, those that it logged with their last values
+
+  --layers  list every layer instead of the range over all layers"""
+
+
+def main(argv: list[str]) -> int:
+    """Print the list. Raises ConfigError if the folder has no runs, or none that logged anything."""
+    options = parser().parse(argv)
+    if not options.folders:
+        if options.layers:
+            raise ConfigError("--layers needs a run: normexp metrics runs/NAME --layers.")
+        list_metrics([])
+    else:
+        list_metrics(options.folders, by_layer=options.layers)
+    return 0
+
+
+def list_metrics(folders: list[Path], *, by_layer: bool = False) -> None:
+    """Print the metrics of the runs in the folders; without folders, every known metric. Raises ConfigError."""
+    runs = read(folders).runs if folders else None
+    if runs is not None and not any(run.metrics for run in runs):
+        raise ConfigError("No run has logged anything yet; normexp metrics without a folder lists all metrics.")
+    show_metrics(Console(highlight=False, emoji=False), runs, by_layer=by_layer)
+
+
+def parser() -> Parser:
+    parser = Parser("metrics")
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--layers", action="store_true")
+    return parser

@@ -1,0 +1,125 @@
+"""Display names of config values, keys and metrics, for tables and figures in papers: BN instead of norm=bn."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from normexp.config import ConfigError, printable, show, suggest
+from normexp.metrics import is_fraction, metric_title
+from normexp.norms import NORMS
+from normexp.report.groups import check_key, distinct_values, format_value
+from normexp.report.read import Run
+from normexp.rundir import reader
+
+HINT = "Write norm: {bn: BN, none: no norm} in a yaml file, or --names 'norm=bn:BN,norm=none:no norm'."
+
+BUILTIN = {("norm", name): name if name == "none" else name.upper() for name in NORMS}
+
+
+@dataclass(frozen=True)
+class Names:
+    """keys: names by config key or metric. values: names by key and formatted value."""
+
+    keys: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def key(self, key: str) -> str:
+        """'learning rate' for lr; the key itself if it has no name."""
+        return self.keys.get(key, key)
+
+    def value(self, key: str, value: Any) -> str:
+        """'BN' for norm, bn."""
+        text = format_value(value)
+        return self.values.get((key, text), text)
+
+    def pair(self, key: str, value: Any) -> str:
+        """'lr=0.1'; a value with a name stands alone: 'BN'."""
+        text = format_value(value)
+        return self.values.get((key, text), f"{self.key(key)}={text}")
+
+    def label(self, values: Mapping[str, Any]) -> str:
+        """'BN lr=0.1', without missing values; 'all runs' if there are no keys."""
+        return " ".join(self.pair(key, value) for key, value in values.items() if value is not None) or "all runs"
+
+    def axis(self, metric: str) -> str:
+        """'test accuracy (%)' for test/accuracy."""
+        return self.keys.get(metric, metric_title(metric)) + (" (%)" if is_fraction(metric) else "")
+
+
+PLAIN = Names()
+"""No names: keys and values as they are in the config."""
+
+
+def read_names(text: str | None, runs: Sequence[Run]) -> Names:
+    """Names from the value of --names: 'norm=bn:BN,lr:learning rate', or the path of a yaml file. They add to BUILTIN.
+
+    None: no names at all. Raises ConfigError if the text or file is malformed, and for keys and values in the text that no run
+    has; a file may be shared by reports on different runs.
+    """
+    if text is None:
+        return PLAIN
+    if ":" in text:
+        entries = list(_inline(text))
+        for entry in entries:
+            _check(entry, runs)
+    else:
+        entries = list(_from_file(Path(text))) if text else []
+    keys = {entry.key: entry.name for entry in entries if entry.value is None}
+    values = {(entry.key, entry.value): entry.name for entry in entries if entry.value is not None}
+    return Names(keys, BUILTIN | values)
+
+
+class Entry(NamedTuple):
+    """A name of a value, as `format_value` writes it, or of the key itself if value is None."""
+
+    key: str
+    value: str | None
+    name: str
+
+
+def _inline(text: str) -> Iterator[Entry]:
+    for part in re.split(r",(?=[\w./]+(?:=[^:]*)?:)", text):
+        left, _, name = part.partition(":")
+        key, equals, value = (word.strip() for word in left.partition("="))
+        if not (key and name.strip()) or bool(equals) != bool(value):
+            raise ConfigError(f"--names {show(part)}: write KEY=VALUE:NAME or KEY:NAME, such as norm=bn:BN.")
+        yield Entry(key, _canonical(value) if equals else None, name.strip())
+
+
+def _from_file(path: Path) -> Iterator[Entry]:
+    try:
+        tree = reader.read_yaml(path)
+    except OSError as error:
+        raise ConfigError(f"--names {show(path)}: {error.strerror or error}. {HINT}") from error
+    except ValueError as error:
+        raise ConfigError(f"--names {show(path)}: not a yaml file with names. {HINT}") from error
+    for key, names in tree.items():
+        values = names.items() if isinstance(names, dict) else [(None, names)]
+        for value, name in values:
+            if not isinstance(name, str | int | float):
+                raise ConfigError(f"--names {show(path)}: the name of {show(key)} must be a string. {HINT}")
+            yield Entry(str(key), None if value is None else format_value(value), printable(name))
+
+
+def _canonical(text: str) -> str:
+    """0.1 for 1e-1, as `format_value` writes it."""
+    try:
+        return format_value(float(text))
+    except ValueError:
+        return text
+
+
+def _check(entry: Entry, runs: Sequence[Run]) -> None:
+    if entry.value is None:
+        metrics = (tag for run in runs for tag in run.metrics)
+        if entry.key not in metrics:
+            check_key(entry.key, runs)
+        return
+    check_key(entry.key, runs)
+    known = [format_value(value) for value in distinct_values(entry.key, runs)]
+    if entry.value not in known and (entry.key, entry.value) not in BUILTIN:
+        near = suggest(entry.value, known)
+        there = f"{show(entry.key)} is one of {', '.join(known[:12])} here"
+        raise ConfigError(f"--names {show(entry.key)}={show(entry.value)}: {there}.{near}")

@@ -1,0 +1,85 @@
+"""Compare a planned grid with its folder: which runs are done, and which would be resumed, trained or skipped."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from normexp.compose.compose import Combination
+from normexp.console import short_path
+from normexp.rundir import lock
+from normexp.sweeps import slurm
+from normexp.sweeps.outcome import changed_keys, has_progress, is_finished
+from normexp.sweeps.plan import Plan
+
+MAX_LINES = 8
+"""Lines about single runs in the header of a sweep. The rest are only counted."""
+
+
+@dataclass
+class Survey:
+    """The combinations of a grid by what is left to do.
+
+    left: the runs to train. Among them, by name, resumed: those with a checkpoint, replaced: those whose config has changed,
+    with the changed keys, and locked: those that another process trains. done, queued: trained already, and waiting or running
+    on Slurm. skipped: those that can't be trained, by reason.
+    """
+
+    left: list[Combination] = field(default_factory=list)
+    resumed: set[str] = field(default_factory=set)
+    replaced: dict[str, Sequence[str]] = field(default_factory=dict)
+    locked: set[str] = field(default_factory=set)
+    done: list[Combination] = field(default_factory=list)
+    queued: list[Combination] = field(default_factory=list)
+    skipped: Mapping[str, list[Combination]] = field(default_factory=lambda: defaultdict(list))
+
+
+def survey(plan: Plan) -> Survey:
+    """Read the states of a grid's runs. Writes nothing."""
+    found, queued = Survey(), set(slurm.queued_jobs(plan.folder).values())
+    for run in plan.grid or []:
+        directory = plan.folder / run.name
+        if run.problem is not None:
+            found.skipped[run.problem].append(run)
+            continue
+        assert run.config is not None
+        if run.name in queued:
+            found.queued.append(run)
+            continue
+        if has_progress(directory) and (changed := changed_keys(directory, run.config)):
+            found.replaced[run.name] = changed
+        elif is_finished(directory):
+            found.done.append(run)
+            continue
+        elif lock.holder(directory) is not None:
+            found.locked.add(run.name)
+        elif has_progress(directory):
+            found.resumed.add(run.name)
+        found.left.append(run)
+    return found
+
+
+def header(plan: Plan, found: Survey) -> list[str]:
+    """The header of a sweep: how many runs it has, and which are not simply trained."""
+    total, left = len(found.left) + len(found.done) + len(found.queued), len(found.left)
+    parts = [f"{total} run{'s' * (total != 1)}"]
+    parts += [f"{len(found.done)} done already"] * bool(found.done)
+    parts += [f"{len(found.resumed)} to resume"] * bool(found.resumed)
+    parts += [f"{len(found.locked)} running in another process"] * bool(found.locked)
+    parts += [f"{len(found.queued)} on Slurm"] * bool(found.queued)
+    parts += [f"{min(plan.jobs, left)} at a time"] * (plan.local and left > 1)
+    lines = [f"sweep {short_path(plan.folder)}: {', '.join(parts)}"]
+    for key, choices in plan.ignored.items():
+        group = key.partition(".")[0]
+        names = ",".join(choice.removeprefix(f"{group}=") for choice in choices)
+        lines.append(f"note: {key} is ignored for {group}={names}, which {_lack(choices)} it")
+    for problem, runs in found.skipped.items():
+        lines.append(f"skipped {f'{len(runs)} runs' if len(runs) > 1 else plan.labels[runs[0].name]}: {problem}")
+    changes = [f"{plan.labels[name]}: config changed: {', '.join(keys)}" for name, keys in found.replaced.items()]
+    lines += changes[:MAX_LINES]
+    lines += [f"and {len(changes) - MAX_LINES} more"] * (len(changes) > MAX_LINES)
+    lines += [f"training these again; the old ones are kept in {short_path(plan.folder / '.replaced')}"] * bool(changes)
+    return lines
+
+
+def _lack(choices: Sequence[str]) -> str:
+    return "lacks" if len(choices) == 1 else "lack"

@@ -1,0 +1,68 @@
+"""Tables on the terminal fit its width, with headers in one piece, and name the columns that don't fit."""
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from normexp.report.columns import Column, fit, variety
+from normexp.report.read import read
+from normexp.report.terminal import show
+from tests.report.runs import make_run
+
+KEYS = ["norm", "norm.position", "model.channels", "init", "dropout", "lr", "batch_size"]
+
+
+@pytest.fixture
+def many_keys():
+    """Runs that differ in KEYS: lr in every other run, batch_size in one run only."""
+    for i, (norm, lr) in enumerate(itertools.product(["none", "bn"], [0.1, 1.0, 10.0])):
+        options = {"norm__position": ["pre", "post"][i % 2], "model__channels": [[16, 32, 64], [8]][i % 2]}
+        options |= {"init": ["he", "xavier"][i % 2], "dropout": 0.1 * (i % 2), "batch_size": 60 + (i == 5)}
+        metrics = {"test/accuracy": 0.9, "val/accuracy": 0.9, "train/loss": 0.1, "convergence/best_accuracy": 0.9}
+        make_run(Path("runs"), norm=norm, lr=lr, metrics=metrics, **options)
+
+
+def shown(width):
+    console = Console(width=width)
+    with console.capture() as capture:
+        show(console, read([Path("runs")]))
+    return capture.get()
+
+
+@pytest.mark.parametrize("width", [45, 60, 80, 100, 120, 150, 200])
+def test_every_column_is_either_shown_whole_or_named(many_keys, width):
+    text = shown(width)
+    header = text.splitlines()[2]
+    dropped = re.search(r"No room for (.*?): use", " ".join(text.split()))
+    named = dropped[1].split(", ") if dropped else []
+    for head in [*KEYS, "test accuracy", "val accuracy", "n", "best val accuracy", "train loss", "steps"]:
+        in_header = re.search(rf"(?<!\S){re.escape(head)}(?!\S)", header) is not None
+        assert in_header != (head in named), head
+    assert all(len(line) <= width for line in text.splitlines() if not line.startswith("page"))
+    assert {"norm", "test accuracy", "val accuracy", "n"}.isdisjoint(named)
+
+
+def test_wide_terminals_show_all(many_keys):
+    assert "No room" not in shown(200)
+
+
+def test_the_keys_that_tell_most_rows_apart_stay(many_keys):
+    columns = [
+        Column("a", ["1"] * 6, 1 + variety(["1"] * 5 + ["2"])),
+        Column("b", ["1"] * 6, 1 + variety(list("123456"))),
+    ]
+    assert [column.head for column in fit(columns, 3)[0]] == ["b"]
+    assert fit(columns, 3)[1] == ["a"]
+    header = shown(60).splitlines()[2]
+    assert "lr" in header and "batch_size" not in header
+
+
+def test_long_values_are_folded_between_the_other_columns():
+    for norm in ("bn", "none"):
+        make_run(Path("runs"), norm=norm, init="x" * 70 if norm == "bn" else "y" * 70, dropout=0.1 * (norm == "bn"))
+    text = shown(80)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert text.count("x" * 24) == 2

@@ -1,0 +1,154 @@
+"""Tables for papers: Markdown, LaTeX, and display names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from normexp.cli import main
+from normexp.report.names import read_names
+from normexp.report.read import read
+from tests.report.runs import make_run, make_sweep, write_metrics
+
+NORMS = {("none", 0.1): [0.5, 0.7], ("bn", 0.1): [0.9, 0.8], ("bn", 1e-5): [0.6, None]}
+
+
+def said(capsys, *words):
+    """Exit code, standard output and standard error of `normexp report`."""
+    code = main(["report", *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_markdown(capsys):
+    make_sweep(Path("runs"), NORMS)
+    code, out, err = said(capsys, "runs", "--markdown", "--bold", "--sort", "norm")
+    assert (code, err) == (0, "")
+    assert (
+        out
+        == """\
+| norm |    lr | Test accuracy (%) |   n |                 |
+| ---- | ----: | ----------------: | --: | --------------- |
+| none |   0.1 |     60.00 ± 14.14 |   2 |                 |
+| bn   | 1e-05 |             60.00 |   1 | 1 of 2 diverged |
+| bn   |   0.1 |  **85.00 ± 7.07** |   2 |                 |
+
+±: standard deviation over n runs.
+"""
+    )
+
+
+def test_latex(capsys):
+    make_sweep(Path("runs"), NORMS)
+    code, out, err = said(capsys, "--latex", "runs", "--bold", "--sort", "norm", "--names")
+    assert (code, err) == (0, "")
+    assert (
+        out
+        == r"""% normexp report --latex runs --bold --sort norm --names
+% \usepackage{booktabs}
+% \pm: standard deviation over n runs.
+\begin{tabular}{lrrrl}
+\toprule
+norm & lr & Test accuracy (\%) & n &  \\
+\midrule
+none & $0.1$ & $60.00 \pm 14.14$ & $2$ &  \\
+BN & $10^{-5}$ & $60.00$ & $1$ & 1 of 2 diverged \\
+BN & $0.1$ & $\mathbf{85.00 \pm 7.07}$ & $2$ &  \\
+\bottomrule
+\end{tabular}
+"""
+    )
+
+
+def test_the_note_says_what_is_averaged_over(capsys):
+    make_sweep(Path("runs"), NORMS)
+    _, out, _ = said(capsys, "runs", "--markdown", "--group-by", "norm")
+    assert out.endswith("\n±: standard deviation over n runs, which differ in lr.\n")
+
+
+def test_special_characters_are_escaped(capsys):
+    make_run(Path("runs"), name="a", activation=r"a_b & 50% \x{} $#~^<|*")
+    make_run(Path("runs"), name="b", activation="relu")
+    _, out, _ = said(capsys, "runs", "--latex", "table.tex")
+    assert "table    table.tex" in out
+    text = Path("table.tex").read_text()
+    assert r"a\_b \& 50\% \textbackslash{}x\{\} \$\#\textasciitilde{}\textasciicircum{}\textless{}\textbar{}*" in text
+    _, out, _ = said(capsys, "runs", "--markdown", "-")
+    assert r"a_b & 50% \\x{} $#~^\<\|\*" in out
+    assert len({len(re.sub(r"\\\|", "x", line).split("|")) for line in out.splitlines()}) == 1
+
+
+def test_one_table_per_data_set_and_the_lowest_loss_is_best(capsys):
+    for data in ("digits", "mnist"):
+        for norm, loss in (("none", 0.5), ("bn", 0.25)):
+            make_run(Path("runs", data), norm=norm, data=data, metrics={"val/loss": loss})
+    _, out, _ = said(capsys, "runs", "--markdown", "--bold", "--metric", "val/loss")
+    assert out.count("| Validation loss |") == 2
+    assert out.index("**data=digits**") < out.index("**data=mnist**")
+    assert re.findall(r"\*\*(0.\d+)\*\*", out) == ["0.25", "0.25"]
+
+
+def test_names_of_keys_values_and_metrics(capsys):
+    make_sweep(Path("runs"), NORMS)
+    inline = "norm=none:no norm, really,lr=1e-1:large,lr:learning rate,test/accuracy:Acc."
+    _, out, _ = said(capsys, "runs", "--markdown", "--names", inline)
+    assert out.startswith("| norm            | learning rate |")
+    assert "Acc. (%)" in out
+    assert re.search(r"\| BN +\| +large \|", out)
+    assert "| no norm, really |" in out
+    Path("names.yaml").write_text("norm: {bn: Batch norm, other: x}\nlr: learning rate\nbatch_size: batch\n")
+    _, out, _ = said(capsys, "runs", "--markdown", "--names", "names.yaml")
+    assert "| Batch norm |" in out
+    assert "| none " in out
+    assert "| learning rate |" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--names"], "--names needs --markdown, --latex or --figures."),
+        (["--bold"], "--bold needs --markdown or --latex."),
+        (["--latex", "--markdown"], "Only one of --markdown and --latex can write to standard output"),
+        (["--latex", "nowhere/t.tex"], "--latex nowhere/t.tex: "),
+        (["--markdown", "--names", "nrom=bn:BN"], "nrom. Did you mean norm?"),
+        (["--markdown", "--names", "norm=batch:BN"], "--names norm=batch: norm is one of none, bn here."),
+        (["--markdown", "--names", "norm=:BN"], "--names norm=:BN: write KEY=VALUE:NAME or KEY:NAME"),
+        (["--markdown", "--names", "missing.yaml"], "--names missing.yaml: No such file or directory."),
+        (["--markdown", "--names", "list.yaml"], "--names list.yaml: not a yaml file with names."),
+        (["--markdown", "--names", "deep.yaml"], "--names deep.yaml: the name of norm must be a string."),
+    ],
+)
+def test_user_errors_print_one_sentence_and_write_nothing(capsys, words, sentence):
+    make_sweep(Path("runs"), NORMS)
+    Path("list.yaml").write_text("[1, 2]")
+    Path("deep.yaml").write_text("norm: {bn: {a: b}}")
+    before = sorted(Path().rglob("*"))
+    code, out, err = said(capsys, "runs", *words)
+    assert (code, out) == (2, "")
+    assert sentence in err
+    assert err.startswith("normexp: ") and err.count("\n") == 1
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_names_in_figures(tmp_path):
+    from normexp.report.figures import draw
+
+    for norm in ("none", "bn"):
+        for lr in (0.1, 1.0):
+            write_metrics(
+                make_run(Path("runs"), norm=norm, lr=lr), [{"step": step, "val/accuracy": 0.5} for step in (1, 2)]
+            )
+    collection = read([Path("runs")])
+    names = read_names("norm=none:no norm,lr:learning rate,test/accuracy:Acc.", collection.runs)
+    draw.write_figures(tmp_path, collection, metric="test/accuracy", by=None, display=names)
+    curves, effect, cells = (
+        (tmp_path / f"{name}.svg").read_text()
+        for name in ("curve-val-accuracy", "test-accuracy-by-lr", "test-accuracy-heat-map")
+    )
+    for text in (">BN<", ">no norm<", ">learning rate=0.1<"):
+        assert text in curves
+    for text in (">BN<", ">no norm<", ">learning rate<", ">Acc. (%)<"):
+        assert text in effect
+    for text in (">BN<", ">no norm<", ">learning rate<"):
+        assert text in cells
+    assert (tmp_path / "curve-val-accuracy.csv").read_text().startswith("norm,lr,seed,")

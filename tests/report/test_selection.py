@@ -1,0 +1,121 @@
+"""Results are chosen by validation and reported on the test set."""
+
+import statistics
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from normexp.report.aggregate import aggregate, ranking_metric, small_sample_note
+from normexp.report.analysis import analyze_tasks
+from normexp.report.groups import group
+from normexp.report.listing import list_folder
+from normexp.report.read import read
+from normexp.report.summary import results
+from normexp.report.terminal import show
+from tests.report.runs import make_run
+
+# (validation, test) accuracy by norm and lr: the best test accuracy is never where the best validation accuracy is
+ACCURACIES = {
+    ("none", 0.1): [(0.80, 0.60), (0.82, 0.62), (0.84, 0.64)],
+    ("none", 1.0): [(0.70, 0.90), (0.72, 0.92), (0.74, 0.94)],
+    ("bn", 0.1): [(0.60, 0.98), (0.62, 0.97), (0.64, 0.96)],
+    ("bn", 1.0): [(0.75, 0.70), (0.77, 0.71), (0.76, 0.72)],
+}
+
+
+def disagreeing_runs():
+    for (norm, lr), seeds in ACCURACIES.items():
+        for seed, (val, test) in enumerate(seeds):
+            metrics = {"val/accuracy": val, "test/accuracy": test, "test/loss": 1 - test, "val/loss": 1 - val}
+            make_run(Path("runs"), norm=norm, lr=lr, seed=seed, metrics=metrics)
+
+
+def expected_choice(norms):
+    """The setting with the best mean validation accuracy, and its mean test accuracy, computed from ACCURACIES."""
+    means = {key: [statistics.mean(column) for column in zip(*ACCURACIES[key], strict=True)] for key in ACCURACIES}
+    best = max((key for key in means if key[0] in norms), key=lambda key: means[key][0])
+    return best, means[best][1]
+
+
+def test_rows_are_ranked_by_validation():
+    disagreeing_runs()
+    rows = aggregate(group(read([Path("runs")]).runs))
+    by_validation = sorted(ACCURACIES, key=lambda key: -sum(val for val, _ in ACCURACIES[key]))
+    assert [(row.group.values["norm"], row.group.values["lr"]) for row in rows] == by_validation
+    assert rows[0].mean == pytest.approx(0.62)
+    assert rows[0].score == pytest.approx(0.82)
+    by_loss = aggregate(group(read([Path("runs")]).runs), "test/loss")
+    assert [row.group.label for row in by_loss] == [row.group.label for row in rows]
+
+
+def test_best_of_all_and_of_each_norm():
+    disagreeing_runs()
+    (analysis,) = analyze_tasks(read([Path("runs")]), metric="test/accuracy", by=None)
+    (norm, lr), test = expected_choice(["none", "bn"])
+    first, second, *_ = results(analysis)
+    assert (
+        first == f"Best by validation accuracy: norm={norm} lr={lr:g}, test accuracy {100 * test:.2f} % ± 2.00 (n=3)."
+    )
+    for norm in ("none", "bn"):
+        (_, lr), test = expected_choice([norm])
+        assert f"norm={norm} {100 * test:.2f} % (lr={lr:g})" in second
+    assert second.startswith("Test accuracy of each norm at its best lr, chosen by validation accuracy: ")
+
+
+def test_panels_are_drawn_at_the_setting_chosen_by_validation():
+    disagreeing_runs()
+    (analysis,) = analyze_tasks(read([Path("runs")]), metric="test/accuracy", by=None)
+    mean = {lr: statistics.mean(val for norm in ("none", "bn") for val, _ in ACCURACIES[norm, lr]) for lr in (0.1, 1.0)}
+    assert analysis.best.values == {"lr": max(mean, key=lambda lr: mean[lr])} == {"lr": 1.0}
+    assert analysis.inside.notes == ["Shown at lr=1, chosen by validation accuracy."]
+
+
+def test_the_best_of_a_sweep_in_the_list_of_runs():
+    disagreeing_runs()
+    (line,), _ = list_folder(Path())
+    assert (
+        line.accuracy == "best 64.00 %"
+    )  # of seed 2 of none at 0.1, which has the best validation accuracy of all runs
+
+
+def test_other_metrics_rank_themselves():
+    assert [ranking_metric(tag) for tag in ("test/accuracy", "test/loss", "train/loss", "convergence/steps_to_90")] == [
+        "val/accuracy",
+        "val/loss",
+        "train/loss",
+        "convergence/steps_to_90",
+    ]
+
+
+def test_without_validation_nothing_is_called_best():
+    for norm in ("none", "bn"):
+        make_run(Path("runs"), norm=norm, metrics={"test/accuracy": 0.5})
+    (analysis,) = analyze_tasks(read([Path("runs")]), metric="test/accuracy", by=None)
+    assert not any("est" in sentence.split(":")[0] for sentence in results(analysis))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "warning"),
+    [(1, "n = 1: the spread over seeds is unknown."), (2, "n < 3: a spread over so few runs says little."), (3, None)],
+)
+def test_few_seeds_are_warned_about(seeds, warning):
+    for norm in ("none", "bn"):
+        for seed in range(seeds):
+            make_run(Path("runs"), norm=norm, seed=seed)
+    collection = read([Path("runs")])
+    note = small_sample_note(aggregate(group(collection.runs)))
+    assert (note or "").startswith(warning or "") and (note is None) == (warning is None)
+    console = Console(width=200)
+    with console.capture() as capture:
+        show(console, collection)
+    (analysis,) = analyze_tasks(collection, metric="test/accuracy", by=None)
+    for text in (capture.get(), "\n".join(results(analysis))):
+        assert (warning in text) if warning else "n <" not in text
+
+
+def test_a_single_row_with_too_few_seeds_is_enough_for_a_warning():
+    for norm, seeds in (("none", 5), ("bn", 2)):
+        for seed in range(seeds):
+            make_run(Path("runs"), norm=norm, seed=seed)
+    assert small_sample_note(aggregate(group(read([Path("runs")]).runs)))

@@ -1,0 +1,74 @@
+"""`normexp train --dry-run`: what would be trained, and how long it takes. Nothing is written."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from normexp.cli import main
+from normexp.rundir import read_status, write_status
+from normexp.training.timing import estimate_seconds
+from tests.conftest import compose
+from tests.sweeps.sweeping import SHORT, stamps
+
+
+def test_a_run(capsys):
+    assert main(["train", "norm=gn", "norm.groups=2", "epochs=3", "--dry-run", "data=mnist", "data_dir=nowhere"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["norm"] == "gn"
+    assert lines["norm.groups"] == "2"
+    assert lines["steps"] == "2529 (3 epochs of 843 steps)"
+    assert re.fullmatch(r"about \d+ (s|min) \(from a few timed steps\)", lines["time"])
+    assert not list(Path().iterdir())
+
+
+def test_a_sweep_that_is_new(capsys):
+    assert main(["train", "-m", "model=mlp", "norm=bn,in", "seed=0,1", "--dry-run", *SHORT]) == 0
+    printed = capsys.readouterr().out
+    assert "2 runs" in printed
+    assert "skipped 2 runs: norm=in can't work" in printed
+    assert re.search(r"^norm=bn seed=1  trained: 60 steps$", printed, re.MULTILINE)
+    assert re.search(r"^norm=in seed=0  skipped: norm=in can't work", printed, re.MULTILINE)
+    assert "from a few timed steps" in printed
+    assert not list(Path().iterdir())
+
+
+def test_a_sweep_that_has_begun(capsys):
+    sweep = ["train", "-m", *SHORT, "jobs=1", "name=s", "checkpoint_every=2"]
+    assert main([*sweep, "steps=4", "seed=0,1"]) == 0
+    (directory,) = Path("runs/s").glob("*seed=1")
+    status = read_status(directory)
+    kept = {key: status[key] for key in ("total_steps", "seconds", "metrics", "started")}
+    write_status(directory, state="interrupted", error=None, step=2, **kept)
+    before = stamps("runs/s")
+    capsys.readouterr()
+    assert main([*sweep, "steps=4", "seed=0,1,2", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("3 runs, 1 done already, 1 to resume, 1 at a time")
+    assert lines[2:5] == ["seed=0  done", "seed=1  resumed after step 2 of 4", "seed=2  trained: 4 steps"]
+    assert "from finished runs of this sweep" in lines[6]
+    assert stamps("runs/s") == before
+    assert main([*sweep, "steps=4", "seed=0", "--dry-run"]) == 0
+    assert "time" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["lr=abc"], "lr must be"),
+        (["--cfg", "job"], "can't be combined"),
+        (["-m", "norm=bn,ln", "norm.groups=2"], "only"),
+    ],
+)
+def test_mistakes(words, says, capsys):
+    assert main(["train", "--dry-run", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_the_estimate_grows_with_the_steps_and_the_network():
+    small, long, wide = (
+        estimate_seconds(compose("model=mlp", "probe=off", "eval_every=null", *words))
+        for words in (["steps=2000"], ["steps=20000"], ["steps=2000", "model.widths=[2000,2000]"])
+    )
+    assert long > 3 * small
+    assert wide > 3 * small
