@@ -35,7 +35,7 @@ def test_what_cannot_work_is_left_out_with_its_reason():
     assert [list(case.norms) for case in cases] == [["none", "ln"], ["none", "bn", "ln"]]
     (skip,) = skipped
     assert (skip.norm, skip.batch_size) == ("bn", 1)
-    assert "a batch of one" in skip.reason
+    assert "a batch size of 1" in skip.reason
 
 
 @pytest.mark.parametrize(

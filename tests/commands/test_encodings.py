@@ -34,4 +34,4 @@ def test_every_command_prints_a_question_mark_for_what_the_encoding_lacks(name, 
     text = printed.getvalue().decode("ascii")
     assert "?/runs/run is completed: 2 steps" in text
     assert "/runs/run after step 2 of 3" in text
-    assert "?/runs/sweep: 1 run, 1 done already" in text
+    assert "sweep runs/sweep: 1 run, 1 done already" in text

@@ -30,7 +30,7 @@ def test_a_failure_leaves_its_traceback_and_the_metrics(tmp_path, monkeypatch):
         if step == 8:
             raise RuntimeError("[bold]boom[/]")
 
-    monkeypatch.setattr(trainer, "_non_finite_loss", broken)
+    monkeypatch.setattr(trainer, "non_finite_loss", broken)
     result = train(tmp_path)
     status = read_status(result.directory)
     assert (status["state"], status["error"], status["step"]) == ("failed", "RuntimeError: [bold]boom[/]", 8)
