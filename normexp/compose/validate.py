@@ -49,8 +49,9 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"data.train_size={data.train_size}: {data.name} has {left} training samples in addition to those for validation."
     if data.test_size is not None and data.test_size > source.test_samples:
         yield f"data.test_size={data.test_size}: {data.name} has {source.test_samples:,} test samples."
-    if NORMS[config.norm.name].uses_batch and split.val < 2:
-        yield f"data.val_size={data.val_size}: batch statistics need at least 2 validation samples."
+    if NORMS[config.norm.name].uses_batch and min(split.val, config.eval_samples or split.val) < 2:
+        cause = f"data.val_size={data.val_size}" if split.val < 2 else "eval_samples=1"
+        yield f"{cause}: batch statistics need at least 2 validation samples."
     if config.batch_size > split.train:
         yield f"batch_size={config.batch_size}: there are only {split.train} training samples; batch_size can be at most that."
     plans = layers(config)

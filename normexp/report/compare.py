@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from normexp.config import yaml_files
 from normexp.metrics import is_fraction, metric_title
 from normexp.report.aggregate import Row, aggregate, describe_outcome, format_mean_std, small_sample_note
 from normexp.report.groups import (
@@ -16,6 +17,7 @@ from normexp.report.groups import (
     check_key,
     differing,
     distinct_values,
+    evaluations_differ,
     format_value,
     group,
     hashable,
@@ -145,6 +147,8 @@ def _caveat(comparison: Comparison) -> str | None:
         rest = ", ".join(key for key in different if key != "data")
         also = f" They also differ in {rest}." if rest else ""
         return f"Not like for like: A and B use different data sets, so B - A is not computed.{also}"
+    if "eval_every" in different:
+        return "Not like for like: A and B were evaluated at other steps or on other samples, so B - A is not computed."
     if not others:
         return None
     if compared is None:
@@ -185,6 +189,8 @@ def _print_differences(console: Console, differences: Sequence[Difference], metr
 
 def _difference(a: Row, b: Row, metric: str) -> Difference:
     differing = _differing_keys(a.group.runs, b.group.runs)
+    if evaluations_differ(metric, [*a.group.runs, *b.group.runs]):
+        return Difference(a, b, None, None, "none", [*differing, "eval_every", "eval_samples"])
     if a.mean is None or b.mean is None or "data" in differing:
         return Difference(a, b, None, None, "none", differing)
     seeds_a, seeds_b = _by_seed(a, metric), _by_seed(b, metric)
@@ -207,9 +213,12 @@ def _differing_keys(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
     """
     keys: list[str] = []
     in_a, in_b = ({key for run in side for key in run.config} for side in (a, b))
+    shipped = {run.config.get("norm") for run in (*a, *b)} <= {
+        *yaml_files.choices("norm")
+    }  # an own norm is its options
     for key in sorted(in_a & in_b, key=key_order):
         choice, dot, _ = key.partition(".")
-        if choice in HIDDEN_KEYS or key == "seed" or (dot and choice in keys and choice != "norm"):
+        if choice in HIDDEN_KEYS or key == "seed" or (dot and choice in keys and not (choice == "norm" and shipped)):
             continue
         x, y = ({hashable(run.config.get(key)) for run in side} for side in (a, b))
         if x != y:

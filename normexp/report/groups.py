@@ -14,6 +14,9 @@ from normexp.report.read import Run, natural
 IGNORED_KEYS = frozenset({"seed", "log_every", "eval_every", "eval_samples", "probe", *RESULT_INDEPENDENT_KEYS})
 """Keys that never tell groups apart, because they don't change the result. The same holds for all probe.*."""
 
+EVALUATION_KEYS = ("eval_every", "eval_samples")
+"""Keys that decide when and on which samples convergence/* is measured. Configs that lack one have None."""
+
 TASK_KEYS = ("data", "model")
 """Keys that define a task. Accuracies on different data sets can't be compared."""
 
@@ -139,6 +142,11 @@ def key_order(key: str) -> tuple[bool, int, str]:
     head = key.partition(".")[0]
     position = KEY_ORDER.index(head) if head in KEY_ORDER else len(KEY_ORDER)
     return head not in ("folder", *GROUPS), position, key
+
+
+def evaluations_differ(metric: str, runs: Iterable[Run]) -> bool:
+    """Whether a metric of the runs was measured in different ways, so that its values don't compare."""
+    return metric.startswith("convergence/") and len({tuple(map(run.config.get, EVALUATION_KEYS)) for run in runs}) > 1
 
 
 def check_key(key: str, runs: Sequence[Run]) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MAX_EVENT_BYTES = 100_000_000
 """A larger event file takes seconds to read."""
 
+MAX_BINS = 10_000
+"""All histograms of a layer are padded to the longest, so one long histogram could fill the memory."""
+
 MAX_COUNT, MAX_VALUE = 2**50, 3e38
 """Larger numbers, from damaged files, are left out so that nothing overflows."""
 
@@ -102,7 +105,7 @@ def _to_snapshot(step: int, histogram: HistogramProto) -> Snapshot | None:
 
     counts, upper = np.array(histogram.bucket), histogram.bucket_limit
     if (
-        not len(counts) == len(upper) > 0
+        not 0 < len(counts) == len(upper) <= MAX_BINS
         or not ((counts >= 0) & (counts < MAX_COUNT)).all()
         or not 0 <= step < MAX_COUNT
     ):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,10 +106,10 @@ def _from_file(path: Path) -> Iterator[Entry]:
 
 def _canonical(text: str) -> str:
     """0.1 for 1e-1, as `format_value` writes it."""
-    try:
-        return format_value(float(text))
-    except ValueError:
-        return text
+    for number in (int, float):
+        with suppress(ValueError):
+            return format_value(number(text))
+    return text
 
 
 def _check(entry: Entry, runs: Sequence[Run]) -> None:

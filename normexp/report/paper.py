@@ -105,7 +105,7 @@ def to_markdown(tables: Sequence[PaperTable]) -> str:
             cells = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in columns]
             lines.append(f"| {' | '.join(cells)} |")
         title = f"**{_markdown(table.title)}**" if table.title else ""
-        blocks += filter(None, [title, "\n".join(lines), table.note])
+        blocks += filter(None, [title, "\n".join(lines), _markdown(table.note)])
     return "\n\n".join(blocks) + "\n"
 
 

@@ -220,7 +220,8 @@ def read_status(directory: Path) -> dict[str, Any]:
 def read_config(directory: Path) -> dict[str, Any]:
     """The flat, displayable config of a run, with the names of the user's own choices. Raises UnreadableRunError."""
     with _readable(directory, "config.yaml"):
-        return name_own_choices(flatten(reader.displayable(rundir.read_config(directory))))
+        flat = flatten(reader.displayable(rundir.read_config(directory)))
+        return {**name_own_choices(flat), **{key: flat[key] for key in ("data",) if key in flat}}
 
 
 @contextmanager

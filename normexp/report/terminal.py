@@ -21,7 +21,16 @@ from normexp.report.aggregate import (
     small_sample_note,
 )
 from normexp.report.columns import Column, fit, layout, variety
-from normexp.report.groups import Grouping, Task, differing, format_value, group, split_tasks, task_keys
+from normexp.report.groups import (
+    Grouping,
+    Task,
+    differing,
+    evaluations_differ,
+    format_value,
+    group,
+    split_tasks,
+    task_keys,
+)
 from normexp.report.heatmap import show_heatmap
 from normexp.report.read import Collection, Run
 from normexp.stats import mean_std
@@ -155,6 +164,11 @@ def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric
         notes.append(f"Lower {metric_title(metric)} is better.")
     if merged := [key for key in differing(counted) if key not in grouping.keys]:
         notes.append(f"Rows average over runs that differ in {', '.join(merged)}.")
+    shown = ("convergence/best_accuracy", "convergence/steps_to_90", metric)
+    if any(evaluations_differ(tag, counted) and any(tag in run.metrics for run in counted) for tag in shown):
+        notes.append(
+            "Runs differ in eval_every or eval_samples: their convergence metrics (best, steps to) don't compare."
+        )
     if grouping.repeated:
         runs_have = "run repeats" if grouping.repeated == 1 else "runs repeat"
         notes.append(f"{grouping.repeated} {runs_have} the config and seed of another (counted once).")

@@ -45,6 +45,18 @@ def held(directory: Path, **info: Any) -> Iterator[bool]:
                     os.ftruncate(descriptor, 0)
 
 
+def in_use(directory: Path) -> bool:
+    """Whether a process holds the lock, as far as this host can tell. Leaves the lock file, and what it may link to, as it is."""
+    try:
+        descriptor = os.open(directory / NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # no file, a link, or not ours to write
+        return False
+    try:
+        return _lock(descriptor, timeout=0) is False or holder(directory) is not None
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def waiting(directory: Path, *, timeout: float = math.inf) -> Iterator[bool]:
     """Wait for a second lock on the directory, which leaves no file: for a short change to a file in it, say. Yields whether it

@@ -1,6 +1,5 @@
 """Check which run and sweep directories may be deleted, and delete them."""
 
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -8,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from normexp import rundir
-from normexp.config import ConfigError, nearest, show
+from normexp.config import ConfigError, nearest, printable, show
 from normexp.rundir import lock, process
+from normexp.rundir.reader import read_json
 from normexp.sweeps import slurm
 from normexp.sweeps.manifest import read_manifest
 
@@ -40,9 +40,13 @@ def deletable(paths: Iterable[Path], runs_dir: Path) -> list[Deletable]:
 def delete(items: Sequence[Deletable]) -> None:
     """Delete the directories. Raises ConfigError for one that has come into use, OSError if the file system refuses."""
     for item in items:
-        for reason in _uses(item.path):
-            raise ConfigError(reason)
-        shutil.rmtree(item.path)
+        path = item.path.resolve()
+        hidden = path.with_name(f".{path.name}.deleted")
+        path.rename(hidden)  # no other process can find it now
+        if any(_uses(hidden)):
+            hidden.rename(path)
+            raise ConfigError(f"{printable(item.path)} is in use, and was not deleted.")
+        shutil.rmtree(hidden)
 
 
 def _check_path(path: Path, runs_dir: Path) -> None:
@@ -59,6 +63,8 @@ def _check_path(path: Path, runs_dir: Path) -> None:
         close = nearest(path.name, siblings)
         hint = f"Did you mean {show(path.with_name(close), 200)}?" if close else "normexp runs lists runs and sweeps."
         raise ConfigError(f"There is no directory {shown}. {hint}")
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise ConfigError(f"{shown} contains the current folder; delete it from outside.")
     if runs_dir.resolve() not in path.resolve().parents:
         raise ConfigError(f"{shown} is not inside {show(runs_dir, 200)}; add runs_dir=DIR if its runs are elsewhere.")
     if not (_is_run(path) or _is_sweep(path)):
@@ -84,15 +90,13 @@ def _state(path: Path) -> str | None:
 def _uses(path: Path) -> Iterator[str]:
     """Why a directory is in use, in sentences: a process trains in it, or Slurm has jobs of the sweep."""
     for file in sorted(path.rglob(lock.NAME)):
-        with lock.held(file.parent) as free:
-            if not free:
-                yield lock.refusal(file.parent)
+        if lock.in_use(file.parent):
+            yield printable(lock.refusal(file.parent))
     for file in path.rglob(".session-*.json"):  # exists while a command launches runs
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            driver = json.loads(file.read_text(encoding="utf-8"))["driver"]
-            if process.alive(driver) is not False:
-                who = f"process {show(driver.get('pid'))} on {show(driver.get('host'))}"
-                yield f"{file.parent} is in use by {who}."
+        driver = read_json(file).get("driver")
+        if isinstance(driver, dict) and process.alive(driver) is not False:
+            who = f"process {show(driver.get('pid'))} on {show(driver.get('host'))}"
+            yield f"{printable(file.parent)} is in use by {who}."
     if _is_sweep(path) and (jobs := slurm.queued_jobs(path)):
         yield f"{path} has {len(jobs)} jobs on Slurm; to cancel them: scancel {slurm.scancel_ids(jobs)}"
 

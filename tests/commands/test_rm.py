@@ -109,3 +109,35 @@ def test_what_is_in_use_is_kept(capsys):
     session.write_text(json.dumps({"driver": {**process.identity(), "began": 1}}))  # a driver that was killed
     assert main(["rm", "-y", "runs/run", "runs/sweep"]) == 0
     assert paths("runs") == []
+
+
+def test_what_a_lock_links_to_is_left_alone(capsys):
+    Path("precious").write_text("content")
+    Path("runs/run/sub").mkdir()
+    Path("runs/run/sub/.lock").symlink_to(Path("precious").absolute())
+    assert main(["rm", "runs/run", "--yes"]) == 0
+    assert Path("precious").read_text() == "content"
+    assert not Path("runs/run").exists()
+    assert not list(Path("runs").glob(".*"))
+
+
+def test_a_run_that_may_train_on_another_machine_is_not_deleted(capsys):
+    who = {"pid": 4242, "host": "node17", "boot": "x", "started": 1}
+    Path("runs/run/.lock").write_text(json.dumps(who))
+    assert main(["rm", "runs/run", "--yes"]) == 2
+    assert "in use by process 4242 on node17" in capsys.readouterr().err
+    assert json.loads(Path("runs/run/.lock").read_text()) == who
+
+
+@pytest.mark.parametrize("content", [None, '{"driver": "x"}', "[" * 100_000])
+def test_damaged_session_files_do_not_matter(content):
+    session = Path("runs/run/.session-x.json")
+    os.mkfifo(session) if content is None else session.write_text(content)
+    assert main(["rm", "runs/run", "--yes"]) == 0
+
+
+def test_the_current_folder_is_not_deleted(monkeypatch, capsys):
+    monkeypatch.chdir("runs/run")
+    assert main(["rm", ".", "runs_dir=..", "--yes"]) == 2
+    assert "contains the current folder" in capsys.readouterr().err
+    assert Path("status.json").exists()

@@ -119,3 +119,31 @@ def test_a_single_row_with_too_few_seeds_is_enough_for_a_warning():
         for seed in range(seeds):
             make_run(Path("runs"), norm=norm, seed=seed)
     assert small_sample_note(aggregate(group(read([Path("runs")]).runs)))
+
+
+def test_convergence_is_not_compared_between_evaluation_schedules(capsys):
+    from normexp.cli import main
+
+    for name, every in (("a", None), ("b", "auto")):
+        for seed in (0, 1, 2):
+            metrics = {"val/accuracy": 0.9, "test/accuracy": 0.9, "convergence/steps_to_90": 10.0 + seed}
+            make_run(Path(name), seed=seed, eval_every=every, metrics=metrics)
+    assert main(["report", "a", "b", "--metric", "convergence/steps_to_90"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "evaluated at other steps or on other samples, so B - A is not computed" in printed
+    assert main(["report", "a", "b", "--metric", "test/accuracy"]) == 0
+    assert "not computed" not in capsys.readouterr().out
+
+
+def test_a_norm_of_ones_own_is_paired_with_its_base(capsys):
+    from normexp.cli import main
+
+    for name, own in (("a", None), ("b", ["norm=slow_bn"])):
+        for seed in (0, 1, 2):
+            options = {"norm__momentum": 0.01, "own_choices": own} if own else {}
+            make_run(Path(name), norm="bn", seed=seed, accuracy=0.9 + seed / 100, **options)
+    assert main(["report", "a", "b"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "slow_bn" in printed
+    assert "Not like for like" not in printed
+    assert "paired" in printed
