@@ -4,11 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from normexp.config import ConfigError, show, suggest
 from normexp.report.groups import check_key, distinct_values, format_value, hashable
 from normexp.report.read import Collection, Run
+from normexp.rundir import State
 
 
 def select(collection: Collection, filters: Sequence[str]) -> Collection:
@@ -27,7 +28,7 @@ def select(collection: Collection, filters: Sequence[str]) -> Collection:
         passed: set[Path] = set()
         for value in re.split(r",(?![^\[]*\])", values):
             matching = {directory for directory in own if _matches(own[directory], value)}
-            if not matching:
+            if not matching and not (key == "state" and value in get_args(State)):
                 raise ConfigError(_no_such_value(key, value, collection.runs))
             passed |= matching
         runs = [run for run in runs if run.directory in passed]

@@ -147,3 +147,22 @@ def test_a_norm_of_ones_own_is_paired_with_its_base(capsys):
     assert "slow_bn" in printed
     assert "Not like for like" not in printed
     assert "paired" in printed
+
+
+def test_accuracy_has_a_linear_axis_and_loss_a_logarithmic_one():
+    import numpy as np
+
+    from normexp.report.curves import MeanCurve
+    from normexp.report.figures.convergence import _limits
+
+    curve = MeanCurve(np.array([0, 1]), *(np.array([2.0, 98.0]) for _ in range(3)))
+    assert _limits([curve], [], bounded=True)[2] is False
+    assert _limits([curve], [], bounded=False)[2] is True
+
+
+def test_a_state_that_no_run_has_is_not_called_unknown(capsys):
+    from normexp.cli import main
+
+    make_run(Path("runs"))
+    assert main(["report", "runs", "--filter", "state=failed"]) == 2
+    assert "No run matches --filter state=failed." in capsys.readouterr().err

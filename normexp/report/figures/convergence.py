@@ -30,7 +30,9 @@ def curves(analysis: Analysis, tag: str) -> DrawnFigure | None:
         if completed := [curve for run, curve in scaled if run.state == "completed"]:
             means[id(group)] = average_curves(completed, span=span)
         singles[id(group)] = [(run, thin(curve, span=span)) for run, curve in scaled if run.state != "completed"]
-    bottom, top, logarithmic, cut = _limits(list(means.values()), [c for runs in singles.values() for _, c in runs])
+    bottom, top, logarithmic, cut = _limits(
+        list(means.values()), [c for runs in singles.values() for _, c in runs], bounded=is_fraction(tag)
+    )
     states = {run.state for runs in singles.values() for run, _ in runs}
     legend: list[Any] = [*layout.legend(group for group in groups if shown[id(group)])]
     legend += [marker_handle("x", "diverged")] if "diverged" in states else []
@@ -98,8 +100,8 @@ def _draw_singles(
             canvas.mark(marks, line, tips)
 
 
-def _limits(means: Sequence[MeanCurve], singles: Sequence[Curve]) -> tuple[float, float, bool, bool]:
-    """Bottom and top of the y axis, whether it is logarithmic, and whether anything is cut off.
+def _limits(means: Sequence[MeanCurve], singles: Sequence[Curve], *, bounded: bool) -> tuple[float, float, bool, bool]:
+    """Bottom and top of the y axis, whether it is logarithmic, and whether anything is cut off. bounded: always linear.
 
     Values far above where curves begin and end are cut off, or a run that explodes would flatten all the others.
     """
@@ -107,7 +109,7 @@ def _limits(means: Sequence[MeanCurve], singles: Sequence[Curve]) -> tuple[float
     highest = float(max([curve.high.max() for curve in means] + [curve.values.max() for curve in singles]))
     low = float(min([curve.low.min() for curve in means] or [curve.values.min() for curve in singles]))
     middle = float(np.median(ends))
-    if low > 0 and highest > 30 * low:
+    if not bounded and low > 0 and highest > 30 * low:
         return low / 1.3, min(highest, 1000 * middle) * 1.3, True, highest > 1300 * middle
     margin = 0.04 * (highest - low) or 0.05 * abs(highest) or 1.0
     return low - margin, highest + margin, False, False
