@@ -36,7 +36,14 @@ SHOWN = {"eval", "normexp bench", "normexp describe", "export", "make", "normexp
 
 
 @needs_data
-@pytest.mark.parametrize("line", [line for line in TRAIN if "hydra/launcher=" not in line])
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(line, marks=pytest.mark.long if "experiment=lr-range" in line or "name=lr-grid" in line else ())
+        for line in TRAIN
+        if "hydra/launcher=" not in line
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Deprecated API features detected", "ignore::DeprecationWarning:optuna")
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_training_commands_train(line, monkeypatch):
@@ -69,6 +76,7 @@ def test_commands_for_a_cluster_are_understood(capsys):
     assert "SlurmLauncher" in printed
 
 
+@pytest.mark.long
 def test_commands_about_sweeps_find_the_sweep_that_is_shown(capsys):
     """In the order of the page, with fewer and shorter runs."""
     short = ["-m", "jobs=1", "steps=4", "data.train_size=200", "norm=none,bn", "lr=0.01,0.1", "probe.every=2"]

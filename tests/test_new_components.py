@@ -150,6 +150,7 @@ def test_new_components_are_named_wherever_the_others_are(copy):
     assert "centre" in run(copy, "bench", "model=wide", "norm=centre", "data=stripes", "batch_size=4", "--repeats=2")
 
 
+@pytest.mark.long
 def test_a_new_norm_gets_a_colour_and_a_row_in_a_report(copy):
     run(copy, "train", "-m", "norm=none,centre", "model=wide", "data=stripes", "steps=3", "jobs=1", "name=sweep")
     assert "centre" in run(copy, "report", "runs/sweep", "--figures=figures")

@@ -53,6 +53,7 @@ def differences(measured, tag):
     return np.array([sampled[tag] - whole[tag] for sampled, whole in measured])
 
 
+@pytest.mark.long
 def test_the_whole_batch_counts_where_a_sample_would_mislead(measured):
     """Dead units and the units' own means: the same numbers, whatever the sample's size."""
     tags = [tag for tag in measured[0][0] if tag.startswith(("dead/", "jump/"))]
@@ -61,6 +62,7 @@ def test_the_whole_batch_counts_where_a_sample_would_mislead(measured):
         assert not differences(measured, tag).any(), tag
 
 
+@pytest.mark.long
 def test_sampled_numbers_are_unbiased(measured):
     kinds = ("mean", "std", "p1", "p15", "p50", "p85", "p99")
     tags = [tag for tag in measured[0][0] if tag.startswith(("activation_", "norm_out")) and tag.endswith(kinds)]
@@ -73,6 +75,7 @@ def test_sampled_numbers_are_unbiased(measured):
             assert abs(t) < CHANCE, f"{tag}: {off.mean():+.3g} on average, t={t:.1f}"
 
 
+@pytest.mark.long
 def test_errors_of_a_sample_are_no_larger_than_documented(measured):
     """docs/checks.md: at most std / sqrt(n) for the mean, and so on; less where the strata are alike."""
     errors = {"/mean": 1.0, "/std": 0.71, "/p50": 1.25, "/p15": 1.5, "/p85": 1.5}

@@ -38,6 +38,7 @@ def started():
         each.wait()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_a_sweep_on_a_terminal_that_can_not_show_all_characters_can_be_stopped(encoding, started):
     """Its label is shortened with an ellipsis, and its folder has an accent."""
