@@ -49,7 +49,7 @@ gpu-check: $(INSTALLED)  ## check normexp on a GPU and time it there, in 8 minut
 torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; each write fails once; thousands of odd commands
 	$(BIN)/python scripts/torture.py $(ARGS)
 	NORMEXP_FUZZ=100 NORMEXP_FUZZ_LINES=2000 NORMEXP_FAULT_STRIDE=1 \
-		$(BIN)/python -m pytest tests/commands/test_fuzz.py tests/training/test_full_disk.py
+		$(BIN)/python -m pytest -m 'not slow' tests/commands/test_fuzz.py tests/training/test_full_disk.py
 	$(BIN)/python -m pytest -m slow
 
 clean:  ## remove the virtual environment and caches; runs stay

@@ -105,6 +105,7 @@ def outcome(line: Line) -> str:
     return "printed"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("half", [0, 1])
 def test_in_process(planning, half):
     found = Counter()

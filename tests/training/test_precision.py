@@ -113,6 +113,7 @@ def test_resuming_a_16_bit_run_gives_the_same_result(tmp_path, at_step, more):
     assert differences(whole.directory, part.directory) == []
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # what torch says to itself when its compiler is imported
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
 def test_a_compiled_model_trains_alike_and_resumes(tmp_path, at_step):
