@@ -14,13 +14,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "make %-12s %s\n", $$1, $$2}'
 
-train: $(INSTALLED)  ## install, and train a small network with batch norm on handwritten digits; ARGS='norm=ln lr=0.5' changes it
+train: $(INSTALLED)  ## install, and train a small CNN with batch norm on 8x8 digits; ARGS='norm=ln lr=0.5' changes it
 	$(BIN)/normexp train $(ARGS)
 
 test: $(INSTALLED)  ## install, and run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-test-all: test  ## the same, and the tests that take longer; a minute or two more
+test-all: test  ## run the tests, then the longer ones; a minute or two more
 	$(BIN)/python -m pytest -m 'long and not slow' $(ARGS)
 
 lint: $(INSTALLED)  ## check style and types
@@ -34,10 +34,10 @@ docs: $(INSTALLED)  ## build the documentation as a site, in build/site; ARGS=se
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build)
 	@echo "The site is in build/site. Search needs a server: make docs ARGS=serve"
 
-tensorboard: $(INSTALLED)  ## look at the runs in the browser, on this machine only
+tensorboard: $(INSTALLED)  ## show the runs in TensorBoard, on this machine only
 	$(BIN)/normexp tensorboard $(ARGS)
 
-bench: $(INSTALLED)  ## measure the speed: against bare loops, against Lightning, and of looks; ARGS='--json FOLDER' keeps the numbers
+bench: $(INSTALLED)  ## measure the speed against bare loops and Lightning, and the cost of probes; ARGS='--json FOLDER' keeps the numbers
 	test $(INSTALLED)-bench -nt $(INSTALLED) || \
 		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]' && touch $(INSTALLED)-bench; } || \
 		echo "Lightning could not be installed; what is compared with it is left out." >&2
@@ -46,7 +46,7 @@ bench: $(INSTALLED)  ## measure the speed: against bare loops, against Lightning
 gpu-check: $(INSTALLED)  ## check normexp on a GPU and time it there, in 8 minutes; ARGS='--json FILE' keeps the numbers; a dry run without a GPU
 	$(BIN)/python scripts/gpu_check.py $(ARGS)
 
-torture: $(INSTALLED)  ## kill runs 200 times, go on with them, and compare what comes out; each write fails once; thousands of odd commands
+torture: $(INSTALLED)  ## kill runs 200 times, resume them and compare the results; fail each write once; try thousands of odd commands
 	$(BIN)/python scripts/torture.py $(ARGS)
 	NORMEXP_FUZZ=100 NORMEXP_FUZZ_LINES=2000 NORMEXP_FAULT_STRIDE=1 \
 		$(BIN)/python -m pytest -m 'not slow' tests/commands/test_fuzz.py tests/training/test_full_disk.py

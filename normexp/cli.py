@@ -80,6 +80,11 @@ def _open_streams() -> None:
 def _dispatch(words: list[str]) -> int:
     if words[:1] == ["help"]:  # `help CMD` is `CMD --help`
         words = [*(word for word in words if word != "help"), "--help"]
+        if len(words) == 2 and words[0] not in (*COMMANDS, *SYNONYMS) and not words[0].startswith("-"):
+            from normexp.commands.help import topic_help
+
+            topic_help(words[0])
+            return 0
     wants_help = bool({"-h", "--help"} & set(words[1:]))
     if words[:1] not in (["train"], ["resume"]) or wants_help or {"--cfg", "-c", "--info", "-i"} & set(words):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `normexp --help | head` ends like any other filter
@@ -102,14 +107,18 @@ def _dispatch(words: list[str]) -> int:
     return 0
 
 
-SYNONYMS = {"list": "runs", "ls": "runs", "status": "runs", "sweep": "train", "run": "train", "delete": "rm"}
-"""Commands of similar tools, and the one that does it here."""
+SYNONYMS = {
+    **dict.fromkeys(("list", "ls", "status"), "runs"),
+    **{"run": "train", "sweep": "train -m", "delete": "rm"},
+    **{"compare": "report A B", "plot": "report RUN --plot val/accuracy", "version": "--version"},
+}
+"""Commands of similar tools, and what does it here."""
 
 
 def _unknown_command(word: str, words: list[str]) -> str:
     if "=" in word:
         return f"Overrides come after a command: normexp train {shlex.join(words)}"
-    hint = f" Did you mean {SYNONYMS[word]}?" if word in SYNONYMS else suggest(word, COMMANDS)
+    hint = f" Did you mean normexp {SYNONYMS[word]}?" if word in SYNONYMS else suggest(word, COMMANDS)
     return f"Unknown command {show(word)}." + (hint or f" The commands are {', '.join(COMMANDS)}.")
 
 

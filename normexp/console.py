@@ -1,12 +1,16 @@
 """Print lines to a console. Paths and commands stay whole, so they can be copied."""
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from normexp.config import printable
+
+MAX_LISTED = 5
+"""Reasons or messages of one kind that are printed; the rest is counted."""
 
 
 def print_line(console: Console, text: str) -> None:
@@ -21,6 +25,15 @@ def print_message(console: Console, message: str | Text) -> None:
     for line in lines:
         start = text.plain.index(line, start)
         console.print(text[start : start + len(line)], soft_wrap=True)
+
+
+def print_some(console: Console, head: str, sentences: Sequence[str], *, more: str = "and {} more") -> None:
+    """Print a head and the first few sentences. more: printed with the number of the others."""
+    console.print(f"\n{head}", highlight=False)
+    for sentence in sentences[:MAX_LISTED]:
+        print_message(console, f"  {sentence}")
+    if len(sentences) > MAX_LISTED:
+        console.print(f"  {more.format(len(sentences) - MAX_LISTED)}", highlight=False)
 
 
 def wrap(text: str, width: int) -> list[str]:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from functools import cache
 
+from normexp.records import GRAD_NORM, TOTAL_GRAD_NORM
+
 DEFAULT_METRIC = "test/accuracy"
 
 MAX_PLOTTED = 1e100
@@ -13,19 +15,19 @@ MEANINGS = {
     "train/loss": "mean training loss since the previous entry",
     "train/accuracy": "training accuracy since the previous entry",
     "val/loss": "loss on the validation set",
-    "val/accuracy": "accuracy on the validation set",
+    "val/accuracy": "accuracy on the validation set: during training on a sample (eval_samples), at the end on all of it",
     "val/loss_batch_statistics": "val/loss with batch statistics instead of running ones",
     "val/accuracy_batch_statistics": "val/accuracy with batch statistics instead of running ones",
     "test/loss": "loss on the test set",
     "test/accuracy": "accuracy on the test set",
     "convergence/steps_to_PERCENT": "steps until validation accuracy reached this percentage",
     "convergence/seconds_to_PERCENT": "seconds until validation accuracy reached this percentage",
-    "convergence/best_accuracy": "best validation accuracy",
+    "convergence/best_accuracy": "best validation accuracy during training, mostly on the sample (eval_samples)",
     "convergence/best_step": "step of the best validation accuracy",
     "convergence/area_under_curve": "mean validation accuracy over the steps",
     "lr": "learning rate",
-    "grad_norm/total": "gradient norm of all parameters, before clipping",
-    "grad_norm/LAYER": "gradient norm of the layer's parameters, before clipping",
+    TOTAL_GRAD_NORM: "gradient norm of all parameters, before clipping",
+    f"{GRAD_NORM}/LAYER": "gradient norm of the layer's parameters, before clipping",
     "running_var_ratio/LAYER": "running variance over the variance in evaluation",
     "speed/samples_per_second": "training speed, without evaluations",
     "amp/loss_scale": "loss scale of amp=fp16",

@@ -3,14 +3,14 @@
 import importlib
 import pkgutil
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
 
 
-def collect(package: str, path: Iterable[str], kind: type[T], *, order: Iterable[str] = ()) -> dict[str, T]:
+def collect(package: str, path: Iterable[str], kind: type[T], *, order: Sequence[str] = ()) -> dict[str, T]:
     """The ENTRY of each component of a package, by entry.name: those in `order` first, then the others by name. Reads only the
     package's own folder: nothing is imported because a config names it."""
     entries: dict[str, T] = {}
@@ -21,7 +21,7 @@ def collect(package: str, path: Iterable[str], kind: type[T], *, order: Iterable
     return {name: entries[name] for name in _ordered(entries, order)}
 
 
-def names(path: Iterable[str], *, order: Iterable[str] = ()) -> list[str]:
+def names(path: Iterable[str], *, order: Sequence[str] = ()) -> list[str]:
     """Names of the components of a package, the modules that define an ENTRY. Does not import them."""
     components = []
     for folder in path:
@@ -32,7 +32,5 @@ def names(path: Iterable[str], *, order: Iterable[str] = ()) -> list[str]:
     return _ordered(components, order)
 
 
-def _ordered(names: Iterable[str], order: Iterable[str]) -> list[str]:
-    names = set(names)
-    first = [name for name in order if name in names]
-    return [*first, *sorted(names - set(first))]
+def _ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
+    return sorted(names, key=lambda name: (order.index(name) if name in order else len(order), name))

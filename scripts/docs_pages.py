@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[1]
+FIRST_IN_SEARCH = "---\nsearch: {boost: 4}\n---\n\n"
 
 
 def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
@@ -25,8 +26,8 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
         "index.md": page_of_root("README.md"),
         "contributing.md": page_of_root("CONTRIBUTING.md"),
         "changelog.md": page_of_root("CHANGELOG.md"),
-        "config-keys.md": config_keys(),
-        "metrics.md": metrics(),
+        "config-keys.md": FIRST_IN_SEARCH + config_keys(),
+        "metrics.md": FIRST_IN_SEARCH + metrics(),
     }
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
@@ -71,14 +72,12 @@ The metrics of a run, as they are called in `metrics.jsonl`, in TensorBoard and 
 
 
 def _table(path: Path, prefix: str = "") -> str:
-    rows = [
-        (f"`{prefix}{key}`", f"`{value}`", comment)
-        for key, (value, comment) in keys_of_file(path).items()
-        if not (prefix and key == "name")
-    ]
-    if not rows:
-        return "No keys of its own."
-    return _rows(("key", "default", "meaning"), rows)
+    """The keys of a yaml file, after the comment on its own name."""
+    keys = keys_of_file(path)
+    _, about = keys.pop("name") if prefix else ("", "")
+    rows = [(f"`{prefix}{key}`", f"`{value}`", comment) for key, (value, comment) in keys.items()]
+    table = _rows(("key", "default", "meaning"), rows) if rows else "No keys of its own."
+    return f"{about[0].upper()}{about[1:]}.\n\n{table}" if about else table
 
 
 def _rows(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

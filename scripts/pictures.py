@@ -1,9 +1,9 @@
-"""Regenerate the pictures in docs/: two sigmoid networks, without a norm and with batch norm, and the report of a sweep.
+"""Regenerate the pictures in docs/: two sigmoid networks, without a norm and with batch norm, and figures of two sweeps.
 
     python scripts/pictures.py [--data-dir DIR] [--out docs] [--no-sweep]
 
-Trains the runs of the README (a minute) and the sweep of docs/reports.md (several minutes), and copies the histogram sheets. If
-Chromium or Chrome is on the path, takes screenshots of TensorBoard's pages and of parts of the reports.
+Trains the runs of the README (a minute) and the sweeps of docs/tutorial.md and docs/reports.md (several minutes), and copies the
+histogram sheets. If Chromium or Chrome is on the path, takes screenshots of TensorBoard's pages and of parts of the reports.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from PIL import Image, ImageChops
 
 NORMS = ("none", "bn")
 TRAIN = ["data=mnist", "model=mlp", "model.depth=6", "activation=sigmoid", "epochs=3"]
+GRID = ["-m", "norm=none,bn,ln,gn", "lr=0.01,0.1,1", "seed=0,1,2", "name=lr-grid"]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 PAGES = {
@@ -85,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=os.environ.get("NORMEXP_DATA_DIR", "data"))
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs")
-    parser.add_argument("--no-sweep", action="store_true", help="leave report.png as it is")
+    parser.add_argument("--no-sweep", action="store_true", help="leave report.png and paper-figure.png as they are")
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -109,6 +110,12 @@ def main() -> None:
             normexp("train", "experiment=lr-range", *common)
             normexp("report", str(sweep), "--html")
             screenshot_part(browser, sweep / "report.html", SWEEP, arguments.out / "report.png")
+            normexp("train", *GRID, *common)
+            figures = Path(folder) / "figures"
+            normexp("report", str(Path(folder) / "lr-grid"), "--figures", str(figures), "--names")
+            with Image.open(figures / "curve-val-accuracy.png") as figure:
+                figure.reduce(2).save(arguments.out / "paper-figure.png")
+            crop(arguments.out / "paper-figure.png", None)
     print(f"pictures are in {arguments.out}")
 
 

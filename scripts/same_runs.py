@@ -39,7 +39,7 @@ def _differences(first: Path, second: Path) -> Iterator[str]:
         yield f"metrics.jsonl: {_first_difference(*entries)}"
     events = [event_summaries(directory) for directory in (first, second)]
     if events[0] != events[1]:
-        yield f"events: {_first_difference(*([event[:2] for event in run] for run in events))}"
+        yield f"events: {_first_difference(*events)}"
     states = [checkpoint.load(directory / checkpoint.NAME) for directory in (first, second)]
     yield from (f"checkpoint: {part}" for part in PARTS if not bitwise_equal(states[0][part], states[1][part]))
     if not bitwise_equal(states[0]["sinks"]["sheet"], states[1]["sinks"]["sheet"]):

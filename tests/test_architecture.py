@@ -29,8 +29,8 @@ ORDER = [
     "plotting",  # colours, styles and canvases of all figures
     "html",  # the base of all HTML pages
     "console",
-    "records",  # what probes hand to sinks
     "metrics",  # names, units and direction of metrics
+    "records",  # what probes hand to sinks
     "registry",  # how a package collects its components
     "stats",  # means, intervals and correlations over seeds
     "streams",  # seeds of independent random streams

@@ -20,7 +20,9 @@ PAGES = {
 TEXT = "\n".join(PAGES.values())
 BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
 SHELL = list(dict.fromkeys(line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line))
-PRINTS = [line for line in SHELL if any(word in line for word in ("--help", "--cfg", "describe", "--dry-run"))]
+PRINTS = [
+    line for line in SHELL if any(word in line for word in ("--help", "normexp help", "--cfg", "describe", "--dry-run"))
+]
 TRAIN = [line for line in SHELL if line.startswith("normexp train") and line not in PRINTS]
 YAML = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
 RESUMES = [line for line in SHELL if line.startswith("normexp resume runs/mine")]
@@ -32,7 +34,7 @@ REPORTS = [
 ]
 METRICS = [line for line in SHELL if line.startswith("normexp metrics")]
 CLAIMS = [line for line in SHELL if line.startswith("normexp claims")]
-SHOWN = {"eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
+SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
 
 
 @needs_data
@@ -81,11 +83,13 @@ def test_commands_about_sweeps_find_the_sweep_that_is_shown(capsys):
     """In the order of the page, with fewer and shorter runs."""
     short = ["-m", "jobs=1", "steps=4", "data.train_size=200", "norm=none,bn", "lr=0.01,0.1", "probe.every=2"]
     assert main(["train", *short, "seed=0,1", "name=lr-grid"]) == 0
-    assert main(["train", *short, "seed=0,1", "dropout=0.1", "name=other"]) == 0
+    assert main(["train", *short, "seed=0,1", "dropout=0.1", "name=dropout"]) == 0
     capsys.readouterr()
     for line in REPORTS:
         assert main(shlex.split(line)[1:]) == 0, line
-        assert "lr-grid" in capsys.readouterr().out
+        written = re.search(r"\w+\.(tex|md|csv|json)", line)
+        assert (written[0] if written else "lr-grid") in capsys.readouterr().out
+        assert written is None or Path(written[0]).stat().st_size > 100
     for line in METRICS:
         assert main(shlex.split(line)[1:]) == 0, line
         assert "val/accuracy" in capsys.readouterr().out
@@ -174,6 +178,23 @@ def test_the_page_of_checks_names_tests_that_exist():
     assert all((ROOT / path).exists() for path in named)
 
 
+def test_the_page_of_the_architecture_names_files_and_code_that_exist():
+    page = PAGES["architecture.md"]
+
+    def find(path):
+        return (ROOT if path.startswith(("configs/", "tests/", "scripts/")) else ROOT / "normexp") / path
+
+    paths = {path for path in re.findall(r"`([\w./]+(?:\.py|\.yaml|\w/))`", page) if "NAME" not in path}
+    assert len(paths) > 50
+    assert [path for path in paths - {"normexp/"} if not find(path).exists()] == []
+    places = re.findall(r"((?:`\w+`(?: and |, )?)+) in `([a-z_/]+\.py)`", page)
+    assert len(places) > 9
+    for names, path in places:
+        code = find(path).read_text(encoding="utf-8")
+        for name in re.findall(r"\w+", names.replace(" and ", " ")):
+            assert re.search(rf"^((    )?def |class |)(\w+, )*{name}\b", code, re.M), f"{path} does not define {name}"
+
+
 def test_the_completion_script_is_valid():
     script = subprocess.run(
         [sys.executable, "-m", "normexp", "completion", "bash"], capture_output=True, text=True, check=True
@@ -184,7 +205,7 @@ def test_the_completion_script_is_valid():
 def test_shown_mistakes_get_the_shown_answers(capsys):
     (block,) = re.findall(r"```console\n(.*?)```", TEXT, re.S)
     commands = re.findall(r"^\$ normexp (.*)\n(.*)$", block, re.M)
-    assert len(commands) == 2
+    assert len(commands) > 2
     for command, answer in commands:
         assert main(shlex.split(command)) == 2
         assert capsys.readouterr().err.strip() == answer
@@ -234,6 +255,19 @@ def test_the_site_has_every_page():
 def test_every_shown_command_is_run_by_a_test_here():
     others = [line for line in SHELL if line not in [*TRAIN, *PRINTS, *REPORTS, *METRICS, *RESUMES, *CLAIMS, PAIR]]
     assert all(any(line.startswith(start) for start in SHOWN) for line in others)
+
+
+def test_every_key_has_a_comment():
+    from normexp.config import GROUPS
+
+    files = [
+        ROOT / "configs" / "train.yaml",
+        *(path for group in GROUPS for path in ROOT.glob(f"configs/{group}/*.yaml")),
+    ]
+    lines = [f"{file.name}: {line}" for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    keys = [line for line in lines if re.match(r"\S+ (?!defaults:|hydra:)\w+:", line)]
+    assert len(keys) > 100
+    assert [line for line in keys if "  # " not in line and " name: " not in line] == []
 
 
 def test_every_key_and_choice_is_in_the_page_of_the_configuration():

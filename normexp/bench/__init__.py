@@ -1,1 +1,1 @@
-"""The cost of norms: time and memory of each norm in each model, relative to the same network without a norm."""
+"""Benchmark of the norms: time and memory in each model, relative to the same network without a norm."""

@@ -14,26 +14,21 @@ from normexp.norms import NORMS
 
 REFERENCE = "none"
 
-LIST_KEYS = ("model", "norm", "batch_size")
-"""Keys that may have several values."""
-
+LIST_KEYS = ("model", "norm", "batch_size")  # keys that may have several values
 ACCEPTED_KEYS = (
     *(*LIST_KEYS, "data", "init", "activation", "dropout", "dropout_layers", "dropout_at", "dropout_scaled", "noise"),
     *("seed", "device", "threads", "amp", "matmul_precision"),
 )
 """Keys that affect the measurement, in addition to the keys of the groups `model`, `norm` and `init`."""
 
-MAX_VALUES = 100
-"""Bound on the values of a key: a range may have any length."""
-
+MAX_VALUES = 100  # of a key, since range(...) can have any length
 BATCH_SIZES = (8, 32, 128)
-DEFAULT_DATA = {"resnet": "cifar10"}
-"""Data set whose image shape a model gets by default, other than MNIST."""
+DEFAULT_DATA = {"resnet": "cifar10"}  # data set with the image shape for a model; MNIST for all others
 
 
 @dataclass(frozen=True)
 class Case:
-    """A model at a batch size, with the configs of the norms that work in it. The first is `none`, the reference."""
+    """A model at a batch size, with the config of each norm that works in it. The first is `none`, the reference."""
 
     model: str
     data: str
@@ -43,7 +38,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A combination that can't be measured. reason: a sentence for the user."""
+    """A combination that can't be measured. reason: a sentence to print."""
 
     model: str
     norm: str
@@ -52,10 +47,10 @@ class Skipped:
 
 
 def plan_cases(overrides: Sequence[str]) -> tuple[list[Case], list[Skipped]]:
-    """Combine the models, norms and batch sizes of checked overrides. `none` is always among the norms.
+    """Combine the models, norms and batch sizes of validated overrides. `none` is always included.
 
-    A key that only some models or norms have (`norm.groups`) applies to those. Raises ConfigError for a key that has no effect
-    here, and if none of the requested norms can be measured.
+    A key that only some models or norms have (`norm.groups`) applies to those. Raises ConfigError for keys without effect, and if
+    none of the requested norms can be measured.
     """
     values = _list_values(overrides)
     requested = _names(values["norm"], default=NORMS)
@@ -67,7 +62,7 @@ def plan_cases(overrides: Sequence[str]) -> tuple[list[Case], list[Skipped]]:
     sizes = sorted(set(values["batch_size"])) or BATCH_SIZES
     fixed = [override for override in overrides if _key(override) not in LIST_KEYS]
     _check_keys(fixed, models, norms)
-    # Composing takes 0.1 s. The groups are independent, so there is no need to compose every pair.
+    # Composing takes 0.1 s. Norms and models are independent, so there is no need to compose every pair.
     trees = {model: _compose(model, REFERENCE, fixed) for model in models}
     groups = {norm: _compose(models[0], norm, fixed)["norm"] for norm in norms}
 
@@ -93,11 +88,8 @@ def has_effect(key: str) -> bool:
 
 
 def _compose(model: str, norm: str, fixed: Iterable[str]) -> dict[str, Any]:
-    """The composed config of a model and norm, with the fixed overrides whose keys it has.
-
-    Raises ConfigError for values of a wrong type or out of range: these are mistakes, while values that fit badly together
-    only rule out a combination.
-    """
+    """Compose the config of a model and norm, with the fixed overrides that apply to them. Raises ConfigError for values of the
+    wrong type or out of range: these are mistakes, while values that don't fit together only rule out a combination."""
     choices = {"model": model, "norm": norm}
     data = [] if "data" in map(_key, fixed) else [f"data={DEFAULT_DATA.get(model, 'mnist')}"]
 

@@ -1,8 +1,7 @@
-"""Figure of the costs: ratio to the network without a norm over the batch size, in one panel per model and phase."""
+"""Figure of the costs: ratio to the network without a norm by batch size, one panel per model and phase."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,38 +11,29 @@ from normexp.bench.cases import REFERENCE
 from normexp.bench.results import CaseResult, Quartiles
 from normexp.norms import NORMS
 from normexp.plotting.colours import INK, NORM_STYLES, OTHER_COLOURS, LineStyle, lighten
-from normexp.plotting.style import Canvas, Panel, figure_style, new_canvas
+from normexp.plotting.style import Canvas, Panel, encode_figure, figure_style, new_canvas
 from normexp.rundir import atomic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ROW_TITLES = {"forward": "forward pass", "backward": "backward pass", "inference": "inference", "memory": "memory"}
-"""Rows of panels. Inference also has a line for each folded norm."""
+"""Rows of panels. Inference also shows folded norms."""
 
 DODGE, MAX_DODGE = 1.05, 1.25
-"""Factor between the x positions of neighboring norms, so that their error bars don't overlap, and of all norms together."""
-
-NO_DATE = {"png": ["Software"], "svg": ["Date", "Creator"], "pdf": ["CreationDate"]}
-"""Metadata to leave out of each file type, for reproducible files."""
-
-SUFFIXES = tuple(NO_DATE)
+"""Factor between the x positions of adjacent norms, so that error bars don't overlap, and its maximum over all norms."""
 
 
 def write_figure(path: Path, results: Sequence[CaseResult]) -> None:
     """Write the figure as PNG (300 dpi), SVG or PDF, by the file's suffix. Raises WriteError."""
-    buffer = io.BytesIO()
     suffix = path.suffix.lower().removeprefix(".")
     with figure_style():
-        draw(results).figure.savefig(buffer, format=suffix, dpi=300, metadata=dict.fromkeys(NO_DATE[suffix]))
-    atomic.write_bytes(path, buffer.getvalue())
+        content = encode_figure(draw(results).figure, suffix, "Cost of norms")
+    atomic.write_bytes(path, content)
 
 
 def draw(results: Sequence[CaseResult]) -> Canvas:
-    """Draw a line per norm, with the quartiles as error bars. All panels of a row share their scale.
-
-    Call it inside `figure_style`.
-    """
+    """Draw a line per norm, with quartiles as error bars. The panels of a row share their y axis. Requires `figure_style`."""
     models = list(dict.fromkeys(result.model for result in results))
     norms = [norm for norm in NORMS if norm != REFERENCE and any(norm in result.costs for result in results)]
     lines = {}

@@ -1,4 +1,4 @@
-"""Time networks that differ only in their norm, interleaved so that all see the same state of the machine."""
+"""Time networks that differ only in their norm, interleaved so that changes in machine load affect all of them."""
 
 import gc
 import math
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.bench.cases import REFERENCE, Case
-from normexp.bench.results import CaseResult, Costs
+from normexp.bench.results import MIN_BLOCK_SECONDS, CaseResult, Costs
 from normexp.data import DATA
 from normexp.models.build import build_model
 from normexp.norms.fold import fold, foldable
@@ -22,75 +22,57 @@ from normexp.streams import stream_seed
 from normexp.training.build import choose_device, device_name, set_threads, to_device
 from normexp.training.precision import Precision, set_precision
 
-MIN_BLOCK_SECONDS = 0.01
-"""Least duration of a timed block: a hundred times the cost of reading the clock and waking up."""
-
-WARM_UP_STEPS = 2
-"""Steps of each network before its blocks. The first ones choose algorithms and allocate memory."""
+WARM_UP_STEPS = 2  # untimed steps of each network, which choose algorithms and allocate memory
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Random inputs (B, C, H, W) and labels (B,); the cost does not depend on their values. autocast: for forward passes."""
+    """Random inputs (B, C, H, W) and labels (B,): the cost does not depend on their values. autocast: for forward passes."""
 
     inputs: Tensor
     labels: Tensor
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-@dataclass
-class Subject:
-    """A network and its costs. folded: a copy with folded batch norms, or None if there are none to fold."""
-
-    network: nn.Module
-    folded: nn.Module | None
-    costs: Costs
-
-
 def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None) -> CaseResult:
     """Measure time and memory of every norm of a case. Raises ConfigError if the device is missing.
 
-    After a warm-up come `repeats` rounds. In each, all networks in random order train for a block of steps (forward pass with
-    the loss, backward pass, no optimizer step), then all in random order infer for a block. tick: called after each block.
+    After a warm-up, each of `repeats` rounds times a block of training steps of each network in random order (forward pass with
+    the loss, and backward pass, but no optimizer step), then a block of inference in random order. tick: called after each block.
     """
     config = case.norms[REFERENCE]
     device = choose_device(config.device)
     set_threads(config)
     set_precision(config, device)
     batch = random_batch(case, device)
-    subjects = {norm: _subject(build_model(config), batch, device) for norm, config in case.norms.items()}
-    inferring = [(subject.network, subject.costs.seconds["inference"]) for subject in subjects.values()]
-    inferring += [(s.folded, s.costs.seconds["folded"]) for s in subjects.values() if s.folded is not None]
-    train_steps = _block_steps(lambda n: min(training_block(s.network, batch, n)[0] for s in subjects.values()))
+    prepared = {norm: _prepare(build_model(config), batch, device) for norm, config in case.norms.items()}
+    training = [(network, costs.seconds) for network, _, costs in prepared.values()]
+    inferring = [(network, seconds["inference"]) for network, seconds in training]
+    inferring += [(folded, costs.seconds["folded"]) for _, folded, costs in prepared.values() if folded is not None]
+    train_steps = _block_steps(lambda n: min(training_block(network, batch, n)[0] for network, _ in training))
     infer_steps = _block_steps(lambda n: min(inference_block(network, batch, n) for network, _ in inferring))
     order = random.Random(stream_seed(config.seed, "bench order"))
     for _ in range(repeats):
-        gc.collect()  # before the blocks rather than during them
+        gc.collect()  # before the timed blocks rather than during them
         gc.disable()
         try:
-            for subject in order.sample([*subjects.values()], len(subjects)):
-                forward, backward = training_block(subject.network, batch, train_steps)
-                subject.costs.seconds["forward"].append(forward)
-                subject.costs.seconds["backward"].append(backward)
+            for network, seconds in order.sample(training, len(training)):
+                forward, backward = training_block(network, batch, train_steps)
+                seconds["forward"].append(forward)
+                seconds["backward"].append(backward)
                 tick()
-            for network, seconds in order.sample(inferring, len(inferring)):
-                seconds.append(inference_block(network, batch, infer_steps))
+            for network, times in order.sample(inferring, len(inferring)):
+                times.append(inference_block(network, batch, infer_steps))
                 tick()
         finally:
             gc.enable()
-    return CaseResult(
-        model=case.model,
-        data=case.data,
-        batch_size=case.batch_size,
-        device=device_name(device),
-        threads=torch.get_num_threads(),
-        block_steps=(train_steps, infer_steps),
-        costs={norm: subject.costs for norm, subject in subjects.items()},
-    )
+    by_norm = {norm: costs for norm, (_, _, costs) in prepared.items()}
+    threads, steps = torch.get_num_threads(), (train_steps, infer_steps)
+    return CaseResult(case.model, case.data, case.batch_size, device_name(device), threads, steps, by_norm)
 
 
 def count_blocks(case: Case, repeats: int) -> int:
-    """How often `measure` will tick, assuming that only bn can be folded."""
+    """Number of ticks of `measure`, assuming that only bn can be folded."""
     return repeats * (2 * len(case.norms) + ("bn" in case.norms))
 
 
@@ -137,7 +119,7 @@ def inference_block(network: nn.Module, batch: Batch, steps: int) -> float:
 
 
 def saved_bytes(network: nn.Module, batch: Batch) -> int:
-    """Bytes that a forward pass saves for the backward pass, without parameters, buffers, inputs and labels."""
+    """Bytes that the forward pass saves for the backward pass, without parameters, buffers, inputs and labels."""
     own = {_address(tensor) for tensor in (*network.parameters(), *network.buffers(), batch.inputs, batch.labels)}
     saved: dict[int, int] = {}
 
@@ -153,23 +135,25 @@ def saved_bytes(network: nn.Module, batch: Batch) -> int:
     return sum(size for address, size in saved.items() if address not in own)
 
 
-def _subject(model: nn.Module, batch: Batch, device: torch.device) -> Subject:
+def _prepare(model: nn.Module, batch: Batch, device: torch.device) -> tuple[nn.Module, nn.Module | None, Costs]:
+    """Warm up the network. Also returns a copy with folded batch norms, if any, and the costs, without times."""
     network = to_device(model, device)
     costs = Costs(
         parameters=sum(parameter.numel() for parameter in network.parameters()),
         saved_bytes=saved_bytes(network, batch),
         peak_bytes=_peak_bytes(network, batch) if device.type == "cuda" else None,
     )
-    training_block(network, batch, WARM_UP_STEPS)  # gives running statistics as after training, not 0 and 1
+    training_block(network, batch, WARM_UP_STEPS)  # also updates the running statistics from 0 and 1
     costs.folded_norms = len(foldable(network))
     folded = fold(network) if costs.folded_norms else None
     for variant in filter(None, (network, folded)):
         inference_block(variant, batch, 1)
-    return Subject(network, folded, costs)
+    return network, folded, costs
 
 
 def _block_steps(seconds_per_step: Callable[[int], float]) -> int:
-    """Steps after which a block lasts long enough. seconds_per_step: times a block of so many steps of the fastest network."""
+    """Steps needed for a block of MIN_BLOCK_SECONDS. seconds_per_step: times a block of the given length of the fastest
+    network."""
     steps = 1
     while (needed := math.ceil(MIN_BLOCK_SECONDS / seconds_per_step(steps))) > steps:
         steps = needed
@@ -197,7 +181,7 @@ def _now(batch: Batch) -> Any:
 
 
 def _seconds(start: Any, end: Any) -> float:
-    """Seconds between two timestamps. CUDA events must have completed."""
+    """Seconds between two results of `_now`. CUDA events must have completed."""
     return float(end - start if isinstance(start, float) else start.elapsed_time(end) / 1e3)
 
 

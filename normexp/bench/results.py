@@ -11,15 +11,16 @@ from typing import Any
 from normexp.bench.cases import REFERENCE, Skipped
 
 PHASES = ("forward", "backward", "inference", "folded")
+MIN_BLOCK_SECONDS = 0.01  # minimum duration of a timed block, a hundred times the overhead of timing it
 
 
 @dataclass
 class Costs:
     """The costs of one network.
 
-    saved_bytes: kept by the forward pass for the backward pass. peak_bytes: the most that a training step allocates; on a
-    GPU only. folded_norms: how many batch norms could be folded. seconds: per step, by phase, one value per round. The phase
-    `folded` is inference with folded batch norms, and empty if there are none to fold.
+    saved_bytes: saved by the forward pass for the backward pass. peak_bytes: peak memory of a training step, on a GPU only.
+    folded_norms: number of batch norms that can be folded. seconds: per step, by phase, one value per round. The phase `folded`
+    is inference with folded batch norms, empty if none can be folded.
     """
 
     parameters: int
@@ -42,17 +43,16 @@ class CaseResult:
     costs: dict[str, Costs]
 
     def ratio(self, norm: str, phase: str) -> Quartiles | None:
-        """The norm's time over that of `none` in the same round; `folded` is compared with the inference of `none`.
-
-        Returns None if it was not measured.
-        """
+        """Time of the norm over that of `none` in the same round; `folded` is compared with inference of `none`. Returns None if
+        it was not measured."""
         if norm not in self.costs:
             return None
+        times = self.costs[norm].seconds[phase]
         reference = self.costs[REFERENCE].seconds["inference" if phase == "folded" else phase]
-        return paired_ratios(self.costs[norm].seconds[phase], reference)
+        return quartiles([a / b for a, b in zip(times, reference, strict=True)]) if times else None
 
     def memory(self, norm: str) -> float | None:
-        """Ratio of the bytes kept for the backward pass. Returns None if it was not measured or `none` keeps no bytes."""
+        """Ratio of the bytes saved for the backward pass. Returns None if it was not measured or `none` saves nothing."""
         reference = self.costs[REFERENCE].saved_bytes
         return self.costs[norm].saved_bytes / reference if norm in self.costs and reference else None
 
@@ -70,33 +70,14 @@ class Quartiles:
 
 
 def quartiles(values: Sequence[float]) -> Quartiles:
-    """Quartiles of at least two values, interpolated within their range."""
+    """Linearly interpolated quartiles of at least two values."""
     return Quartiles(*statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def paired_ratios(times: Sequence[float], reference: Sequence[float]) -> Quartiles | None:
-    """Quartiles of the ratios of times from the same round, or None without times."""
-    return quartiles([a / b for a, b in zip(times, reference, strict=True)]) if times else None
-
-
-def to_json(
-    results: Sequence[CaseResult],
-    skipped: Sequence[Skipped],
-    *,
-    overrides: Sequence[str],
-    repeats: int,
-    block: float,
-    environment: Mapping[str, Any],
-) -> str:
-    """All results as JSON. Times are in milliseconds, with quartiles and ratios. block: least seconds of a timed block."""
-    content = {
-        "overrides": overrides,
-        "repeats": repeats,
-        "block_ms": 1e3 * block,
-        "environment": environment,
-        "measured": [_entry(result, norm) for result in results for norm in result.costs],
-        "skipped": [vars(skip) for skip in skipped],
-    }
+def to_json(results: Sequence[CaseResult], skipped: Sequence[Skipped], about: Mapping[str, Any]) -> str:
+    """All results as JSON: times in milliseconds, and ratios, with quartiles. about: further content, placed first."""
+    measured = [_entry(result, norm) for result in results for norm in result.costs]
+    content = {**about, "measured": measured, "skipped": [vars(skip) for skip in skipped]}
     return json.dumps(content, indent=2, allow_nan=False) + "\n"
 
 

@@ -9,23 +9,16 @@ from rich.table import Table
 from rich.text import Text
 
 from normexp.bench.cases import REFERENCE, Skipped
-from normexp.bench.results import PHASES, CaseResult
+from normexp.bench.results import MIN_BLOCK_SECONDS, PHASES, CaseResult
 from normexp.data import DATA
 
-NOISY_SPREAD = 0.1
-"""Relative spread of the ratios above which a note warns that smaller differences are not visible."""
+NOISY_SPREAD = 0.1  # relative spread of the ratios above which a note warns about noise
 
 
 def print_results(
-    console: Console,
-    results: Sequence[CaseResult],
-    skipped: Sequence[Skipped],
-    *,
-    repeats: int,
-    block: float,
-    machine: str,
+    console: Console, results: Sequence[CaseResult], skipped: Sequence[Skipped], *, repeats: int, machine: str
 ) -> None:
-    """Print all results. block: least seconds of a timed block. machine: the processor and versions, in words."""
+    """Print all results. machine: description of processor and versions."""
     for _, group in groupby(results, key=lambda result: result.model):
         of_model = list(group)
         console.print(f"[bold]{_heading(of_model)}[/]", soft_wrap=True)
@@ -35,12 +28,12 @@ def print_results(
         added = [f"{norm} {count - reference:+,}" for norm, count in parameters.items()]
         console.print(f"{', '.join([f'{reference:,} parameters without a norm', *added])}\n", soft_wrap=True)
     about = (
-        "none: milliseconds per step, and memory that the forward pass keeps for the backward pass. Others: ratio to none "
-        f"in the same round, median ± half the interquartile range of {repeats} rounds. Each timed block lasts at least "
-        f"{1e3 * block:.0f} ms."
+        "none: milliseconds per step, and memory that the forward pass saves for the backward pass. Others: ratio to none "
+        f"in the same round, median ± half the interquartile range of {repeats} rounds. Each timed block takes at least "
+        f"{1e3 * MIN_BLOCK_SECONDS:.0f} ms."
     )
     if any(costs.seconds["folded"] for result in results for costs in result.costs.values()):
-        about += " folded: inference with each batch norm folded into the layer before it, where there is one."
+        about += " folded: inference with batch norms folded into the preceding layers."
     console.print(about)
     ratios = [result.ratio(norm, p) for result in results for norm in result.costs if norm != REFERENCE for p in PHASES]
     if statistics.median([ratio.half_range / ratio.median for ratio in ratios if ratio] or [0]) > NOISY_SPREAD:

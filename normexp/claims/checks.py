@@ -12,12 +12,11 @@ NUM_ARMS = {"difference": 2, "ratio": 2, "value": 1, "correlation": 3}
 def check_condition(condition: Condition, sweep: Sweep) -> None:
     """Raise ConfigError, with the nearest name, if the condition can't be judged from the sweep."""
     _check_arms(condition, sweep)
-    named: list[tuple[str, str, tuple[Value, ...]]] = []
+    named: list[tuple[str, str, tuple[Value, ...]]] = [("where", axis, of) for axis, of in condition.where.items()]
     if condition.over is not None:
         named.append(("over", condition.over, ()))
     if condition.contrast is not None:
         named.append(("contrast", condition.contrast[0], condition.contrast[1:]))
-    named += [("where", axis, values) for axis, values in condition.where.items()]
     for key, axis, values in named:
         if axis not in sweep.axes:
             raise ConfigError(f"{key}: unknown axis {show(axis)}.{_suggest(axis, sweep.axes)}")
@@ -42,10 +41,9 @@ def check_sweep(sweep: Sweep) -> None:
             if key in owners:
                 raise ConfigError(f"sweep.axes: {axis} and {owners[key]} both set {key}.")
             owners[key] = axis
-    for arm, overrides in sweep.arms.items():
-        for key in (override.partition("=")[0] for override in overrides):
-            if key in owners:
-                raise ConfigError(f"sweep.arms.{arm}: {key} is already set by the axis {owners[key]}.")
+    for arm, key in ((arm, override.partition("=")[0]) for arm, own in sweep.arms.items() for override in own):
+        if key in owners:
+            raise ConfigError(f"sweep.arms.{arm}: {key} is already set by the axis {owners[key]}.")
 
 
 def _check_arms(condition: Condition, sweep: Sweep) -> None:
@@ -62,22 +60,21 @@ def _check_arms(condition: Condition, sweep: Sweep) -> None:
 
 def _check_reduction(condition: Condition, sweep: Sweep) -> None:
     reduction, over, tag = condition.reduction, condition.over, condition.measure.tag
-    if over is None and reduction != "best":
-        raise ConfigError(f"take: {reduction} needs an axis, given by over.")
-    if (reduction in ("decades", "largest")) != (condition.working_level is not None):
-        raise ConfigError(
-            "working (the lowest measure at which a value works) and take: decades or largest require each other."
-        )
-    if tag.startswith("test/") and reduction in ("min", "max", "decades", "largest"):
-        raise ConfigError(f"take: {reduction} would select on the test set; use a validation measure, or take: best.")
-    if condition.working_level is not None and tag.endswith("loss"):
-        raise ConfigError(
-            "working is the lowest measure at which a value works, so the measure can't be a loss; use an accuracy."
-        )
-    if over is not None and reduction in ("decades", "largest", "slope"):
-        for value in sweep.axes[over]:
-            if not is_number(value) or value <= 0:
-                raise ConfigError(f"take: {reduction} needs an axis of positive numbers, but {over} has {show(value)}.")
+    works, has_level = reduction in ("decades", "largest"), condition.working_level is not None
+    values = sweep.axes.get(over or "", ()) if works or reduction == "slope" else ()
+    not_positive = ", ".join(show(value) for value in values if not is_number(value) or value <= 0)
+    working = "working (the lowest measure at which a value works)"
+    problems = {
+        f"take: {reduction} needs an axis, given by over.": over is None and reduction != "best",
+        f"{working} and take: decades or largest require each other.": works != has_level,
+        f"take: {reduction} would select on the test set; use a validation measure, or take: best.": (
+            tag.startswith("test/") and (works or reduction in ("min", "max"))
+        ),
+        f"{working} can't be a loss; use an accuracy.": has_level and tag.endswith("loss"),
+        f"take: {reduction} needs an axis of positive numbers, but {over} has {not_positive}.": bool(not_positive),
+    }
+    for problem in (problem for problem, applies in problems.items() if applies):
+        raise ConfigError(problem)
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

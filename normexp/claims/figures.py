@@ -29,14 +29,8 @@ def draw(verdict: Verdict, *, name: str) -> DrawnFigure | None:
         caption.append(f"{where}: effects with confidence intervals; the shaded side satisfies the rule.")
         caption += ["Open circle: undecided."] * bool(outcomes & {"inconclusive", "not comparable"})
         caption += ["Triangle: the interval extends beyond the axis."] * cut
-    parts = ["the runs"] * bool(panels) + ["the effects"] * bool(conditions)
-    return DrawnFigure(
-        name=file_stem(name),
-        title=f"{verdict.claim}: {' and '.join(parts)}",
-        caption=" ".join(caption),
-        figure=canvas.figure,
-        tips=canvas.tips,
-    )
+    title = " and ".join(["the runs"] * bool(panels) + ["the effects"] * bool(conditions))
+    return DrawnFigure(file_stem(name), f"{verdict.claim}: {title}", " ".join(caption), canvas.figure, canvas.tips)
 
 
 def arm_styles(verdict: Verdict) -> dict[str, LineStyle]:
@@ -51,16 +45,14 @@ def arm_styles(verdict: Verdict) -> dict[str, LineStyle]:
     free = [colour for colour in OTHER_COLOURS if colour not in {NORM_STYLES[norm][0] for norm in norms.values()}]
     sequential = len(names) > 1 and all(re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", name) for name in names)
     styles: dict[str, LineStyle] = {}
-    others = 0
     for i, name in enumerate(names):
+        earlier = [norms.get(other) for other in names[:i]].count(norms.get(name))  # arms of the same norm, or of none
         if name in norms:
             norm = list(NORM_STYLES).index(norms[name])
-            earlier = [norms.get(other) for other in names[:i]].count(norms[name])
-            colour = lighten(colours[norm], min(0.35 * earlier, 0.6))
-            look = (norm + earlier) % len(NORM_STYLES)
+            look, colour = (norm + earlier) % len(NORM_STYLES), lighten(colours[norm], min(0.35 * earlier, 0.6))
             styles[name] = LineStyle(name, colour, dashes[look], markers[look])
+        elif sequential:
+            styles[name] = LineStyle(name, sequential_colour(i, len(names)), "solid", markers[i % 5])
         else:
-            colour = sequential_colour(i, len(names)) if sequential else free[others % len(free)]
-            styles[name] = LineStyle(name, colour, "solid" if sequential else dashes[(others + 1) % 5], markers[i % 5])
-            others += 1
+            styles[name] = LineStyle(name, free[earlier % len(free)], dashes[(earlier + 1) % 5], markers[i % 5])
     return styles

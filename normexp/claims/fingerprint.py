@@ -51,23 +51,22 @@ def _fingerprint(files: Iterable[Path], salt: str) -> str:
     contents = []
     for path in files:
         with suppress(OSError):  # anything may lie in the user's folder
-            content = safe_read.read(path, max_bytes=MAX_BYTES)
-            contents.append(
-                _statements(content.decode()).encode() if path.suffix == ".py" else _without_comments(bytes(content))
-            )
+            content = bytes(safe_read.read(path, max_bytes=MAX_BYTES))
+            contents.append(_statements(content.decode()) if path.suffix == ".py" else _without_comments(content))
     return hashlib.sha256(b"\0".join([salt.encode(), *sorted(contents)])).hexdigest()[:8]
 
 
 @cache
-def _statements(source: str) -> str:
+def _statements(source: str) -> bytes:
     """Python source without comments, docstrings, imports and the messages of errors: no number depends on those."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            node.body = [statement for statement in node.body if not _is_inert(statement)]
-        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            node.exc.args, node.exc.keywords = [], []
-    return ast.unparse(tree)
+        match node:
+            case ast.Module() | ast.ClassDef() | ast.FunctionDef():
+                node.body = [statement for statement in node.body if not _is_inert(statement)]
+            case ast.Raise(exc=ast.Call() as error):
+                error.args, error.keywords = [], []
+    return ast.unparse(tree).encode()
 
 
 def _without_comments(content: bytes) -> bytes:
@@ -83,6 +82,7 @@ def _without_comments(content: bytes) -> bytes:
 
 
 def _is_inert(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return True
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.Expr(value=ast.Constant(value=str())):
+            return True
+    return False

@@ -94,14 +94,12 @@ def _draw_condition(canvas: Canvas, axes: Axes, condition: ConditionVerdict, *, 
             visible = low if start is None else max(start, low), high if stop is None else min(stop, high)
             canvas.mark(axes.hlines(y, *visible, color=INK, linewidth=1.3), None, tip)
             cut_left, cut_right = start is None or start < low, stop is None or stop > high
-            cut |= cut_left or cut_right
             for x, marker in [(low, "<")] * cut_left + [(high, ">")] * cut_right:
                 axes.plot([x], [y], marker=marker, color=INK, clip_on=False)
+                cut = True
         if effect is not None and low <= effect <= high:
             face = INK if cell.outcome in ("confirmed", "refuted") else "#ffffff"
-            (circle,) = axes.plot(
-                [effect], [y], marker="o", color=INK, markerfacecolor=face, markersize=4.5, linestyle="none", zorder=4
-            )
+            (circle,) = axes.plot([effect], [y], "o", color=INK, markerfacecolor=face, markersize=4.5, zorder=4)
             canvas.mark(circle, None, tip)
         axes.text(1.015, y, cell.outcome, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
     labels = [truncate(safe_label(cell_label(cell)), int((left - 0.1) / 0.055)) for cell in cells]
@@ -113,7 +111,7 @@ def _draw_condition(canvas: Canvas, axes: Axes, condition: ConditionVerdict, *, 
         log_axis(axes.xaxis)
     else:
         axes.locator_params(axis="x", nbins=8)
-    suffix = "" if condition.decides else " (reported, does not decide)"
+    suffix = "" if condition.decides else " (doesn't count toward the verdict)"
     title = truncate(safe_label(condition.what), 105 - len(suffix)) + suffix
     shift = -left / (WIDE - left - RIGHT) + 0.02
     axes.set_title(title, loc="left", pad=3, x=shift, y=1.0, fontsize=7.5, fontweight="bold")

@@ -6,15 +6,7 @@ from dataclasses import replace
 
 from normexp.claims.schema import Claim
 from normexp.claims.verdict import OUTCOMES, Cell, ConditionVerdict, Verdict
-from normexp.claims.wording import (
-    cell_label,
-    format_effect,
-    format_rule,
-    percent_factor,
-    scale_label,
-    seed_count,
-    unit,
-)
+from normexp.claims.wording import cell_label, format_effect, format_rule, percent_factor, seed_count, unit
 from normexp.config import printable
 from normexp.plotting.labels import truncate
 
@@ -44,13 +36,10 @@ def format_headline(verdict: Verdict) -> tuple[str, str, int]:
     return format_effect(*head), format_rule(head[0]), seed_count(verdict, head[1])
 
 
-def headline_label(verdict: Verdict, *, most: int = 200) -> str:
-    """'activation=relu' or the condition's name: the headline among several deciding cells; empty for a single one.
-
-    most: characters that are kept.
-    """
-    head = headline(verdict)
-    return truncate(cell_label(head[1]) or head[0].what, most) if tally(verdict) and head else ""
+def headline_label(verdict: Verdict) -> str:
+    """'activation=relu' or the condition's name; empty if a single cell decides."""
+    head = headline(verdict) if tally(verdict) else None
+    return truncate(cell_label(head[1]) or head[0].what, 200) if head else ""
 
 
 def tally(verdict: Verdict) -> str:
@@ -77,13 +66,13 @@ def explain(verdict: Verdict) -> str:
     effect = cell.note if cell.outcome == "not comparable" else format_effect(condition, cell)
     beyond = condition.refuted_beyond
     refuted = "" if beyond is None else f", refuted beyond {percent_factor(condition) * beyond:g}"
+    count = f" {_capitalize(text)}." if (text := tally(verdict)) else ""
     rule = f"{format_rule(condition)}{unit(condition)}{refuted}"
-    count = f" {sentence(text)}." if (text := tally(verdict)) else ""
-    return printable(f"{sentence(condition.what)}{where}: {effect}; rule: {rule}.{count}")
+    return printable(f"{_capitalize(condition.what)}{where}: {effect}; rule: {rule}.{count}")
 
 
-def sentence(text: str) -> str:
-    """The text with a capital first letter, unless it starts with a name such as 'bn' or 'dl/dx'."""
+def _capitalize(text: str) -> str:
+    """A capital first letter, unless the text starts with a name such as 'bn' or 'dl/dx'."""
     first = text.partition(" ")[0].rstrip(",:")
     return text[:1].upper() + text[1:] if first.isalpha() and len(first) > 2 else text
 
@@ -106,11 +95,6 @@ def outdated(verdict: Verdict) -> Verdict:
 def is_outdated(verdict: Verdict) -> bool:
     """Whether the verdict is marked as outdated."""
     return verdict.because.startswith(OUTDATED)
-
-
-def outcome_label(verdict: Verdict) -> str:
-    """'full scale, outdated', 'quick': the words after an outcome; may be empty."""
-    return ", ".join(filter(None, [scale_label(verdict), "outdated" * is_outdated(verdict)]))
 
 
 def _clearance(condition: ConditionVerdict, cell: Cell) -> float:

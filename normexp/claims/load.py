@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from normexp.claims import schema
 from normexp.claims.checks import check_condition, check_sweep
@@ -13,11 +13,6 @@ from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value
 from normexp.config import ConfigError, Objective, printable, show, suggest, unknown_key, yaml_files
 from normexp.config.reader import convert
 from normexp.rundir import safe_read
-
-T = TypeVar("T")
-D = TypeVar("D")
-
-REQUIRED: Any = object()
 
 MAX_BYTES = 2**20
 """Limit on the size of a claim's file, which may come from anyone; real ones have a few kilobytes."""
@@ -47,14 +42,12 @@ def read_claim(name: str, config_dir: Path | None = None, *, scale: Scale = "sma
         hint = suggest(name, claim_names(config_dir)) or f" normexp claims lists them.{own}"
         raise ConfigError(f"Unknown claim {show(name)}.{hint}")
     roots = (yaml_files.folder(), *([config_dir] if config_dir else []))
-    paths = [path for root in roots if (path := root / "claim" / f"{name}.yaml").exists()]
-    path = paths[0]
+    path, *others = (path for root in roots if (path := root / "claim" / f"{name}.yaml").exists())
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in CLAIM_SETS:
-        raise ConfigError(
-            f"{show(path, 200)}: a claim's name may have lowercase letters, digits, - and _; rename the file."
-        )
-    if path != paths[-1]:
-        raise ConfigError(f"{show(paths[-1], 200)} has the name of a claim of normexp; rename the file.")
+        rename = "a claim's name may have lowercase letters, digits, - and _; rename the file."
+        raise ConfigError(f"{show(path, 200)}: {rename}")
+    if others and others[0] != path:  # equal if --config-dir names configs/ itself
+        raise ConfigError(f"{show(others[0], 200)} has the name of a claim of normexp; rename the file.")
     try:
         fields = Fields(_parse_yaml(path), CLAIM_KEYS)
         _read_claim(name, fields, scale="full", quick=True)  # report errors in these parts, too
@@ -63,7 +56,7 @@ def read_claim(name: str, config_dir: Path | None = None, *, scale: Scale = "sma
         raise ConfigError(f"{show(path, 200)}: {error}") from error
 
 
-def _parse_yaml(path: Path) -> Mapping[str, Any]:
+def _parse_yaml(path: Path) -> Any:
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -72,12 +65,9 @@ def _parse_yaml(path: Path) -> Mapping[str, Any]:
         text = safe_read.read(path, max_bytes=MAX_BYTES).decode("utf-8")
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise ConfigError("yaml aliases such as *a are not allowed in claims")
-        tree = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}
+        return OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}
     except (OSError, ValueError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"can't be read ({show(str(error).splitlines()[0] if str(error) else error)}).") from error
-    if not isinstance(tree, dict):
-        raise ConfigError("must be a mapping of keys to values.")
-    return {str(key): value for key, value in tree.items()}
 
 
 def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Claim:
@@ -93,28 +83,17 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
     for change in changes:
         seeds = change.get("seeds", sequence, seeds)
     if not seeds or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise ConfigError(
-            f"seeds={show(seeds)}: seeds must be a list of distinct integers >= 0, such as [101,102,103]."
-        )
+        raise ConfigError(f"seeds={show(seeds)}: seeds must be a list of distinct integers >= 0, such as [1,2,3].")
     sweep = None if exact else _read_sweep(fields.get("sweep", mapping), changes)
     rule = _read_conditions(fields.get("rule", sequence), "rule", sweep)
     if not any(condition.decides for condition in rule):
         raise ConfigError("rule needs at least one condition without decides: false.")
-    return Claim(
-        name=name,
-        kind=kind,
-        statement=fields.get("statement", text),
-        source=fields.get("source", text),
-        explanation=fields.get("explanation", text, ""),
-        cost=fields.get("cost", text, ""),
-        seeds=tuple(seeds),
-        sweep=sweep,
-        rule=rule,
-        requires=_read_conditions(fields.get("requires", sequence, []), "requires", sweep),
-        combine=fields.typed("combine", Literal["all", "any"], "all"),
-        scale=scale,
-        quick=quick,
-    )
+    requires = _read_conditions(fields.get("requires", sequence, []), "requires", sweep)
+    combine = fields.typed("combine", Literal["all", "any"], "all")
+    words = {key: fields.get(key, text) for key in ("statement", "source")}
+    words |= {key: fields.get(key, text, "") for key in ("explanation", "cost")}
+    same = {"name": name, "kind": kind, "scale": scale, "quick": quick}
+    return Claim(**same, **words, seeds=tuple(seeds), sweep=sweep, rule=rule, requires=requires, combine=combine)
 
 
 def _read_sweep(tree: Mapping[str, Any], changes: Sequence[Fields]) -> Sweep:
@@ -131,9 +110,8 @@ def _read_sweep(tree: Mapping[str, Any], changes: Sequence[Fields]) -> Sweep:
         base = tuple(override for override in base if not override.startswith(groups)) + more
         for axis, item in change.get("axes", mapping, {}).items():
             if axis not in axes:
-                raise ConfigError(
-                    f"axes: unknown axis {show(axis)}; sweep.axes has {', '.join(axes) or 'none'}.{suggest(axis, axes)}"
-                )
+                known = f"sweep.axes has {', '.join(axes) or 'none'}.{suggest(axis, axes)}"
+                raise ConfigError(f"axes: unknown axis {show(axis)}; {known}")
             axes[axis] = _read_axis(axis, item)
     sweep = Sweep(base=base, arms=arms, axes=axes)
     check_sweep(sweep)
@@ -175,9 +153,7 @@ def _read_condition(fields: Fields, sweep: Sweep | None) -> Condition:
         arms=tuple(str(scalar(arm, "compare")) for arm in fields.get("compare", sequence, [])),
         comparison=fields.typed("as", schema.Comparison) if sweep else "each",
         contrast=fields.get("contrast", _contrast, None),
-        other=fields.get(
-            "with", lambda tree, key: _read_measure(Fields(mapping(tree, key), MEASURE_KEYS, "with.")), None
-        ),
+        other=fields.get("with", lambda tree, _: _read_measure(Fields(tree, MEASURE_KEYS, "with.")), None),
         where={axis: _where(axis, values) for axis, values in fields.get("where", mapping, {}).items()},
         direction=fields.typed("is", schema.Direction),
         threshold=fields.typed("threshold", float),
@@ -189,9 +165,8 @@ def _read_condition(fields: Fields, sweep: Sweep | None) -> Condition:
         raise ConfigError("margin (the largest distance from the threshold) and is: within require each other.")
     beyond, line = condition.refuted_beyond, condition.threshold
     if beyond is not None and not {">=": beyond <= line, "<=": beyond >= line}.get(condition.direction):
-        raise ConfigError(
-            f"refuted_beyond={show(beyond)} must lie on the side of threshold={show(line)} that violates the rule."
-        )
+        side = f"the side of threshold={show(line)} that violates the rule"
+        raise ConfigError(f"refuted_beyond={show(beyond)} must lie on {side}.")
     if condition.comparison == "ratio" and line <= 0:
         raise ConfigError(f"threshold={show(line)}: the threshold of a ratio must be > 0.")
     if sweep:
@@ -238,22 +213,20 @@ class Fields:
 
     def __init__(self, tree: Any, keys: str, prefix: str = "") -> None:
         if not isinstance(tree, Mapping):
-            raise ConfigError(f"{show(tree)} must be a mapping of keys to values.")
+            raise ConfigError(f"{prefix.removesuffix('.') or show(tree)} must be a mapping of keys to values.")
         names = [prefix + key for key in keys.split()]
         self.tree = {str(key): value for key, value in tree.items()}
         for key in self.tree:
             if prefix + key not in names:
                 raise ConfigError(unknown_key(prefix + key, names))
 
-    def get(self, key: str, read: Callable[[Any, str], T], default: D = REQUIRED) -> T | D:
-        """read(value, key), or the default if the key is missing."""
-        if key in self.tree:
-            return read(self.tree[key], key)
-        if default is REQUIRED:
+    def get(self, key: str, read: Callable[[Any, str], Any], default: Any = ...) -> Any:
+        """read(value, key), or the default if the key is missing. Raises ConfigError if it has no default either."""
+        if key not in self.tree and default is ...:
             raise ConfigError(f"{key} is missing.")
-        return default
+        return read(self.tree[key], key) if key in self.tree else default
 
-    def typed(self, key: str, hint: Any, default: Any = REQUIRED) -> Any:
+    def typed(self, key: str, hint: Any, default: Any = ...) -> Any:
         """The value of a key as a float, bool or Literal."""
         return self.get(key, lambda value, key: convert(value, hint, key, {}), default)
 

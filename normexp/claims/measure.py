@@ -105,7 +105,7 @@ class Results:
             return math.nan if final is None else float(final)
         if key not in self._curve_cache:
             wanted = lambda tag: any(fnmatchcase(tag, pattern) for pattern in self.tags)  # noqa: E731
-            self._curve_cache[key] = curves(run, wanted).by_tag
+            self._curve_cache[key] = curves(run, wanted)[0]
         return read_measure(measure, self._curve_cache[key])
 
     def unknown_tag(self) -> str | None:

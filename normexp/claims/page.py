@@ -1,7 +1,6 @@
 """HTML page of claims: a summary table and a card per claim, in one self-contained file made from verdicts only."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,9 +35,7 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
     for i, verdict in enumerate(verdicts):
         anchor = f"claim-{file_stem(verdict.claim)}"
         anchors.append(f"{anchor}-{i}" if anchor in anchors else anchor)
-    sections = []
-    if verdicts:
-        sections.append(Section("summary", "Summary", "summary.html.j2", _summary(verdicts, anchors)))
+    sections = [Section("summary", "Summary", "summary.html.j2", _summary(verdicts, anchors))] if verdicts else []
     with figure_style():
         for kind, heading in (("experiment", "Experiments"), ("exact", "Exact claims")):
             pairs = [pair for pair in zip(verdicts, anchors, strict=True) if pair[0].kind == kind]
@@ -47,69 +44,61 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
     if pending:
         sections.append(Section("pending", "Not judged yet", "pending.html.j2", [one_line(name) for name in pending]))
     sections.append(Section("reading", "How to read this page", "reading.html.j2", list(map(_badge, OUTCOMES))))
-    counts = Counter(verdict.outcome for verdict in verdicts)
+    days = sorted(verdict.judged_at[:10] for verdict in verdicts if verdict.judged_at)
+    dates = f", {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else ""
+    waiting = f"; {wording.plural(len(pending), 'claim')} not judged yet" if pending else ""
+    outcomes = [verdict.outcome for verdict in verdicts]
     text = render(
         TEMPLATE,
         title="Claims about normalization",
-        overview=_overview(verdicts, pending),
+        overview=f"{wording.plural(len(verdicts), 'claim')} judged{dates}{waiting}.",
         quick=sum(verdict.quick for verdict in verdicts),
-        counts={outcome: counts[outcome] for outcome in OUTCOMES},
+        counts={outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         sections=sections,
     )
     atomic.write_bytes(path, text.encode("utf-8", "replace"))  # names may have lone surrogates
-
-
-def _overview(verdicts: Sequence[Verdict], pending: Sequence[str]) -> str:
-    """'5 claims judged, 2026-11-21; 2 claims not judged yet.'"""
-    days = sorted(verdict.judged_at[:10] for verdict in verdicts if verdict.judged_at)
-    judged = f", {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else ""
-    waiting = f"; {wording.plural(len(pending), 'claim')} not judged yet" if pending else ""
-    return f"{wording.plural(len(verdicts), 'claim')} judged{judged}{waiting}."
 
 
 def _summary(verdicts: Sequence[Verdict], anchors: Sequence[str]) -> Table:
     rows = []
     for verdict, anchor in zip(verdicts, anchors, strict=True):
         effect, rule, seeds = headlines.format_headline(verdict)
-        rows.append(
-            [
-                Cell(verdict.claim, verdict.claim, "text", href=f"#{anchor}", part=verdict.statement),
-                _badge(verdict.outcome, sort_by=OUTCOMES.index(verdict.outcome), part=_warning(verdict)),
-                Cell(_typeset(effect), kind="effect", part=_position(verdict)),
-                Cell(_typeset(rule)),
-                Cell(str(seeds), kind="number"),
-                Cell("" if verdict.kind == "exact" else verdict.scale),
-            ]
-        )
+        warning = ", ".join(["quick"] * verdict.quick + ["outdated"] * headlines.is_outdated(verdict))
+        position = "\n".join(filter(None, (headlines.headline_label(verdict), headlines.tally(verdict))))
+        claim = Cell(verdict.claim, verdict.claim, "text", href=f"#{anchor}", part=verdict.statement)
+        badge = _badge(verdict.outcome, sort_by=OUTCOMES.index(verdict.outcome), part=warning)
+        number, scale = Cell(_typeset(effect), kind="effect", part=position), verdict.scale * (verdict.kind != "exact")
+        rows.append([claim, badge, number, Cell(_typeset(rule)), Cell(str(seeds), kind="number"), Cell(scale)])
     return Table(["claim", "verdict", "effect [interval]", "rule", "seeds", "scale"], rows)
 
 
 def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
     """The content of a card for cards.html.j2. page: the file that links to the runs are relative to."""
     figure, head = draw(verdict, name=f"figure-{anchor}"), headlines.headline(verdict)
-    effect = rule = ""
-    if head is not None:
-        effect = "not defined" if head[1].effect is None else _typeset(wording.format_effect(*head))
-        seeds = wording.plural(wording.seed_count(verdict, head[1]), "seed")
-        rule = f"rule: {_typeset(wording.format_rule(head[0]))}{wording.unit(head[0])}; {seeds}"
+    effect, rule, seeds = headlines.format_headline(verdict)
+    rule = f"rule: {rule}{wording.unit(head[0]) if head else ''}; {wording.plural(seeds, 'seed')}"
+    cells = list(verdict.cells)
+    sizes = [wording.plural(len(verdict.conditions), "condition")]
+    sizes += [wording.plural(len(cells), "cell")] if not _single_cells(verdict) else []
+    sizes += [wording.combine_label(verdict.combine, verdict.conditions)] if len(cells) > 1 else []
     return {
         "verdict": verdict,
         "anchor": anchor,
         "badge": _badge(verdict.outcome),
-        "effect": effect,
+        "effect": (_typeset(effect) if head[1].effect is not None else "undefined") if head else "",
         "because": _typeset(verdict.because),
-        "rule": rule,
+        "rule": _typeset(rule),
         "paragraphs": [text for part in verdict.explanation.split("\n\n") if (text := one_line(part))],
         "svg": inline_svg(figure) if figure else "",
         "caption": figure.caption if figure else "",
-        "summary": _sizes(verdict),
+        "summary": ", ".join(sizes),
         "conditions": _conditions(verdict),
-        "unfolded": len(list(verdict.cells)) <= MAX_UNFOLDED_CELLS,
+        "unfolded": len(cells) <= MAX_UNFOLDED_CELLS,
         "tables": [
             Table(table.columns, [list(map(_value_cell, row)) for row in table.rows], title=table.title)
             for table in verdict.tables
         ],
-        "facts": wording.facts(verdict, untrained="no training"),
+        "facts": wording.facts(verdict),
         "folder_link": link(Path(verdict.folder), page) if verdict.folder else "",
     }
 
@@ -120,34 +109,14 @@ def _badge(outcome: Outcome, *, sort_by: float | None = None, part: str = "") ->
     return Cell(text, sort_by, kind="warned" if part else "", badge=outcome.replace(" ", "-"), part=part)
 
 
-def _warning(verdict: Verdict) -> str:
-    """'quick', 'outdated', both or nothing."""
-    return ", ".join(["quick"] * verdict.quick + ["outdated"] * headlines.is_outdated(verdict))
-
-
 def _typeset(text: str) -> str:
     """Replace >=, <= and minus signs with their typographic forms."""
     return MINUS.sub("\u2212", text.replace(">=", "≥").replace("<=", "≤"))
 
 
-def _position(verdict: Verdict) -> str:
-    """Two lines, such as 'lr=3' and 'all 4 cells confirmed': the headline among the deciding cells; empty for a single one."""
-    return "\n".join(filter(None, (headlines.headline_label(verdict), headlines.tally(verdict))))
-
-
 def _single_cells(verdict: Verdict) -> bool:
     """Whether every condition has a single cell without axes, so all fit in one table."""
     return all(len(condition.cells) == 1 and not condition.cells[0].point for condition in verdict.conditions)
-
-
-def _sizes(verdict: Verdict) -> str:
-    """'2 conditions, 30 cells, all must hold'."""
-    total = len(list(verdict.cells))
-    parts = [wording.plural(len(verdict.conditions), "condition")]
-    parts += [wording.plural(total, "cell")] if not _single_cells(verdict) else []
-    if total > 1:
-        parts.append(wording.combine_label(verdict.combine, verdict.conditions))
-    return ", ".join(parts)
 
 
 def _conditions(verdict: Verdict) -> list[Table]:
@@ -171,25 +140,23 @@ def _cell_table(
     """One row per cell, without empty columns. names: the columns that tell the cells apart."""
     percent = "condition" not in names and any(wording.percent_factor(condition) > 1 for condition, _ in pairs)
     sizes = [cell.effect_size for _, cell in pairs]
+    lines = [_typeset("\n".join(wording.arm_lines(*pair))) for pair in pairs]
     columns: dict[str, Sequence[Cell]] = {
         **names,
         "verdict": [_badge(cell.outcome) for _, cell in pairs],
         "effect [interval]": [Cell(_typeset(wording.format_effect(*pair)), pair[1].effect) for pair in pairs],
         "effect size": [Cell("-" if d is None else f"{d:.1f}", d, "number") for d in sizes],
         "seeds": [Cell(str(wording.seed_count(verdict, cell)), kind="number") for _, cell in pairs],
-        f"each seed{' (%)' if percent else ''}": [
-            Cell(_typeset("\n".join(wording.arm_lines(*pair))), kind="lines") for pair in pairs
-        ],
+        f"each seed{' (%)' if percent else ''}": [Cell(line, kind="lines") for line in lines],
         "note": [Cell(cell.note or "", kind="text") for _, cell in pairs],
     }
-    shown = {
-        head: cells for head, cells in columns.items() if any(cell.part or cell.text not in ("", "-") for cell in cells)
-    }
+    empty = [head for head, cells in columns.items() if all(not c.part and c.text in ("", "-") for c in cells)]
+    shown = {head: cells for head, cells in columns.items() if head not in empty}
     return Table(list(shown), list(zip(*shown.values(), strict=True)))
 
 
 def _about(condition: ConditionVerdict) -> str:
-    return _typeset(wording.describe_condition(condition, intervals="interval"))
+    return _typeset(wording.describe_condition(condition))
 
 
 def _value_cell(value: Value) -> Cell:

@@ -13,15 +13,12 @@ MAX_PANELS = 9
 
 def build_series(claim: Claim, measured: Measured) -> list[Series]:
     """One panel per measure and per value of the axes that it is not drawn along."""
-    panels: list[Series] = []
-    drawn: set[tuple[Measure, str | None]] = set()
+    drawn: dict[tuple[Measure, str | None], Condition] = {}  # the first condition that needs the panels
     for condition in claim.rule:
-        axis = _x_axis(condition, claim)
         for measure in filter(None, (condition.measure, condition.other)):
-            if (measure, axis) not in drawn:
-                drawn.add((measure, axis))
-                panels += _panels(condition, measure, axis, claim, measured)
-    return panels[:MAX_PANELS]
+            drawn.setdefault((measure, _x_axis(condition, claim)), condition)
+    panels = (_panels(condition, *key, claim, measured) for key, condition in drawn.items())
+    return list(itertools.islice(itertools.chain.from_iterable(panels), MAX_PANELS))
 
 
 def _x_axis(condition: Condition, claim: Claim) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from normexp.claims.schema import Value
@@ -30,40 +30,46 @@ MAX_TICK_LABEL = 22
 
 
 class Point(NamedTuple):
-    """A position along the x axis, its name, and the values of the seeds that have one."""
+    """A position along the x axis, its name, the values of the seeds that have one, and whether a seed has none."""
 
     x: float
     name: str
     values: list[float]
+    incomplete: bool
 
 
-class ArmPoints(NamedTuple):
-    """The points of an arm, sorted by x; missing: positions at which a seed has no value."""
-
-    known: list[Point]
-    missing: list[float]
-
-    @property
-    def crowded(self) -> bool:
-        return len(self.known) > 2 and sum(len(point.values) for point in self.known) > MAX_DOTS
-
-
-@dataclass(frozen=True)
 class SeriesPanel:
-    """A panel of lines or dots.
+    """A panel of lines or dots. same_axis: all series with the same x axis, including this one; they share positions and unit.
 
-    x_label: the axis; empty if the arms themselves stand side by side. line: y of a horizontal line. ticks: labels of the
+    x_label: the axis; empty if the arms themselves stand side by side. arms: their points, sorted by x. ticks: labels of the
     positions 0, 1, ... if x is categorical. connected: whether lines connect the points.
     """
 
-    title: str
-    x_label: str
-    y_label: str
-    arms: dict[str, ArmPoints]
-    line: float | None
-    ticks: tuple[str, ...]
-    connected: bool
-    log_x: bool
+    def __init__(self, series: Series, same_axis: Sequence[Series]) -> None:
+        axis, arms = series.x, [arm for other in same_axis for arm in other.arms.items()]
+        points = [(x if axis else name, by_seed) for name, of_arm in arms for x, by_seed in of_arm]
+        positions, ticks = _positions({_key(x): x for x, _ in points}, log=series.log_x)
+        # a tag such as test/accuracy is not enough: reduced along an axis, it may be a number of steps
+        percent = is_fraction(series.y) and all(abs(y) <= 1 for _, by_seed in points for y in by_seed if y is not None)
+        factor = 100.0 if percent else 1.0
+        self.title, self.x_label, self.line = series.title, axis, scaled(series.line, factor)
+        self.y_label = measure_label(series.y) + " (%)" * percent
+        self.ticks = tuple(truncate(safe_label(tick), MAX_TICK_LABEL) for tick in ticks)
+        self.log_x = series.log_x and not ticks
+        self.connected = bool(axis) and all(plottable(x) is not None for x, _ in points)
+        self.arms: dict[str, list[Point]] = {}
+        for i, (arm, of_arm) in enumerate(series.arms.items()):
+            # categories have no order: arms are drawn next to each other, without connecting lines
+            shift = 0.0 if self.connected or not axis else 0.6 * ((i + 0.5) / len(series.arms) - 0.5)
+            self.arms[arm] = sorted(
+                Point(
+                    positions[_key(x if axis else arm)] + shift,
+                    format_value(x) if axis else "",
+                    [factor * value for value in by_seed if value is not None],
+                    None in by_seed,
+                )
+                for x, by_seed in of_arm
+            )
 
     def tick_room(self, columns: int) -> float:
         """Inches that slanted tick labels need below the axis in a figure of so many columns; 0 if they need no slant."""
@@ -74,42 +80,7 @@ class SeriesPanel:
 def build_panels(verdict: Verdict) -> list[SeriesPanel]:
     """One panel per series."""
     available = [series for series in verdict.series if series.arms]
-    return [_panel(series, [s for s in available if s.x == series.x]) for series in available[:MAX_PANELS]]
-
-
-def _panel(series: Series, same_axis: Sequence[Series]) -> SeriesPanel:
-    """same_axis: all series with the same x axis, `series` included; they share positions and unit."""
-    axis = series.x
-    points = [point for other in same_axis for of_arm in other.arms.values() for point in of_arm]
-    values = [value for _, by_seed in points for value in by_seed if value is not None]
-    # a tag such as test/accuracy is not enough: reduced along an axis, it may be a number of steps
-    percent = is_fraction(series.y) and all(abs(value) <= 1 for value in values)
-    factor = 100.0 if percent else 1.0
-    names = list(dict.fromkeys(arm for other in same_axis for arm in other.arms))
-    positions, ticks = _positions({_key(x): x for x, _ in points}, log=series.log_x) if axis else ({}, names)
-    connected = bool(axis) and all(plottable(x) is not None for x, _ in points)
-    arms = {}
-    for i, (arm, of_arm) in enumerate(series.arms.items()):
-        # categories have no order: arms are drawn next to each other, without connecting lines
-        shift = 0.0 if connected or not axis else 0.6 * ((i + 0.5) / len(series.arms) - 0.5)
-        known, missing = [], []
-        for x, by_seed in of_arm:
-            position = positions[_key(x)] + shift if axis else float(names.index(arm))
-            if shown := [factor * value for value in by_seed if value is not None]:
-                known.append(Point(position, format_value(x) if axis else "", shown))
-            if None in by_seed:
-                missing.append(position)
-        arms[arm] = ArmPoints(sorted(known, key=lambda point: point.x), missing)
-    return SeriesPanel(
-        title=series.title,
-        x_label=axis,
-        y_label=measure_label(series.y) + (" (%)" if percent else ""),
-        arms=arms,
-        line=scaled(series.line, factor),
-        ticks=tuple(truncate(safe_label(tick), MAX_TICK_LABEL) for tick in ticks),
-        connected=connected,
-        log_x=series.log_x and not ticks,
-    )
+    return [SeriesPanel(series, [s for s in available if s.x == series.x]) for series in available[:MAX_PANELS]]
 
 
 def _positions(xs: dict[str, Value], *, log: bool) -> tuple[dict[str, float], list[str]]:
@@ -135,8 +106,8 @@ def draw_panels(
     columns = 2 if len(panels) in (2, 4) else min(len(panels), 3)
     height = 1.9 if columns == 1 else 1.45
     shared = len({(panel.x_label, panel.y_label, panel.log_x, panel.ticks) for panel in panels}) == 1
-    lines = [points for panel in panels for points in panel.arms.values()]
-    missing = any(points.missing for points in lines)
+    arms = [points for panel in panels for points in panel.arms.values()]
+    missing = any(point.incomplete for points in arms for point in points)
     # on an x axis of arms, the ticks name them
     legend = [*styles.values()] if any(panel.x_label for panel in panels) else []
     canvas = new_canvas(
@@ -157,37 +128,34 @@ def draw_panels(
             axes.set_xlabel(truncate(safe_label(panel.x_label), int(width / 0.06)))
         if panel.title and (not shared or column == 0):
             axes.set_ylabel(truncate(safe_label(panel.y_label), int(height / 0.056)))
-    crowded = {points.crowded for points in lines}
+    crowded = {_is_crowded(points) for points in arms}
     caption = ["Top: means over seeds; each dot is one seed."] * (False in crowded)
     caption += ["Bands: range over seeds."] * (True in crowded)
     caption += ["Cross at the bottom: a seed without a value, for example because it diverged."] * missing
     return canvas, caption
 
 
+def _is_crowded(points: Sequence[Point]) -> bool:
+    return sum(bool(point.values) for point in points) > 2 and sum(len(point.values) for point in points) > MAX_DOTS
+
+
 def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[str, LineStyle]) -> None:
     lines_of_crosses = 0
     for arm, points in panel.arms.items():
-        style = styles[arm]
-        xs = [point.x for point in points.known]
-        means = [sum(point.values) / len(point.values) for point in points.known]
-        if points.crowded:
-            low, high = ([end(point.values) for point in points.known] for end in (min, max))
+        style, known = styles[arm], [point for point in points if point.values]
+        xs, means = [point.x for point in known], [fmean(point.values) for point in known]
+        if _is_crowded(points):
+            low, high = ([end(point.values) for point in known] for end in (min, max))
             canvas.mark(axes.fill_between(xs, low, high, color=style.colour, alpha=0.18, linewidth=0), None)
         else:
             spread, size = (0.0, 2.6) if panel.x_label else (0.3, 4.0)  # above each other, or side by side
-            dots = [
-                (x + spread * ((i + 0.5) / len(values) - 0.5), value)
-                for x, _, values in points.known
-                for i, value in enumerate(values)
-            ]
-            axes.plot(
-                [x for x, _ in dots], [value for _, value in dots], color=style.colour,
-                marker="o", markersize=size, markeredgewidth=0, alpha=0.55, linestyle="none",
-            )  # fmt: skip
+            dots = [(p.x, (i + 0.5) / len(p.values) - 0.5, y) for p in known for i, y in enumerate(p.values)]
+            at, ys = [x + spread * shift for x, shift, _ in dots], [y for _, _, y in dots]
+            axes.plot(at, ys, "o", color=style.colour, markersize=size, markeredgewidth=0, alpha=0.55)
         name = f"{arm}, {panel.x_label}=" if panel.x_label else arm
         tips = [
-            f"{name}{x}: {mean:.4g} ({min(values):.4g} to {max(values):.4g}, n={len(values)})"
-            for (_, x, values), mean in zip(points.known, means, strict=True)
+            f"{name}{point.name}: {mean:.4g} ({min(point.values):.4g} to {max(point.values):.4g}, n={len(point.values)})"
+            for point, mean in zip(known, means, strict=True)
         ]
         if not panel.x_label:
             for x, mean, tip in zip(xs, means, tips, strict=True):
@@ -196,12 +164,10 @@ def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[s
             dashes, marker = style.dashes if panel.connected else "none", "" if len(means) > 25 else style.marker
             (path,) = axes.plot(xs, means, color=style.colour, linestyle=dashes, marker=marker, markersize=3.6)
             canvas.mark(path, None, tips)
-        if points.missing:
-            heights = [0.04 + 0.075 * lines_of_crosses] * len(points.missing)
-            axes.plot(
-                points.missing, heights, transform=axes.get_xaxis_transform(),
-                color=style.colour, marker="x", markersize=4.5, markeredgewidth=1.3, linestyle="none",
-            )  # fmt: skip
+        if missing := [point.x for point in points if point.incomplete]:
+            heights, transform = [0.04 + 0.075 * lines_of_crosses] * len(missing), axes.get_xaxis_transform()
+            (crosses,) = axes.plot(missing, heights, "x", color=style.colour, transform=transform)
+            crosses.set(markersize=4.5, markeredgewidth=1.3)
             lines_of_crosses += 1
     if panel.line is not None:
         axes.axhline(panel.line, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
@@ -209,14 +175,14 @@ def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[s
 
 def _set_scales(axes: Axes, panel: SeriesPanel, panels: Sequence[SeriesPanel], *, width: float, slanted: bool) -> None:
     """Choose scales and ticks. panels: all that share the axes. width: of the panel, in inches."""
-    lines = [points for each in panels for points in each.arms.values()]
-    ys = [value for points in lines for point in points.known for value in point.values]
+    points = [point for each in panels for of_arm in each.arms.values() for point in of_arm]
+    ys = [value for point in points for value in point.values]
     if ys and 0 < 30 * min(ys) < max(ys) and "%" not in panel.y_label:
         axes.set_yscale("log")
         log_axis(axes.yaxis)
     if panel.log_x:
         axes.set_xscale("log")
-    xs = sorted({x for points in lines for x in [*(point.x for point in points.known), *points.missing]})
+    xs = sorted({point.x for point in points if point.values or point.incomplete})
     if panel.ticks:
         rotation, align = (35, "right") if slanted else (0, "center")
         axes.set_xticks(range(len(panel.ticks)), panel.ticks, rotation=rotation, ha=align)

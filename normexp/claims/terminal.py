@@ -17,12 +17,7 @@ from normexp.claims.schema import Claim, Condition, is_number
 from normexp.claims.verdict import OUTCOMES, ConditionVerdict, Outcome, Verdict, one_line
 from normexp.report.groups import format_value
 
-COLORS: dict[Outcome, str] = {
-    "confirmed": "green",
-    "refuted": "red",
-    "inconclusive": "yellow",
-    "not comparable": "cyan",
-}
+COLORS: dict[Outcome, str] = dict(zip(OUTCOMES, ("green", "red", "yellow", "cyan"), strict=True))
 
 
 def show(console: Console, rows: Sequence[tuple[Claim, Verdict | None]]) -> None:
@@ -35,11 +30,9 @@ def show(console: Console, rows: Sequence[tuple[Claim, Verdict | None]]) -> None
         wide = max(len(one_line(claim.name)) for claim, _ in own)
         outcomes = [Text("not judged", style="dim") if verdict is None else _outcome(verdict) for _, verdict in own]
         for (claim, _), outcome in zip(own, outcomes, strict=True):
-            line = Text(f"{one_line(claim.name):<{wide}}  ", style="bold")
-            line.append_text(Text(style="not bold").append_text(outcome))
-            line.append(" " * (max(map(len, outcomes)) - len(outcome)))
-            line.append(f"  {one_line(claim.cost)}" if claim.cost else "", style="not bold dim")
-            console.print(line, overflow="fold")
+            name, padding = f"{one_line(claim.name):<{wide}}  ", " " * (max(map(len, outcomes)) - len(outcome))
+            cost = (f"{padding}  {one_line(claim.cost)}", "dim") if claim.cost else padding
+            console.print(Text.assemble((name, "bold"), outcome, cost), overflow="fold")
             console.print(Padding.indent(Text(one_line(claim.statement)), 2))
         console.print()
 
@@ -51,8 +44,8 @@ def rule(console: Console, claim: Claim) -> None:
     if claim.explanation:
         _print(console, f"{one_line(claim.explanation)}\n")
     _print_rule_size(console, claim.rule, claim.combine)
-    for condition in claim.rule:
-        _print_condition(console, ConditionVerdict.of(condition))
+    for condition in map(ConditionVerdict.of, claim.rule):
+        _print_condition(console, condition)
     for required in claim.requires:
         _print(console, f"requires: {one_line(required.what)}", "dim")
     if claim.sweep is not None:
@@ -68,25 +61,18 @@ def rule(console: Console, claim: Claim) -> None:
 
 def summary(console: Console, verdicts: Sequence[Verdict]) -> None:
     """Print one line per claim, and the number of claims with each outcome."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("claim", "verdict", "effect", "rule", "n"):
-        whole = name in ("verdict", "n")
-        table.add_column(name, overflow="fold", no_wrap=whole, justify="right" if name == "n" else "left")
+    table = _new_table("claim", "verdict", "effect", "rule", "n", header_style="bold")
     for verdict in verdicts:
-        shown, rule, seeds = headlines.format_headline(verdict)
-        effect = Text(shown)
-        for part in filter(None, (headlines.headline_label(verdict, most=44), headlines.tally(verdict))):
-            effect.append(f"\n{part}", style="dim")
-        outcome = Text(verdict.outcome, style=COLORS[verdict.outcome])
-        if verdict.quick:
-            outcome.append("\nquick", style="dim")
-        table.add_row(Text(verdict.claim), outcome, effect, Text(rule), str(seeds))
+        effect, rule, seeds = headlines.format_headline(verdict)
+        parts = filter(None, (headlines.headline_label(verdict), headlines.tally(verdict)))
+        details = "".join(f"\n{part}" for part in parts)
+        outcome = Text.assemble((verdict.outcome, COLORS[verdict.outcome]), ("\nquick" * verdict.quick, "dim"))
+        table.add_row(Text(verdict.claim), outcome, Text.assemble(effect, (details, "dim")), Text(rule), str(seeds))
     if verdicts:
-        console.print(table)
-        console.print()
+        console.print(table, "")
     counts = Counter(verdict.outcome for verdict in verdicts)
     by_outcome = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    _print(console, f"{wording.plural(len(verdicts), 'claim')}{f': {by_outcome}' if by_outcome else ''}.")
+    _print(console, f"{wording.plural(len(verdicts), 'claim')}: {by_outcome}".removesuffix(": ") + ".")
     if quick := sum(verdict.quick for verdict in verdicts):
         _print(console, f"{wording.plural(quick, 'quick verdict')}: a smoke test, not evidence.", "dim")
 
@@ -100,16 +86,14 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
     console.print(Text(f"{saved}; computed now: " if saved else "").append_text(_outcome(verdict)))
     _print(console, verdict.because)
     if verdict.quick:
-        _print(console, "Quick: fewer seeds, steps or values than the claim asks for; a smoke test, not evidence.")
+        _print(console, "Quick run: fewer seeds, steps or axis values than the full claim. A smoke test, not evidence.")
     for table in verdict.tables:
         console.print()
         _print_table(console, table)
     if verdict.drawing:
-        console.print()
-        console.print(Text(verdict.drawing), soft_wrap=True)
+        console.print(Text(f"\n{verdict.drawing}"), soft_wrap=True)
     if verdict.explanation:
-        console.print()
-        _print(console, one_line(verdict.explanation))
+        console.print(Text(f"\n{one_line(verdict.explanation)}"))
     console.print()
     _print_rule_size(console, verdict.conditions, verdict.combine)
     if verdict.kind == "exact":
@@ -118,9 +102,9 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
         for condition in verdict.conditions:
             _print_condition(console, condition)
             _print_cells(console, verdict, condition)
-    known = wording.facts(verdict, untrained="none")
+    known = wording.facts(verdict)
     known.pop("scale", None)  # the line of the outcome has it
-    _print_pairs(console, known | {"folder": verdict.folder or "", "judge it" if saved else "again": verdict.command})
+    _print_pairs(console, known | {"folder": verdict.folder or "", "run it" if saved else "rerun": verdict.command})
 
 
 def _print_table(console: Console, table: verdicts.Table) -> None:
@@ -128,9 +112,7 @@ def _print_table(console: Console, table: verdicts.Table) -> None:
     for digits, room in ((6, 200), (6, 16), (6, 12), (6, 8), (3, 8)):
         heads = [textwrap.fill(head, room, break_long_words=False) for head in table.columns]
         rows = [[wording.format_table_value(value, digits=digits) for value in row] for row in table.rows]
-        widths = [
-            max(len(line) for text in column for line in text.split("\n")) for column in zip(heads, *rows, strict=True)
-        ]
+        widths = [max(map(len, "\n".join(column).split("\n"))) for column in zip(heads, *rows, strict=True)]
         if sum(widths) + 2 * len(widths) <= console.width:
             break
     _print(console, table.title, "bold")
@@ -143,32 +125,32 @@ def _print_table(console: Console, table: verdicts.Table) -> None:
     console.print(printed)
 
 
-def _new_table() -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+def _new_table(*heads: str, header_style: str = "dim") -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=header_style)
+    for head in heads:
+        whole, justify = head in ("verdict", "n"), "right" if head == "n" else "left"
+        table.add_column(head, overflow="fold", no_wrap=whole, justify=justify)  # type: ignore[arg-type]
+    return table
 
 
 def _print_exact_conditions(console: Console, verdict: Verdict) -> None:
     """Print the conditions of an exact claim as one table: each has a single cell."""
-    table = _new_table()
-    for head in ("condition", "verdict", "value [over seeds]", "rule"):
-        table.add_column(head, overflow="fold", no_wrap=head == "verdict")
+    table = _new_table("condition", "verdict", "value [over seeds]", "rule")
     for condition, cell in verdict.cells:
         outcome = Text(cell.outcome, style=COLORS[cell.outcome])
-        effect = Text(wording.format_effect(condition, cell))
-        if cell.note:
-            effect.append(f"\n{cell.note}", style="dim")
+        note = f"\n{cell.note}" if cell.note else ""
+        effect = Text.assemble(wording.format_effect(condition, cell), (note, "dim"))
         table.add_row(Text(one_line(condition.what)), outcome, effect, Text(wording.format_rule(condition)))
-    console.print(table)
-    console.print()
+    console.print(table, "")
 
 
 def _print_cells(console: Console, verdict: Verdict, condition: ConditionVerdict) -> None:
-    """Print one line per cell, with the values of each arm below it."""
     for cell in condition.cells:
-        label, size = wording.cell_label(cell), cell.effect_size
-        line = Text(f"  {label}: " if label else "  ").append(cell.outcome, style=COLORS[cell.outcome])
-        line.append(f", {wording.format_effect(condition, cell)}{'' if size is None else f', effect size {size:.1f}'}")
-        console.print(line.append(f", n={wording.seed_count(verdict, cell)}"), overflow="fold")
+        label, effect = wording.cell_label(cell), wording.format_effect(condition, cell)
+        size = "" if cell.effect_size is None else f", effect size {cell.effect_size:.1f}"
+        numbers = f", {effect}{size}, n={wording.seed_count(verdict, cell)}"
+        outcome = cell.outcome, COLORS[cell.outcome]
+        console.print(Text.assemble("  ", f"{label}: " if label else "", outcome, numbers), overflow="fold")
         for detail in filter(None, [*wording.arm_lines(condition, cell), cell.note]):
             console.print(Padding.indent(Text(detail, style="dim"), 6))
     console.print()
@@ -181,9 +163,8 @@ def _print_rule_size(console: Console, conditions: Sequence[Condition | Conditio
 
 
 def _print_condition(console: Console, condition: ConditionVerdict) -> None:
-    """Print what a condition compares, and its threshold."""
     _print(console, one_line(condition.what), "bold")
-    _print(console, one_line(wording.describe_condition(condition, intervals="intervals")), "dim")
+    _print(console, one_line(wording.describe_condition(condition)), "dim")
 
 
 def _print_head(console: Console, name: str, of: Claim | Verdict) -> None:
@@ -197,13 +178,13 @@ def _print_pairs(console: Console, rows: Mapping[str, str]) -> None:
     wide = max([8, *map(len, rows)])
     for key, value in rows.items():
         if value:  # paths and commands stay on one line, to be copied
-            console.print(Text(f"{key:<{wide}} {value}"), soft_wrap=key in ("folder", "again", "judge it"))
+            console.print(Text(f"{key:<{wide}} {value}"), soft_wrap=key in ("folder", "rerun", "run it"))
 
 
 def _outcome(verdict: Verdict) -> Text:
-    """'confirmed, full scale', in color."""
-    label = headlines.outcome_label(verdict)
-    return Text(verdict.outcome, style=COLORS[verdict.outcome]).append(f", {label}" if label else "", style="default")
+    """'confirmed, full scale, outdated', with the outcome in color."""
+    labels = [wording.scale_label(verdict), "outdated" * headlines.is_outdated(verdict)]
+    return Text.assemble((verdict.outcome, COLORS[verdict.outcome]), *(f", {label}" for label in labels if label))
 
 
 def _print(console: Console, line: str, style: str = "") -> None:

@@ -106,8 +106,8 @@ class Table:
     """A table for the reader. Every row has one cell per column."""
 
     title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Value, ...], ...]
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +152,7 @@ class Verdict:
     def to_json(self) -> dict[str, Any]:
         """The content of the file, in strict JSON: numbers that are not finite become null."""
         content = asdict(self, dict_factory=lambda items: {KEYS.get(name, name): value for name, value in items})
-        strict: dict[str, Any]
-        strict = json.loads(json.dumps({"format": FORMAT, **content}), parse_constant=lambda _: None)
+        strict: dict[str, Any] = json.loads(json.dumps({"format": FORMAT, **content}), parse_constant=lambda _: None)
         return strict
 
     @classmethod
@@ -232,10 +231,9 @@ def _read_scalar(value: Any) -> Value:
 
 def _read_table(tree: dict[str, Any]) -> Table:
     """Every row gets as many values as there are columns."""
-    columns = tuple(str(_read_scalar(head)) for head in _list(tree.get("columns")))
+    columns = [str(_read_scalar(head)) for head in _list(tree.get("columns"))]
     rows = [[_read_scalar(value) for value in _list(row)[: len(columns)]] for row in _list(tree.get("rows"))]
-    filled = tuple((*row, *[None] * (len(columns) - len(row))) for row in rows)
-    return Table(title=one_line(tree.get("title")), columns=columns, rows=filled)
+    return Table(one_line(tree.get("title")), columns, [row + [None] * (len(columns) - len(row)) for row in rows])
 
 
 def _list(value: Any) -> list[Any]:

@@ -8,10 +8,11 @@ from normexp.claims.schema import Condition, Value, is_number
 from normexp.claims.verdict import Cell, ConditionVerdict, Verdict, one_line, plottable
 from normexp.metrics import is_fraction, metric_title
 from normexp.report.groups import format_value
+from normexp.sweeps.progress import format_duration
 
 REDUCTIONS = {
     "best": "{measure} at each arm's best {over}",
-    "decades": "decades of working {over}, by {measure}",
+    "decades": "range of working {over} in decades, by {measure}",
     "largest": "largest working {over}, by {measure}",
     "min": "lowest {measure} over {over}",
     "max": "highest {measure} over {over}",
@@ -90,28 +91,23 @@ def describe_comparison(condition: ConditionVerdict) -> str:
     arms, measure = condition.arms, measure_label(condition.measure)
     if condition.over:
         measure = REDUCTIONS.get(condition.reduction or "", "{measure}").format(measure=measure, over=condition.over)
-    if condition.comparison == "difference" and len(arms) == 2:
-        return f"difference in {measure}, {arms[0]} - {arms[1]}"
-    if condition.comparison == "ratio" and len(arms) == 2:
-        return f"ratio of {measure}, {arms[0]} / {arms[1]}"
-    if condition.comparison == "correlation":
-        return f"rank correlation of {measure} over {', '.join(arms)}"
+    match condition.comparison, arms:
+        case "difference", [first, second]:
+            return f"difference in {measure}, {first} - {second}"
+        case "ratio", [first, second]:
+            return f"ratio of {measure}, {first} / {second}"
+        case "correlation", _:
+            return f"rank correlation of {measure} across {', '.join(arms)}"
     return f"{measure} of {', '.join(arms)}" if arms else measure
 
 
-def describe_condition(condition: ConditionVerdict, *, intervals: str) -> str:
-    """'difference in test accuracy, bn - none: >= 3 points; 97.5 % intervals': comparison, rule, and level of the intervals.
-
-    intervals: the word for these.
-    """
+def describe_condition(condition: ConditionVerdict) -> str:
+    """'difference in test accuracy, bn - none: >= 3 points; 97.5 % intervals': comparison, rule, and level of the intervals."""
     levels = {cell.level for cell in condition.cells if cell.level is not None and cell.level < 1}
     level = ", ".join(f"{100 * level:.6g} %" for level in sorted(levels))
     compared = "rule" if condition.comparison == "each" else describe_comparison(condition)
-    return (
-        f"{compared}: {format_rule(condition)}{unit(condition)}"
-        + (f"; {level} {intervals}" if level else "")
-        + ("" if condition.decides else "; reported, does not decide")
-    )
+    parts = [f"{compared}: {format_rule(condition)}{unit(condition)}"] + [f"{level} intervals"] * bool(level)
+    return "; ".join(parts + ["doesn't count toward the verdict"] * (not condition.decides))
 
 
 def unmet_note(what: str) -> str:
@@ -122,7 +118,7 @@ def unmet_note(what: str) -> str:
 def undefined_note(missing: Mapping[str, int], seeds: int) -> str:
     """The note of a cell whose effect is not defined. missing: number of seeds without a value, by arm."""
     parts = [f"{arm} in {n} of {seeds} seeds" for arm, n in missing.items() if n]
-    return f"not defined for {', '.join(parts) or 'some seeds'}"
+    return f"undefined for {', '.join(parts) or 'some seeds'}"
 
 
 def edge_note(axis: str, ends: Mapping[str, str]) -> str:
@@ -132,11 +128,12 @@ def edge_note(axis: str, ends: Mapping[str, str]) -> str:
 
 
 def combine_label(combine: str, conditions: Sequence[Condition | ConditionVerdict]) -> str:
-    """'all must hold', or 'any that decides suffices' if some conditions are only reported."""
-    all_decide = all(condition.decides for condition in conditions)
-    if combine == "any":
-        return "any suffices" if all_decide else "any that decides suffices"
-    return "all must hold" if all_decide else "all that decide must hold"
+    """'all must hold', or '2 count toward the verdict and must hold' if some conditions are only reported."""
+    deciding = sum(condition.decides for condition in conditions)
+    if deciding == len(conditions):
+        return "at least one must hold" if combine == "any" else "all must hold"
+    counts = f"{deciding} {'counts' if deciding == 1 else 'count'} toward the verdict"
+    return f"{counts}, at least one must hold" if combine == "any" and deciding > 1 else f"{counts} and must hold"
 
 
 def seed_count(verdict: Verdict, cell: Cell) -> int:
@@ -156,33 +153,20 @@ def arm_lines(condition: ConditionVerdict, cell: Cell) -> list[str]:
     return lines
 
 
-def facts(verdict: Verdict, *, untrained: str) -> dict[str, str]:
-    """How a verdict was reached, by term, as far as known. untrained: the word for no runs."""
-    utc = verdict.judged_at.endswith(("+00:00", "Z"))
+def facts(verdict: Verdict) -> dict[str, str]:
+    """How a verdict was reached, by term, as far as known."""
+    utc, hashes = verdict.judged_at.endswith(("+00:00", "Z")), {"rule": verdict.rule, "code": verdict.code}
+    seconds, trained = verdict.seconds, str(verdict.runs or "no training")
+    duration = "" if seconds is None else f"{seconds:.2g} s" if seconds < 10 else format_duration(seconds)
     known = {
-        "runs": f"{verdict.runs or untrained}, {_duration(verdict.seconds)}",
+        "runs": f"{trained}, {duration}" if duration else trained,
         "seeds": ", ".join(map(str, verdict.seeds)),
         "scale": "" if verdict.kind == "exact" else scale_label(verdict),
         "judged": f"{verdict.judged_at[:16].replace('T', ' ')}{' UTC' if utc else ''}",
-        "versions": ", ".join(
-            v if name in ("cpu", "machine") else f"{name} {v}" for name, v in verdict.versions.items()
-        ),
-        "hashes": ", ".join(
-            f"{name} {value}" for name, value in (("rule", verdict.rule), ("code", verdict.code)) if value
-        ),
+        "versions": ", ".join(f"{name} {v}" for name, v in verdict.versions.items()),
+        "hashes": ", ".join(f"{name} {hashed}" for name, hashed in hashes.items() if hashed),
     }
-    if not verdict.runs and verdict.seconds is None:
-        del known["runs"]
     return {term: value for term, value in known.items() if value}
-
-
-def _duration(seconds: float | None) -> str:
-    """'132 s', '12 min', '3.4 h'."""
-    if seconds is None:
-        return "-"
-    if seconds < 180:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def format_table_value(value: Value, *, digits: int = 6) -> str:
@@ -208,8 +192,7 @@ def scaled(value: float | None, factor: float) -> float | None:
 def _format_numbers(
     numbers: Sequence[float | None], *, line: float | None = None, percent: bool, by_magnitude: bool = False
 ) -> list[str]:
-    """Numbers with as many decimals as their spread (or magnitude) is worth, and enough to show on which side of `line` each
-    lies."""
+    """Round to the decimals that the spread (or magnitude) warrants, with enough to show on which side of `line` each lies."""
     known = [number for number in numbers if number is not None]
     largest = max(map(abs, known), default=0.0)
     span = max(known, default=0.0) - min(known, default=0.0)
@@ -218,8 +201,7 @@ def _format_numbers(
         return ["-" if number is None else f"{number:.{6 if integers else 3}g}" for number in numbers]
     resolution = span if span > 1e-6 * largest and not by_magnitude else largest / 10
     places = min(max(1 - math.floor(math.log10(resolution)), 0), 6) if resolution else 0
-    while (
-        line is not None and places < 6 and any(n != line and f"{n:.{places}f}" == f"{line:.{places}f}" for n in known)
-    ):
+    others = [] if line is None else [number for number in known if number != line]
+    while places < 6 and any(f"{number:.{places}f}" == f"{line:.{places}f}" for number in others):
         places += 1
     return ["-" if number is None else f"{number:.{places}f}" for number in numbers]

@@ -30,22 +30,21 @@ HELP = f"""\
 usage: normexp bench [key=value ...] [flags]
   measure what each norm costs on this machine, relative to the same network
   without a norm: time of the forward pass, the backward pass and inference (for
-  batch norm also folded into the layer before it), and memory that the forward
-  pass keeps for the backward pass. Inputs are random; no data set is needed.
+  batch norm also folded into the preceding layer), and memory that the forward
+  pass saves for the backward pass. Inputs are random; no data set is needed.
 
   model, norm and batch_size can have several values: norm=bn,ln batch_size=8,64
-  (default: all norms and models, batch sizes 8, 32 and 128, images as in MNIST,
-  for resnet as in CIFAR-10). Other keys are those of normexp train: data,
+  (default: all norms and models, batch sizes 8, 32 and 128, images of MNIST's
+  size, for resnet of CIFAR-10's). Other keys are those of normexp train: data,
   activation, dropout, threads, device, model.depth, norm.groups, ...
 
   --repeats N          rounds; each measures all norms once, interleaved
                        (default: {DEFAULT_REPEATS})
-  --json FILE          all measurements; FILE - writes to standard output, with
-                       no other output there
-  --figure FILE        the ratios over the batch size: FILE.png, .svg or .pdf"""
+  --json FILE          all measurements as JSON; with --json -, standard output
+                       gets the JSON and nothing else
+  --figure FILE        plot of the ratios by batch size: .png, .svg or .pdf"""
 
-MAX_REPEATS = 10_000
-"""More rounds take days and add no precision."""
+MAX_REPEATS = 10_000  # more take days and add no precision
 
 
 def main(argv: list[str]) -> int:
@@ -67,7 +66,7 @@ def parser() -> Parser:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """The options, checked. Raises ConfigError, also for files that can't be created."""
+    """Parse and check the options. Raises ConfigError, also for files that can't be created."""
     options = parser().parse(argv)
     repeats = options.repeats
     if not (repeats.isascii() and repeats.isdigit() and len(repeats) < 6 and 2 <= int(repeats) <= MAX_REPEATS):
@@ -76,19 +75,17 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if options.json not in (None, "-"):
         check_output_file("--json", Path(options.json), example="bench.json")
     if options.figure is not None:
-        from normexp.bench.figure import SUFFIXES
+        from normexp.plotting.style import FILE_TYPES
 
-        if Path(options.figure).suffix.lower().removeprefix(".") not in SUFFIXES:
-            raise ConfigError(f"--figure {show(options.figure)}: the file name must end in .{', .'.join(SUFFIXES)}.")
+        if Path(options.figure).suffix.lower().removeprefix(".") not in FILE_TYPES:
+            raise ConfigError(f"--figure {show(options.figure)}: the file name must end in .{', .'.join(FILE_TYPES)}.")
         check_output_file("--figure", Path(options.figure), example="bench.png")
     return options
 
 
 def _measure(to_measure: Sequence[Case], skipped: list[Skipped], repeats: int) -> list[CaseResult]:
-    """Measure the cases, with a progress bar on a terminal that is drawn between timed blocks.
-
-    Adds those that run out of memory to `skipped`; raises ConfigError if none is left.
-    """
+    """Measure the cases, with a progress bar that is redrawn between timed blocks. Cases that run out of memory are added to
+    `skipped`. Raises ConfigError if none is left."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from normexp.bench.measure import count_blocks, measure
@@ -113,18 +110,15 @@ def _measure(to_measure: Sequence[Case], skipped: list[Skipped], repeats: int) -
                 reason = describe_error(error, case.norms[REFERENCE])
                 skipped += [Skipped(case.model, norm, case.batch_size, f"{reason}.") for norm in case.norms]
     if not measured:
-        raise ConfigError(
-            f"model={to_measure[0].model}: {skipped[-1].reason} Smaller batches or a smaller model may work."
-        )
+        raise ConfigError(f"model={to_measure[0].model}: {skipped[-1].reason} Try smaller batches or a smaller model.")
     return measured
 
 
 def _report(
     measured: Sequence[CaseResult], skipped: Sequence[Skipped], options: argparse.Namespace, *, command: list[str]
 ) -> None:
-    """Print the tables, then write the files: if writing fails, the measurements have been shown."""
-    from normexp.bench.measure import MIN_BLOCK_SECONDS
-    from normexp.bench.results import to_json
+    """Print the tables, then write the files, so that measurements are shown even if writing fails."""
+    from normexp.bench.results import MIN_BLOCK_SECONDS, to_json
     from normexp.bench.table import print_results
     from normexp.rundir.environment import environment
 
@@ -132,12 +126,11 @@ def _report(
     processor = _processor()
     precision = [override for override in options.overrides if override.startswith(("amp=", "matmul_precision="))]
     machine = ", ".join([processor, f"torch {version('torch')}", *precision])
-    rounds = {"repeats": options.repeats, "block": MIN_BLOCK_SECONDS}
-    print_results(console, measured, skipped, **rounds, machine=machine)
+    print_results(console, measured, skipped, repeats=options.repeats, machine=machine)
     if options.json is not None:
+        about = {"overrides": options.overrides, "repeats": options.repeats, "block_ms": 1e3 * MIN_BLOCK_SECONDS}
         around = environment(command, device=measured[0].device, threads=measured[-1].threads)
-        around["processor"] = processor
-        text = to_json(measured, skipped, overrides=options.overrides, **rounds, environment=around)
+        text = to_json(measured, skipped, {**about, "environment": {**around, "processor": processor}})
         if options.json == "-":
             sys.stdout.write(text)
         else:
@@ -151,7 +144,7 @@ def _report(
 
 
 def _processor() -> str:
-    """The processor's name and its number of cores, such as 'AMD EPYC 7R13, 8 cores'."""
+    """Name and number of cores of the processor, such as 'AMD EPYC 7R13, 8 cores'."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

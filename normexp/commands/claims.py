@@ -56,7 +56,10 @@ def main(argv: list[str]) -> int:
     folder = claims_folder(options)
     if options.verb == "run":
         return _run(options, folder, argv)
-    return {None: _list, "show": _show, "report": _report}[options.verb](options, folder)
+    {None: _list, "show": _show, "report": _report}[options.verb](
+        options, folder, Console(highlight=False, emoji=False)
+    )
+    return 0
 
 
 def parser() -> Parser:
@@ -95,19 +98,17 @@ def claims_folder(options: argparse.Namespace) -> Path:
     return expand_path("runs_dir", config.runs_dir) / "claims"
 
 
-def _list(options: argparse.Namespace, folder: Path) -> int:
+def _list(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import terminal
 
     claims = [read_claim(name, options.config_dir) for name in claim_names(options.config_dir)]
     claims.sort(key=lambda claim: claim.kind != "exact")
-    console = Console(highlight=False, emoji=False)
     terminal.show(console, [(claim, _verdict(folder, claim.name, options)) for claim in claims])
     print_labelled(console, "run one", "normexp claims run NAME" + _location(options), width=10)
     print_labelled(console, "run all", "normexp claims run all --quick" + _location(options), width=10)
-    return 0
 
 
-def _show(options: argparse.Namespace, folder: Path) -> int:
+def _show(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import terminal
     from normexp.claims.fingerprint import code_fingerprint
     from normexp.claims.headline import is_outdated
@@ -116,20 +117,17 @@ def _show(options: argparse.Namespace, folder: Path) -> int:
         raise ConfigError("normexp claims show takes the name of one claim; normexp claims lists them.")
     claim = read_claim(options.names[0], options.config_dir, scale=options.scale, quick=options.quick)
     known = _verdict(folder, claim.name, options)
-    console = Console(highlight=False, emoji=False)
     if claim.kind == "exact" and (known is None or is_outdated(known)):
         from normexp.claims.runner import judge_exact
 
         verdict = judge_exact(claim, code_fingerprint(options.config_dir), options.config_dir)
-        terminal.evidence(
-            console, verdict, saved="not judged yet" if known is None else f"saved: {known.outcome}, outdated"
-        )
+        saved = "not judged yet" if known is None else f"saved: {known.outcome}, outdated"
+        terminal.evidence(console, verdict, saved=saved)
     elif known is not None:
         terminal.evidence(console, known)
     else:
         terminal.rule(console, claim)
         print_labelled(console, "run it", f"normexp claims run {claim.name}{_location(options)}", width=10)
-    return 0
 
 
 def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
@@ -138,9 +136,8 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     from normexp.sinks.progress_bar import RunConsole
 
     if not options.names:
-        raise ConfigError(
-            "normexp claims run takes the names of claims, or all, exact or experiments; normexp claims lists them."
-        )
+        kinds = "the names of claims, or all, exact or experiments"
+        raise ConfigError(f"normexp claims run takes {kinds}; normexp claims lists them.")
     names: list[str] = []
     for word in options.names:
         selected = claim_names(options.config_dir) if word in CLAIM_SETS else [word]
@@ -156,11 +153,10 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     if result.verdicts:
         terminal.summary(console, result.verdicts)
         console.print()
+        name, where = result.verdicts[0].claim, _location(options)
         print_labelled(console, "verdicts", folder, width=10)
-        print_labelled(
-            console, "details", f"normexp claims show {result.verdicts[0].claim}{_location(options)}", width=10
-        )
-        print_labelled(console, "page", f"normexp claims report{_location(options)}", width=10)
+        print_labelled(console, "details", f"normexp claims show {name}{where}", width=10)
+        print_labelled(console, "page", f"normexp claims report{where}", width=10)
     if result.signal is not None:
         again = shlex.join(word for word in argv if word != "--again")
         print_labelled(console, "resume", f"normexp claims {again}", width=10)
@@ -168,28 +164,24 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     return 128 + result.signal if result.signal else 1 if result.problems else 0
 
 
-def _report(options: argparse.Namespace, folder: Path) -> int:
+def _report(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import page, terminal
 
     if options.names:
-        raise ConfigError(
-            f"normexp claims report covers all claims and takes no name; try normexp claims show {show(options.names[0])}."
-        )
+        hint = f"try normexp claims show {show(options.names[0])}"
+        raise ConfigError(f"normexp claims report covers all claims and takes no name; {hint}.")
     by_claim = {name: _verdict(folder, name, options) for name in claim_names(options.config_dir)}
     verdicts = list(filter(None, by_claim.values()))
     if not verdicts:
-        raise ConfigError(
-            f"No verdicts in {printable(folder)} yet. Start with normexp claims run all --quick{_location(options)}."
-        )
+        start = f"normexp claims run all --quick{_location(options)}"
+        raise ConfigError(f"No verdicts in {printable(folder)} yet. Start with {start}.")
     path = options.html or folder / "claims.html"
     check_output_file("--html", path, example="report.html")
-    console = Console(highlight=False, emoji=False)
     with writing(path):
         page.write(path, verdicts, [name for name, verdict in by_claim.items() if verdict is None])
     terminal.summary(console, verdicts)
     console.print()
     print_labelled(console, "page", path, width=10)
-    return 0
 
 
 def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | None:

@@ -1,14 +1,14 @@
 """`normexp completion SHELL`: print a script with which the shell completes by `normexp completion query LINE`."""
 
 import importlib
-from collections.abc import Iterable
-from typing import Literal, get_args, get_origin, get_type_hints
+from collections.abc import Iterable, Sequence
+from typing import Literal, get_args, get_origin
 
 from normexp.bench.cases import has_effect
 from normexp.commands import COMMANDS
-from normexp.compose.choices import CHOICES, known_keys
+from normexp.compose.choices import key_types, known_keys
 from normexp.compose.overrides import FLAGS
-from normexp.config import GROUPS, OVERLAYS, Config, ConfigError, show, suggest, yaml_files
+from normexp.config import GROUPS, OVERLAYS, ConfigError, show, suggest, yaml_files
 
 # Bash ends a word at `=`, so only the part after it must be returned. The line is cut at the cursor.
 BASH = """\
@@ -69,34 +69,35 @@ def main(argv: list[str]) -> int:
         case []:
             print(HELP)
         case [shell, *_]:
-            raise ConfigError(
-                f"completion {show(shell)}: the shells are {', '.join(SCRIPTS)}.{suggest(shell, SCRIPTS)}"
-            )
+            raise ConfigError(f"Unknown shell {show(shell)}: use {', '.join(SCRIPTS)}.{suggest(shell, SCRIPTS)}")
     return 0
 
 
 def candidates(line: str) -> list[str]:
     """Completions of the last word of a command line, which is empty if the line ends in a space."""
-    words = line.split(" ")
-    word, before = words[-1], [w for w in words[:-1] if w]
-    return [candidate for candidate in _candidates(word, before) if candidate.startswith(word)]
+    *before, word = line.split(" ")
+    return [candidate for candidate in _candidates(word, list(filter(None, before))) if candidate.startswith(word)]
 
 
-def _candidates(word: str, before: list[str]) -> Iterable[str]:
+def _candidates(word: str, before: Sequence[str]) -> Iterable[str]:
     """The words that may follow those before; more than those that begin as the typed word does."""
     if len(before) <= 1:
-        return [*COMMANDS, "--help", "--version"]
-    match before[1]:
-        case "completion":
-            return SCRIPTS
-        case "train" | "describe" | "bench" | "claims" as command:
-            return {"bench": _bench, "claims": _claims}.get(command, _train)(word, before[2:])
-        case "report" | "runs" | "metrics" | "rm" as command:
-            return _report(command, word, before[2:])
-    return []
+        return [*COMMANDS, "help", "--help", "--version"]
+    _, command, *before = before
+    if command in ("bench", "claims", "report", "runs", "metrics", "rm") and word.startswith("-"):
+        return _flags(command)
+    completers = {"train": _train, "describe": _train, "bench": _bench, "claims": _claims, "report": _report}
+    if command in completers:
+        return completers[command](word, before)
+    return {"completion": SCRIPTS, "help": [*COMMANDS, *GROUPS, *known_keys()]}.get(command, [])
 
 
-def _train(word: str, before: list[str]) -> list[str]:
+def _flags(command: str) -> list[str]:
+    flags: list[str] = importlib.import_module(f"normexp.commands.{command}").parser().flags
+    return flags
+
+
+def _train(word: str, before: Sequence[str]) -> Iterable[str]:
     values = FLAGS.get(before[-1]) if before else None
     if values is not None and before[-1] not in ("-i", "--info"):
         return list(values)
@@ -114,24 +115,25 @@ def _train(word: str, before: list[str]) -> list[str]:
     return [f"{key}=" for key in [*top, "seeds", *(keys if word else [])]]
 
 
-def _bench(word: str, before: list[str]) -> list[str]:
-    from normexp.commands import bench
-
-    flags = bench.parser().flags
-    if word.startswith("-"):
-        return flags
-    if before and before[-1] in flags:  # its value is a number or a file
+def _bench(word: str, before: Sequence[str]) -> Iterable[str]:
+    if before and before[-1] in _flags("bench"):  # its value is a number or a file
         return []
     return [candidate for candidate in _train(word, before) if has_effect(candidate.partition("=")[0])]
 
 
-def _claims(word: str, before: list[str]) -> Iterable[str]:
+def _report(_: str, before: Sequence[str]) -> Iterable[str]:
+    if before[-1:] not in (["--metric"], ["--plot"]):
+        return []
+    from normexp.report.logged import known_metrics
+
+    return ["help", *(tag for tag in known_metrics() if tag == tag.lower())]  # without placeholders, such as LAYER
+
+
+def _claims(_: str, before: Sequence[str]) -> Iterable[str]:
     from normexp.commands import claims
 
-    if before and before[-1] == "--scale":
+    if before[-1:] == ["--scale"]:
         return ["small", "full"]
-    if word.startswith("-"):
-        return claims.parser().flags
     if not before:
         return claims.VERBS
     names = yaml_files.choices("claim") if before[0] in ("show", "run") else []
@@ -139,24 +141,11 @@ def _claims(word: str, before: list[str]) -> Iterable[str]:
     return [*sets, *names]
 
 
-def _report(command: str, word: str, before: list[str]) -> list[str]:
-    if word.startswith("-"):
-        flags: list[str] = importlib.import_module(f"normexp.commands.{command}").parser().flags
-        return flags
-    if before[-1:] in (["--metric"], ["--plot"]):
-        from normexp.report.logged import known_metrics
-
-        return ["help", *(tag for tag in known_metrics() if tag == tag.lower())]  # without placeholders, such as LAYER
-    return []
-
-
 def _values(key: str) -> list[str]:
     """The possible values of a key, if they are few; else an empty list."""
     if key in (*GROUPS, *OVERLAYS):
         return yaml_files.choices(key)
-    group, _, name = key.rpartition(".")
-    classes = CHOICES.get(group, {}).values() if group else [Config]
-    hint = next((hints[name] for hints in map(get_type_hints, classes) if name in hints), None)
+    hint = next((hint for hint, _ in key_types(key).values()), None)
     for option in get_args(hint) if type(None) in get_args(hint) else [hint]:
         if option is bool:
             return ["true", "false"]

@@ -17,8 +17,6 @@ usage: normexp describe [key=value ...]
   parts, output shape and parameters of each layer, and the axes that its norm
   averages over"""
 
-POSITIONS = {"pre": " before the activation", "post": " after the activation", "input": " before the weight"}
-
 
 def main(argv: list[str]) -> int:
     """Print the table. Raises ConfigError for a config that can't be trained."""
@@ -33,8 +31,10 @@ def main(argv: list[str]) -> int:
     config = validate(tree)
     rows, console = describe(config), Console(highlight=False)
     title = f"{config.model.name} on {config.data.name}, {NORMS[config.norm.name].title}"
-    where = "" if config.norm.name == "none" else POSITIONS[config.norm.position]
-    console.print(f"[bold]{title}{where}[/], batch {config.batch_size}\n", soft_wrap=True)
+    if config.norm.name != "none":
+        positions = {"pre": "before the activation", "post": "after the activation", "input": "before the weight"}
+        title += f" {positions[config.norm.position]}"
+    console.print(f"[bold]{title}[/], batch {config.batch_size}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column, name in enumerate(COLUMNS):
         table.add_column(name, no_wrap=column in (0, 2), justify="right" if column == 3 else "left")

@@ -12,12 +12,12 @@ from rich.table import Column, Table
 
 from normexp import __version__
 from normexp.commands import COMMANDS
-from normexp.config import GROUPS, yaml_files
+from normexp.config import GROUPS, OVERLAYS, ConfigError, describe_values, show, suggest, unknown_choice, yaml_files
 
 if TYPE_CHECKING:
     from normexp.compose.overrides import Arguments
 
-LINE = re.compile(r"^(?P<key>[a-z_]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
+LINE = re.compile(r"^(?P<key>[a-z_0-9]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
 
 
 def main_help() -> None:
@@ -35,10 +35,12 @@ def main_help() -> None:
         ("normexp tensorboard", "activations and gradients of all layers in TensorBoard"),
     ]
     _table(console, "Try", examples)
-    _table(console, "Choices", _groups())
-    console.print(
-        "[bold]normexp help COMMAND[/] explains a command, [bold]normexp help train[/] also every key.", soft_wrap=True
-    )
+    _table(console, "Choices", [_group(group) for group in GROUPS])
+    topics = [
+        ("normexp help COMMAND", "explains a command; normexp help train also lists all keys"),
+        ("normexp help KEY", "explains a key, group or choice: help lr, help norm, help norm=gn"),
+    ]
+    _table(console, "More help", topics)
 
 
 def train_help(arguments: Arguments) -> None:
@@ -46,16 +48,12 @@ def train_help(arguments: Arguments) -> None:
     console = Console(highlight=False)
     usage = escape("[flags] [key=value ...]")
     console.print(f"[bold]normexp train[/] {usage}: train one network, or several with -m\n")
-    _table(console, "Choices (group=choice; the first is the default)", _groups(arguments.config_dir))
+    config_dirs = [arguments.config_dir] if arguments.config_dir else []
+    groups = [_group(group, *config_dirs) for group in GROUPS]
+    _table(console, "Choices (group=choice; the first is the default)", groups)
     chosen = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
     for group in GROUPS:
-        name = chosen.get(group, yaml_files.default_choice(group))
-        path = yaml_files.folder() / group / f"{name}.yaml"
-        rows = [
-            (f"{group}.{key}={value}", comment) for key, (value, comment) in keys_of_file(path).items() if key != "name"
-        ]
-        if rows:
-            _table(console, f"Keys of {group}={name}", rows)
+        _print_keys(console, group, chosen.get(group, yaml_files.default_choice(group)))
     root = keys_of_file(yaml_files.folder() / "train.yaml")
     _table(console, "Keys of every run", [(f"{key}={value}", comment) for key, (value, comment) in root.items()])
     flags = [
@@ -71,21 +69,68 @@ def train_help(arguments: Arguments) -> None:
     _table(console, "Flags and shorthands", flags)
     _table(console, "Predefined sweeps", _overlays("experiment"))
     _table(console, "Debug modes", _overlays("debug"))
-    optuna = "hyperparameter search: lr=tag(log,interval(0.001,1)) hydra.sweeper.n_trials=20"
     clusters = [
         ("hydra/launcher=slurm", "run on a Slurm cluster; hydra/launcher=ray: on a Ray cluster"),
-        ("hydra/sweeper=optuna", optuna),
+        ("hydra/sweeper=optuna", "hyperparameter search: lr=tag(log,interval(0.001,1)) hydra.sweeper.n_trials=20"),
     ]
     _table(console, "Clusters and hyperparameter search", clusters)
 
 
-def _groups(config_dir: Path | None = None) -> list[tuple[str, str]]:
+def topic_help(topic: str) -> None:
+    """Print the help of a key, group or choice, such as lr, norm or norm=gn. Raises ConfigError for other words."""
+    from normexp.compose.choices import known_keys
+    from normexp.compose.overrides import keys_called
+
+    console = Console(highlight=False)
+    word, _, choice = topic.partition("=")
+    names = keys_called(word)
+    if not names:
+        names, choice = [group for group in GROUPS if word in yaml_files.choices(group)][:1], word
+    if not names:
+        hint = suggest(topic, [*COMMANDS, *GROUPS, *known_keys()]) or " normexp help train lists all keys."
+        raise ConfigError(f"Unknown command or key {show(topic)}.{hint}")
+    for name in names:
+        if name in OVERLAYS:
+            _table(console, f"Choices of {name}", _overlays(name))
+        elif name in GROUPS:
+            if choice and choice not in (known := yaml_files.choices(name)):
+                raise ConfigError(unknown_choice(name, choice, known))
+            _table(console, f"Choices of {name} (the first is the default)", [_group(name)])
+            _print_keys(console, name, choice or yaml_files.default_choice(name))
+            console.print(f"[bold]normexp help {name}=CHOICE[/] explains the keys of another choice.")
+        else:
+            _table(console, f"Key {name}", _explanations(name))
+
+
+def _explanations(key: str) -> list[tuple[str, str]]:
+    """A key with its default, meaning and values: for each group of choices in which these are the same."""
+    from normexp.compose.choices import key_types
+
+    group, _, name = key.rpartition(".")
+    same: dict[tuple[str, str, str], list[str]] = {}
+    for choice, (hint, bounds) in key_types(key).items():
+        keys = keys_of_file(yaml_files.folder() / group / f"{choice or 'train'}.yaml")
+        if name in keys:
+            same.setdefault((*keys[name], describe_values(hint, bounds)), []).append(f"{group}={choice}")
     rows = []
-    for group in GROUPS:
-        default = yaml_files.default_choice(group) or ""
-        names = yaml_files.choices(group, *([config_dir] if config_dir else []))
-        rows.append((group, ", ".join([default, *(name for name in names if name != default)])))
+    for (default, comment, values), choices in same.items():
+        rows += [(f"{key}={default}", comment), ("", values)]
+        rows += [("", f"with {', '.join(choices)}")] * bool(group)
     return rows
+
+
+def _print_keys(console: Console, group: str, choice: str | None) -> None:
+    """Print the keys of a choice, if it has any."""
+    keys = keys_of_file(yaml_files.folder() / group / f"{choice}.yaml")
+    if rows := [(f"{group}.{key}={value}", comment) for key, (value, comment) in keys.items() if key != "name"]:
+        _table(console, f"Keys of {group}={choice}", rows)
+
+
+def _group(group: str, *config_dirs: Path) -> tuple[str, str]:
+    """A group and its choices, the default one first."""
+    default = yaml_files.default_choice(group) or ""
+    names = yaml_files.choices(group, *config_dirs)
+    return group, ", ".join([default, *(name for name in names if name != default)])
 
 
 def _overlays(group: str) -> list[tuple[str, str]]:

@@ -5,14 +5,16 @@ from pathlib import Path
 from rich.console import Console
 
 from normexp.commands.parser import Parser
-from normexp.config import ConfigError
-from normexp.report.logged import show_metrics
+from normexp.config import ConfigError, show
+from normexp.metrics import find_pattern
+from normexp.report.logged import known_metrics, show_metrics
 from normexp.report.read import read
 
 HELP = """\
 usage: normexp metrics [RUN] [--layers]
-  every metric with its meaning, as --metric and TensorBoard name it; with RUN,
-  the folder of a run or sweep, those that it logged with their last values
+  list all metrics with their meanings, as TensorBoard and --metric name them;
+  with RUN, the folder of a run or sweep, those that it logged, with their last
+  values
 
   --layers  list every layer instead of the range over all layers"""
 
@@ -20,12 +22,15 @@ usage: normexp metrics [RUN] [--layers]
 def main(argv: list[str]) -> int:
     """Print the list. Raises ConfigError if the folder has no runs, or none that logged anything."""
     options = parser().parse(argv)
-    if not options.folders:
-        if options.layers:
-            raise ConfigError("--layers needs a run: normexp metrics runs/NAME --layers.")
-        list_metrics([])
-    else:
-        list_metrics(options.folders, by_layer=options.layers)
+    for word in map(str, options.folders):
+        if not Path(word).exists() and (pattern := find_pattern(word, known := known_metrics())):
+            raise ConfigError(
+                f"{show(word)} is a metric: {known[pattern]}. normexp metrics takes the folder of a run, and lists all "
+                "metrics without one."
+            )
+    if options.layers and not options.folders:
+        raise ConfigError("--layers needs a run: normexp metrics runs/NAME --layers.")
+    list_metrics(options.folders, by_layer=options.layers)
     return 0
 
 

@@ -5,7 +5,6 @@ import itertools
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from normexp.commands.parser import Parser, check_output_dir, check_output_file,
 from normexp.config import ConfigError, printable
 from normexp.console import print_labelled
 from normexp.metrics import DEFAULT_METRIC
-from normexp.report import compare, export, paper, terminal
-from normexp.report.aggregate import check_metric
-from normexp.report.groups import check_key
+from normexp.report import compare, compare_text, export, paper, terminal
+from normexp.report.aggregate import aggregate, check_metric
+from normexp.report.compare_text import ComparisonText
+from normexp.report.groups import group
 from normexp.report.names import read_names
 from normexp.report.read import Collection, read
 from normexp.report.select import select
@@ -49,6 +49,8 @@ usage: normexp report DIR... [flags]
                        reading (default: report.html in DIR)
   --figures DIR        the page's figures as PDF, SVG and PNG at paper size, and
                        the data of each as CSV
+  --columns KEY        a column for each value of a key, in Markdown and LaTeX:
+                       --columns lr; --columns data: all data sets in one table
   --bold               best value in bold, in Markdown and LaTeX
   --names [NAMES]      BN instead of norm=bn in Markdown, LaTeX and figures;
                        NAMES adds others: 'lr:learning rate,norm=bn:Batch norm'
@@ -71,26 +73,55 @@ def main(argv: list[str]) -> int:
         list_metrics(options.folders)
         return 0
     collection = select(read(options.folders), options.filters)
+    shared = {"metric": options.metric, "by": options.by}
     check_metric(options.metric, collection.runs)
-    for key in options.by or []:
-        check_key(key, collection.runs)
+    aggregate(group(collection.runs, options.by), options.metric, sort=options.sort)  # checks the keys
     options.names = read_names(options.names, collection.runs)
-    show_plot = _prepare_plot(options, collection)
-    comparison = _compare(options, collection) if len(options.folders) == 2 else None
-    quiet = any(getattr(options, name) == "-" for name in TABLES)
-    console = Console(highlight=False, emoji=False, quiet=quiet)
-    terminal.show(console, collection, metric=options.metric, by=options.by, sort=options.sort)
-    if comparison is not None:
-        compare.show_comparison(console, comparison, map(printable, options.folders), metric=options.metric)
-    show_plot(console)
-    console.print()
-    _write_tables(options, collection, comparison, console)
-    _write_figures(options, collection, console)
-    folders = shlex.join(map(str, options.folders))
-    if options.html is None:
-        print_labelled(console, "page", f"normexp report {folders} --html")
-    print_labelled(console, "inspect", f"normexp tensorboard {folders}")
+    plots = _prepare_plots(options, collection)
+    comparison = text = None
+    if len(options.folders) == 2:
+        kept = {run.directory for run in collection.runs}
+        a, b = ([run for run in read([folder]).runs if run.directory in kept] for folder in options.folders)
+        comparison = compare.compare(a, b, **shared)
+        text = compare_text.describe(comparison, map(printable, options.folders), metric=options.metric)
+    tables = _tables(options, collection, comparison)
+    console = Console(highlight=False, emoji=False, quiet="-" in tables)
+    hint = partial(print_labelled, console, width=13)
+    command = _command(options)
+    if tables:
+        terminal.show_problems(console, collection)
+    else:
+        terminal.show(console, collection, **shared, sort=options.sort, command=command)
+        if text is not None:
+            compare_text.show_comparison(console, text)
+    for show_plot in plots:
+        show_plot(console)
+    if not tables:
+        console.print()
+    for file, (label, content) in tables.items():
+        if file == "-":
+            sys.stdout.write(content)
+            continue
+        with writing(Path(file)):
+            atomic.write_bytes(Path(file), content.encode("utf-8", "replace"))
+        hint(label, file)
+    _write_figures(options, collection, text, hint)
+    if not tables:
+        if options.html is None:
+            hint("page", f"{command} --html")
+        hint("look inside", f"normexp tensorboard {shlex.join(map(str, options.folders))}")
     return 0
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command of this report, without the flags that write files."""
+    words = ["normexp", "report", *map(str, options.folders)]
+    for filtered in options.filters:
+        words += ["--filter", filtered]
+    given = {"--metric": options.metric, "--group-by": options.by and ",".join(options.by), "--sort": options.sort}
+    for flag, value in given.items():
+        words += [flag, value] if value not in (None, DEFAULT_METRIC, "metric") else []
+    return printable(shlex.join(words))
 
 
 def parser() -> Parser:
@@ -98,10 +129,9 @@ def parser() -> Parser:
     parser.add_argument("folders", nargs="*", type=Path)
     parser.add_argument("--metric", default=DEFAULT_METRIC)
     parser.add_argument("--group-by", dest="by", type=lambda text: [key for key in text.split(",") if key])
-    parser.add_argument("--sort")
-    parser.add_argument("--plot")
+    parser.add_argument("--sort", default="metric")
     parser.add_argument("--filter", action="append", default=[], dest="filters")
-    for name in (*TABLES, "html", "names"):
+    for name in (*TABLES, "columns", "html", "names", "plot"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--figures", type=Path)
     parser.add_argument("--bold", action="store_true")
@@ -118,8 +148,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         raise ConfigError("Name the folder of a run or sweep: normexp report runs/NAME. normexp runs lists them.")
     if len(on_stdout := [f"--{name}" for name in TABLES if getattr(options, name) == "-"]) > 1:
         raise ConfigError(f"Only one of {' and '.join(on_stdout)} can write to standard output; name a file.")
-    if options.bold and options.markdown is options.latex is None:
-        raise ConfigError("--bold needs --markdown or --latex.")
+    for flag in ("bold", "columns"):
+        if getattr(options, flag) and options.markdown is options.latex is None:
+            raise ConfigError(f"--{flag} needs --markdown or --latex.")
     if options.names is not None and options.markdown is options.latex is options.figures is None:
         raise ConfigError("--names needs --markdown, --latex or --figures.")
     if options.html is not None:
@@ -138,8 +169,10 @@ def _with_optional_values(argv: Sequence[str]) -> list[str]:
     """Give flags of OPTIONAL_VALUES an explicit value if another flag, a folder or nothing follows them."""
     words = []
     for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
-        alone = word in OPTIONAL_VALUES and ((following.startswith("-") and following != "-") or _is_folder(following))
-        words.append(f"{word}={OPTIONAL_VALUES[word]}" if alone else word)
+        alone = (following.startswith("-") and following != "-") or _is_folder(following)
+        if alone and word in ("--csv", "--json"):
+            raise ConfigError(f"{word} needs a file: {word} runs.{word[2:]}, or {word} - for standard output.")
+        words.append(f"{word}={OPTIONAL_VALUES[word]}" if alone and word in OPTIONAL_VALUES else word)
     return words
 
 
@@ -150,42 +183,40 @@ def _is_folder(word: str) -> bool:
         return False
 
 
-def _compare(options: argparse.Namespace, collection: Collection) -> compare.Comparison:
-    kept = {run.directory for run in collection.runs}
-    sides = (read([folder]) for folder in options.folders)
-    a, b = (replace(side, runs=[run for run in side.runs if run.directory in kept]) for side in sides)
-    return compare.compare(a, b, metric=options.metric, by=options.by)
-
-
-def _prepare_plot(options: argparse.Namespace, collection: Collection) -> Callable[[Console], None]:
-    """Read the curves for --plot; returns a function that prints the plot. numpy is imported late."""
+def _prepare_plots(options: argparse.Namespace, collection: Collection) -> list[Callable[[Console], None]]:
+    """Read the curves for --plot; returns a function for each plot that prints it. numpy is imported late."""
     if options.plot is None:
-        return lambda console: None
-    from normexp.report.terminal_plot import read_plot, show_plot
+        return []
+    from normexp.report.terminal_plot import read_plots, show_plot
 
-    plot = read_plot(collection.runs, options.plot, metric=options.metric, by=options.by)
-    return partial(show_plot, plot=plot)
+    plots = read_plots(collection.runs, options.plot, metric=options.metric, by=options.by)
+    return [partial(show_plot, plot=plot) for plot in plots]
 
 
-def _write_tables(
-    options: argparse.Namespace, collection: Collection, comparison: compare.Comparison | None, console: Console
-) -> None:
-    shared = {"metric": options.metric, "by": options.by, "sort": options.sort or "metric"}
+def _tables(
+    options: argparse.Namespace, collection: Collection, comparison: compare.Comparison | None
+) -> dict[str, tuple[str, str]]:
+    """Label and content of the tables to write, by file."""
+    shared = {"metric": options.metric, "by": options.by, "sort": options.sort}
+    files = {}
     if options.csv is not None:
-        _write(options.csv, export.to_csv(collection, by=options.by), "rows", console)
+        files[options.csv] = "rows", export.to_csv(collection, by=options.by)
     if options.json is not None:
-        _write(options.json, export.to_json(collection, comparison=comparison, **shared), "numbers", console)
+        files[options.json] = "numbers", export.to_json(collection, comparison=comparison, **shared)
     if options.markdown is options.latex is None:
-        return
-    tables = paper.paper_tables(collection.runs, names=options.names, bold=options.bold, **shared)
+        return files
+    look = {"names": options.names, "bold": options.bold, "columns": options.columns}
+    tables = paper.paper_tables(collection.runs, **look, **shared)
     if options.markdown is not None:
-        _write(options.markdown, paper.to_markdown(tables), "table", console)
+        files[options.markdown] = "table", paper.to_markdown(tables)
     if options.latex is not None:
-        text = paper.to_latex(tables, command=printable(f"normexp report {options.command}"))
-        _write(options.latex, text, "table", console)
+        files[options.latex] = "table", paper.to_latex(tables, command=printable(f"normexp report {options.command}"))
+    return files
 
 
-def _write_figures(options: argparse.Namespace, collection: Collection, console: Console) -> None:
+def _write_figures(
+    options: argparse.Namespace, collection: Collection, compared: ComparisonText | None, hint: Callable[..., None]
+) -> None:
     """Write the page and the figures. matplotlib is imported late."""
     shared = {"metric": options.metric, "by": options.by}
     if options.html is not None:
@@ -193,23 +224,14 @@ def _write_figures(options: argparse.Namespace, collection: Collection, console:
 
         title = printable(" and ".join(folder.resolve().name for folder in options.folders))
         with writing(options.html):
-            notes = page.write_page(options.html, collection, title=title, **shared)
+            notes = page.write_page(options.html, collection, title=title, compared=compared, **shared)
         for note in notes:
-            print_labelled(console, "note", note)
-        print_labelled(console, "page", options.html)
+            hint("note", note)
+        hint("page", options.html)
     if options.figures is not None:
         from normexp.report.figures import draw
 
         with writing(options.figures):
             options.figures.mkdir(exist_ok=True)
             written = draw.write_figures(options.figures, collection, **shared, display=options.names)
-        print_labelled(console, "figures", f"{options.figures} ({len(written)} files)")
-
-
-def _write(file: str, text: str, label: str, console: Console) -> None:
-    if file == "-":
-        sys.stdout.write(text)
-        return
-    with writing(Path(file)):
-        atomic.write_bytes(Path(file), text.encode("utf-8", "replace"))
-    print_labelled(console, label, file)
+        hint("figures", f"{options.figures} ({len(written)} files)")

@@ -34,9 +34,7 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
         ) from error
     given = _overrides(directory, stored, words)
     tree = {**_with_data_dir(directory, stored), **given}
-    if (
-        sum(given.get(key) is not None for key in LENGTH_KEYS) == 1
-    ):  # the stored config may set the length by the other key
+    if sum(given.get(key) is not None for key in LENGTH_KEYS) == 1:  # the stored config may set the other one
         tree |= {key: None for key in LENGTH_KEYS if given.get(key) is None}
     config = validate(tree)
     total = sizes(config).total_steps
@@ -47,16 +45,14 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
             f"to {total} steps."
         )
     if status["state"] == "diverged":
-        more = " More steps do not change that." if words else ""
-        print(f"{directory} diverged ({show(status['error'])}): that is its result, and it is not resumed.{more}")
+        more = " More steps would not change that." if words else ""
+        print(f"{directory} diverged ({show(status['error'])}). This is a result, so it is not resumed.{more}")
         return 0
     if status["state"] == "completed" and status["step"] >= total:
         accuracy = status["metrics"].get("test/accuracy")
         reached = "" if accuracy is None else f", test accuracy {format_metric(accuracy, 'accuracy')}"
-        print(
-            f"{directory} is completed: {status['step']} steps{reached}. "
-            f"To extend it: normexp resume {shlex.quote(str(directory))} epochs=N"
-        )
+        command = f"normexp resume {shlex.quote(str(directory))} epochs=N"
+        print(f"{directory} is completed: {status['step']} steps{reached}. To extend it: {command}")
         return 0
     with lock.held(directory) as free:
         if not free:
@@ -81,7 +77,10 @@ def _overrides(directory: Path, stored: Mapping[str, Any], words: Sequence[str])
     arguments = parse_argv(words)
     if arguments.flags:
         raise ConfigError(f"resume does not accept {show(arguments.flags[0])}, only a folder and epochs=N or steps=N.")
-    parsed = parse_overrides(validate_overrides(arguments.overrides))
+    parsed = parse_overrides(validate_overrides(arguments.overrides, sweeps=True))
+    for override in parsed:
+        if override.is_sweep_override():
+            raise ConfigError(f"{show(override.input_line)}: a run is resumed with one value.")
     given = {override.key_or_group: override.value() for override in parsed}
     for key, value in given.items():
         if "${" in str(value):
@@ -137,9 +136,7 @@ def _train(directory: Path, config: Config, tree: Mapping[str, Any], state: str,
         if state == "completed":
             raise ConfigError(" ".join([f"{begins}.", *lines]))
         if state == "unknown":  # the run may have a result
-            raise ConfigError(
-                f"{begins}, and its status.json can't be read: delete that file to train the run from scratch."
-            )
+            raise ConfigError(f"{begins}, and its status.json can't be read: delete that file to train from scratch.")
         lines.append(f"{begins}: training from scratch")
     else:
         begins = f"resuming {directory} after step {saved['step']} of {total}"

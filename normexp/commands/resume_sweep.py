@@ -54,11 +54,10 @@ def _overrides(words: Sequence[str]) -> list[str]:
                 f"{show(text)}: a sweep is resumed with the values it was started with; only {' and '.join(FREE_KEYS)} "
                 "can be changed. For other values, run the command of the sweep again with the same name."
             )
-    folders = {text: str(o.value()) for text, o in zip(overrides, parse_overrides(overrides), strict=True)}
-    return [
-        f"data_dir={quoted(str(Path(folders[text]).expanduser().absolute()))}" if key_of(text) == "data_dir" else text
-        for text in overrides
-    ]
+    for position, override in enumerate(parse_overrides(overrides)):
+        if override.key_or_group == "data_dir":
+            overrides[position] = f"data_dir={quoted(str(Path(str(override.value())).expanduser().absolute()))}"
+    return overrides
 
 
 def _check_stored(words: list[str], folder: Path) -> None:

@@ -10,8 +10,8 @@ from normexp.sweeps.delete import Deletable, deletable, delete
 
 HELP = """\
 usage: normexp rm DIR... [flags]
-  delete the directories of runs and sweeps; lists them and asks first. Nothing
-  outside of runs_dir is deleted, and nothing that is in use.
+  delete runs and sweeps, after listing them and asking; nothing that is in use
+  or outside of runs_dir
 
   -y, --yes      delete without asking
   runs_dir=DIR   folder that holds the runs (default: runs)"""
@@ -26,9 +26,11 @@ def main(argv: list[str]) -> int:
         raise ConfigError("Name the directory of a run or sweep: normexp rm runs/NAME. normexp runs lists them.")
     items = deletable(paths, expand_path("runs_dir", given[-1] if given else "runs"))
     if not options.yes and not sys.stdin.isatty():
-        raise ConfigError("Nothing was deleted: there is no terminal to ask for confirmation; add --yes.")
+        raise ConfigError("Nothing was deleted: without a terminal for the confirmation, add --yes.")
     for item in items:
-        print(_line(item))
+        what = f"run, {item.state}" if item.state else f"sweep, {item.runs} run{'s' * (item.runs != 1)}"
+        size = f"{item.size / 1e9:.1f} GB" if item.size >= 1e9 else f"{item.size / 1e6:.1f} MB"
+        print(f"{printable(item.path)}  ({what}, {size})")
     if not options.yes and not _confirmed(items):
         print("Nothing was deleted.")
         return 1
@@ -42,15 +44,6 @@ def parser() -> Parser:
     parser.add_argument("words", nargs="*")
     parser.add_argument("--yes", "-y", action="store_true")
     return parser
-
-
-def _line(item: Deletable) -> str:
-    what = f"run, {item.state}" if item.state else f"sweep, {item.runs} run{'s' * (item.runs != 1)}"
-    return f"{printable(item.path)}  ({what}, {_format_size(item.size)})"
-
-
-def _format_size(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _confirmed(items: Sequence[Deletable]) -> bool:

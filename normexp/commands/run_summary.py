@@ -1,7 +1,7 @@
 """Print the results of a run when it ends, where they are, and what to do next."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -10,6 +10,7 @@ from rich.text import Text
 from normexp.console import print_line, print_message
 from normexp.metrics import format_metric
 from normexp.sinks.progress_bar import RunConsole
+from normexp.sweeps.names import key_of
 from normexp.training.debug import TABLE, TRACE, WAIT, region_shares
 from normexp.training.run import Result
 from normexp.training.state import ACCURACY_LEVELS
@@ -22,8 +23,10 @@ HEADLINES = {
 }
 
 
-def print_summary(result: Result, console: RunConsole, *, quiet: bool = False) -> int:
-    """Print a run's results as a table, then its files and the next steps. quiet: nothing was printed before.
+def print_summary(result: Result, console: RunConsole, *, command: Sequence[str] = (), quiet: bool = False) -> int:
+    """Print a run's results as a table, then its files and the next steps.
+
+    command: the words that trained it, for commands that repeat it. quiet: nothing was printed before.
 
     Returns the exit code: 0 for a result, 128 plus the signal for an interrupted run, 1 for a failed one. Raises OSError if the
     output could not be written.
@@ -31,14 +34,14 @@ def print_summary(result: Result, console: RunConsole, *, quiet: bool = False) -
     if not quiet:
         console.print()
     headline = HEADLINES[result.state].format(error=escape(result.error or ""))
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for label, text in [*([("run", headline)] * (result.state != "failed")), *_results(result)]:
         table.add_row(label, text)
     if result.state == "failed":  # not in the table, which would wrap it: an error may contain a path to copy
         print_message(console, Text.from_markup(f"run            {headline}"))
     if table.rows:
         console.print(table)
-    for label, text in _next_steps(result):
+    for label, text in _next_steps(result, command):
         print_line(console, f"{label:<15}{text}")
     console.close()
     if result.state == "interrupted":
@@ -58,12 +61,9 @@ def _results(result: Result) -> Iterator[tuple[str, str]]:
     if "train/loss" in metrics:
         yield "training loss", f"{metrics['train/loss']:.4f}"
     if result.debug == "overfit" and result.state == "completed" and "train/accuracy" in metrics:
-        accuracy = metrics["train/accuracy"]
-        if accuracy == 1:
-            yield "one batch", f"[green]memorized[/]: {_percent(accuracy)} in the last steps"
-        else:
-            outcome = f"[yellow]not memorized[/]: {_percent(accuracy)} in the last steps."
-            yield "one batch", f"{outcome} More steps, another lr, or a bug?"
+        learned, accuracy = metrics["train/accuracy"] == 1, f"{_percent(metrics['train/accuracy'])} in the last steps"
+        unlearned = f"[yellow]not memorized[/]: {accuracy}. More steps, another lr, or a bug?"
+        yield "one batch", f"[green]memorized[/]: {accuracy}" if learned else unlearned
 
 
 def _percent(fraction: float) -> str:
@@ -86,7 +86,7 @@ def _validation(result: Result, metrics: Mapping[str, float]) -> str:
     return text
 
 
-def _next_steps(result: Result) -> Iterator[tuple[str, str]]:
+def _next_steps(result: Result, command: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The run's files and the commands that make sense next."""
     directory = str(result.directory)
     unwritten = result.cause == "write"
@@ -107,7 +107,13 @@ def _next_steps(result: Result) -> Iterator[tuple[str, str]]:
     if result.cause == "memory":
         yield "less memory", "the same command with a smaller batch_size or network"
     if result.state == "diverged":
-        yield "see it happen", "the same command with probe.every=1 log_every=1"
+        yield "see it happen", _repeated(command, "probe.every=1", "log_every=1")
         if result.debug != "anomaly":
-            yield "see where", "the same command with debug=anomaly"
+            yield "see where", _repeated(command, "debug=anomaly")
     yield "look inside", f"normexp tensorboard {shlex.quote(directory)}"
+
+
+def _repeated(command: Sequence[str], *overrides: str) -> str:
+    keys = {key_of(text) for text in overrides}
+    words = [word for word in command if key_of(word) not in keys]
+    return shlex.join([*words, *overrides]) if words else f"its command with {' '.join(overrides)}"

@@ -11,20 +11,20 @@ from rich.console import Console
 from rich.text import Text
 
 from normexp.commands.parser import Parser
-from normexp.config import ConfigError, printable, show
-from normexp.console import print_line
+from normexp.config import ConfigError, printable, show, suggest_folder
+from normexp.console import print_line, print_some
 from normexp.report.listing import KEYS, Line, age, filter_lines, list_folder, sort_lines, to_json
-from normexp.report.terminal import print_some
 from normexp.sweeps.manifest import MANIFEST
 
 HELP = """\
 usage: normexp runs [DIR] [flags]
   list the runs and sweeps in DIR (default: runs), newest first, with state,
   age, norm, model, data and test accuracy (val: validation accuracy, until a
-  run is tested); if DIR is a sweep, list its runs
+  run is tested; best val: of the sweep's run with the best validation
+  accuracy); if DIR is a sweep, list its runs
 
-  --sort KEY          sort by age (default), state, norm, model, data, accuracy
-                      or path
+  --sort KEY          sort by age (default), state, accuracy, path, or a config
+                      key such as norm or lr
   --filter KEY=VALUE  only runs, and sweeps with a run, that match; may be
                       repeated: --filter norm=bn,ln --filter state=failed
   --json              print JSON for other programs"""
@@ -36,9 +36,15 @@ RESUMABLE = re.compile("failed|killed|interrupted|not started")
 def main(argv: list[str]) -> int:
     """Print the table. Raises ConfigError if the folder does not exist, and for wrong arguments."""
     options = parser().parse(argv)
-    folder = _folder(options.folders)
+    if len(options.folders) > 1:
+        several = show(" ".join(map(str, options.folders)))
+        raise ConfigError(f"normexp runs takes one folder, not {len(options.folders)}: {several}.")
+    folder = options.folders[0] if options.folders else Path("runs")
     try:
-        _check_folder(folder)
+        if not folder.is_dir():
+            problem = "is not a folder" if folder.exists() else "does not exist"
+            hint = suggest_folder(folder) or " Name the folder of your runs; normexp train creates runs/ by default."
+            raise ConfigError(f"{show(folder)} {problem}.{hint}")
         lines, left_out = list_folder(folder)
     except OSError as error:
         raise ConfigError(f"{show(folder)} can't be opened ({error.strerror}).") from error
@@ -67,26 +73,13 @@ def parser() -> Parser:
     return parser
 
 
-def _folder(folders: Sequence[Path]) -> Path:
-    if len(folders) > 1:
-        raise ConfigError(f"normexp runs takes one folder, not {len(folders)}: {show(' '.join(map(str, folders)))}.")
-    return folders[0] if folders else Path("runs")
-
-
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        problem = "is not a folder" if folder.exists() else "does not exist"
-        advice = "Name the folder of your runs; normexp train creates runs/ by default."
-        raise ConfigError(f"{show(folder)} {problem}. {advice}")
-
-
 def _print_next_steps(console: Console, lines: Sequence[Line], folder: Path) -> None:
     """Print the commands that make sense next."""
     newest_sweep = next((line.path for line in lines if len(line.runs) > 1), folder)
-    next_steps = [("results  normexp report", newest_sweep), ("inspect  normexp tensorboard", folder)]
+    next_steps = [("report       normexp report", newest_sweep), ("look inside  normexp tensorboard", folder)]
     if stopped := next((line.path for line in lines if RESUMABLE.search(line.state)), None):
         sweep = folder if (folder / MANIFEST).exists() else stopped
-        next_steps.append(("resume   normexp resume", sweep))
+        next_steps.append(("resume       normexp resume", sweep))
     console.print()
     for command, path in next_steps:
         print_line(console, f"{command} {shlex.quote(printable(path))}")
@@ -98,7 +91,7 @@ def _print_table(console: Console, lines: list[Line]) -> None:
     Not a rich table, which would wrap the paths and is slow for thousands of rows.
     """
     now = datetime.now(UTC)
-    header = ["state", "age", *KEYS, "accuracy"]
+    header = ["state", "age", *KEYS, "test accuracy"]
     table = [[line.state, age(line.started, now), *line.cells, line.accuracy] for line in lines]
     widths = [max(map(len, column)) + 2 for column in zip(header, *table, strict=True)]
     paths = [printable(line.path) for line in lines]

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from rich.console import Console
 
-from normexp.config import ConfigError, printable, show, suggest
+from normexp.config import ConfigError, printable, show, suggest, suggest_folder
 from normexp.console import print_line
 from normexp.records import TOTAL_GRAD_NORM
 from normexp.report.read import run_directories
@@ -70,7 +70,7 @@ usage: normexp tensorboard [DIR ...] [flags of TensorBoard]
   show runs in the browser; DIR is the folder of a run, of a sweep, or of
   several (default: runs)
 
-  normexp tensorboard runs/none runs/bn    these two runs
+  normexp tensorboard runs/none runs/bn    only these two runs
   normexp tensorboard --port 7000          another port (default: 6006)"""
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -80,7 +80,11 @@ def main(argv: list[str]) -> int:
     """Serve TensorBoard for folders of runs until Ctrl-C. Other flags are passed on to it. Raises ConfigError."""
     folders, flags = _split(argv)
     for folder in folders:
-        _check_folder(folder)
+        if folder.is_file():
+            raise ConfigError(f"{show(folder)} is a file; name the folder of a run or of a sweep.")
+        if not folder.is_dir():
+            hint = suggest_folder(folder) or " Name the folder of your runs; normexp train creates runs/ by default."
+            raise ConfigError(f"{show(folder)} does not exist.{hint}")
     from tensorboard import program
 
     board = program.TensorBoard(
@@ -99,9 +103,8 @@ def main(argv: list[str]) -> int:
             raise ConfigError(f"TensorBoard can't start: {error}") from error
         shown = printable(", ".join(map(str, folders)))
         print_line(console, f"TensorBoard shows {shown} at {address} (Ctrl-C to stop)")
-        print_line(
-            console, "CUSTOM SCALARS: charts of all layers. IMAGES: histograms over time. TEXT: layers and config."
-        )
+        pages = "CUSTOM SCALARS: charts of all layers. IMAGES: histograms over time. TEXT: layers and config."
+        print_line(console, pages)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # to remove the temporary folder
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -118,16 +121,6 @@ def _split(argv: Sequence[str]) -> tuple[list[Path], list[str]]:
     while len(flags) > 1 and Path(flags[-1]).is_dir():
         after.insert(0, flags.pop())
     return [Path(word) for word in [*folders, *after] or ["runs"]], flags
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    if folder.exists():
-        raise ConfigError(f"{show(folder)} is a file; name the folder of a run or of a sweep.")
-    siblings = [entry.name for entry in folder.parent.iterdir() if entry.is_dir()] if folder.parent.is_dir() else []
-    hint = suggest(folder.name, siblings) or " Name the folder of your runs; normexp train creates runs/ by default."
-    raise ConfigError(f"{show(folder)} does not exist.{hint}")
 
 
 @contextlib.contextmanager
@@ -174,9 +167,7 @@ def _expectations(folders: Sequence[Path]) -> Iterator[str]:
     if not runs:
         yield "No runs yet; they appear here after they start."
     if runs > MAX_SELECTED:
-        pages = (
-            "All pages but TIME SERIES" if runs <= MAX_IN_SERIES else "TIME SERIES shows no run at first, other pages"
-        )
+        pages = "All pages but TIME SERIES" if runs <= MAX_IN_SERIES else "TIME SERIES shows none at first, the others"
         yield f"{runs:,} runs. {pages} show the first {MAX_SELECTED}: select others there, or filter by name (norm=bn)."
         yield f"For means over seeds: normexp report {printable(shlex.join(map(str, folders)))} --html"
 
@@ -210,7 +201,6 @@ def _with_script(app: WSGI, environ: dict[str, Any], start_response: Callable[..
     page = b"".join(app(environ, lambda *arguments: started.extend(arguments[:2])))
     page = page.replace(b"<script ", b'<script src="normexp.js"></script><script ', 1)
     status, headers = started
-    start_response(
-        status, [*((k, v) for k, v in headers if k.lower() != "content-length"), ("Content-Length", str(len(page)))]
-    )
+    others = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    start_response(status, [*others, ("Content-Length", str(len(page)))])
     return [page]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from normexp import __version__, rundir
 from normexp.compose.compose import compose_tree, is_multirun, print_with_hydra
-from normexp.compose.overrides import parse_argv, validate_overrides
+from normexp.compose.overrides import PRINTING_FLAGS, parse_argv, validate_overrides
 from normexp.compose.seeds import expand_seeds
 from normexp.compose.validate import validate
 from normexp.config import Config, yaml_files
@@ -25,22 +25,22 @@ def main(argv: list[str]) -> int:
     """Train, or print what the flags ask for; returns the exit code. Raises ConfigError for wrong arguments."""
     argv = expand_seeds(argv)
     arguments = parse_argv(argv)
-    if {"-h", "--help"} & set(arguments.flags):
+    if arguments.has("-h", "--help"):
         from normexp.commands.help import train_help
 
         train_help(arguments)
         return 0
-    if "--version" in arguments.flags:
+    if arguments.has("--version"):
         print(f"normexp {__version__}")
         return 0
-    config_dir = arguments.config_dir
+    config_dir, quiet = arguments.config_dir, arguments.has("-q", "--quiet")
     has_experiment = any(override.startswith("experiment=") for override in arguments.overrides)
-    sweeps = arguments.multirun or (has_experiment and is_multirun(arguments.overrides, config_dir))
+    sweeps = arguments.has("-m", "--multirun") or (has_experiment and is_multirun(arguments.overrides, config_dir))
     overrides = validate_overrides(arguments.overrides, config_dir, sweeps=sweeps)
-    if arguments.prints:
+    if arguments.has(*PRINTING_FLAGS):
         print_with_hydra(arguments, overrides)
         return 0
-    if "--dry-run" in arguments.flags:
+    if arguments.has("--dry-run"):
         from normexp.sweeps.dry_run import preview
 
         preview(overrides, config_dir, Console(), sweep=sweeps)
@@ -48,12 +48,12 @@ def main(argv: list[str]) -> int:
     if sweeps:
         from normexp.sweeps.run_sweep import run_sweep
 
-        return run_sweep(overrides, config_dir=config_dir, arguments=argv, quiet=arguments.quiet)
+        return run_sweep(overrides, config_dir=config_dir, arguments=argv, quiet=quiet)
     plain = compose_tree(overrides, config_dir)
     config = validate(plain)
     named = [text for text in overrides if not text.lstrip("+~").startswith(NOT_IN_NAME)]
     name = config.name or rundir.default_name(named)
-    return _run(config, plain, name, command=["normexp", "train", *argv], quiet=arguments.quiet)
+    return _run(config, plain, name, command=["normexp", "train", *argv], quiet=quiet)
 
 
 def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[str], quiet: bool) -> int:
@@ -76,4 +76,4 @@ def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[s
             return directory
 
         result = run(config, make_directory=make_directory, diff=diff, command=command, console=console)
-    return print_summary(result, RunConsole() if quiet else console, quiet=quiet)
+    return print_summary(result, RunConsole() if quiet else console, command=command, quiet=quiet)

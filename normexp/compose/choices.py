@@ -1,7 +1,9 @@
 """The dataclass of every choice of every group, and the keys that follow from them."""
 
+import dataclasses
 import functools
 import types
+from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, own_names, show
@@ -38,6 +40,24 @@ def known_keys() -> dict[str, list[str]]:
                 if name != "name":
                     keys.setdefault(f"{group}.{name}", []).append(choice)
     return keys
+
+
+def choices_with(key: str) -> str:
+    """The choices that have a key, in words: 'optim=adam and optim=adamw'."""
+    group = key.partition(".")[0]
+    return " and ".join(f"{group}={choice}" for choice in known_keys()[key])
+
+
+def key_types(key: str) -> dict[str, tuple[Any, Mapping[str, float]]]:
+    """Type and bounds of a key's values for each choice that has it, such as `gn`; under an empty string for a top-level key."""
+    group, _, name = key.rpartition(".")
+    classes = CHOICES.get(group, {}) if group else {"": Config}
+    return {
+        choice: (get_type_hints(cls)[name], field.metadata)
+        for choice, cls in classes.items()
+        for field in dataclasses.fields(cls)
+        if field.name == name
+    }
 
 
 def hyperparameters(config: Config) -> dict[str, Hyperparameter]:

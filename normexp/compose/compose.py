@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from normexp.compose.errors import composing_errors, config_errors, explain
+from normexp.compose.errors import composing_errors, config_errors
 from normexp.compose.overrides import Arguments, parse_overrides, validate_overrides
 from normexp.compose.validate import validate
 from normexp.config import GROUPS, Config, ConfigError, ForbiddenKeyError, InvalidValueError, yaml_files
@@ -47,14 +47,15 @@ def compose_sweep(overrides: Sequence[str], config_dir: Path | None) -> tuple[Di
     from hydra.types import RunMode
 
     loader = cast("Loader", _hydra(config_dir).config_loader)
-    try:
-        shared = [override for override in overrides if not is_choice_key(override)]
-        return loader.load_configuration("train", shared, RunMode.MULTIRUN), loader
-    except composing_errors() as error:
-        extras = [EXTRAS[override] for override in overrides if override in EXTRAS]
-        if extras and "hydra/" in str(error):
-            raise ConfigError(f"Requires an optional dependency: pip install 'normexp[{','.join(extras)}]'.") from error
-        raise ConfigError(explain(error)) from error
+    shared = [override for override in overrides if not is_choice_key(override)]
+    with config_errors():
+        try:
+            return loader.load_configuration("train", shared, RunMode.MULTIRUN), loader
+        except composing_errors() as error:
+            extras = ",".join(EXTRAS[override] for override in overrides if override in EXTRAS)
+            if extras and "hydra/" in str(error):
+                raise ConfigError(f"Requires an optional dependency: pip install 'normexp[{extras}]'.") from error
+            raise
 
 
 def is_choice_key(override: str) -> bool:
@@ -123,15 +124,10 @@ def with_own_choices(tree: dict[str, Any], choices: Mapping[str, str]) -> dict[s
     """A plain config with the names of the user's own choices. choices: the files that Hydra composed, by group. A file based on
     a shipped choice (`defaults: [bn]`) keeps that one's name, which selects the code."""
     chosen = {group: choices[group] for group in GROUPS if group in choices and isinstance(tree.get(group), Mapping)}
-    own = [
-        f"{group}={name}"
-        for group, name in chosen.items()
-        if tree[group].get("name") != name and name not in yaml_files.choices(group)
-    ]
-    return {
-        **{key: value for key, value in tree.items() if key != "own_choices"},
-        **({"own_choices": own} if own else {}),
-    }
+    shipped = {group: (tree[group].get("name"), *yaml_files.choices(group)) for group in chosen}
+    own = [f"{group}={name}" for group, name in chosen.items() if name not in shipped[group]]
+    tree = {key: value for key, value in tree.items() if key != "own_choices"}
+    return {**tree, "own_choices": own} if own else tree
 
 
 def quoted(text: str) -> str:

@@ -4,17 +4,25 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from normexp.compose.choices import known_keys
+from normexp.compose.choices import choices_with, known_keys
 from normexp.config import ConfigError, show
 
 
 @contextmanager
 def config_errors() -> Iterator[None]:
-    """Raise ConfigError in place of what composing a config raises for a user's mistake."""
+    """Raise ConfigError in place of what composing a config raises for a user's mistake. Ctrl-C stays a KeyboardInterrupt: after
+    one, Hydra's cleanup can fail with any other exception."""
     try:
         yield
-    except composing_errors() as error:
-        raise ConfigError(explain(error)) from error
+    except Exception as error:
+        earlier = error.__context__
+        while earlier:
+            if isinstance(earlier, KeyboardInterrupt):
+                raise KeyboardInterrupt from error
+            earlier = earlier.__context__
+        if isinstance(error, composing_errors()):
+            raise ConfigError(explain(error)) from error
+        raise
 
 
 def composing_errors() -> tuple[type[Exception], ...]:
@@ -38,8 +46,7 @@ def explain(error: Exception) -> str:
         return show(" ".join(lines[:2]).rstrip("."), max_length=400) + "."
     override = re.match(r"Could not override '([^']+)'", lines[0]) if lines else None
     if override and (key := override[1].lstrip("+")) in known_keys():
-        group = key.split(".")[0]
-        return f"{key} is a key of {' and '.join(f'{group}={choice}' for choice in known_keys()[key])} only."
+        return f"{key} is a key of {choices_with(key)} only."
     key_path = getattr(error, "full_key", None)
     return (f"{show(key_path)}: " if key_path else "") + reason(error) + "."
 

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ class YamlFolder(FileConfigSource):
         path = self._file(config_path)
         try:
             with path.open(encoding="utf-8-sig") as file:
-                header = self._get_header_dict(_directives(file))
+                # Hydra finds no directives, such as `# @package _global_`, after other comments.
+                top = takewhile(lambda line: not line.strip() or line.startswith("#"), file)
+                header = self._get_header_dict("".join(line for line in top if re.match(r"#\s*@", line)))
                 file.seek(0)
                 config = OmegaConf.load(file)
         except UnicodeDecodeError as error:
@@ -47,12 +49,6 @@ class YamlFolder(FileConfigSource):
 
     def _file(self, config_path: str) -> Path:
         return Path(self.path, self._normalize_file_name(config_path))
-
-
-def _directives(lines: Iterable[str]) -> str:
-    """The lines such as `# @package _global_` at the top of a file, without other comments, after which Hydra finds none."""
-    comments = takewhile(lambda line: not line.strip() or line.startswith("#"), lines)
-    return "".join(line for line in comments if re.match(r"#\s*@", line))
 
 
 class Loader(ConfigLoaderImpl):
@@ -84,9 +80,7 @@ class Loader(ConfigLoaderImpl):
         keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
         if self.config_dir is not None or any(key.startswith(HYDRA_PREFIXES) for key in keys):
             _check_keys(config, config_name, keys)
-        if (
-            self.config_dir is not None and run_mode is not RunMode.MULTIRUN
-        ):  # a sweep as a whole has the default choices
+        if self.config_dir is not None and run_mode is not RunMode.MULTIRUN:  # a sweep has the default choices
             _check_names(self.config_dir, config.hydra.runtime.choices)
         return config
 
@@ -96,19 +90,16 @@ def _check_names(folder: Path, choices: Mapping[str, str]) -> None:
     for group in (*GROUPS, *OVERLAYS):
         path = folder / group / f"{choices.get(group)}.yaml"
         if choices.get(group) in yaml_files.choices(group) and yaml_files.is_choice(path):
-            raise ForbiddenKeyError(
-                f"{show(path, 200)} has the name of a shipped choice and would not be used: rename it."
-            )
+            problem = "has the name of a shipped choice and would not be used: rename it."
+            raise ForbiddenKeyError(f"{show(path, 200)} {problem}")
 
 
 def _check_keys(config: DictConfig, config_name: str | None, typed: list[str]) -> None:
     """Raise ForbiddenKeyError for a key that only shipped configs may set. typed: the keys that overrides set. Values are
     compared unresolved: a reference always differs from the shipped value, whatever it resolves to."""
-    plugins = [
-        f"{group}={name}" for group, name in config.hydra.runtime.choices.items() if group.startswith(HYDRA_PREFIXES)
-    ]
-    by_name = [plugin for plugin in plugins if re.fullmatch(r"[a-z/]+=\w+", plugin)]  # without a path or a package
-    shipped = _shipped(config_name, tuple(by_name))
+    choices = (f"{group}={name}" for group, name in config.hydra.runtime.choices.items())
+    plugin = re.compile(r"hydra/(launcher|sweeper)[a-z/]*=\w+")  # chosen by name, without a path or a package
+    shipped = _shipped(config_name, tuple(filter(plugin.fullmatch, choices)))
     for path, value in _leaves(OmegaConf.to_container(config, resolve=False)):
         if shipped.get(path, shipped) == value:
             continue
@@ -122,9 +113,7 @@ def _check_keys(config: DictConfig, config_name: str | None, typed: list[str]) -
         if _within(path, *typed) or (of_plugin and not text):
             continue
         if not of_plugin:
-            raise ForbiddenKeyError(
-                f"{show(path)} can't be set in a config, since normexp sets it; use runs_dir and name for the location of runs."
-            )
+            raise ForbiddenKeyError(f"{show(path)} is set by normexp; use runs_dir and name for the location of runs.")
         if not (path in LAUNCHER_LABELS and value.isprintable()):
             raise ForbiddenKeyError(f"{show(path)} can only be set on the command line: {show(path)}=...")
 

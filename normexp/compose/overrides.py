@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from normexp.compose.choices import known_keys
 from normexp.compose.errors import reason
-from normexp.config import GROUPS, OVERLAYS, ConfigError, show, suggest, unknown_choice, unknown_key, yaml_files
+from normexp.config import (
+    GROUPS,
+    OVERLAYS,
+    SYNONYMS,
+    ConfigError,
+    show,
+    suggest,
+    unknown_choice,
+    unknown_key,
+    yaml_files,
+)
 from normexp.norms import NORMS
 
 if TYPE_CHECKING:
@@ -31,6 +42,7 @@ purpose: --experimental-rerun loads a pickle; --config-path and --config-name wo
 `normexp completion` replaces --shell-completion."""
 
 PRINTING_FLAGS = {"-c", "--cfg", "-i", "--info", "--hydra-help"}
+"""Flags that make Hydra print the config or its own help; nothing is trained then."""
 
 HYDRA_PREFIXES = ("hydra/launcher", "hydra/sweeper", "hydra.launcher.", "hydra.sweeper.")
 """The keys of Hydra's that an override may set begin with one of these."""
@@ -53,18 +65,8 @@ class Arguments:
     overrides: list[str]
     config_dir: Path | None
 
-    @property
-    def prints(self) -> bool:
-        """Whether Hydra is asked to print the config or its own help; nothing is trained then."""
-        return bool(PRINTING_FLAGS & set(self.flags))
-
-    @property
-    def quiet(self) -> bool:
-        return bool({"-q", "--quiet"} & set(self.flags))
-
-    @property
-    def multirun(self) -> bool:
-        return bool({"-m", "--multirun"} & set(self.flags))
+    def has(self, *flags: str) -> bool:
+        return not {*flags}.isdisjoint(self.flags)
 
 
 def parse_argv(argv: Iterable[str]) -> Arguments:
@@ -116,20 +118,27 @@ def _check_modes(flags: Sequence[str]) -> None:
 
 def _not_an_override(word: str, *, before: Sequence[str], after: Sequence[str]) -> str:
     """Message for a word without `=`. before, after: the other words of the command line."""
-    if after and after[0].startswith("="):  # norm = bn
-        value = after[0][1:] or (after[1] if len(after) > 1 else "...")
+    following = after[0] if after else ""
+    if following.startswith("="):  # norm = bn
+        value = following[1:] or (after[1] if len(after) > 1 else "...")
         return f"Write {show(f'{word}={value}')} without spaces around the =."
     if before and before[-1].endswith("="):  # norm= bn
         return f"Write {show(before[-1] + word)} without spaces around the =."
-    hint = next((f" Did you mean {g}={word}?" for g in GROUPS if word in yaml_files.choices(g)), "")
+    key, colon, value = word.partition(":")  # norm:bn, or norm bn
+    if not colon and not following.startswith("-") and "=" not in following:
+        value = following
+    meant = [f"{known}={value}" for known in keys_called(key) if value]
+    meant = meant or [f"{group}={word}" for group in GROUPS if word in yaml_files.choices(group)]
+    hint = f" Did you mean {show(' or '.join(meant))}?" if meant else ""
+    if word == "help":
+        hint = " normexp help train lists them."
     return f"{show(word)} is not an override: overrides are written key=value, such as lr=0.1.{hint}"
 
 
 def _unknown_flag(flag: str, value: str, following: Sequence[str]) -> str:
-    name = flag.lstrip("-")
-    if name in GROUPS or name in known_keys():
+    for key in keys_called(flag.lstrip("-").replace("-", "_"))[:1]:
         example = value or (following[0] if following and "=" not in following[0] else "...")
-        return f"{show(flag)} is written without dashes: {name}={show(example)}."
+        return f"{show(flag)} is written without dashes: {key}={show(example)}."
     return f"Unknown flag {show(flag)}.{suggest(flag, FLAGS)} normexp train --help lists them."
 
 
@@ -156,10 +165,8 @@ def _parser() -> OverridesParser:
 def validate_overrides(overrides: Sequence[str], config_dir: Path | None = None, *, sweeps: bool = False) -> list[str]:
     """The overrides in a form that Hydra reads as the user meant them. sweeps: whether a key may have several values. Raises
     ConfigError for unknown keys and choices. Values are checked when the config is composed."""
-    if config_dir is not None and (config_dir / "hydra").exists():
-        raise ConfigError(
-            f"{show(config_dir / 'hydra')}: only installed launchers and sweepers can be used; rename it."
-        )
+    if config_dir is not None and (folder := config_dir / "hydra").exists():
+        raise ConfigError(f"{show(folder)}: only installed launchers and sweepers can be used; rename it.")
     validated: list[str] = []
     chosen_groups: set[str] = set()
     for typed in overrides:
@@ -185,9 +192,7 @@ def _parse(text: str) -> tuple[str, Override]:
     try:
         override = _parser().parse_override(text)
     except (HydraException, ValueError) as error:  # ValueError: Python's own, for numbers of thousands of digits
-        raise ConfigError(
-            f"{show(text)} can't be read ({reason(error)}); quote special characters: 'key=\"a b\"'."
-        ) from error
+        raise ConfigError(f"{show(text)} can't be read: {_syntax_problem(text, error)}.") from error
     except RecursionError as error:
         raise ConfigError(f"{show(text)}: brackets are nested too deeply.") from error
     if override.key_or_group not in STRING_KEYS or override.is_sweep_override() or override.is_delete():
@@ -200,6 +205,21 @@ def _parse(text: str) -> tuple[str, Override]:
         text = f"{head}='{typed}'"
         override = _parser().parse_override(text)
     return text, override
+
+
+def _syntax_problem(text: str, error: Exception) -> str:
+    """Description of what Hydra's grammar refuses in an override, without the names of its tokens."""
+    value = text.partition("=")[2]
+    if re.search(r"(^|,)\s*(,|$)", value):
+        return "a value is missing before or after a comma"
+    unexpected = re.search(r"(?:input|recognition error at:) '(.+?)'(?: expecting|$)", str(error).splitlines()[0])
+    if not unexpected:
+        return f"{reason(error)}; quote special characters: 'key=\"a b\"'"
+    if ";" in unexpected[1]:
+        return f"several values are separated by commas, as in -m {show(text.replace(';', ','))}"
+    if unexpected[1] == "<EOF>" or "no viable alternative" in str(error):
+        return "a bracket or a value is missing"
+    return f"unexpected {show(unexpected[1])!r}; quote special characters: 'key=\"a b\"'"
 
 
 def _problems(text: str, override: Override, config_dir: Path | None, *, sweeps: bool) -> Iterator[str]:
@@ -255,37 +275,25 @@ def _choice_problems(text: str, override: Override, config_dir: Path | None) -> 
             yield message if message.endswith("?") else message + own
 
 
-SYNONYMS = {
-    **dict.fromkeys(("normalization", "normalisation", "normalizer", "norm_layer"), "norm"),
-    **dict.fromkeys(("learning_rate", "learningrate", "base_lr", "peak_lr"), "lr"),
-    **dict.fromkeys(("wd", "decay", "l2"), "optim.weight_decay"),
-    **dict.fromkeys(("network", "net", "arch", "architecture", "backbone"), "model"),
-    **dict.fromkeys(("dataset", "datasets"), "data"),
-    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), "schedule"),
-    **dict.fromkeys(("batch", "bs", "batchsize"), "batch_size"),
-    **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "epochs"),
-    **dict.fromkeys(("iterations", "iters", "max_steps", "num_steps"), "steps"),
-    **dict.fromkeys(("act", "act_fn", "nonlinearity"), "activation"),
-    **dict.fromkeys(("output_dir", "out_dir", "save_dir", "log_dir", "logdir"), "runs_dir"),
-    **dict.fromkeys(("gpu", "gpus", "cuda"), "device"),
-    **dict.fromkeys(("precision", "fp16", "bf16"), "amp"),
-    **dict.fromkeys(("clip", "gradient_clip", "clip_grad_norm"), "grad_clip"),
-    **dict.fromkeys(("n_jobs", "workers", "num_workers"), "jobs"),
-    **dict.fromkeys(("num_groups", "n_groups"), "norm.groups"),
-    "optimiser": "optim",
-    "random_seed": "seed",
-    "initialization": "init",
-}
-"""Names that other libraries use, and the key here."""
-
-
 def _unknown_key(key: str) -> str:
     group, _, last = key.rpartition(".")
     if group in GROUPS and last == "name":
         return f"{key}: use {group}=... to choose a {group}."
-    same = [known for known in [*known_keys(), *GROUPS] if known.rpartition(".")[2] == last]
-    if not same and last.lower() in SYNONYMS:
-        same = [SYNONYMS[last.lower()]]
-    if same:
-        return f"Unknown key {show(key)}. Did you mean {' or '.join(same)}?"
+    if not key:
+        return "A key is missing before the =: overrides are written key=value, such as lr=0.1."
+    if meant := keys_called(key):
+        return f"Unknown key {show(key)}. Did you mean {' or '.join(meant)}?"
     return unknown_key(key, [*GROUPS, *known_keys()]) + " normexp train --help explains them."
+
+
+def keys_called(word: str) -> list[str]:
+    """The keys and groups of this name: its own, else inside any group or in other libraries. Not those that look similar."""
+    known = [*GROUPS, *OVERLAYS, *known_keys()]
+    if word in known:
+        return [word]
+    group, _, last = word.rpartition(".")
+    synonym = SYNONYMS.get(last.lower(), "")
+    if synonym and (not group or synonym.startswith(f"{group}.")):
+        return [synonym]
+    same = [key for key in known if key.rpartition(".")[2] == last]
+    return same or [synonym] * bool(synonym)

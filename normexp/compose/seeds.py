@@ -15,12 +15,10 @@ def expand_seeds(words: Sequence[str]) -> list[str]:
     if not given:
         return list(words)
     if len(given) > 1 or any(word.startswith("seed=") for word in words):
-        raise ConfigError(f"{show(given[0])} sets the values of seed: leave out the other seed=... or seeds=...")
+        raise ConfigError(f"{show(given[0])} already sets seed: leave out the other seed=... or seeds=...")
     count = given[0].partition("=")[2]
     if not (count.isdecimal() and len(count) <= 4 and 1 <= int(count) <= MAX_SEEDS):
-        raise ConfigError(
-            f"{show(given[0])}: seeds must be an integer from 1 to {MAX_SEEDS}; seeds=3 stands for seed=0,1,2."
-        )
+        raise ConfigError(f"{show(given[0])}: seeds must be an integer from 1 to {MAX_SEEDS}; seeds=3 is seed=0,1,2.")
     if PRINTING_FLAGS & set(words):
         raise ConfigError(f"{show(given[0])} makes a sweep, but --cfg and --info show a single run: use seed=N.")
     seeds = "seed=" + ",".join(map(str, range(int(count))))

@@ -53,7 +53,7 @@ def _problems(config: Config) -> Iterator[str]:
         cause = f"data.val_size={data.val_size}" if split.val < 2 else "eval_samples=1"
         yield f"{cause}: batch statistics need at least 2 validation samples."
     if config.batch_size > split.train:
-        yield f"batch_size={config.batch_size}: there are only {split.train} training samples; batch_size can be at most that."
+        yield f"batch_size={config.batch_size}: batch_size can be at most {split.train}, the number of training samples."
     plans = layers(config)
     for plan in plans:
         site = plan.norm_site

@@ -1,6 +1,7 @@
 """Typed config of a run: schema, reader and error messages. Imports nothing heavy."""
 
 from normexp.config.messages import (
+    SYNONYMS,
     ConfigError,
     ForbiddenKeyError,
     InvalidValueError,
@@ -9,10 +10,11 @@ from normexp.config.messages import (
     printable,
     show,
     suggest,
+    suggest_folder,
     unknown_choice,
     unknown_key,
 )
-from normexp.config.reader import as_tree, expand_path, flatten, name_own_choices, own_names, read
+from normexp.config.reader import as_tree, describe_values, expand_path, flatten, name_own_choices, own_names, read
 from normexp.config.schema import (
     GROUPS,
     LENGTH_KEYS,

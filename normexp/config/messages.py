@@ -1,7 +1,35 @@
 """Errors that a user can fix, and helpers for their messages."""
 
 from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+SYNONYMS = {
+    **dict.fromkeys(("normalization", "normalisation", "normalizer", "norm_layer"), "norm"),
+    **dict.fromkeys(("learning_rate", "learningrate", "base_lr", "peak_lr"), "lr"),
+    **dict.fromkeys(("wd", "decay", "l2"), "optim.weight_decay"),
+    **dict.fromkeys(("network", "net", "arch", "architecture", "backbone"), "model"),
+    **dict.fromkeys(("layers", "num_layers", "n_layers", "hidden_layers"), "model.depth"),
+    **dict.fromkeys(("units", "hidden_size", "hidden_dim"), "model.width"),
+    **dict.fromkeys(("dataset", "datasets"), "data"),
+    **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), "schedule"),
+    **dict.fromkeys(("batch", "bs", "batchsize"), "batch_size"),
+    **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "epochs"),
+    **dict.fromkeys(("iterations", "iters", "max_steps", "num_steps"), "steps"),
+    **dict.fromkeys(("act", "act_fn", "nonlinearity"), "activation"),
+    **dict.fromkeys(("output_dir", "out_dir", "save_dir", "log_dir", "logdir"), "runs_dir"),
+    **dict.fromkeys(("gpu", "gpus", "cuda"), "device"),
+    **dict.fromkeys(("precision", "fp16", "bf16"), "amp"),
+    **dict.fromkeys(("clip", "gradient_clip", "clip_grad_norm"), "grad_clip"),
+    **dict.fromkeys(("n_jobs", "workers", "num_workers"), "jobs"),
+    **dict.fromkeys(("num_groups", "n_groups"), "norm.groups"),
+    "optimiser": "optim",
+    "optimizer": "optim",
+    "random_seed": "seed",
+    "initialization": "init",
+}
+"""Keys of other libraries, and the key here."""
 
 
 class ConfigError(ValueError):
@@ -17,10 +45,12 @@ class ForbiddenKeyError(ConfigError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that is meant by a typo. None if none is close: a wrong guess is worse than none."""
+    """The known word that is meant by a typo or a synonym. None if none is close: a wrong guess is worse than none."""
     import difflib  # late, to keep --help fast
 
     known = list(known)
+    if (synonym := SYNONYMS.get(word.lower())) in known:
+        return synonym
     plain = {name.lstrip("-"): name for name in known}  # dashes would make all flags alike
     word = word.lower().lstrip("-")
     swapped = (name for name in plain if sorted(name) == sorted(word))
@@ -35,6 +65,18 @@ def suggest(word: str, known: Iterable[str]) -> str:
         return " Did you mean cuda?"
     close = nearest(word, known)
     return f" Did you mean {close}?" if close else ""
+
+
+def suggest_folder(path: Path, runs_dir: Path = Path("runs")) -> str:
+    """' Did you mean ...?' with a folder of a similar name, next to the path or in runs_dir. Empty if none is close."""
+    with suppress(OSError):
+        if path.is_file() and path.parent.name:
+            return f" Did you mean {show(path.parent, 200)}?"
+        parents = [parent for parent in (path.parent, runs_dir / path.parent) if parent.is_dir()]
+        folders = {entry.name: entry for parent in parents for entry in parent.iterdir() if entry.is_dir()}
+        if close := nearest(path.name, sorted(folders)):
+            return f" Did you mean {show(folders[close], 200)}?"
+    return ""
 
 
 def show(value: Any, max_length: int = 60) -> str:

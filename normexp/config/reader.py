@@ -4,7 +4,7 @@ import dataclasses
 import math
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
@@ -32,9 +32,7 @@ def expand_path(key: str, text: str) -> Path:
     except OSError as error:
         raise ConfigError(f"{key}={show(text)}: {error.strerror}.") from error
     except RuntimeError as error:
-        raise ConfigError(
-            f"{key}={show(text)}: no home folder is known for this ~; write ./~ for a folder named ~."
-        ) from error
+        raise ConfigError(f"{key}={show(text)}: no home folder for this ~; write ./~ for a folder named ~.") from error
     return path
 
 
@@ -93,9 +91,7 @@ def _read_fields(cls: type, tree: Mapping[str, Any], prefix: str, choices: Choic
         if not isinstance(choice, str):
             known = f"{key} is one of {', '.join(choices[key])}."
             if isinstance(value, Mapping) and "name" not in value:
-                raise InvalidValueError(
-                    f"{key}: begin the file of your own choice with 'defaults: [CHOICE]', where {known}"
-                )
+                raise InvalidValueError(f"{key}: begin your own file with 'defaults: [CHOICE]', where {known}")
             raise InvalidValueError(f"{key}={show(value)}: {known}")
         if choice not in choices[key]:
             raise InvalidValueError(unknown_choice(key, choice, choices[key]))
@@ -109,31 +105,32 @@ INT_LIMIT = 2**63
 
 def convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any:
     """Convert a value to the type `hint`. Raises InvalidValueError if it has another type or is out of bounds."""
-    optional, words = get_origin(hint) in (types.UnionType, Union), ""
-    if optional:
-        *literals, hint = (arg for arg in get_args(hint) if arg is not types.NoneType)
-        if value is None or any(value in get_args(literal) for literal in literals if isinstance(value, str)):
-            return value
-        words = "".join(f"{word}, " for literal in literals for word in get_args(literal))
+    words, inner = _without_words(hint)
+    if (value is None and words) or (isinstance(value, str) and value in words[:-1]):
+        return value
     try:
-        return _parse(value, hint, bounds)
+        return _parse(value, inner, bounds)
     except ValueError as error:
         items = value if isinstance(value, list | tuple) else [value]
-        if get_origin(hint) is Literal:
-            known = [*get_args(hint), *["null"] * optional]
-            problem = f"{key} is one of {', '.join(known)}.{suggest(str(value), known)}"
-        else:
-            too_large = any(isinstance(item, int | float) and item >= INT_LIMIT for item in items)
-            if too_large and int in (hint, *get_args(hint)):
-                bounds = {**bounds, "below": INT_LIMIT}
-            problem = f"{key} must be {words}{_describe(hint, bounds, optional=optional)}."
-        if isinstance(value, list) and get_origin(hint) is not tuple and _are_scalars(items):
-            problem += f" For a sweep: -m {key}={','.join(map(show, items))}"
+        too_large = any(isinstance(item, int | float) and item >= INT_LIMIT for item in items)
+        if too_large and int in (inner, *get_args(inner)):
+            bounds = {**bounds, "below": INT_LIMIT}
+        is_literal = get_origin(inner) is Literal
+        problem = f"{key} {'is' if is_literal else 'must be'} {describe_values(hint, bounds)}."
+        if is_literal:
+            problem += suggest(str(value), [*get_args(inner), *words])
+        is_list = isinstance(value, list) and value and all(isinstance(item, str | int | float) for item in value)
+        if is_list and get_origin(inner) is not tuple:
+            problem += f" For a sweep: -m {key}={','.join(map(show, value))}"
         raise InvalidValueError(f"{key}={show(value)}: {problem}") from error
 
 
-def _are_scalars(items: Sequence[Any]) -> bool:
-    return len(items) > 0 and all(isinstance(item, str | int | float) for item in items)
+def _without_words(hint: Any) -> tuple[list[str], Any]:
+    """Split the type of an optional value into its words, such as auto and null, and the type of all other values."""
+    if get_origin(hint) not in (types.UnionType, Union):
+        return [], hint
+    *literals, inner = (arg for arg in get_args(hint) if arg is not types.NoneType)
+    return [*(word for literal in literals for word in get_args(literal)), "null"], inner
 
 
 def _parse(value: Any, hint: Any, bounds: Mapping[str, float]) -> Any:
@@ -161,15 +158,19 @@ _NOUNS = {bool: "true or false", str: "a string", int: "an integer", float: "a n
 _EXAMPLES = {str: "[a,b]", int: "[8,16]", float: "[0.1,0.2]"}
 
 
-def _describe(hint: Any, bounds: Mapping[str, float], *, optional: bool = False) -> str:
-    """Description of the values that this type and these bounds allow."""
-    words = {"above": ">", "minimum": ">=", "below": "<", "maximum": "<="}
-    bounded = [f"{words[k]} {'2^63' if v == INT_LIMIT else show(v)}" for k, v in bounds.items() if math.isfinite(v)]
+def describe_values(hint: Any, bounds: Mapping[str, float]) -> str:
+    """Description of the values that this type and these bounds allow: 'a number > 0 or null'."""
+    words, hint = _without_words(hint)
+    if get_origin(hint) is Literal:
+        return f"one of {', '.join([*get_args(hint), *words])}"
+    signs = {"above": ">", "minimum": ">=", "below": "<", "maximum": "<="}
+    bounded = [f"{signs[k]} {'2^63' if v == INT_LIMIT else show(v)}" for k, v in bounds.items() if math.isfinite(v)]
     limits = [" and ".join(bounded)] if bounded else []
-    if get_origin(hint) is tuple:
-        (item, _) = get_args(hint)
-        if get_origin(item) is Literal:
-            return f"a list of any of {', '.join(get_args(item))}, such as [{get_args(item)[0]}]"
-        items = " ".join([f"{_NOUNS[item].split()[-1]}s", *limits])
-        return f"a list of {items}, such as {_EXAMPLES[item]}" + ", or null" * optional
-    return " ".join([_NOUNS[hint], *limits]) + " or null" * optional
+    others = "".join(f"{word}, " for word in words[:-1])
+    if get_origin(hint) is not tuple:
+        return others + " ".join([_NOUNS[hint], *limits]) + " or null" * bool(words)
+    (item, _) = get_args(hint)
+    if get_origin(item) is Literal:
+        return f"a list of any of {', '.join(get_args(item))}, such as [{get_args(item)[0]}]"
+    items = " ".join([f"{_NOUNS[item].split()[-1]}s", *limits])
+    return f"{others}a list of {items}, such as {_EXAMPLES[item]}" + ", or null" * bool(words)

@@ -70,6 +70,7 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
     top = OmegaConf.create({key: value for key, value in root().items() if key not in ("defaults", "hydra")})
     defaults = OmegaConf.to_container(top, resolve=True)
     assert isinstance(defaults, dict)
+    defaults["own_choices"] = []
     changes: dict[str, Any] = {}
     for key, value in config.items():
         if key in GROUPS:
@@ -78,13 +79,11 @@ def differences(config: Mapping[str, Any]) -> dict[str, Any]:
                 changed = {"name": value["name"], **changed}
             if changed:
                 changes[key] = changed
-        elif key == "own_choices":
-            changes |= {key: value} if value else {}
         else:
-            changes |= _changed({key: value}, {key: defaults[key]})
+            changes |= _changed({key: value}, defaults)
     return changes
 
 
-def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(values: Mapping[str, Any], defaults: Mapping[Any, Any]) -> dict[str, Any]:
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
     return {key: value for key, value in values.items() if key not in defaults or plain[key] != defaults[key]}

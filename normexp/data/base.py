@@ -1,4 +1,4 @@
-"""Registry entry of a data set, its arrays, and what is computed from them without torch."""
+"""Registry entry of a data set, its arrays, and computations on them without torch."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Images = NDArray[np.uint8]
+    Labels = NDArray[np.int64]
+else:  # numpy is imported late
+    Images = Labels = Any
+
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images uint8 (N, C, H, W) with values 0 to `scale`, in memory or as read-only memory maps, and labels int64 (N,).
+    """Images uint8 (N, C, H, W) with values 0 to `scale`, possibly read-only memory maps, and labels int64 (N,).
 
     counts: `value_counts` of the training images, if known.
     """
 
-    train_images: NDArray[np.uint8]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
-    test_labels: NDArray[np.int64]
+    train_images: Images
+    train_labels: Labels
+    test_images: Images
+    test_labels: Labels
     scale: int
     counts: NDArray[np.int64] | None = None
 
@@ -34,7 +39,7 @@ class DataSet:
     """A data set that `data` can choose. `Any` stands for the entry's own config class.
 
     shape: (C, H, W). epochs: default length of a run. pad: largest shift of the augmentation `crop`, in pixels.
-    load: reads the arrays from a folder. Raises ConfigError if the files are missing or damaged.
+    load: reads the arrays from `data_dir`. Raises ConfigError if the files are missing or damaged.
     """
 
     name: str
@@ -49,11 +54,9 @@ class DataSet:
     config: type[DataConfig] = DataConfig
 
 
-def value_counts(images: NDArray[np.uint8], scale: int) -> NDArray[np.int64]:
-    """How often each value from 0 to `scale` occurs in each channel: (C, scale + 1).
-
-    Counts pairs of bytes as 16-bit integers, in chunks, since np.bincount is slow and converts its input to int64.
-    """
+def value_counts(images: Images, scale: int) -> NDArray[np.int64]:
+    """Number of occurrences of each value from 0 to `scale` in each channel: (C, scale + 1). Counts pairs of bytes as 16-bit
+    integers, in chunks, since np.bincount is slow and converts its input to int64."""
     import numpy as np
 
     channels = images.shape[1]
@@ -69,9 +72,7 @@ def value_counts(images: NDArray[np.uint8], scale: int) -> NDArray[np.int64]:
     return counts[:, : scale + 1]
 
 
-def stratified(
-    labels: NDArray[np.int64], size: int, rng: np.random.Generator
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def stratified(labels: Labels, size: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Split labels (N,) into a part of exactly `size` samples and the rest, each with the proportions of the classes. Returns
     their indices, in random order.
 

@@ -1,4 +1,4 @@
-"""Order and augmentation of the training batches. Each has a random stream of its own, independent of dropout."""
+"""Order and augmentation of the training batches. Each has its own random stream, independent of dropout."""
 
 from collections.abc import Iterator
 from typing import Any

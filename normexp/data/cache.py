@@ -1,10 +1,9 @@
-"""Cache of decoded data sets. Reading it is several times as fast as decoding the files again.
+"""Cache of decoded data sets, several times as fast to read as the source files.
 
-A cache is two files in a hidden folder next to the data, or in the user's cache folder if that can't be written to: NAME.bin
-holds the arrays' values one after the other, NAME.json a record of what they were decoded from. Each is written under a
-temporary name and renamed. If anything is damaged, or the record does not match the arrays, as after a kill between the two
-renames, the data is decoded again and the cache replaced if possible. All content is compared with checksums on every load, so
-writing doesn't wait for the disk: losses in a power cut are noticed.
+A cache has two files: NAME.bin holds the arrays, NAME.json describes the source files. They are stored in a hidden folder next
+to the data or, if that is not writable, in the user's cache folder. Both are written to temporary files and then renamed. If
+either is damaged, or a kill between the two renames leaves a pair that doesn't match, the data is decoded again and the cache
+replaced. Every load verifies all checksums, so writing needs no fsync: data lost in a power cut is detected.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ from normexp.rundir import atomic, lock, safe_read
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FORMAT = 1  # increase it to invalidate existing caches
-SCALE = 255  # arrays are stored as bytes: pixel values 0 to 255
-MAX_RECORD_BYTES, MAX_SOURCE_BYTES = 100_000, 200_000_000  # larger files are not read: others may have written them
+FORMAT = 1  # increment to invalidate existing caches
+SCALE = 255  # largest pixel value
+MAX_RECORD_BYTES, MAX_SOURCE_BYTES = 100_000, 200_000_000  # larger files are not normexp's and could fill the memory
 LOCK_TIMEOUT = 60.0  # seconds to wait for another process that decodes the same data
-SETTLED = 2.0  # seconds from which a further change of a file must show in its times, which some file systems round
+SETTLED = 2.0  # age in seconds at which any further change shows in a file's timestamps, which some file systems round
 
 Reader = Callable[..., bytearray]
-"""reader(path, max_bytes=...): the content of a source file. Raises ConfigError if it is larger or can't be read."""
+"""reader(path, max_bytes=...) reads a source file. Raises ConfigError if it is larger or can't be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheSpec:
-    """Expected content of a cache: images of these shapes (N, C, H, W) and labels below `classes`.
+    """Expected content of a cache: shapes of the images (N, C, H, W) and number of classes.
 
-    verified: whether the sources must have been compared with the published checksums.
+    verified: whether the source files must match the published checksums.
     """
 
     name: str
@@ -55,7 +54,7 @@ class CacheSpec:
 
 
 def checksum(content: bytearray | NDArray[Any], crc: int = 0) -> int:
-    """CRC-32C of bytes or of an array's values. crc: of the preceding content."""
+    """CRC-32C of bytes or of an array. crc: checksum of the preceding content."""
     import google_crc32c
     import numpy as np
 
@@ -63,10 +62,10 @@ def checksum(content: bytearray | NDArray[Any], crc: int = 0) -> int:
 
 
 def cached(spec: CacheSpec, folder: Path, sources: Sequence[Path], decode: Callable[[Reader], Arrays]) -> Arrays:
-    """The data set's arrays: from the cache if it was made from the sources as they are now, else from `decode`.
+    """Load the arrays from the cache, or decode the source files if they have changed or there is no cache.
 
-    `decode` gets a reader for the sources and may raise ConfigError. Images from the cache are read-only memory maps. Of several
-    processes without a cache, one decodes and the others wait.
+    decode: called with a reader for the source files; may raise ConfigError. Images from the cache are read-only memory maps. If
+    several processes find no cache, one decodes while the others wait.
     """
     checksums: dict[Path, int] = {}
 
@@ -78,26 +77,26 @@ def cached(spec: CacheSpec, folder: Path, sources: Sequence[Path], decode: Calla
         checksums[path] = checksum(content)
         return content
 
-    places = cache_folders(folder)
-    if (arrays := _find(places, sources, spec)) is not None:
+    folders = cache_folders(folder)
+    if (arrays := _find(folders, sources, spec)) is not None:
         return arrays
     with contextlib.ExitStack() as stack:
         locked = False
-        with contextlib.suppress(OSError):  # without the lock, two processes may do the same work
+        with contextlib.suppress(OSError):  # without the lock, several processes may decode
             locked = stack.enter_context(lock.waiting(sources[0].parent, timeout=LOCK_TIMEOUT))
-        if (arrays := _find(places, sources, spec)) is not None:  # written by another process in the meantime
+        if (arrays := _find(folders, sources, spec)) is not None:  # another process has written it in the meantime
             return arrays
         before = _stat(sources)
         decoded = decode(read)
         if before is not None:
             record = {**before, "checksums": [checksums[path] for path in sources]}
-            if any(_store(place, record, decoded, sources, spec, tidy=locked) for place in places):
-                arrays = _find(places, sources, spec)  # a memory map needs no memory of its own
+            if any(_store(candidate, record, decoded, sources, spec, clean=locked) for candidate in folders):
+                arrays = _find(folders, sources, spec)  # memory maps, to free the memory of `decoded`
     return decoded if arrays is None else arrays
 
 
 def release(array: NDArray[Any]) -> None:
-    """Free the pages of a memory map; they are read again when needed. Does nothing for other arrays."""
+    """Drop the pages of a memory-mapped array from memory; the next access reads them again. No effect on other arrays."""
     import numpy as np
 
     base: Any = array
@@ -109,7 +108,7 @@ def release(array: NDArray[Any]) -> None:
 
 
 def cache_folders(folder: Path) -> list[Path]:
-    """Possible locations of the cache, in order of preference."""
+    """Candidate folders for the cache, in order of preference."""
     folders = [folder / ".normexp"]
     with contextlib.suppress(OSError, RuntimeError):  # a user without a home
         home = Path(os.environ.get("XDG_CACHE_HOME", ""))
@@ -119,26 +118,27 @@ def cache_folders(folder: Path) -> list[Path]:
     return folders
 
 
-def check_writable(place: Path) -> None:
-    """Raise PermissionError if a folder's permissions forbid writing, which would not stop root."""
-    nearest = next(path for path in (place, *place.absolute().parents) if path.exists())
+def check_writable(folder: Path) -> None:
+    """Raise PermissionError if the folder, or the parent in which it would be created, is not writable. Respects the permission
+    bits even for root, who could write anyway."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not nearest.stat().st_mode & 0o222 or not os.access(nearest, os.W_OK):
         raise PermissionError(nearest)
 
 
-def check_owner(place: Path, source: Path, *files: Path) -> None:
-    """Raise PermissionError if the folder, or one of these files in it, may come from somebody who could not have written the
-    sources: it belongs to another user, everybody may write to it, or it is a link. Raise FileNotFoundError if it is missing."""
+def check_owner(folder: Path, source: Path, *files: Path) -> None:
+    """Raise PermissionError if the cache could have been planted: if the folder or a file is a link, belongs to a user other than
+    root, this one and the owner of the source, or is writable by everyone. Raise FileNotFoundError if it is missing."""
     owners = (os.geteuid(), 0, source.stat().st_uid)
-    for path, is_kind in ((place, stat.S_ISDIR), *((file, stat.S_ISREG) for file in files)):
+    for path, is_kind in ((folder, stat.S_ISDIR), *((file, stat.S_ISREG) for file in files)):
         info = path.lstat()
         if not is_kind(info.st_mode) or info.st_mode & stat.S_IWOTH or info.st_uid not in owners:
             raise PermissionError(path)
 
 
 def _stat(sources: Sequence[Path]) -> dict[str, Any] | None:
-    """The part of a record that tells whether files have changed: size, mtime and ctime of each, in ns, and whether these would
-    show a change. None if a file can't be examined; reading it will report why."""
+    """Part of the record that detects changes: size, mtime and ctime of each source in ns, and whether these are old enough to
+    show any change. Returns None if stat fails; reading the file will report why."""
     try:
         stats = [path.stat() for path in sources]
     except OSError:
@@ -147,22 +147,22 @@ def _stat(sources: Sequence[Path]) -> dict[str, Any] | None:
     return {"stats": [[s.st_size, s.st_mtime_ns, s.st_ctime_ns] for s in stats], "settled": settled}
 
 
-def _find(places: Sequence[Path], sources: Sequence[Path], spec: CacheSpec) -> Arrays | None:
-    """The cache in the first folder that has a valid one, or None."""
+def _find(folders: Sequence[Path], sources: Sequence[Path], spec: CacheSpec) -> Arrays | None:
+    """Load the first valid cache, if any."""
     now = _stat(sources)
     if now is None:
         return None
-    for place in places:
+    for folder in folders:
         with contextlib.suppress(OSError, ValueError, RecursionError):  # damaged
-            if (arrays := _load(place, now, sources, spec)) is not None:
+            if (arrays := _load(folder, now, sources, spec)) is not None:
                 return arrays
     return None
 
 
-def _load(place: Path, now: dict[str, Any], sources: Sequence[Path], spec: CacheSpec) -> Arrays | None:
-    """The cache in a folder, or None. Most damage raises OSError, ValueError or RecursionError."""
-    record_file, values_file = place / f"{spec.name}.json", place / f"{spec.name}.bin"
-    check_owner(place, sources[0], record_file, values_file)
+def _load(folder: Path, now: dict[str, Any], sources: Sequence[Path], spec: CacheSpec) -> Arrays | None:
+    """Load the cache in a folder, None if it is outdated. Damage raises OSError, ValueError or RecursionError, or gives None."""
+    record_file, values_file = folder / f"{spec.name}.json", folder / f"{spec.name}.bin"
+    check_owner(folder, sources[0], record_file, values_file)
     record = json.loads(safe_read.read(record_file, max_bytes=MAX_RECORD_BYTES))
     if not isinstance(record, dict) or record | _identity(sources, spec) != record:
         return None
@@ -176,28 +176,26 @@ def _load(place: Path, now: dict[str, Any], sources: Sequence[Path], spec: Cache
     arrays = _open(values_file, spec, record.get("crc32c"))
     if arrays is not None and not unchanged and record | now != record:
         with contextlib.suppress(OSError):
-            check_writable(place)
+            check_writable(folder)
             _write(record_file, json.dumps(record | now).encode())
     return arrays
 
 
 def _identity(sources: Sequence[Path], spec: CacheSpec) -> dict[str, Any]:
-    """The part of a record that must equal that of a record written now."""
+    """Part of the record that must be the same in a valid cache."""
     return {"format": FORMAT, "sources": [path.name for path in sources], "shapes": [[*spec.train], [*spec.test]]}
 
 
 def _open(path: Path, spec: CacheSpec, crc32c: Any) -> Arrays | None:
-    """The arrays in a file; None if it does not match its record.
-
-    The file is read for its checksum before it is mapped: a disk error raises OSError there, but is a signal in a map.
-    """
+    """Map the arrays of a cache. Returns None if they do not match their checksum. The checksum is computed before the file is
+    mapped: a disk error raises OSError when reading, but SIGBUS in a memory map."""
     import numpy as np
 
     channels = spec.train[1]
     sizes = [channels * (SCALE + 1) * 8, math.prod(spec.train), math.prod(spec.test), spec.train[0], spec.test[0]]
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
     with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, flags)) as file:
-        if os.fstat(file.fileno()).st_size != sum(sizes):  # of pipes and devices, it is 0
+        if os.fstat(file.fileno()).st_size != sum(sizes):  # 0 for pipes and devices
             return None
         chunk, crc = np.empty(2**18, dtype=np.uint8), 0  # a chunk stays in the CPU's cache
         while count := file.readinto(chunk.data):
@@ -214,20 +212,20 @@ def _open(path: Path, spec: CacheSpec, crc32c: Any) -> Arrays | None:
 
 
 def _store(
-    place: Path, record: dict[str, Any], arrays: Arrays, sources: Sequence[Path], spec: CacheSpec, *, tidy: bool
+    folder: Path, record: dict[str, Any], arrays: Arrays, sources: Sequence[Path], spec: CacheSpec, *, clean: bool
 ) -> bool:
-    """Write a cache; returns whether that was possible. tidy: remove leftovers of killed processes, as no other is writing."""
+    """Write a cache; returns whether that succeeded. clean: remove temporary files of killed processes; requires the lock."""
     import numpy as np
 
     assert arrays.scale == SCALE
     assert (arrays.train_images.shape, arrays.test_images.shape) == (spec.train, spec.test)
     new = True
     try:
-        new = not place.is_dir()
-        check_writable(place)
-        place.mkdir(mode=0o755, parents=True, exist_ok=True)
-        check_owner(place, sources[0])
-        for leftover in place.glob(f".{spec.name}.*.tmp") if tidy else ():
+        new = not folder.is_dir()
+        check_writable(folder)
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        check_owner(folder, sources[0])
+        for leftover in folder.glob(f".{spec.name}.*.tmp") if clean else ():
             with contextlib.suppress(OSError):
                 leftover.unlink()
         parts = [
@@ -239,23 +237,23 @@ def _store(
         for part in parts:
             crc = checksum(part, crc)
         record = {**_identity(sources, spec), "verified": spec.verified, **record, "crc32c": crc}
-        _write(place / f"{spec.name}.bin", *(part.data for part in parts))
+        _write(folder / f"{spec.name}.bin", *(part.data for part in parts))
         try:
-            _write(place / f"{spec.name}.json", json.dumps(record).encode())
+            _write(folder / f"{spec.name}.json", json.dumps(record).encode())
         except OSError:
-            (place / f"{spec.name}.bin").unlink()  # useless without its record
+            (folder / f"{spec.name}.bin").unlink()  # useless without its record
             raise
     except OSError:
         if new:
             with contextlib.suppress(OSError):
-                place.rmdir()
+                folder.rmdir()
         return False
     return True
 
 
 def _write(path: Path, *parts: bytes | memoryview) -> None:
     with contextlib.suppress(OSError):
-        path.rmdir()  # in case a folder has this name
-    # 0o644: with a umask that lets everybody write, `check_owner` would refuse the file.
+        path.rmdir()  # if it is an empty folder
+    # Not left to the umask: `check_owner` refuses files that everyone can write to.
     with atomic.replacing(path) as temporary, open(temporary, "xb", opener=partial(os.open, mode=0o644)) as file:
         file.writelines(parts)

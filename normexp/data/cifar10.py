@@ -1,27 +1,21 @@
 """CIFAR-10 (Krizhevsky 2009): 50,000 + 10,000 color images of 32x32 pixels, in torchvision's layout.
 
-The files are pickles, and unpickling runs whatever a file says. It would not be safe to allow only numpy's arrays either, since
-numpy's own constructors take raw memory for Python objects. Here, the pickle's instructions are interpreted, and calls are
+The files are pickles, and unpickling can run arbitrary code. Allowing only numpy's arrays would not be safe either, since numpy's
+constructors can interpret raw memory as Python objects. Here, the pickle's instructions are interpreted, and function calls are
 recorded but not made.
 """
-
-from __future__ import annotations
 
 import hashlib
 import itertools
 import pickletools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from normexp.config import ConfigError, DataConfig, show
-from normexp.data.base import Arrays, DataSet
+from normexp.data.base import Arrays, DataSet, Images, Labels
 from normexp.data.cache import CacheSpec, Reader, cached
 from normexp.data.download import fetch
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 # md5 of each file as published at https://www.cs.toronto.edu/~kriz/cifar.html (listed in torchvision.datasets.CIFAR10).
 MD5 = {
@@ -36,7 +30,7 @@ MD5 = {
 MAX_BYTES = 100_000_000  # three times the size of a published file
 MAX_INSTRUCTIONS = 300_000  # a batch's pickle has 30,000 to 60,000
 
-# Functions that a pickle of numbers, strings and arrays calls.
+# Functions that pickles of numbers, strings and arrays call.
 FUNCTIONS = {
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "_reconstruct"),
@@ -70,8 +64,8 @@ def load(config: Cifar10Config, folder: Path) -> Arrays:
     return cached(spec, folder, files, decode)
 
 
-def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images uint8 (10000, 3, 32, 32) and labels (10000,) of one file. Raises ConfigError if the content is not as published."""
+def _batch(path: Path, md5: str | None, read: Reader) -> tuple[Images, Labels]:
+    """Read images uint8 (10000, 3, 32, 32) and labels (10000,) of a file. Raises ConfigError if it is not as published."""
     import numpy as np
 
     content = read(path, max_bytes=MAX_BYTES)
@@ -83,9 +77,8 @@ def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8]
     try:
         batch = pickled_value(content)
         pixels, labels = _pixels(batch["data"]), batch["labels"]
-    # A damaged pickle can raise nearly anything; in any case the file is at fault.
-    except Exception as error:
-        raise ConfigError(f"{path} is not a batch of CIFAR-10 ({show(str(error) or type(error).__name__)}).") from error
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise ConfigError(f"{path} is not a CIFAR-10 batch ({show(str(error) or type(error).__name__)}).") from error
     complete = len(pixels) == 10_000 * 3072 and isinstance(labels, list) and len(labels) == 10_000
     if not complete or not all(type(label) is int and 0 <= label <= 9 for label in labels):
         raise ConfigError(f"{path} is damaged: expected 10,000 images of 32x32 pixels with labels 0 to 9.")
@@ -94,7 +87,7 @@ def _batch(path: Path, md5: str | None, read: Reader) -> tuple[NDArray[np.uint8]
 
 
 def _pixels(array: Any) -> bytes:
-    """The bytes of a pickled uint8 array (10000, 3072). Empty for any other shape or type."""
+    """Bytes of a pickled uint8 array (10000, 3072). Empty for any other shape or type."""
     match array:
         case Call("_reconstruct", state=(1, (10_000, 3072), Call("dtype", ("u1", *_)), False, content)):
             match content:
@@ -109,30 +102,28 @@ def _pixels(array: Any) -> bytes:
 
 @dataclass
 class Call:
-    """A call that a pickle asks for: function name, arguments, and the state to set on the result."""
+    """A function call in a pickle: name, arguments, and the state to set on the result."""
 
     name: str
     arguments: Any
     state: Any = None
 
 
-TAKEN = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2, "STACK_GLOBAL": 2}
-"""How many items instructions take from the stack. TUPLE, APPENDS and SETITEMS take all down to the last mark."""
+POPPED = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2, "STACK_GLOBAL": 2}
+"""Number of items that instructions pop from the stack. TUPLE, APPENDS and SETITEMS pop all down to the last mark."""
 
 
 def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per instruction
-    """The value of a pickle (protocol 2 to 4) of strings, bytes, integers, lists, tuples, dictionaries and arrays.
-
-    Each array is the Call that would create it. Raises ValueError for anything else; a damaged pickle can raise any error.
-    """
+    """Decode a pickle (protocol 2 to 4) of strings, bytes, integers, lists, tuples, dictionaries and arrays. Arrays are returned
+    as the Call that would create them. Raises ValueError for anything else; damage can raise any error."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
     argument: Any
     for opcode, argument, _ in itertools.islice(pickletools.genops(content), MAX_INSTRUCTIONS):
         items: list[Any] = []
-        if opcode.name in ("TUPLE", "APPENDS", "SETITEMS", *TAKEN):
-            start = len(stack) - TAKEN[opcode.name] if opcode.name in TAKEN else marks.pop()
+        if opcode.name in ("TUPLE", "APPENDS", "SETITEMS", *POPPED):
+            start = len(stack) - POPPED[opcode.name] if opcode.name in POPPED else marks.pop()
             items = stack[start:]
             del stack[start:]
         match opcode.name:
@@ -157,8 +148,8 @@ def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per in
             case "APPEND" | "APPENDS":
                 stack[-1].extend(items)
             case "SETITEM" | "SETITEMS":
-                if not all(isinstance(key, str) for key in items[::2]):  # hashing others could take forever
-                    raise ValueError("it has a key that is no text")
+                if not all(isinstance(key, str) for key in items[::2]):  # hashing anything else could take forever
+                    raise ValueError("a key is not a string")
                 stack[-1].update(zip(items[::2], items[1::2], strict=True))
             case "GLOBAL" | "STACK_GLOBAL":
                 stack.append(_function(*(items if argument is None else argument.split(" ", 1))))
@@ -173,15 +164,15 @@ def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per in
             case "PROTO" | "FRAME":
                 pass
             case unknown:
-                raise ValueError(f"it has the instruction {unknown}")
-    raise ValueError("it is too long")
+                raise ValueError(f"unexpected instruction {unknown}")
+    raise ValueError("too many instructions")
 
 
 def _function(module: Any, name: Any) -> Call:
     if not (isinstance(module, str) and isinstance(name, str)):
-        raise ValueError("it asks for what has no name")
+        raise ValueError("the name of a function is not a string")
     if (module, name) not in FUNCTIONS:
-        raise ValueError(f"it asks for {module}.{name}")
+        raise ValueError(f"it calls {module}.{name}")
     return Call(name, None)
 
 

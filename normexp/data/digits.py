@@ -1,6 +1,6 @@
 """1,797 handwritten digits of 8x8 pixels with values 0 to 16, from scikit-learn's package, so nothing is downloaded.
 
-There is no official test set. A fifth of the samples, the same for every seed, is the test set here.
+It has no official test set; here, a fixed fifth of the samples is the test set, whatever the seed.
 Source: UCI, Optical Recognition of Handwritten Digits (Alpaydin and Kaynak 1998).
 """
 
@@ -24,10 +24,8 @@ def load(config: DataConfig, folder: Path) -> Arrays:
 
 
 def _read_table():  # type: ignore[no-untyped-def]
-    """scikit-learn's table, (1797, 65): pixels and label.
-
-    Reads its file directly, since importing sklearn.datasets takes longer than everything else at startup.
-    """
+    """Read scikit-learn's table, (1797, 65): pixels and label. Reads its file directly, since importing sklearn.datasets takes
+    longer than everything else at startup."""
     import numpy as np
 
     spec = importlib.util.find_spec("sklearn")

@@ -11,14 +11,14 @@ from typing import Any
 from normexp.config import ConfigError
 from normexp.rundir import lock
 
-_libraries: list[Any] = []  # keeps the operators alive that import_torchvision defines
+_libraries: list[Any] = []  # keeps the operators defined by import_torchvision alive
 
 
 def import_torchvision() -> Any:
     """Import torchvision.datasets, even if torchvision's compiled operators can't be loaded.
 
     A torchvision built for CUDA fails to import with a CPU-only torch, because two operators of its detection models are not
-    registered. Their schemas, without any code, are enough for the rest to work.
+    registered. Defining their schemas, without an implementation, is enough for the rest to work.
     """
     try:
         return importlib.import_module("torchvision.datasets")
@@ -37,10 +37,8 @@ def import_torchvision() -> Any:
 
 
 def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
-    """Download torchvision's data set `name` into the folder if one of its files is missing. Raises ConfigError if that fails.
-
-    Of several processes that need it, one downloads and the others wait.
-    """
+    """Download torchvision's data set `name` into the folder if a file is missing. Raises ConfigError if that fails. If several
+    processes need it, one downloads while the others wait."""
     try:
         expected = next((path for path in files if not path.exists()), None)
     except OSError as error:
@@ -60,8 +58,9 @@ def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
         for path in missing:  # remove the new folders if they are empty, innermost first
             with suppress(OSError):
                 path.rmdir()
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(":. ")
+        cause = getattr(error, "reason", error)  # of a URLError
+        reason = (str(cause).strip() or type(error).__name__).splitlines()[0].rstrip(":. ")
         raise ConfigError(
-            f"{expected} does not exist, and downloading it failed ({reason}). Put {name} there in the layout of torchvision, "
-            "or set data_dir to a folder that has it."
+            f"{expected} does not exist, and downloading it failed ({reason}). Put {name} there in torchvision's layout, or set "
+            "data_dir to a folder that has it."
         ) from error

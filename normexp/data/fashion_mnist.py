@@ -9,15 +9,8 @@ from normexp.data.base import Arrays
 
 
 def load(config: DataConfig, folder: Path) -> Arrays:
-    # The published checksums are those of the packed files.
+    # The published checksums are those of the compressed files.
     return mnist.load_files(folder, name="FashionMNIST", verify=False)
 
 
-ENTRY = replace(
-    mnist.ENTRY,
-    name="fashion_mnist",
-    title="Fashion-MNIST",
-    config=DataConfig,
-    epochs=5,
-    load=load,
-)
+ENTRY = replace(mnist.ENTRY, name="fashion_mnist", title="Fashion-MNIST", config=DataConfig, epochs=5, load=load)

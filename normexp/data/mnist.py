@@ -4,34 +4,28 @@ The format idx (http://yann.lecun.com/exdb/mnist) is big-endian: two zero bytes,
 each dimension as int32, then the values.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from normexp.config import ConfigError, DataConfig
-from normexp.data.base import Arrays, DataSet
+from normexp.data.base import Arrays, DataSet, Images
 from normexp.data.cache import CacheSpec, Reader, cached
 from normexp.data.download import fetch
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-# Shape of each file's values, and md5 of MNIST's published file, unpacked.
+# Shape of each file's values, and md5 of MNIST's published file, uncompressed.
 FILES = {
     "train-images-idx3-ubyte": ((60_000, 28, 28), "6bbc9ace898e44ae57da46a324031adb"),
     "train-labels-idx1-ubyte": ((60_000,), "a25bea736e30d166cdddb491f175f624"),
     "t10k-images-idx3-ubyte": ((10_000, 28, 28), "2646ac647ad5339dbf082846283269ea"),
     "t10k-labels-idx1-ubyte": ((10_000,), "27ae3e4e09519cfbb04c329615203637"),
 }
+ADVICE = "Delete it to download it again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MnistConfig(DataConfig):
-    verify: bool = True  # the default of configs that were stored before the key existed
+    verify: bool = True  # for configs that were stored before the key existed
 
 
 def load(config: MnistConfig, folder: Path) -> Arrays:
@@ -39,9 +33,9 @@ def load(config: MnistConfig, folder: Path) -> Arrays:
 
 
 def load_files(folder: Path, *, name: str, verify: bool) -> Arrays:
-    """The arrays of MNIST, or of a data set in the same format. Downloads missing files. Raises ConfigError.
+    """Load MNIST, or a data set in the same format. Downloads missing files. Raises ConfigError.
 
-    verify: compare the files with the published checksums of MNIST.
+    verify: compare the files with MNIST's published checksums.
     """
     raw = folder / name / "raw"
     files = [raw / file for file in FILES]
@@ -56,30 +50,23 @@ def load_files(folder: Path, *, name: str, verify: bool) -> Arrays:
     return cached(spec, folder, files, decode)
 
 
-def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -> NDArray[np.uint8]:
-    """The values of an idx file. Raises ConfigError if it differs from the published one."""
+def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -> Images:
+    """Read the values of an idx file. Raises ConfigError if it differs from the published one."""
     import numpy as np
 
     header = np.array([0x0800 + len(shape), *shape], dtype=">i4").tobytes()
     expected = len(header) + int(np.prod(shape))
     content = read(path, max_bytes=2 * expected)
     if len(content) != expected:
-        raise ConfigError(
-            f"{path} has {len(content):,} bytes, but the published file has {expected:,}. Delete it to download it again."
-        )
+        raise ConfigError(f"{path} has {len(content):,} bytes, but the published file has {expected:,}. {ADVICE}.")
     if content[: len(header)] != header:
-        raise ConfigError(
-            f"{path} is damaged or another file: its header differs from the published one. Delete it to download it again."
-        )
+        raise ConfigError(f"{path} is not the published file: its header differs. {ADVICE}.")
     values = np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
     if len(shape) == 1 and values.max() > 9:
-        raise ConfigError(
-            f"{path} is damaged: it has a label {values.max()}, but labels are 0 to 9. Delete it to download it again."
-        )
+        raise ConfigError(f"{path} is damaged: it has the label {values.max()}, but labels are 0 to 9. {ADVICE}.")
     if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise ConfigError(
-            f"{path} differs from the published file (md5). Delete it to download it again, or set data.verify=false to use "
-            "it anyway."
+            f"{path} differs from the published file (md5). {ADVICE}, or set data.verify=false to use it anyway."
         )
     return values
 

@@ -19,8 +19,8 @@ from normexp.data.cache import release
 from normexp.data.zca import whitened, zca
 from normexp.streams import stream_seed
 
-CHUNK_BYTES = 2**20  # size of the chunks in which images are read from a memory map
-MAX_CACHED_BYTES = 2**26  # size of the float32 inputs up to which a split that is evaluated repeatedly keeps them
+CHUNK_BYTES = 2**20  # bytes of images to read from a memory map at a time
+MAX_CACHED_BYTES = 2**26  # largest float32 inputs to cache for a split that is evaluated repeatedly
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Split:
 
     Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel, or W (image - mean) with mean (1, C, H, W)
     and W = whitening (C H W, C H W). Images are stored as bytes: they take a quarter of the memory, and preprocessing a
-    batch is cheap. cache_inputs: keep the preprocessed inputs of a small split that is evaluated repeatedly.
+    batch is cheap. cache_inputs: cache the preprocessed inputs of a small split that is evaluated repeatedly.
     """
 
     images: Tensor
@@ -51,15 +51,13 @@ class Split:
 
     def batches(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All samples in order. The last batch may be smaller."""
-        if self.cache_inputs and 4 * self.images.numel() <= MAX_CACHED_BYTES:
-            yield from zip(self._cached_inputs.split(batch_size), self.labels.split(batch_size), strict=True)
-            return
-        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
-            yield self._inputs(images), labels
+        cached = self.cache_inputs and 4 * self.images.numel() <= MAX_CACHED_BYTES
+        inputs = self._cached_inputs.split(batch_size) if cached else map(self._inputs, self.images.split(batch_size))
+        return zip(inputs, self.labels.split(batch_size), strict=True)
 
     @cached_property
     def _cached_inputs(self) -> Tensor:
-        with torch.inference_mode(False):  # they outlive the evaluation
+        with torch.inference_mode(False):  # the cache outlives the evaluation
             return self._inputs(self.images)
 
     def _inputs(self, images: Tensor) -> Tensor:
@@ -69,7 +67,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts. fingerprint: checksum of their images and labels, in order."""
+    """Training, validation and test data. fingerprint: checksum of their images and labels, in order."""
 
     train: Split
     val: Split
@@ -84,10 +82,8 @@ def load(config: Config, device: torch.device) -> Splits:
 
 
 def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
-    """Split off the validation samples from the training data, by the seed, and move all parts to the device.
-
-    Mean, standard deviation and covariance are computed from the training samples only.
-    """
+    """Split off the validation samples from the training data, by the seed, and move all parts to the device. Mean, standard
+    deviation and covariance are computed from the training samples only."""
     train, val = split_indices(arrays.train_labels, config)
     test = np.arange(len(arrays.test_labels))
     if config.data.test_size is not None:
@@ -97,7 +93,7 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     if config.data.inputs == "standardize":
         if arrays.counts is None or config.data.train_size is not None:
             counts = value_counts(images, arrays.scale)
-        else:  # the training samples are everything but the validation samples, of which there are fewer to count
+        else:  # cheaper: subtract the counts of the validation samples, which are fewer
             counts = arrays.counts - value_counts(val_images, arrays.scale)
         offset, scale = moments(counts)
     elif config.data.inputs == "zca":
@@ -112,10 +108,7 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
         "test": (gather(arrays.test_images, test), arrays.test_labels[test]),
     }
     tensors = {name: [torch.from_numpy(array).to(device) for array in part] for name, part in parts.items()}
-    splits = {
-        name: Split(pixels, labels, mean, std, whitening, cache_inputs=name == "val")
-        for name, (pixels, labels) in tensors.items()
-    }
+    splits = {name: Split(x, y, mean, std, whitening, cache_inputs=name == "val") for name, (x, y) in tensors.items()}
     checksums = (google_crc32c.value(np.ascontiguousarray(array)) for part in parts.values() for array in part)
     return Splits(**splits, fingerprint="".join(f"{checksum:08x}" for checksum in checksums))
 
@@ -131,7 +124,7 @@ def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np
 
 
 def sample(split: Split, size: int | None, *, seed: int) -> Split:
-    """A fixed part of a split, stratified and determined by the seed. The split itself if it has no more than `size` samples."""
+    """A fixed, stratified part of a split, determined by the seed. The whole split if it has no more than `size` samples."""
     if size is None or size >= len(split):
         return split
     rng = np.random.default_rng(stream_seed(seed, "evaluation"))
@@ -141,7 +134,7 @@ def sample(split: Split, size: int | None, *, seed: int) -> Split:
 
 
 def gather(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """images[index], read in storage order, so that only a chunk of a memory map is in memory at a time."""
+    """images[index], read in storage order, so that only a chunk of the memory map is in memory at a time."""
     gathered = np.empty((len(index), *images.shape[1:]), dtype=images.dtype)
     order = np.argsort(index)
     samples = max(1, CHUNK_BYTES // images[0].nbytes)

@@ -1,22 +1,18 @@
 """Registry entry of a model, and plans of a network's layers: names, shapes and parts, without torch.
 
-Checks and tables use them, and the network is built from the same plans (models/build.py), so that they can't disagree.
+Checks, tables and the network itself (models/build.py) use the same plans, so they can't disagree.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from normexp.config import Config, ConfigError, ModelConfig
 from normexp.norms import NORMS, Site
-
-if TYPE_CHECKING:
-    from torch import nn
+from normexp.norms.base import Module
 
 Part = Literal["weight", "norm", "noise", "activation", "dropout"]
 Shape = tuple[int, ...]
@@ -34,8 +30,8 @@ class LayerPlan:
     """A linear layer or convolution with its norm, activation and dropout, in order.
 
     inputs, outputs: shape of one sample, (C, H, W) or (F,), which only "weight" can change. kernel: of a convolution, padded so
-    that stride 1 keeps the size; None for a linear layer.
-    possible: the parts that the model asked for, including those that the config leaves out.
+    that stride 1 keeps the size; None for a linear layer. possible: the parts that the model requested, including those that
+    the config excludes.
     """
 
     name: str
@@ -49,7 +45,7 @@ class LayerPlan:
 
     @property
     def norm_site(self) -> Site | None:
-        """The input of this layer's norm. None without one."""
+        """The input of this layer's norm, if any."""
         if "norm" not in self.parts:
             return None
         before_weight = "weight" in self.parts and self.parts.index("norm") < self.parts.index("weight")
@@ -71,10 +67,10 @@ class LayerPlan:
 
 
 class Planner:
-    """Plans the layers of all models, and applies what the config says about norm, position, noise and dropout.
+    """Plans the layers of a model, with norm, position, noise and dropout as in the config.
 
-    A model asks for all parts that a layer can have. Those that the config excludes, for all layers or for this one, are left
-    out. Noise follows the norm's place; models don't ask for it. hidden: parts of a hidden layer. normed_activation: norm and
+    A model requests all parts that a layer can have; those that the config excludes, for all layers or for this one, are left
+    out. Noise is added after the norm; models don't request it. hidden: parts of a hidden layer. normed_activation: norm and
     activation, in the order of `norm.position`. Raises ConfigError for networks that are too large to train.
     """
 
@@ -101,7 +97,7 @@ class Planner:
         return self._finish(LayerPlan(name, parts, (math.prod(inputs),), (features,)))
 
     def parts(self, name: str, inputs: Shape, *parts: Part) -> LayerPlan:
-        """A layer without a weight: norm and activation after an addition, say."""
+        """A layer without a weight, such as norm and activation after an addition."""
         return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False))
 
     def joined(self, plan: LayerPlan, after: LayerPlan) -> LayerPlan:
@@ -110,7 +106,7 @@ class Planner:
         return replace(plan, bias=plan.bias and not cancelled)
 
     def _finish(self, plan: LayerPlan) -> LayerPlan:
-        """The plan with its parts as the config wants them, and without a bias that the norm subtracts right after."""
+        """Apply the config to the parts, and remove a bias that the norm right after it cancels."""
         config, parts = self._config, list(plan.parts)
         if "norm" in parts:
             parts.insert(parts.index("norm") + 1, "noise")
@@ -127,11 +123,10 @@ class Planner:
         self._layers += 1
         self._parameters += plan.parameters
         if self._layers > self.MAX_LAYERS:
-            raise ConfigError(f"The network would have more than {self.MAX_LAYERS:,} layers: use fewer.")
+            raise ConfigError(f"The network would have more than {self.MAX_LAYERS:,} layers. Use fewer.")
         if self._parameters > self.MAX_PARAMETERS:
             raise ConfigError(
-                f"The network would have more than {self.MAX_PARAMETERS:,} parameters in its layers up to {plan.name}: "
-                "make it smaller."
+                f"The layers up to {plan.name} would have more than {self.MAX_PARAMETERS:,} parameters. Use a smaller network."
             )
         return replace(plan, parts=tuple(parts), possible=plan.parts, bias=plan.bias and not cancelled)
 
@@ -147,11 +142,11 @@ class Model:
 
     layers: plans the layers in the order in which they compute, from the shape of an image and the number of classes. Raises
     ConfigError if the config's values don't fit together.
-    wire: connects the built layers, given by name, to a network. Imports torch inside, so that checks stay fast.
+    wire: connects the layers, given by name, to a network. Imports torch inside, so that checks stay fast.
     """
 
     name: str
     title: str
     config: type[ModelConfig]
     layers: Callable[[Any, Planner, Shape, int], list[LayerPlan]]
-    wire: Callable[[Any, dict[str, Any]], nn.Module]
+    wire: Callable[[Any, dict[str, Any]], Module]

@@ -17,6 +17,6 @@ def build_model(config: Config) -> nn.Module:
         built = {plan.name: Layer(plan, config) for plan in layers(config)}
     initialize(built, config)
     model = MODELS[config.model.name].wire(config.model, built)
-    names = set(named_layers(model))  # by which they are measured
-    assert names == set(built), f"models/{config.model.name}.py: wire must name each layer as its plan does: {names}"
+    names = set(named_layers(model))  # probes refer to them
+    assert names == set(built), f"models/{config.model.name}.py: wire must name each layer as in its plan: {names}"
     return model

@@ -3,19 +3,12 @@
 Each stage after the first halves height and width by stride, as in Springenberg et al. 2015.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from normexp.config import ConfigError, ModelConfig, number, show
-from normexp.models.base import LayerPlan, Model, Planner, Shape
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from normexp.models.layer import Layer
+from normexp.models.base import LayerPlan, Model, Module, Planner, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +39,7 @@ def layers(config: CNN, plan: Planner, image: Shape, classes: int) -> list[Layer
     return [*plans, plan.linear("head", inputs[:1], classes, "weight")]
 
 
-def wire(config: CNN, layers: dict[str, Layer]) -> nn.Module:
+def wire(config: CNN, layers: dict[str, Module]) -> Module:
     from torch import nn
 
     from normexp.models.layer import GlobalAveragePool

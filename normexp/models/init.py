@@ -27,8 +27,8 @@ INITS: dict[str, type] = {
 def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
     """Initialize the weights of all layers. Biases become 0, except with `default`, which is torch's own scheme.
 
-    Each weight and each bias has a random stream of its own, derived from the seed and the layer's name. Networks that differ in
-    norm, dropout, biases or further layers thus start from the same weights. Drawn on the CPU for every device.
+    Each weight and each bias has its own random stream, derived from the seed and the layer's name. Networks that differ in norm,
+    dropout, biases or additional layers thus start from the same weights. Drawn on the CPU, whatever the device.
     """
     import torch
     from torch import nn

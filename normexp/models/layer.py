@@ -24,7 +24,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Layer(nn.Sequential):
-    """The parts of a plan in their order: any of `weight`, `norm`, `noise`, `activation` and `dropout`."""
+    """The parts of a plan in order: any of `weight`, `norm`, `noise`, `activation` and `dropout`."""
 
     def __init__(self, plan: LayerPlan, config: Config) -> None:
         super().__init__(OrderedDict((part, _part(part, plan, config)) for part in plan.parts))
@@ -63,7 +63,7 @@ def _weight(plan: LayerPlan) -> nn.Module:
 class StridedPointwise(nn.Conv2d):
     """A 1x1 convolution with a stride, computed as a 1x1 convolution of every `step`-th pixel, with the same result.
 
-    torch's own, for channels_last tensors on CPU, writes past its buffers in the backward pass (seen with torch 2.13.0 and few
+    torch's own writes past its buffers in the backward pass for channels_last tensors on CPU (seen with torch 2.13.0 and few
     channels: segmentation faults, "double free or corruption").
     """
 
@@ -133,10 +133,7 @@ class UnscaledDropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return x
-        kept = F.dropout(torch.ones_like(x), self.p) > 0
-        return x * kept
+        return x * (F.dropout(torch.ones_like(x), self.p) > 0) if self.training else x
 
 
 class Residual(nn.Module):
@@ -147,12 +144,12 @@ class Residual(nn.Module):
 
     def __init__(
         self,
-        conv1: Layer,
-        conv2: Layer,
+        conv1: nn.Module,
+        conv2: nn.Module,
         *,
-        preact: Layer | None = None,
-        shortcut: Layer | None = None,
-        out: Layer | None = None,
+        preact: nn.Module | None = None,
+        shortcut: nn.Module | None = None,
+        out: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.preact, self.conv1, self.conv2, self.shortcut, self.out = preact, conv1, conv2, shortcut, out
@@ -161,9 +158,7 @@ class Residual(nn.Module):
         if self.preact is not None:
             x = self.preact(x)
         y: Tensor = self.conv2(self.conv1(x)) + (x if self.shortcut is None else self.shortcut(x))
-        if self.out is not None:
-            y = self.out(y)
-        return y
+        return y if self.out is None else self.out(y)
 
 
 class GlobalAveragePool(nn.Module):

@@ -1,19 +1,11 @@
 """Multi-layer perceptron: fc1 ... fcN and the head, on flattened images."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING
 
 from normexp.config import ModelConfig, number
-from normexp.models.base import LayerPlan, Model, Planner, Shape
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from normexp.models.layer import Layer
+from normexp.models.base import LayerPlan, Model, Module, Planner, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +25,7 @@ def layers(config: MLP, plan: Planner, image: Shape, classes: int) -> list[Layer
     return [*plans, plan.linear("head", inputs, classes, "weight")]
 
 
-def wire(config: MLP, layers: dict[str, Layer]) -> nn.Module:
+def wire(config: MLP, layers: dict[str, Module]) -> Module:
     from torch import nn
 
     return nn.Sequential(OrderedDict({"flatten": nn.Flatten(), **layers}))

@@ -14,24 +14,17 @@ Parts of a block by `norm.position`; `conv1`, `conv2`, `shortcut`, `out` and `pr
 
 In a preact block that changes the shape, both branches share the first norm and activation (`preact`), as in the code published
 with He et al. 2016, and the shortcut is a 1x1 convolution without a norm. A preact network has another norm and activation
-after the last block (`final`), and none after its first convolution. Its norms precede the weights anyway, so `input` is
+after the last block (`final`), and none after its first convolution. Its norms already precede the weights, so `input` is
 refused. Dropout is only inside the blocks (Zagoruyko and Komodakis 2016, section 2.4).
 """
-
-from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from normexp.config import ConfigError, ModelConfig, number
-from normexp.models.base import LAYER, LayerPlan, Model, Planner, Shape
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from normexp.models.layer import Layer
+from normexp.models.base import LAYER, LayerPlan, Model, Module, Planner, Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +42,8 @@ def layers(config: ResNet, plan: Planner, image: Shape, classes: int) -> list[La
     preact = config.block == "preact"
     if preact and plan.position == "input":
         raise ConfigError(
-            "norm.position=input: with model.block=preact, the norms are before the weights anyway. Use norm.position=pre or "
-            "post, or model.block=original."
+            "norm.position=input: with model.block=preact, the norms already precede the weights. Use norm.position=pre or post, "
+            "or model.block=original."
         )
     plans = [plan.conv("conv1", image, config.width, *(("weight",) if preact else LAYER[plan.position]))]
     inputs = plans[0].outputs
@@ -86,12 +79,12 @@ def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride
     return [*preact, plan.joined(conv1, conv2), conv2, *shortcut]
 
 
-def wire(config: ResNet, layers: dict[str, Layer]) -> nn.Module:
+def wire(config: ResNet, layers: dict[str, Module]) -> Module:
     from torch import nn
 
     from normexp.models.layer import GlobalAveragePool, Residual
 
-    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    modules: OrderedDict[str, Module] = OrderedDict()
     for block, names in groupby(layers, key=lambda name: name.partition(".")[0]):
         if block == "head":
             modules["pool"] = GlobalAveragePool()

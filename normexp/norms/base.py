@@ -1,4 +1,4 @@
-"""Registry entry of a norm."""
+"""Registry entry of a norm. Module is torch's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from normexp.config import NormConfig
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch.nn import Module
+else:  # torch is imported late
+    Module = Any
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Norm:
     group of channels. Empty without a norm.
     problem: why the norm can't be used at a site, as a clause, and what to use instead, as a sentence. None if it can.
     build: creates the module, or None for no norm. Imports torch inside, so that checks stay fast.
-    cancels_bias: whether a constant added to a channel right before the norm never has an effect.
+    cancels_bias: whether a constant added to a channel right before the norm has no effect.
     uses_batch: whether a sample's output depends on the rest of the batch in training, and on running statistics in evaluation.
     """
 
@@ -46,7 +48,7 @@ class Norm:
     title: str
     axes: tuple[str, str]
     problem: Callable[[Any, Site, int], tuple[str, str] | None]
-    build: Callable[[Any, Site], nn.Module | None]
+    build: Callable[[Any, Site], Module | None]
     config: type[NormConfig] = NormConfig
     cancels_bias: bool = False
     uses_batch: bool = False
@@ -57,8 +59,3 @@ class Norm:
         known["C/G"] = known["F/G"] = site.channels // getattr(config, "groups", 1)
         axes = self.axes[0] if len(site.shape) == 3 else self.axes[1]
         return {axis: known[axis] for axis in axes.split(",") if axis}
-
-    def values(self, config: NormConfig, site: Site, batch_size: int) -> int:
-        """Number of values that share a mean and a variance. 0 without a norm."""
-        sizes = self.sizes(config, site, batch_size)
-        return math.prod(sizes.values()) if sizes else 0

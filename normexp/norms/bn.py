@@ -3,16 +3,11 @@
 Training normalizes with the biased batch variance. The running variance averages the unbiased one, m/(m-1) times as large.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from normexp.config import NormConfig, number
-from normexp.norms.base import Norm, Site
-
-if TYPE_CHECKING:
-    from torch import nn
+from normexp.norms.base import Module, Norm, Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +24,7 @@ def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] |
     return "with a batch size of 1, each channel has a single value and thus no variance", "Use batch_size=2 or more."
 
 
-def build(config: BatchNorm, site: Site) -> nn.Module:
+def build(config: BatchNorm, site: Site) -> Module:
     from torch import nn
 
     norm = nn.BatchNorm1d if len(site.shape) == 1 else nn.BatchNorm2d

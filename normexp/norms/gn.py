@@ -1,16 +1,10 @@
 """Group norm (Wu and He 2018, eq. 7): a mean and variance per sample and group of channels, over C/G, H, W."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from normexp.config import NormConfig, join_names, number
-from normexp.norms.base import Norm, Site
-
-if TYPE_CHECKING:
-    from torch import nn
+from normexp.norms.base import Module, Norm, Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +25,7 @@ def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] |
     return wrong, f"norm.groups can be {join_names(map(str, works))} here." if works else "Use a wider layer."
 
 
-def build(config: GroupNorm, site: Site) -> nn.Module:
+def build(config: GroupNorm, site: Site) -> Module:
     from torch import nn
 
     return nn.GroupNorm(config.groups, site.channels, eps=config.eps, affine=config.affine)

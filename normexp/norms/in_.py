@@ -1,14 +1,7 @@
 """Instance norm (Ulyanov et al. 2016): a mean and variance per sample and channel, over H, W."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from normexp.config import NormConfig
-from normexp.norms.base import Norm, Site
-
-if TYPE_CHECKING:
-    from torch import nn
+from normexp.norms.base import Module, Norm, Site
 
 
 def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
@@ -22,7 +15,7 @@ def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] 
     return None
 
 
-def build(config: NormConfig, site: Site) -> nn.Module:
+def build(config: NormConfig, site: Site) -> Module:
     from torch import nn
 
     return nn.InstanceNorm2d(site.channels, eps=config.eps, affine=config.affine)

@@ -1,14 +1,7 @@
 """Layer norm (Ba et al. 2016, eq. 3): a mean and variance per sample, over C, H, W or F."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from normexp.config import NormConfig
-from normexp.norms.base import Norm, Site
-
-if TYPE_CHECKING:
-    from torch import nn
+from normexp.norms.base import Module, Norm, Site
 
 
 def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
@@ -17,7 +10,7 @@ def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] 
     return "it has a single value per sample and thus no variance", "Use a wider layer."
 
 
-def build(config: NormConfig, site: Site) -> nn.Module:
+def build(config: NormConfig, site: Site) -> Module:
     # GroupNorm with one group is layer norm with gamma and beta per channel, for images and vectors.
     # nn.LayerNorm on (C, H, W) would learn a gamma and beta per position as well.
     from torch import nn

@@ -45,10 +45,8 @@ def _adam(parameters: Iterable[nn.Parameter], config: Adam, lr: float) -> Optimi
 
 @cache
 def without_wrappers(optimizer: Any) -> Callable[..., Optimizer]:
-    """A torch optimizer class without the wrappers around its methods, which serve torch.compile and hooks.
-
-    They cost time in each step, and import the compiler when first called, which takes as long as importing torch.
-    """
+    """A torch optimizer class without the wrappers around its methods, which serve torch.compile and hooks. They cost time in
+    each step, and import the compiler when first called, which takes as long as importing torch."""
 
     class Unwrapped(optimizer):  # type: ignore[misc]
         add_param_group = inspect.unwrap(optimizer.add_param_group)

@@ -7,15 +7,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def format_tick(value: float) -> str:
-    """Format as 0.01, 1, 1000, or 10⁻⁶ for powers of ten further away."""
-    if value == 0 or 1e-3 < abs(value) < 1e4:
-        return f"{value:g}"
-    digits, _, power = f"{value:.0e}".partition("e")
-    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
-
-
 def evenly_spaced(values: Sequence[T], limit: int) -> list[T]:
     """At most `limit` of the values, evenly spaced, with the first and the last."""
     if len(values) <= limit:

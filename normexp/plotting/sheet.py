@@ -7,8 +7,8 @@ of a ResNet, longer than the training between two evaluations.
 import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,18 +40,19 @@ NOTHING_FINITE = GRAY + 4
 Histories = Mapping[str, Mapping[str, History]]
 """By layer, then by the first part of the tag."""
 
+Key = tuple[str, str]
+"""Layer and column of a panel."""
 
-@dataclass(frozen=True)
-class Sheet:
-    """What to draw. title, subtitle: one line each."""
+
+class Sheet(NamedTuple):
+    """Title and subtitle, one line each, and the histograms of a sheet."""
 
     title: str
     subtitle: str
     histories: Histories
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """Positions in pixels. lefts: of the panels, by column; height: of each panel."""
 
     lefts: dict[str, int]
@@ -59,12 +60,8 @@ class Layout:
     rows: int
 
     @property
-    def bottom(self) -> int:
-        return self.top(self.rows)
-
-    @property
     def size(self) -> tuple[int, int]:
-        return max(self.lefts.values()) + WIDTH + RIGHT, self.bottom + BOTTOM
+        return max(self.lefts.values()) + WIDTH + RIGHT, self.top(self.rows) + BOTTOM
 
     def top(self, row: int) -> int:
         return TOP + row * (self.height + PITCH)
@@ -82,49 +79,27 @@ def layout(histories: Histories) -> Layout:
 def draw_sheets(sheets: Sequence[Sheet]) -> list[Picture]:
     """Draw sheets with common axes: panels of the same layer and column have the same range and the same color scale, and all
     panels the same last step."""
-    limits: dict[tuple[str, str], tuple[float, float]] = {}
-    last = 0
-    for sheet in sheets:
-        for key, history in _by_panel(sheet).items():
-            last = max(last, history.steps[-1])
-            if own := history.value_range():
-                low, high = limits.get(key, own)
-                limits[key] = min(low, own[0]), max(high, own[1])
-    bins = (
-        min(layout(sheet.histories).height for sheet in sheets) // 2
-    )  # as sharp as the histograms, at half the file size
-    densities = [
-        {key: history.resample(bins, limits.get(key)) for key, history in _by_panel(sheet).items()} for sheet in sheets
+    panels = [  # of each sheet, by layer and column
+        {(layer, c): history for layer, row in sheet.histories.items() for c, history in row.items() if c in COLUMNS}
+        for sheet in sheets
     ]
-    peaks: dict[tuple[str, str], float] = {}
-    for panels in densities:
-        for key, density in panels.items():
-            peaks[key] = max(peaks.get(key, 0.0), density.shares.max())
-    scale = "density / highest density of the panel"
-    if len(sheets) > 1:
-        scale += " in all runs"
-    return [
-        _draw(sheet, panels, peaks, last=last, scale=scale) for sheet, panels in zip(sheets, densities, strict=True)
-    ]
+    last = max((history.steps[-1] for of_sheet in panels for history in of_sheet.values()), default=0)
+    limits: dict[Key, tuple[float, float]] = {}
+    for key, history in (item for of_sheet in panels for item in of_sheet.items()):
+        if own := history.value_range():
+            low, high = limits.get(key, own)
+            limits[key] = min(low, own[0]), max(high, own[1])
+    # as sharp as the histograms, at half the file size
+    bins = min(layout(sheet.histories).height for sheet in sheets) // 2
+    densities = [{key: h.resample(bins, limits.get(key)) for key, h in of_sheet.items()} for of_sheet in panels]
+    peaks: dict[Key, float] = {}
+    for key, density in (item for of_sheet in densities for item in of_sheet.items()):
+        peaks[key] = max(peaks.get(key, 0.0), density.shares.max())
+    scale = "density / highest density of the panel" + " in all runs" * (len(sheets) > 1)
+    return [_draw(*pair, peaks, last=last, scale=scale) for pair in zip(sheets, densities, strict=True)]
 
 
-def _by_panel(sheet: Sheet) -> dict[tuple[str, str], History]:
-    return {
-        (layer, column): history
-        for layer, row in sheet.histories.items()
-        for column, history in row.items()
-        if column in COLUMNS
-    }
-
-
-def _draw(
-    sheet: Sheet,
-    panels: Mapping[tuple[str, str], Density],
-    peaks: Mapping[tuple[str, str], float],
-    *,
-    last: int,
-    scale: str,
-) -> Picture:
+def _draw(sheet: Sheet, panels: Mapping[Key, Density], peaks: Mapping[Key, float], *, last: int, scale: str) -> Picture:
     """Draw one sheet. peaks: by panel, the density of the darkest color. last: the step at the right. scale: title of the color
     bar."""
     places = layout(sheet.histories)
@@ -146,29 +121,25 @@ def _draw(
     for column, left in places.lefts.items():
         pen.text((left, TOP - 42), COLUMNS[column], INK, _font(NORMAL))
         for text, x, anchor in (("0", left, "la"), ("step", left + WIDTH / 2, "ma"), (str(last), left + WIDTH, "ra")):
-            pen.text((x, places.bottom - 16), text, FAINT, _font(SMALL), anchor=anchor)
-    _draw_legend(colors, pen, min(places.lefts.values()), places.bottom + 40, scale)
+            pen.text((x, places.top(len(sheet.histories)) - 16), text, FAINT, _font(SMALL), anchor=anchor)
+    _draw_legend(colors, pen, min(places.lefts.values()), places.size[1] - BOTTOM + 40, scale)
     return _to_picture(ink, colors)
 
 
 def _draw_legend(colors: NDArray[np.uint8], pen: ImageDraw.ImageDraw, left: int, top: int, scale: str) -> None:
     """Color bar of the densities, and the other colors below."""
-    font, faint = _font(SMALL), FAINT
-    pen.text((left, top), scale, faint, font)
-    bar = top + 34
+    font = _font(SMALL)
+    pen.text((left, top), scale, FAINT, font)
+    bar, middle = top + 34, top + 116
     colors[bar : bar + 22, left : left + WIDTH] = np.linspace(0, SHADES - 1, WIDTH).astype(np.uint8)
-    pen.rectangle((left - 2, bar - 2, left + WIDTH + 1, bar + 23), outline=faint, width=2)
+    pen.rectangle((left - 2, bar - 2, left + WIDTH + 1, bar + 23), outline=FAINT, width=2)
     for decade in range(DECADES + 1):
         anchor = "la" if decade == 0 else "ra" if decade == DECADES else "ma"
-        label = f"{'<' if decade == 0 else ''}{10.0 ** (decade - DECADES):g}"
-        pen.text((left + WIDTH * decade / DECADES, bar + 30), label, faint, font, anchor=anchor)
-    middle = bar + 82
-    for x, color, thickness, text in (
-        (left, MEDIAN, 4, "median"),
-        (left + 200, NOTHING_FINITE, 22, "no finite values"),
-    ):
-        colors[middle - thickness // 2 : middle + thickness // 2, x : x + 44] = color
-        pen.text((x + 56, middle), text, faint, font, anchor="lm")
+        label = f"{'<' * (decade == 0)}{10.0 ** (decade - DECADES):g}"
+        pen.text((left + WIDTH * decade / DECADES, bar + 30), label, FAINT, font, anchor=anchor)
+    for x, color, half, text in ((left, MEDIAN, 2, "median"), (left + 200, NOTHING_FINITE, 11, "no finite values")):
+        colors[middle - half : middle + half, x : x + 44] = color
+        pen.text((x + 56, middle), text, FAINT, font, anchor="lm")
 
 
 def _to_picture(ink: Image.Image, colors: NDArray[np.uint8]) -> Picture:
@@ -201,12 +172,10 @@ def _heat(density: Density, peak: float, last: int, height: int) -> NDArray[np.u
 
 def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """The printable text, shortened if it is wider than `width` pixels."""
-    text = safe_label(text)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}...") > width:
-        text = text[:-1]
-    return f"{text}..."
+    text, end = safe_label(text), ""
+    while text and font.getlength(text + end) > width:
+        text, end = text[:-1], "..."
+    return text + end
 
 
 @cache

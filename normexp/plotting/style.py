@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from normexp.plotting.colours import INK, LineStyle
-from normexp.plotting.labels import format_tick, safe_label, truncate
+from normexp.plotting.labels import safe_label, truncate
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -28,6 +29,9 @@ WIDE, NARROW = 7.0, 3.4
 
 LEFT, RIGHT, BOTTOM, TITLE, GAP = 0.58, 0.12, 0.46, 0.27, 0.16
 """Margins in inches: left of the panels, right of them, below them, above each panel, between two panels."""
+
+FILE_TYPES = {"png": ["Software"], "svg": ["Date", "Creator"], "pdf": ["CreationDate", "Creator", "Producer"]}
+"""The metadata of each file type that would differ between days or versions of matplotlib."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,14 @@ def figure_style() -> Iterator[None]:
     with context(["default", STYLE_SHEET]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in a script that DejaVu lacks
         yield
+
+
+def encode_figure(figure: Figure, suffix: str, title: str) -> bytes:
+    """The figure as a file of a type in FILE_TYPES; the same bytes every time. Needs a `figure_style` context."""
+    buffer = io.BytesIO()
+    metadata = {"Title": safe_label(title), **dict.fromkeys(FILE_TYPES[suffix])}
+    figure.savefig(buffer, format=suffix, dpi=300, metadata=metadata)
+    return buffer.getvalue()
 
 
 def new_canvas(
@@ -174,11 +186,14 @@ def marker_handle(marker: str, name: str) -> Artist:
 
 
 def log_axis(axis: Any) -> None:
-    """Label a logarithmic axis, whose limits are set, at powers of ten; if it is short, also at 2 and 5 times these."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    """Label a logarithmic axis, whose limits are set, at powers of ten; if it is short, also at 2 and 5 times these.
+
+    Labels are plain numbers, as in tables and on axes of config values: 0.001, 1000, or 1e-05 where digits would need more room.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
 
     low, high = axis.get_view_interval()
     subs = (1.0, 2.0, 5.0) if high < 50 * low else (1.0,)
     axis.set_major_locator(LogLocator(subs=subs, numticks=6))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
+    axis.set_major_formatter(lambda value, _: f"{value:g}" if 1e-3 <= value < 1e5 else f"{value:.0e}")
     axis.set_minor_locator(NullLocator())

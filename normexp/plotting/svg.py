@@ -1,30 +1,12 @@
-"""Matplotlib figures as SVG and PDF: as files, and as elements of an HTML page."""
+"""Matplotlib figures as `<svg>` elements of an HTML page."""
 
-import io
 import re
 from xml.etree import ElementTree
 
-from normexp.plotting.labels import safe_label
-from normexp.plotting.style import DrawnFigure
+from normexp.plotting.style import DrawnFigure, encode_figure
 
 GID = re.compile(r"s(x|\d+)-\d+")
 """Ids that `Canvas.mark` gives; the first part becomes the class by which the page hides a line."""
-
-
-def svg_file(drawn: DrawnFigure) -> str:
-    """The figure as an SVG file; the same bytes every time. Needs a `figure_style` context."""
-    buffer = io.StringIO()
-    metadata = {"Date": None, "Creator": None, "Title": safe_label(drawn.title)}
-    drawn.figure.savefig(buffer, format="svg", metadata=metadata)
-    return buffer.getvalue()
-
-
-def pdf_file(drawn: DrawnFigure) -> bytes:
-    """The figure as a PDF file with embedded fonts; the same bytes every time. Needs a `figure_style` context."""
-    buffer = io.BytesIO()
-    metadata = {"Title": safe_label(drawn.title), "CreationDate": None, "Creator": None, "Producer": None}
-    drawn.figure.savefig(buffer, format="pdf", metadata=metadata)
-    return buffer.getvalue()
 
 
 def inline_svg(drawn: DrawnFigure) -> str:
@@ -34,7 +16,7 @@ def inline_svg(drawn: DrawnFigure) -> str:
     """
     for background in (drawn.figure.patch, *(axes.patch for axes in drawn.figure.axes)):
         background.set_visible(False)
-    root = ElementTree.fromstring(svg_file(drawn))
+    root = ElementTree.fromstring(encode_figure(drawn.figure, "svg", drawn.title))
     for element in root.iter():  # HTML needs no XML namespaces
         element.tag = element.tag.rpartition("}")[2]
         element.attrib = {key.rpartition("}")[2]: value for key, value in element.attrib.items()}

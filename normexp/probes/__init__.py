@@ -1,6 +1,6 @@
 """Probes: measurements inside the network. One file per probe, named like its switch in configs/probe/.
 
-Only the names are known here. A probe's file imports torch and is loaded when the network is built.
+A probe's file imports torch, so it is loaded late: here, only the names are known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from normexp.probes.base import Probe
 
 ORDER = ("activations", "saturation", "drift", "jumps", "gradients", "updates", "noise", "affine", "batch_statistics")
-"""Order of the charts and reports. Other probes follow by name."""
+"""Order in charts and reports. Other probes follow by name."""
 
 PROBES = names(__path__, order=ORDER)
 
@@ -29,7 +29,7 @@ Switches: type[ProbeConfig] = make_dataclass(
 
 
 def switched_on(config: ProbeConfig) -> list[str]:
-    """Names of the probes that a config switches on."""
+    """Names of the probes that the config switches on."""
     return [name for name in PROBES if getattr(config, name)]
 
 
@@ -43,7 +43,7 @@ def load(name: str) -> type[Probe]:
 
 
 def meanings() -> dict[str, str]:
-    """Meanings of all probes' metrics, by tag. Read from the source, because importing a probe imports torch."""
+    """Meanings of all probes' metrics, by tag. Parsed from the source, because importing a probe imports torch."""
     import ast  # late, to keep --help fast
 
     collected: dict[str, str] = {}

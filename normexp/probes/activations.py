@@ -19,15 +19,13 @@ PERCENTILES = (1, 15, 50, 85, 99)
 
 
 class Activations(Probe):
-    """activation_in/LAYER, activation_out/LAYER, norm_out/LAYER: a histogram of sampled values. Under each of these names: mean,
-    std, skew, kurtosis (excess: 0 for a Gaussian), p1, p15, p50, p85, p99, and, if there are any, nonfinite: the number of
-    sampled values that are not finite. norm_out is left out where it equals activation_in.
+    """activation_in/LAYER, activation_out/LAYER, norm_out/LAYER: histogram of sampled values. Below each of these tags: mean,
+    std, skew, kurtosis (excess: 0 for a Gaussian), p1, p15, p50, p85, p99, and, if not 0, nonfinite: the number of sampled
+    values that are not finite. norm_out is left out where it equals activation_in.
     """
 
     meanings: ClassVar = {
-        "activation_in/LAYER": (
-            "inputs of the activation: mean, std, skew, excess kurtosis, percentiles, number of non-finite values"
-        ),
+        "activation_in/LAYER": "inputs of the activation: mean, std, skew, excess kurtosis, percentiles, non-finite count",
         "activation_out/LAYER": "outputs of the activation",
         "norm_out/LAYER": "outputs of the norm, if they are not the activation's inputs",
     }
@@ -55,7 +53,7 @@ class Activations(Probe):
         return [Chart(PAGES[group], name, band=(f"{tag}/p50", f"{tag}/p15", f"{tag}/p85")) for group, name, tag in tags]
 
     def _norms(self) -> dict[str, nn.Module]:
-        """The norms whose outputs are not recorded as an activation's inputs."""
+        """Norms whose output is not the activation's input."""
         return {name: p.norm for name, p in self.layers.items() if p.norm is not None and not p.norm_is_input}
 
 

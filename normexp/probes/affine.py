@@ -7,11 +7,11 @@ from torch import nn
 from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.records import Chart
 
-SYMBOLS = {"gamma": "weight", "beta": "bias"}  # names in the papers, and in torch
+SYMBOLS = {"gamma": "weight", "beta": "bias"}  # name in the papers: name in torch
 
 
 class Affine(Probe):
-    """gamma/LAYER, beta/LAYER: a histogram of the norm's scale and shift; under these names mean and std."""
+    """gamma/LAYER, beta/LAYER: histogram, mean and std of the norm's scale and shift."""
 
     meanings: ClassVar = {
         "gamma/LAYER": "scale of the norm: mean and std over channels",

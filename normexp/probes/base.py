@@ -1,10 +1,9 @@
-"""Base class of the probes, and the recorder that they write to. Knows no probes."""
+"""Base class of the probes, and the recorder that they write to."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -15,17 +14,18 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from normexp.config import ProbeConfig
+from normexp.models.base import matches
 from normexp.probes.distribution import Distribution, Distributions, Floats
 from normexp.records import Chart, Histogram
 from normexp.streams import stream_seed
 
-CHUNK_SIZE = 1 << 17  # values to process at once where the computation copies them: a chunk fits into a CPU's cache
+CHUNK_SIZE = 1 << 17  # values to process at once if the computation copies them; fits into a CPU's cache
 
 
 class ProbedLayer:
-    """A layer and its parts, which are recognized by name; None for parts that it doesn't have.
+    """A layer and its parts, recognized by name; None for missing parts.
 
-    norm_is_input: whether the norm's output is the activation's input, so that it need not be recorded twice.
+    norm_is_input: whether the norm's output is the activation's input, so it need not be recorded twice.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -36,13 +36,13 @@ class ProbedLayer:
 
 
 def layer_weights(layers: Mapping[str, ProbedLayer]) -> dict[str, nn.Parameter]:
-    """Weight, without the bias, of each linear layer and convolution."""
+    """Weight of each linear layer and convolution."""
     weights = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
     return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
 
 
 def chunks(values: Tensor) -> Sequence[Tensor]:
-    """Split a large tensor (B, ...) along its first axis. On a GPU it stays whole, since each chunk would launch kernels."""
+    """Split a large tensor (B, ...) along its first axis. Not on a GPU, where each chunk would launch kernels."""
     if values.is_cuda or values.numel() <= CHUNK_SIZE:
         return [values]
     parts: Sequence[Tensor] = values.split(max(1, CHUNK_SIZE * len(values) // values.numel()))
@@ -66,10 +66,8 @@ def early_steps(count: int, every: int) -> frozenset[int]:
 
 
 def is_due(step: int, total: int, every: int | None, early: int = 0) -> bool:
-    """True for the first step, the last, every `every`-th one, and `early` steps in between the first and the `every`-th.
-
-    Never, if `every` is None.
-    """
+    """Whether a step is the first, the last, a multiple of `every`, or one of `early` steps before the first multiple. Never if
+    `every` is None."""
     if every is None:
         return False
     return step == 1 or step % every == 0 or step == total or (step < every and step in early_steps(early, every))
@@ -79,8 +77,8 @@ def is_due(step: int, total: int, every: int | None, early: int = 0) -> bool:
 class Step:
     """Inputs of a training step.
 
-    number: 1 to total. lr: the peak of the schedule, not the step's own. autocast: context of a forward pass.
-    loss_scale: factor on the gradients that flow back; the parameters' gradients have been divided by it already.
+    number: 1 to total. lr: the peak of the schedule, not the step's own. autocast: context for a forward pass.
+    loss_scale: factor on the loss in the backward pass; the parameters' gradients are already divided by it.
     """
 
     number: int
@@ -97,9 +95,8 @@ class Sampler:
     """Samples at most `size` values of a tensor, with new random indices at each step. Small tensors are kept whole.
 
     The sample is stratified: the values, in the order channel, sample, position, are divided into `size` equal parts, and one
-    value is drawn uniformly from each. Every value is equally likely, so means over the sample are unbiased, and each channel
-    gets its share. Within a step, tensors of the same shape use the same indices, so that an activation's inputs and outputs
-    stay paired.
+    value is drawn uniformly from each. Every value is equally likely, so sample means are unbiased, and each channel gets its
+    share. Within a step, tensors of the same shape use the same indices, so that an activation's inputs and outputs stay paired.
     """
 
     def __init__(self, size: int, *, seed: int) -> None:
@@ -107,7 +104,7 @@ class Sampler:
         self._indices: dict[tuple[torch.Size, torch.device], tuple[Tensor, ...]] = {}
 
     def start(self, step: int) -> None:
-        """Use the indices of this step from now on."""
+        """Use the indices of this step for all following samples."""
         self._step = step
         self._indices.clear()
 
@@ -124,12 +121,12 @@ class Sampler:
 
     def _draw(self, shape: torch.Size, device: torch.device) -> tuple[Tensor, ...]:
         """Indices of the sampled values, (size,) for each dimension."""
-        # A stream of its own, so that probing leaves training's random numbers alone. The shape is part of its name, so that
-        # the sample doesn't depend on which other layers are probed.
+        # A separate stream, so that probing does not affect training's random numbers. The shape is part of its name, so that the
+        # sample does not depend on which other layers are probed.
         generator = torch.Generator().manual_seed(stream_seed(self._seed, "probe", f"{self._step} {tuple(shape)}"))
         within = torch.rand(self.size, generator=generator, dtype=torch.float64)
         flat = ((torch.arange(self.size) + within) * (shape.numel() / self.size)).long().clamp_max(shape.numel() - 1)
-        # NumPy's unravel_index: torch's imports sympy on its first call, which takes half a second.
+        # NumPy's unravel_index, since torch's imports sympy on its first call, which takes half a second.
         indices = np.stack(np.unravel_index(flat.numpy(), shape))
         return torch.from_numpy(indices).to(device).unbind()  # one transfer, since each waits for the GPU
 
@@ -138,7 +135,7 @@ class Recorder:
     """Scalars, arrays and samples of one step, by tag.
 
     They stay on the device until `scalars`, `arrays` or `distributions` is first read, which transfers all of them at once.
-    Tags with a leading `_` are for the probe that recorded them and are not reported.
+    Tags with a leading `_` are private to the probe that recorded them and are not reported.
     """
 
     def __init__(self, step: Step, sampler: Sampler, describe: Distributions) -> None:
@@ -151,7 +148,7 @@ class Recorder:
         self._arrays: dict[str, list[Tensor]] = {}
 
     def add_hook(self, handle: RemovableHandle) -> None:
-        """Remove this hook after the forward pass."""
+        """Register a hook, which is removed after the forward pass."""
         self.hooks.append(handle)
 
     def sample_input(self, tag: str, module: nn.Module) -> None:
@@ -179,8 +176,8 @@ class Recorder:
 
     def record_array(self, tag: str, values: Tensor) -> None:
         """Append rows to the array of this tag. Pass a copy if training may change the values."""
-        numpy_has_it = values.dtype in (torch.float32, torch.float64)  # not bfloat16
-        self._arrays.setdefault(tag, []).append(values if numpy_has_it else values.float())
+        supported = values.dtype in (torch.float32, torch.float64)  # numpy has no bfloat16
+        self._arrays.setdefault(tag, []).append(values if supported else values.float())
 
     def record(self, tag: str, value: Tensor) -> None:
         """Record a scalar, a tensor without dimensions."""
@@ -203,7 +200,7 @@ class Recorder:
 
     @cached_property
     def arrays(self) -> dict[str, Floats]:
-        """The recorded arrays, samples included."""
+        """The recorded arrays, including samples."""
         if not self._arrays:
             return {}
         values = torch.cat([part.flatten() for parts in self._arrays.values() for part in parts]).cpu().numpy()
@@ -212,14 +209,14 @@ class Recorder:
             end = start + sum(part.numel() for part in parts)
             if len({part.shape[1:] for part in parts}) == 1:
                 arrays[tag] = values[start:end].reshape(-1, *parts[0].shape[1:])
-            elif not tag.startswith("_"):  # a layer called with batches of different shapes: one set of values
+            elif not tag.startswith("_"):  # the layer was called with batches of different shapes: flatten
                 arrays[tag] = values[start:end].reshape(-1, 1)
             start = end
         return arrays
 
     @cached_property
     def distributions(self) -> dict[str, Distribution]:
-        """Of all arrays, except those with a leading `_`."""
+        """Distributions of all arrays, except those with a leading `_`."""
         return self._describe({tag: values for tag, values in self.arrays.items() if not tag.startswith("_")})
 
 
@@ -232,27 +229,25 @@ class Measurements:
 
 
 class Probe:
-    """Base class of all probes. A run has one instance, whose methods are called in the order in which they stand here.
+    """Base class of all probes. A run has one instance; its methods are called in the order below.
 
-    The first three record tensors, which stay on the device (`recorder.record`, `record_array`, `sample_input`, ...). Only
-    `report` reads numbers. A probe must not change anything that training depends on: weights, buffers, or the state of torch's
-    random generators.
+    `before_forward`, `after_backward` and `after_update` record tensors, which stay on the device (`recorder.record`,
+    `record_array`, `sample_input`, ...). Only `report` reads numbers. A probe must not change anything that training depends on:
+    weights, buffers, or the state of torch's random generators.
     """
 
     titles: ClassVar[Mapping[str, str]] = {}
-    """Titles of the charts with one line per layer, by the first part of their tags."""
+    """Titles of charts with one line per layer, by the first part of their tags."""
 
     meanings: ClassVar[Mapping[str, str]] = {}
-    """Meaning of each metric, for `normexp metrics`; LAYER stands for any layer, and further parts of a tag are left out. A
-    literal: it is read without importing the file."""
+    """Meaning of each metric, for `normexp metrics`; LAYER stands for any layer, and later parts of a tag are left out. Must be a
+    literal, because it is parsed without importing the file."""
 
     def __init__(self, network: Mapping[str, ProbedLayer], config: ProbeConfig) -> None:
-        """network: all layers by name. `self.layers`: those that `config.layers` selects; per-layer tags are for these.
-        `self.activations`: theirs, by layer. `self.last`: tensors and plain values that the next snapshot needs.
-        """
+        """network: all layers by name. Sets `layers`, those that `config.layers` selects for per-layer tags, `activations`,
+        theirs by layer, and `last`, tensors and plain values that the next snapshot needs."""
         self.network, self.config = network, config
-        selected = [name for name in network if any(fnmatchcase(name, pattern) for pattern in config.layers)]
-        self.layers = {name: network[name] for name in selected}
+        self.layers = {name: layer for name, layer in network.items() if matches(name, config.layers)}
         self.activations = {name: p.activation for name, p in self.layers.items() if p.activation is not None}
         self.last: dict[str, Any] = {}
 
@@ -264,17 +259,17 @@ class Probe:
         """Attach hooks with `recorder.add_hook`. They are removed after the forward pass."""
 
     def after_backward(self, recorder: Recorder) -> None:
-        """Record gradients, before clipping."""
+        """Record gradients before clipping."""
 
     def after_update(self, recorder: Recorder) -> None:
         """Record the updated weights."""
 
     def report(self, recorder: Recorder) -> Measurements:
-        """Measurements besides the scalars that were recorded under public tags."""
+        """Measurements in addition to the scalars that were recorded under public tags."""
         return Measurements()
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """State for a checkpoint."""
         return dict(self.last)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Distance between a batch's statistics and the running ones, which replace them in evaluation."""
+"""Distance between batch statistics and running statistics, which replace them in evaluation."""
 
 from functools import partial
 from typing import ClassVar
@@ -21,14 +21,11 @@ class BatchStatistics(Probe):
     If these are far from 0 and 1, the network computes something else in evaluation than in training.
     """
 
-    titles: ClassVar = {
-        "batch_mean_distance": "distance of batch mean and running mean, in running standard deviations",
-        "batch_var_ratio": "batch variance / running variance",
-    }
     meanings: ClassVar = {
-        "batch_mean_distance/LAYER": "distance of batch mean and running mean, in running standard deviations",
+        "batch_mean_distance/LAYER": "distance between batch mean and running mean, in running standard deviations",
         "batch_var_ratio/LAYER": "batch variance / running variance",
     }
+    titles: ClassVar = {tag.partition("/")[0]: meaning for tag, meaning in meanings.items()}
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():
@@ -50,17 +47,15 @@ class BatchStatistics(Probe):
 
 
 def _record_statistics(recorder: Recorder, name: str, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Forward pre-hook: record (1, 4, C), the batch's and the running mean and variance."""
+    """Forward pre-hook: record mean and variance of the batch, then the running ones: (1, 4, C)."""
     assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
     statistics = torch.stack([*batch_moments(inputs[0].detach()), norm.running_mean, norm.running_var])
     recorder.record_array(f"_batch_statistics/{name}", statistics[None])
 
 
 def batch_moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased variance of each channel of (B, C, ...): (C,) each.
-
-    Computed in chunks, which need hardly any memory. torch.var_mean takes ten times as long on channels_last tensors.
-    """
+    """Mean and unbiased variance of each channel of (B, C, ...): (C,) each. Computed in chunks to save memory. torch.var_mean
+    takes ten times as long on channels_last tensors."""
     axes = [0, *range(2, values.dim())]
     mean = values.mean(axes, keepdim=True)
     squares = sum((chunk - mean).square_().sum(axes) for chunk in chunks(values))

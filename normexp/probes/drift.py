@@ -7,7 +7,7 @@ from normexp.probes.base import Measurements, Probe, Recorder
 
 class Drift(Probe):
     """drift/LAYER: |median - median at step 0| / interquartile range at step 0, of the activation's inputs.
-    drift_last/LAYER: the same relative to the previous snapshot. Undefined if that range was 0.
+    drift_last/LAYER: the same relative to the previous snapshot. Undefined if the range was 0.
 
     With a sample of n values, a layer that has not moved reads about 1 / sqrt(n): for Gaussian values, each median has a
     standard error of 1.25 std / sqrt(n), and the range is 1.35 std.

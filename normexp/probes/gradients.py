@@ -1,4 +1,4 @@
-"""Gradient norms: of each layer's parameters, and of the gradient that flows back through the network."""
+"""Gradient norms of each layer's parameters and outputs."""
 
 import math
 import statistics
@@ -15,11 +15,11 @@ from normexp.records import GRAD_NORM, TOTAL_GRAD_NORM
 
 
 class GradientNorms:
-    """grad_norm/<layer>: Euclidean norm of the gradient of all parameters of a layer (weight, bias, gamma, beta);
-    grad_norm/total: of all parameters of the network, so that total^2 is the sum of the layers' squares.
+    """grad_norm/LAYER: Euclidean norm of the gradient of all parameters of a layer (weight, bias, gamma, beta). grad_norm/total:
+    of all parameters of the network, so that total^2 is the sum of the layers' squares.
 
-    Not a probe: these are logged with the loss. Computed in two steps to need only one device transfer: `on_device` right
-    after the backward pass, `by_layer` from the numbers that were fetched.
+    Not a probe: these are logged with the loss. Computed in two steps, so that a single transfer fetches them with the loss:
+    `on_device` right after the backward pass, `by_layer` from the fetched numbers.
     """
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
@@ -54,9 +54,7 @@ class Gradients(Probe):
     meanings: ClassVar = {
         "grad_flow/LAYER": "gradient norm with respect to the layer's output",
         "grad_weight/LAYER": "gradient norm with respect to the layer's weight",
-        "grad_growth/flow": (
-            "growth of log(grad_flow) per layer towards the input: above 0 exploding, below 0 vanishing"
-        ),
+        "grad_growth/flow": "growth of log(grad_flow) per layer towards the input: > 0 exploding, < 0 vanishing",
         "grad_growth/weight": "growth of log(grad_weight) per layer towards the input",
     }
 
@@ -83,16 +81,16 @@ class Gradients(Probe):
 
 
 def _record_flow(recorder: Recorder, name: str, _: nn.Module, inputs: object, output: object) -> None:
-    """Forward hook. The hook that it puts on the output's gradient is freed with this pass's graph."""
+    """Forward hook: hook the gradient of the output. That hook is freed with the pass's graph."""
     recorder.record_layer(name)
     tag = f"_grad_flow/{name}"
 
     def record(gradient: Tensor) -> None:
-        # In chunks, since torch would copy all values to float64.
+        # In chunks, since torch copies all values to float64.
         norms = [torch.linalg.vector_norm(chunk, dtype=torch.float64) for chunk in chunks(gradient)]
         norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         norm = norm / recorder.step.loss_scale
-        before = recorder.recorded(tag)  # set if the layer is called more than once
+        before = recorder.recorded(tag)  # set if the layer was called more than once
         recorder.record(tag, norm if before is None else torch.hypot(before, norm))
 
     if isinstance(output, Tensor) and output.requires_grad:
@@ -100,10 +98,8 @@ def _record_flow(recorder: Recorder, name: str, _: nn.Module, inputs: object, ou
 
 
 def growth_per_layer(norms: Sequence[float | None]) -> float | None:
-    """Slope of log(norm) over the layers, counted from the last to the first. None in `norms` marks a layer without a value.
-
-    Returns None if fewer than two norms are above 0.
-    """
+    """Slope of log(norm) over the layers, from the last to the first. A layer without a gradient has None. Returns None if fewer
+    than two norms are above 0."""
     points = [(-depth, math.log(norm)) for depth, norm in enumerate(norms) if norm is not None and 0 < norm < math.inf]
     if len(points) < 2:
         return None

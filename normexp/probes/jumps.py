@@ -10,23 +10,21 @@ from torch import Tensor, nn
 from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.probes.batch_statistics import batch_moments
 
-MIN_RELATIVE_STD = 1e-6  # a channel of a smaller standard deviation over mean is constant up to float32 rounding
+MIN_RELATIVE_STD = 1e-6  # channels with a smaller std / mean are constant up to float32 rounding
 
 
 class Jumps(Probe):
     """jump/LAYER: |mean - mean at the previous snapshot| / standard deviation at the previous snapshot, averaged over channels
     (or features), of the activation's inputs. Mean and standard deviation are per channel, over the whole batch.
 
-    Unlike drift, which sees a layer as one distribution, it sees channels that move in opposite directions. The mean of a
-    batch fluctuates anyway: with n independent values per channel, by 1.13 / sqrt(n) on average between two batches. Undefined
-    at the first snapshot, and if all channels were constant.
+    Unlike drift, which treats a layer as one distribution, it detects channels that move in opposite directions. Batch means
+    fluctuate anyway: with n independent values per channel, by 1.13 / sqrt(n) on average between two batches. Undefined at the
+    first snapshot, and if all channels were constant.
     """
 
     titles: ClassVar = {"jump": "shift of the unit means since the previous snapshot, in standard deviations"}
     meanings: ClassVar = {
-        "jump/LAYER": (
-            "shift of the channel means of the activation's inputs since the previous snapshot, in standard deviations"
-        ),
+        "jump/LAYER": "shift of the channel means of the activation's inputs since the previous snapshot, in stds",
     }
 
     def before_forward(self, recorder: Recorder) -> None:

@@ -1,7 +1,7 @@
 """Loss landscape around the weights, after Santurkar et al. 2018, "How Does Batch Normalization Help Optimization?".
 
-Everything is computed with copies of the weights, on the step's batch, with the same dropout and noise each time, so that
-training is not affected.
+Everything is computed with copies of the weights, on the step's batch, and with the step's dropout and noise. Training is not
+affected.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from normexp.probes.base import Measurements, Probe, Recorder, Step, is_due
 from normexp.records import Chart
 
 STEPS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
-"""Distances along the gradient in learning rates, over the paper's range [1/2, 4]. The learning rate is the peak of the
-schedule: with the step's own, the landscape would look flat wherever the schedule ends near 0."""
+"""Distances along the gradient in learning rates, over the paper's range [1/2, 4]. The learning rate is the peak of the schedule:
+with the step's own, the landscape would look flat when a schedule approaches 0."""
 
 Weights = dict[str, Tensor]
 
@@ -33,11 +33,8 @@ class LossSurface:
         self._cuda = [torch.cuda.get_rng_state(device) for device in self._devices]
 
     def __call__(self, weights: Weights) -> tuple[Tensor, Weights]:
-        """Loss, and its gradient with respect to the trained parameters, with the step's own dropout and noise.
-
-        With amp=fp16, the loss is scaled for the backward pass, as in training, so that small gradients don't underflow. The
-        scale is reduced if gradients overflow at these weights.
-        """
+        """Loss, and its gradient with respect to the trained parameters. With amp=fp16, the loss is scaled for the backward
+        pass, as in training. The scale is reduced if gradients overflow."""
         scale = self._step.loss_scale
         while True:
             loss, scaled = self._scaled(weights, scale)
@@ -79,10 +76,8 @@ class Landscape(Probe):
         "landscape/gradient_change": "largest change of the gradient along the gradient",
         "landscape/gradient_change_min": "smallest change of the gradient along the gradient",
         "landscape/effective_beta": "effective smoothness: largest change of the gradient per distance",
-        "shift_cosine/LAYER": (
-            "internal covariate shift: cosine of the layer's gradients before and after earlier layers are updated"
-        ),
-        "shift_distance/LAYER": "distance of the two gradients of shift_cosine",
+        "shift_cosine/LAYER": "covariate shift: cosine of the gradients before and after earlier layers are updated",
+        "shift_distance/LAYER": "distance between the two gradients of shift_cosine",
     }
 
     _loss: LossSurface | None = None
@@ -118,15 +113,15 @@ class Landscape(Probe):
             "loss along the gradient": ["landscape/loss_min$", "landscape/loss_max$"],
             "change of the gradient": ["landscape/gradient_change"],
             "effective beta": ["landscape/effective_beta"],
-            "covariate shift: cosine of the two gradients": ["shift_cosine/.*"],
-            "covariate shift: distance of the two gradients": ["shift_distance/.*"],
+            "internal covariate shift: cosine of the two gradients": ["shift_cosine/.*"],
+            "internal covariate shift: distance between the two gradients": ["shift_distance/.*"],
         }
         return [Chart("Landscape", title, lines=patterns) for title, patterns in lines.items()]
 
 
 def along_gradient(loss: LossSurface, gradient: Weights, lr: float) -> dict[str, Tensor]:
-    """Scalars by the last part of their landscape/ tag. The caller computes effective_beta: `steepest`, the largest change of the
-    gradient per step size, over `gradient_norm`."""
+    """Scalars by the last part of their landscape/ tag. effective_beta is left to the caller: `steepest`, the largest change of
+    the gradient per step size, over `gradient_norm`."""
     losses, changes = [], []
     for step in STEPS:
         moved = loss.weights | {n: loss.weights[n] - step * lr * g for n, g in gradient.items()}

@@ -11,9 +11,9 @@ class Noise(Probe):
     which a batch's gradient has as much noise as signal. G is the gradient of the weight, S its covariance between samples.
     Biases and the norms' gamma and beta are left out, also from the total.
 
-    Estimated from the gradients g, h of two successive steps, whose weights are nearly the same and whose batches are
-    disjoint: E|g - h|^2 = 2 tr(S)/B, and E[g.h] = |G|^2. A single pair says little; read the curve over training.
-    Undefined unless g.h > 0, and at step 0, which has no predecessor.
+    Estimated from the gradients g, h of two successive steps, with nearly the same weights and disjoint batches:
+    E|g - h|^2 = 2 tr(S)/B, and E[g.h] = |G|^2. A single pair is very noisy; look at the curve over training. Undefined unless
+    g.h > 0, and at step 0, which has no predecessor.
     """
 
     titles: ClassVar = {"noise_scale": "gradient noise scale, in samples"}
@@ -23,7 +23,7 @@ class Noise(Probe):
     }
 
     def due(self, step: int, total: int) -> bool:
-        """Also due in the step before a snapshot."""
+        """Snapshots also need the step before."""
         return super().due(step, total) or (step < total and super().due(step + 1, total))
 
     def after_backward(self, recorder: Recorder) -> None:

@@ -1,4 +1,4 @@
-"""Runs the probes of a config: when they are due, in which order they are called, what they report."""
+"""Runs the probes of a config."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from normexp.records import Chart, Histogram
 
 
 class Snapshot:
-    """One step under probes: a context around its forward pass, at whose end the hooks are removed."""
+    """The probes of one step. Use it as the context of the forward pass; the hooks are removed at the end."""
 
     def __init__(self, probes: Sequence[Probe], recorder: Recorder) -> None:
         self._probes, self._recorder = probes, recorder
@@ -36,7 +36,7 @@ class Snapshot:
             probe.after_update(self._recorder)
 
     def measurements(self) -> Measurements:
-        """Everything that was measured, as plain Python numbers, which a checkpoint can hold."""
+        """All measurements, as plain Python numbers, which checkpoints can store."""
         scalars: dict[str, float | None] = {t: v for t, v in self._recorder.scalars.items() if not t.startswith("_")}
         histograms: dict[str, Histogram] = {}
         for probe in self._probes:
@@ -55,7 +55,7 @@ class Probes:
         self._sampler, self._describe = Sampler(config.samples, seed=seed), Distributions()
 
     def snapshot(self, step: Step) -> Snapshot | None:
-        """The snapshot to take at a step. None if no probe is due."""
+        """Start the snapshot of a step. Returns None if no probe is due."""
         probes = self._due(step.number, step.total)
         self._sampler.start(step.number)
         return Snapshot(probes, Recorder(step, self._sampler, self._describe)) if probes else None
@@ -68,7 +68,7 @@ class Probes:
         return [probe for probe in self._probes.values() if probe.due(step, total)]
 
     def state_dict(self) -> dict[str, Any]:
-        """State that later snapshots need from earlier ones, for a checkpoint."""
+        """State for a checkpoint: whatever later snapshots need from earlier ones."""
         states = {name: probe.state_dict() for name, probe in self._probes.items()}
         return {"bins": dict(self._describe.bins), "probes": states}
 

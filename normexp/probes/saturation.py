@@ -12,21 +12,20 @@ from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.probes.distribution import Floats
 
 FLAT = 0.05
-"""Threshold for saturation: a bounded activation within this fraction of its range from either end, or a derivative below
-it."""
+"""Threshold for saturation: distance from either end of a bounded activation's range, as a fraction of it; or derivative."""
 
 
 class Saturation(Probe):
     """saturated/LAYER: fraction of sampled values that are saturated. For sigmoid and tanh: in the lowest or highest 5 % of the
     range (outputs beyond 0.05 and 0.95, or -0.9 and 0.9); for relu: 0; for others: |derivative| < 0.05.
-    derivative/LAYER: mean derivative of the activation over the sample. Both of finite values, None if there are none.
+    derivative/LAYER: mean derivative of the activation over the sample. Both ignore values that are not finite.
     dead/LAYER: fraction of channels (or features) whose output is 0 everywhere in the batch. Counted over the whole batch,
     since units that are rarely active would look dead in a sample.
     """
 
     titles: ClassVar = {
         "saturated": "saturated fraction of the activations",
-        "dead": "dead units",
+        "dead": "fraction of dead units",
         "derivative": "mean derivative of the activations",
     }
     meanings: ClassVar = {
@@ -52,7 +51,7 @@ class Saturation(Probe):
             nonzero = recorder.arrays.get(f"_nonzero/{name}")
             if nonzero is not None:  # one row per call in this pass
                 scalars[f"dead/{name}"] = fraction(nonzero.sum(axis=0) == 0) if any_finite else None
-            # A sample lacks the channels that the activation's parameters may be for, as PReLU's are.
+            # A sample has no channels, which per-channel parameters such as PReLU's need.
             if any(parameter.numel() not in (1, inputs.shape[1]) for parameter in activation.parameters()):
                 continue
             if not finite.all():
@@ -63,7 +62,7 @@ class Saturation(Probe):
 
 
 def _count_nonzero(recorder: Recorder, name: str, _: nn.Module, inputs: object, output: object) -> None:
-    """Forward hook: record (1, C): the number of nonzero values in each channel of the output (B, C, ...)."""
+    """Forward hook: record the number of nonzero values in each channel of the output (B, C, ...): (1, C)."""
     if isinstance(output, Tensor):
         rows = output.detach().movedim(1, -1).reshape(-1, output.shape[1])
         recorder.record_array(f"_nonzero/{name}", torch.count_nonzero(rows, dim=0)[None])
@@ -93,9 +92,9 @@ def derivative(activation: nn.Module, values: Floats) -> Floats:
     """Derivative of an elementwise activation at each value."""
     parameter = next(activation.parameters(), torch.empty(0))
     at = torch.from_numpy(values).to(parameter).requires_grad_()
-    # Some activations draw random numbers. Without `devices`, fork_rng would start CUDA on every GPU of the machine.
+    # Some activations draw random numbers. Without `devices`, fork_rng would initialize CUDA on every GPU.
     with torch.random.fork_rng([at.device] if at.is_cuda else []):
-        (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)  # a copy, since it may work in place
+        (slope,) = torch.autograd.grad(activation(at.clone()).sum(), at)  # a copy, in case it works in place
     slopes: Floats = slope.float().numpy(force=True)
     return slopes
 

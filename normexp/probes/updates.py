@@ -1,4 +1,4 @@
-"""Norm of each layer's weight, and the size of its updates relative to it."""
+"""Norm of each layer's weight, and of its update relative to it."""
 
 from typing import ClassVar
 
@@ -10,13 +10,10 @@ from normexp.probes.base import Measurements, Probe, Recorder, layer_weights
 
 class Updates(Probe):
     """weight_norm/LAYER: Euclidean norm of the weight before the update. update_ratio/LAYER: norm of the update over that of the
-    weight; around 1e-3 is usual. 0 for a frozen weight, undefined for a weight of 0.
+    weight, usually around 1e-3. 0 for a frozen weight, undefined for a weight of 0.
     """
 
-    titles: ClassVar = {
-        "weight_norm": "weight norm",
-        "update_ratio": "update norm / weight norm",
-    }
+    titles: ClassVar = {"weight_norm": "weight norm", "update_ratio": "update norm / weight norm"}
     meanings: ClassVar = {
         "weight_norm/LAYER": "norm of the weight",
         "update_ratio/LAYER": "norm of the update over the norm of the weight; around 1e-3 is usual",

@@ -20,11 +20,9 @@ GRADIENTS, ACTIVATION_INPUTS = f"{GRAD_NORM}/", "activation_in/"
 
 @dataclass(frozen=True)
 class Analysis:
-    """Groups of the runs of a task, their results and curves, and how figures lay them out.
-
-    best: the values of the panel keys with the best validation results. over_time, by_layer, inside: panels of curves, of
-    gradients by layer, and of activation inputs. curves: by run directory and tag, finite points only, of the drawn groups.
-    """
+    """Groups of the runs of a task, their results and curves, and how figures lay them out. best: the values of the panel keys
+    with the best validation results. over_time, by_layer, inside: panels of curves, of gradients by layer, and of activation
+    inputs. curves: by run directory and tag, finite points only, of the drawn groups."""
 
     task: Task
     metric: str

@@ -66,10 +66,8 @@ def fit_axis(values: NDArray[np.float64], *, allow_log: bool = True) -> Axis:
 
 
 def chart(lines: Sequence[Line], *, width: int, height: int, color: bool, ascii_only: bool, y_axis: Axis) -> list[Text]:
-    """Draw lines with axes and a legend. width and height: in characters, without legend.
-
-    color: draw Braille patterns in one color per line. Otherwise, letters tell the lines apart.
-    """
+    """Draw lines with axes and a legend. width and height: in characters, without legend. color: draw Braille patterns in one
+    color per line. Otherwise, letters tell the lines apart."""
     braille = not ascii_only and (color or len(lines) == 1)
     x_axis = fit_axis(np.concatenate([line.x for line in lines]), allow_log=False)
     ticks = np.array(y_axis.ticks(min(6, height)))

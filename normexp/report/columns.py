@@ -41,9 +41,13 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
     return shown, [column.head for column in columns if column not in kept]
 
 
+def plain_table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+
+
 def layout(columns: Sequence[Column], styles: Sequence[str]) -> Table:
     """Lay the columns out. styles: of the rows."""
-    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
+    table = plain_table()
     for column in columns:
         width = column.width if column.head else None
         table.add_column(Text(column.head), justify="right" if column.numeric else "left", overflow="fold", width=width)

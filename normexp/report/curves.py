@@ -33,10 +33,10 @@ def read_curves(
     curves: dict[Path, dict[str, Curve]] = {}
     bad_lines = 0
     for run in (run for run in runs if run.directory in prefixes):
-        loaded = read.curves(run, methodcaller("startswith", prefixes[run.directory]))
-        bad_lines += loaded.bad_lines
+        by_tag, damaged = read.curves(run, methodcaller("startswith", prefixes[run.directory]))
+        bad_lines += damaged
         own = curves[run.directory] = {}
-        for tag, curve in loaded.by_tag.items():
+        for tag, curve in by_tag.items():
             kept = np.abs(curve.values) < MAX_PLOTTED  # False for NaN
             if kept.any():
                 own[tag] = Curve(curve.steps[kept], curve.values[kept])
@@ -59,10 +59,8 @@ def average_curves(curves: Sequence[Curve], *, span: int) -> MeanCurve:
 
 
 def _extremes(steps: NDArray[np.int64], rows: Sequence[NDArray[np.float64]], *, span: int) -> NDArray[np.int64]:
-    """Indices of both ends, and of each row's minimum and maximum in each of MAX_POINTS / 2 - 1 equal parts of `span`.
-
-    All indices if there are no more than MAX_POINTS.
-    """
+    """Indices of both ends, and of each row's minimum and maximum in each of MAX_POINTS / 2 - 1 equal parts of `span`. All
+    indices if there are no more than MAX_POINTS."""
     if len(steps) <= MAX_POINTS:
         return np.arange(len(steps))
     part = np.searchsorted(np.linspace(0, span, MAX_POINTS // 2)[1:-1], steps, side="right")

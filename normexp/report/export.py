@@ -66,30 +66,19 @@ def to_json(
         head = {"name": run.name, "path": printable(run.directory), "state": run.state}
         status = {key: run.status.get(key) for key in ("error", "step", "total_steps", "seconds", "started")}
         runs.append({**head, **status, "config": run.config, "metrics": run.metrics})
-    content: dict[str, Any] = {
-        "metric": metric,
-        "ranked_by": ranking_metric(metric),
-        "keys": grouping.keys,
-        "groups": groups,
-        "runs": runs,
-    }
-    content["left_out"] = collection.left_out
+    content: dict[str, Any] = {"metric": metric, "ranked_by": ranking_metric(metric), "keys": grouping.keys}
+    content |= {"groups": groups, "runs": runs, "left_out": collection.left_out}
     if comparison is not None:
         differences = []
         for difference in comparison.differences:
             sides = {"label": difference.label, "a": _result(difference.a), "b": _result(difference.b)}
             interval = {"difference": difference.value, "half_width": difference.half, "method": difference.method}
             differences.append({**sides, **interval})
-        content["comparison"] = {
-            "keys": comparison.keys,
+        own = {
             "config": {key: {"a": a, "b": b} for key, (a, b) in comparison.config.items()},
-            "confidence": CONFIDENCE,
             "differences": differences,
-            "only_a": comparison.only_a,
-            "only_b": comparison.only_b,
-            "compared": comparison.compared,
-            "confounders": comparison.confounders,
         }
+        content["comparison"] = {**vars(comparison), **own, "confidence": CONFIDENCE}
     return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 

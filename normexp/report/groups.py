@@ -34,10 +34,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Task:
-    """Runs on the same data set, and with the same model if both differ. Only these are averaged and ranked together.
-
-    label: such as 'data=mnist model=cnn'; empty if there is only one task. by: the requested grouping keys that its runs have.
-    """
+    """Runs on the same data set, and with the same model if both differ. Only these are averaged and ranked together. label:
+    such as 'data=mnist model=cnn'; empty if there is only one task. by: the requested grouping keys that its runs have."""
 
     label: str
     runs: list[Run]
@@ -46,10 +44,8 @@ class Task:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Groups, sorted by their values. keys: the norm first, then other config groups, then single keys.
-
-    Not in any group: `skipped` runs, and those that repeat the config and seed of another (`repeated`: their number).
-    """
+    """Groups, sorted by their values. keys: the norm first, then other config groups, then single keys. Not in any group:
+    `skipped` runs, and those that repeat the config and seed of another (`repeated`: their number)."""
 
     keys: list[str]
     groups: list[Group]
@@ -58,10 +54,8 @@ class Grouping:
 
 
 def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
-    """Group runs by the keys in `by` (default: those that differ). Raises ConfigError for an unknown key.
-
-    Runs of different tasks or numerics are never averaged, whatever `by` says.
-    """
+    """Group runs by the keys in `by` (default: those that differ). Raises ConfigError for an unknown key. Runs of different
+    tasks or numerics are never averaged, whatever `by` says."""
     tried = [run for run in runs if run.state != "skipped"]
     counted = _distinct(tried)
     keys = differing(counted) if by is None else list(dict.fromkeys(by))
@@ -69,11 +63,8 @@ def group(runs: Sequence[Run], by: Sequence[str] | None = None) -> Grouping:
         check_key(key, runs)
     numerics = ["numerics"] if len(distinct_values("numerics", counted)) > 1 else []
     keys += [key for key in (*task_keys(counted), *numerics) if key not in keys]
-    members: dict[tuple[Any, ...], list[Run]] = {}
-    for run in counted:
-        members.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
     groups = []
-    for same in members.values():
+    for same in _by_values(counted, keys).values():
         values = {key: same[0].config.get(key) for key in keys}
         groups.append(Group(values, same, label(values)))
     groups.sort(key=lambda group: tuple(sort_key(key, value) for key, value in group.values.items()))
@@ -94,15 +85,18 @@ def split_tasks(runs: Sequence[Run], by: Sequence[str] | None = None) -> list[Ta
     tried = [run for run in runs if run.state != "skipped"]
     if not (keys := task_keys(tried)):
         return [Task("", list(runs), None if by is None else list(by))]
-    members: dict[tuple[Any, ...], list[Run]] = {}
-    for run in tried:
-        members.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
     tasks = []
-    for values in sorted(members, key=lambda values: list(map(sort_key, keys, values))):
-        own = members[values]
+    for values, own in sorted(_by_values(tried, keys).items(), key=lambda item: list(map(sort_key, keys, item[0]))):
         present = None if by is None else [key for key in by if any(key in run.config for run in own)]
         tasks.append(Task(label(dict(zip(keys, values, strict=True))), own, present))
     return tasks
+
+
+def _by_values(runs: Iterable[Run], keys: Sequence[str]) -> dict[tuple[Any, ...], list[Run]]:
+    members: dict[tuple[Any, ...], list[Run]] = {}
+    for run in runs:
+        members.setdefault(tuple(hashable(run.config.get(key)) for key in keys), []).append(run)
+    return members
 
 
 def _distinct(runs: Sequence[Run]) -> list[Run]:
@@ -119,10 +113,8 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """Keys in which runs differ, sorted.
-
-    An option of a choice (norm.groups of norm=gn) counts only if it has two values among runs with the same choice.
-    """
+    """Keys in which runs differ, sorted. An option of a choice (norm.groups of norm=gn) counts only if it has two values among
+    runs with the same choice."""
     keys: set[str] = set()
     first: dict[tuple[str, Any], Any] = {}
     for run in runs:

@@ -30,10 +30,8 @@ MAX_LAYERS = 200
 
 
 def draw_on_common_axes(runs: Sequence[Run]) -> list[bytes]:
-    """The histogram sheets of the runs as PNG, with the same value ranges, colors and steps.
-
-    Empty if the histograms of a run are missing, unreadable or too large.
-    """
+    """The histogram sheets of the runs as PNG, with the same value ranges, colors and steps. Empty if the histograms of a run
+    are missing, unreadable or too large."""
     from normexp.plotting.sheet import Sheet, draw_sheets
 
     sheets = []
@@ -104,11 +102,8 @@ def _to_snapshot(step: int, histogram: HistogramProto) -> Snapshot | None:
     from normexp.plotting.density import Snapshot
 
     counts, upper = np.array(histogram.bucket), histogram.bucket_limit
-    if (
-        not 0 < len(counts) == len(upper) <= MAX_BINS
-        or not ((counts >= 0) & (counts < MAX_COUNT)).all()
-        or not 0 <= step < MAX_COUNT
-    ):
+    fits = 0 < len(counts) == len(upper) <= MAX_BINS and 0 <= step < MAX_COUNT
+    if not fits or not ((counts >= 0) & (counts < MAX_COUNT)).all():
         return None
     # The lower edge of a single bin is not stored, but the lowest and the highest value are.
     low, high = (upper[0] - (upper[1] - upper[0]), upper[-1]) if len(upper) > 1 else (histogram.min, histogram.max)

@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from normexp.config import ConfigError, printable, show, suggest
 from normexp.metrics import format_metric
 from normexp.report.aggregate import INCOMPLETE_STATES
-from normexp.report.groups import format_value, sort_key, task_keys
+from normexp.report.groups import format_value, sort_key
 from normexp.report.read import (
     Collection,
     Run,
@@ -21,6 +21,7 @@ from normexp.report.read import (
     dropped_runs,
     is_searched,
     natural,
+    planned_runs,
     read_config,
     read_status,
     run_directories,
@@ -36,16 +37,17 @@ ACCURACIES = ("test/accuracy", "val/accuracy")
 MAX_VALUES = 5
 """Values of a key to list for a sweep; `several` if there are more."""
 
+MAX_DATA = 3
+"""Data sets of a sweep whose accuracies are listed."""
+
 JOB_ID = re.compile(r"[\w+.-]+", re.ASCII)
 """Slurm job ids. Checked, because they become part of a command that users copy."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A run, or a sweep with the runs below it.
-
-    cells: values of KEYS. runs: empty for a sweep that has not started. jobs: ids of Slurm jobs whose runs have not ended.
-    """
+    """A run, or a sweep with the runs below it. cells: values of KEYS. runs: empty for a sweep that has not started. jobs: ids
+    of Slurm jobs whose runs have not ended."""
 
     path: Path
     kind: Literal["run", "sweep"]
@@ -59,9 +61,8 @@ class Line:
 
     def best(self, metric: str) -> float | None:
         """The metric of the run with the best validation accuracy. None for runs on several data sets."""
-        ended = [run for run in self.runs if run.metrics.get(metric) is not None]
-        chosen = max(ended, key=lambda run: run.metrics.get("val/accuracy") or 0.0, default=None)
-        return None if chosen is None or task_keys(ended) else chosen.metrics[metric]
+        values = _best_by_data(self.runs, metric)
+        return next(iter(values.values())) if len(values) == 1 else None
 
 
 def list_folder(folder: Path) -> tuple[list[Line], list[str]]:
@@ -99,11 +100,14 @@ def sort_lines(lines: Sequence[Line], key: str) -> list[Line]:
         "state": lambda line: natural(line.state),
         "accuracy": lambda line: [-(line.best(tag) or 0.0) for tag in ACCURACIES],
         "path": lambda line: natural(str(line.path)),
-        **{name: lambda line, i=i: natural(line.cells[i]) for i, name in enumerate(KEYS)},  # type: ignore[misc]
     }
-    if key not in by:
-        raise ConfigError(f"--sort {show(key)}: runs can be sorted by {', '.join(by)}.{suggest(key, by)}")
-    return sorted(lines, key=by[key])
+    keys = {name for line in lines for run in line.runs for name in run.config}
+    if key not in by and key not in (*KEYS, *keys):
+        columns = ", ".join([*by, *KEYS])
+        raise ConfigError(
+            f"--sort {show(key)}: runs can be sorted by {columns} or a config key.{suggest(key, [*by, *KEYS, *sorted(keys)])}"
+        )
+    return sorted(lines, key=by.get(key, lambda line: natural(_joined(run.config.get(key) for run in line.runs))))
 
 
 def to_json(lines: Sequence[Line], left_out: Sequence[str]) -> str:
@@ -162,10 +166,9 @@ def _run_line(run: Run) -> Line:
 
 def _sweep_line(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any]) -> Line:
     states = Counter(run.state for run in runs)
-    planned, slurm = manifest.get("runs"), manifest.get("slurm")
-    unstarted = {str(name) for name in planned} if isinstance(planned, list) else set()
-    unstarted -= {run.name for run in runs}
-    total, done = len(runs) + len(unstarted), states["completed"]
+    slurm = manifest.get("slurm")
+    unstarted = planned_runs(manifest) - {run.name for run in runs}
+    total, done = len(runs) + len(unstarted) - states["skipped"], states["completed"]
     parts = [f"{done} completed" if done == total else f"{done} of {total} completed"]
     parts += [f"{states[state]} {state}" for state in (*INCOMPLETE_STATES, "skipped") if states[state]]
     parts += [f"{len(unstarted)} not started"] * bool(unstarted)
@@ -175,9 +178,24 @@ def _sweep_line(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any]) ->
     ended = {run.name for run in runs if run.state not in ("running", "interrupted")}
     named = slurm.items() if isinstance(slurm, dict) else ()  # names of runs by job id
     jobs = [job for job, name in named if JOB_ID.fullmatch(job) and str(name) not in ended]
-    line = Line(path, "sweep", state, _colour(set(states)), started, cells, "-", runs, jobs)
-    best = line.best("test/accuracy")
-    return line if best is None else replace(line, accuracy=f"best {format_metric(best, 'accuracy')}")
+    return Line(path, "sweep", state, _colour(set(states)), started, cells, _best_accuracy(runs), runs, jobs)
+
+
+def _best_by_data(runs: Sequence[Run], metric: str) -> dict[str, float]:
+    """For each data set, the metric of the run with the best validation accuracy."""
+    best: dict[str, float] = {}
+    for run in sorted(runs, key=lambda run: run.metrics.get("val/accuracy") or 0.0, reverse=True):
+        if (value := run.metrics.get(metric)) is not None:
+            best.setdefault(format_value(run.config.get("data")), value)
+    return dict(sorted(best.items()))
+
+
+def _best_accuracy(runs: Sequence[Run]) -> str:
+    """'95.56 % (best val)'; one value for each of up to MAX_DATA data sets."""
+    values = {data: format_metric(value, "accuracy") for data, value in _best_by_data(runs, "test/accuracy").items()}
+    if not values or len(values) > MAX_DATA:
+        return "per data set" if values else "-"
+    return f"{', '.join(values.values() if len(values) == 1 else map(' '.join, values.items()))} (best val)"
 
 
 def _joined(values: Iterable[Any]) -> str:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from normexp import probes
 from normexp.metrics import MEANINGS, find_pattern, format_metric, is_fraction
+from normexp.report.columns import plain_table
 from normexp.report.read import Run
 
 
@@ -17,10 +17,8 @@ def known_metrics() -> dict[str, str]:
 
 
 def logged_metrics(runs: Sequence[Run], *, by_layer: bool = False) -> list[tuple[str, str, str]]:
-    """Name, last value (a range for several runs or layers) and meaning of each metric that the runs logged.
-
-    by_layer: one row per tag instead of one for all layers. A meaning that several rows share is in the first of them.
-    """
+    """Name, last value (a range for several runs or layers) and meaning of each metric that the runs logged. by_layer: one row
+    per tag instead of one for all layers. A meaning that several rows share is in the first of them."""
     meanings = known_metrics()
     tags: dict[str, dict[str, None]] = {pattern: {} for pattern in meanings}
     for tag in dict.fromkeys(tag for run in runs for tag in run.metrics):
@@ -53,7 +51,7 @@ def _format(value: float, metric: str) -> str:
 
 def show_metrics(console: Console, runs: Sequence[Run] | None, *, by_layer: bool = False) -> None:
     """Print the metrics that the runs logged; without runs, every known metric."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = plain_table()
     table.add_column("metric", no_wrap=True)
     if runs is None:
         rows: list[tuple[str, ...]] = list(known_metrics().items())

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from normexp.config import ConfigError, printable, show, suggest
 from normexp.metrics import is_fraction, metric_title
@@ -15,6 +15,9 @@ from normexp.report.read import Run
 from normexp.rundir import reader
 
 HINT = "Write norm: {bn: BN, none: no norm} in a yaml file, or --names 'norm=bn:BN,norm=none:no norm'."
+
+Entry = tuple[str, str | None, str]
+"""A key, one of its values as `format_value` writes it, or None for the key itself, and the name."""
 
 BUILTIN = {("norm", name): name if name == "none" else name.upper() for name in NORMS}
 
@@ -54,39 +57,29 @@ PLAIN = Names()
 
 
 def read_names(text: str | None, runs: Sequence[Run]) -> Names:
-    """Names from the value of --names: 'norm=bn:BN,lr:learning rate', or the path of a yaml file. They add to BUILTIN.
-
-    None: no names at all. Raises ConfigError if the text or file is malformed, and for keys and values in the text that no run
-    has; a file may be shared by reports on different runs.
-    """
+    """Names from the value of --names: 'norm=bn:BN,lr:learning rate', or the path of a yaml file. They add to BUILTIN. None: no
+    names at all. Raises ConfigError if the text or file is malformed, and for keys and values in the text that no run has; a
+    file may be shared by reports on different runs."""
     if text is None:
         return PLAIN
-    if ":" in text:
-        entries = list(_inline(text))
-        for entry in entries:
-            _check(entry, runs)
-    else:
-        entries = list(_from_file(Path(text))) if text else []
-    keys = {entry.key: entry.name for entry in entries if entry.value is None}
-    values = {(entry.key, entry.value): entry.name for entry in entries if entry.value is not None}
-    return Names(keys, BUILTIN | values)
+    keys, values = {}, dict(BUILTIN)
+    for key, value, name in _inline(text, runs) if ":" in text else _from_file(Path(text)) if text else ():
+        if value is None:
+            keys[key] = name
+        else:
+            values[key, value] = name
+    return Names(keys, values)
 
 
-class Entry(NamedTuple):
-    """A name of a value, as `format_value` writes it, or of the key itself if value is None."""
-
-    key: str
-    value: str | None
-    name: str
-
-
-def _inline(text: str) -> Iterator[Entry]:
+def _inline(text: str, runs: Sequence[Run]) -> Iterator[Entry]:
     for part in re.split(r",(?=[\w./]+(?:=[^:]*)?:)", text):
         left, _, name = part.partition(":")
         key, equals, value = (word.strip() for word in left.partition("="))
         if not (key and name.strip()) or bool(equals) != bool(value):
             raise ConfigError(f"--names {show(part)}: write KEY=VALUE:NAME or KEY:NAME, such as norm=bn:BN.")
-        yield Entry(key, _canonical(value) if equals else None, name.strip())
+        canonical = _canonical(value) if equals else None
+        _check(key, canonical, runs)
+        yield key, canonical, name.strip()
 
 
 def _from_file(path: Path) -> Iterator[Entry]:
@@ -97,11 +90,10 @@ def _from_file(path: Path) -> Iterator[Entry]:
     except ValueError as error:
         raise ConfigError(f"--names {show(path)}: not a yaml file with names. {HINT}") from error
     for key, names in tree.items():
-        values = names.items() if isinstance(names, dict) else [(None, names)]
-        for value, name in values:
+        for value, name in names.items() if isinstance(names, dict) else [(None, names)]:
             if not isinstance(name, str | int | float):
                 raise ConfigError(f"--names {show(path)}: the name of {show(key)} must be a string. {HINT}")
-            yield Entry(str(key), None if value is None else format_value(value), printable(name))
+            yield str(key), None if value is None else format_value(value), printable(name)
 
 
 def _canonical(text: str) -> str:
@@ -112,15 +104,10 @@ def _canonical(text: str) -> str:
     return text
 
 
-def _check(entry: Entry, runs: Sequence[Run]) -> None:
-    if entry.value is None:
-        metrics = (tag for run in runs for tag in run.metrics)
-        if entry.key not in metrics:
-            check_key(entry.key, runs)
-        return
-    check_key(entry.key, runs)
-    known = [format_value(value) for value in distinct_values(entry.key, runs)]
-    if entry.value not in known and (entry.key, entry.value) not in BUILTIN:
-        near = suggest(entry.value, known)
-        there = f"{show(entry.key)} is one of {', '.join(known[:12])} here"
-        raise ConfigError(f"--names {show(entry.key)}={show(entry.value)}: {there}.{near}")
+def _check(key: str, value: str | None, runs: Sequence[Run]) -> None:
+    if value is not None or not any(key in run.metrics for run in runs):
+        check_key(key, runs)
+    known = [format_value(own) for own in distinct_values(key, runs)]
+    if value not in (None, *known) and (key, value) not in BUILTIN:
+        there = f"{show(key)} is one of {', '.join(known[:12])} here"
+        raise ConfigError(f"--names {show(key)}={show(value)}: {there}.{suggest(str(value), known)}")

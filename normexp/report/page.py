@@ -16,6 +16,7 @@ from normexp.plotting.style import figure_style
 from normexp.plotting.svg import inline_svg
 from normexp.report.aggregate import describe_outcome, ranking_metric, ranking_title
 from normexp.report.analysis import Analysis, analyze_tasks
+from normexp.report.compare_text import ComparisonText
 from normexp.report.figures.draw import draw_all
 from normexp.report.groups import format_value, group, is_number
 from normexp.report.histograms import draw_on_common_axes
@@ -28,7 +29,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
 
 FIGURE_SECTIONS = {
     "curves": ("Convergence", "Loss and accuracy during training."),
-    "sweep": ("Sweep", "Final metric by swept key."),
+    "sweep": ("Sweep", "The final metric against the swept keys."),
     "gradients": ("Gradients per layer", "Vanishing or exploding gradients show in the first layers."),
     "activations": ("Activations per layer", "How far the activation inputs drift or saturate during training."),
 }
@@ -43,15 +44,22 @@ MAX_SHEETS, MAX_SHEET_BYTES = 12, 3_000_000
 """Histogram sheets embedded in the page, to keep it small (base64 adds a third). Others are linked."""
 
 
-def write_page(path: Path, collection: Collection, *, metric: str, by: Sequence[str] | None, title: str) -> list[str]:
-    """Write the page atomically. Returns notes on what it leaves out, other than runs that could not be read.
-
-    Raises ConfigError for a key in `by` that no run has, OSError if the file can't be written.
-    """
+def write_page(
+    path: Path,
+    collection: Collection,
+    *,
+    metric: str,
+    by: Sequence[str] | None,
+    title: str,
+    compared: ComparisonText | None = None,
+) -> list[str]:
+    """Write the page atomically. Returns notes on what it leaves out, other than runs that could not be read. compared: shown
+    first, if two folders are compared. Raises ConfigError for a key in `by` that no run has, OSError if the file can't be
+    written."""
     runs = collection.runs
     grouping = group(runs, by)
     analyses = analyze_tasks(collection, metric=metric, by=by)
-    sections: list[Section] = []
+    sections = [_comparison_section(compared)] if compared else []
     notes: list[str] = []
     for analysis in analyses:
         parts, own_notes = _task_sections(analysis, path, share=len(analyses))
@@ -71,7 +79,7 @@ def write_page(path: Path, collection: Collection, *, metric: str, by: Sequence[
         TEMPLATE,
         title=title,
         level=3,  # of the headings of figures
-        overview=overview(grouping, runs),
+        overview=overview(grouping, runs, not_started=collection.not_started),
         results=results(analyses[0]) if len(analyses) == 1 else [],
         left_out=[*skipped, *collection.left_out, *notes],
         sections=sections,
@@ -83,20 +91,37 @@ def write_page(path: Path, collection: Collection, *, metric: str, by: Sequence[
 
 def _task_sections(analysis: Analysis, page: Path, *, share: int) -> tuple[list[Section], list[str]]:
     """Figures, histogram sheets and tables of a task, and notes on what they leave out. share: tasks on the page."""
-    sections, notes = _figure_sections(analysis)
+    sections, notes = [], []
+    with figure_style():
+        for name, figures in draw_all(analysis).items():
+            title, lead = FIGURE_SECTIONS[name]
+            if figures:
+                content = {"lead": lead, "figures": [(figure, inline_svg(figure)) for figure in figures]}
+                sections.append(Section(name, title, "figures.html.j2", content, page_break=name != "curves"))
+                notes += [f"{own.title}: {note[:1].lower()}{note[1:]}" for own in figures for note in own.notes]
+            elif name != "sweep":
+                notes.append(f"No data for {title}.")
+    if bad := analysis.bad_lines:
+        notes.append(f"{bad} unreadable {'line' if bad == 1 else 'lines'} of metrics.jsonl ignored.")
     sheets, sheet_notes = _sheets(analysis, page, share=share)
     if any(sheets.values()):
         sections.append(Section("histograms", "Histograms", "histograms.html.j2", sheets))
-    runs = analysis.task.runs
-    tables = {"groups": _group_table(analysis), "runs": _run_table(runs, analysis, page)}
-    printed = len(runs) <= MAX_PRINTED_RUNS
+    tables = {"groups": _group_table(analysis), "runs": _run_table(analysis, page)}
+    printed = len(analysis.task.runs) <= MAX_PRINTED_RUNS
     sections.append(Section("table", "Table", "tables.html.j2", {**tables, "printed": printed}))
-    if analysis.bad_lines:
-        lines = "line" if analysis.bad_lines == 1 else "lines"
-        notes.append(f"{analysis.bad_lines} unreadable {lines} of metrics.jsonl ignored.")
     if label := analysis.task.label:
         sections = [replace(section, id=f"{_section_id(label)}-{section.id}") for section in sections]
     return sections, [*notes, *sheet_notes]
+
+
+def _comparison_section(text: ComparisonText) -> Section:
+    config = Table(["config", "A", "B"], [[Cell(cell) for cell in cells] for cells in text.config])
+    rows = []
+    for i, row in enumerate(text.rows):
+        kinds = ["", "number", "number", "number clear" if i in text.bold else "number", "", ""]
+        rows.append([Cell(cell, kind=kind) for cell, kind in zip(row, kinds, strict=False)])
+    content = {"text": text, "config": config, "differences": Table(text.heads, rows)}
+    return Section("comparison", "Comparison", "comparison.html.j2", content, page_break=False)
 
 
 def _section_id(label: str) -> str:
@@ -115,96 +140,73 @@ def _legend(analyses: Sequence[Analysis]) -> list[tuple[LineStyle, list[str]]]:
     return list(legend.values())
 
 
-def _figure_sections(analysis: Analysis) -> tuple[list[Section], list[str]]:
-    """Sections with figures, and notes on what they leave out."""
-    sections, notes = [], []
-    with figure_style():
-        for name, figures in draw_all(analysis).items():
-            title, lead = FIGURE_SECTIONS[name]
-            if figures:
-                content = {"lead": lead, "figures": [(figure, inline_svg(figure)) for figure in figures]}
-                sections.append(Section(name, title, "figures.html.j2", content, page_break=name != "curves"))
-                notes += [f"{figure.title}: {note}" for figure in figures for note in figure.notes]
-            elif name != "sweep":
-                notes.append(f"No data for {title}.")
-    return sections, notes
-
-
 def _sheets(analysis: Analysis, page: Path, *, share: int) -> tuple[dict[str, Any], list[str]]:
     """Histogram sheets of one seed of each group, and notes. Groups in the figures by layer are embedded first. Two groups get
-    common axes.
-
-    share: the number of tasks that share the limits of the page.
-    """
+    common axes. share: the number of tasks that share the limits of the page."""
     ordered = [*analysis.inside.groups, *analysis.by_layer.groups, *analysis.grouping.groups]
     groups = list({id(own): own for own in ordered}.values())
-    embedded: list[tuple[str, ...]] = []
-    linked: list[tuple[str, ...]] = []
-    shown: list[Run] = []
+    embedded: list[tuple[Run, str, bytes]] = []
+    linked = []
     size = 0
     for own in groups:
         completed_first = sorted(own.runs, key=lambda run: run.state != "completed")
         run = next((run for run in completed_first if (run.directory / SHEET).is_file()), None)
         if run is None:
             continue
-        sheet = run.directory / SHEET
-        png: bytes | bytearray = b""
+        png = b""
         if len(embedded) < max(1, MAX_SHEETS // share):
             with contextlib.suppress(OSError):  # too large, among others
-                png = safe_read.read(sheet, max_bytes=MAX_SHEET_BYTES // share - size)
+                png = bytes(safe_read.read(run.directory / SHEET, max_bytes=MAX_SHEET_BYTES // share - size))
         if png.startswith(b"\x89PNG"):
             size += len(png)
             state = "" if run.state == "completed" else f", {run.state}"
-            label = f"{own.label}, seed {run.config.get('seed')}{state}"
-            embedded.append((label, link(sheet, page), b64encode(png).decode()))
-            shown.append(run)
+            embedded.append((run, f"{own.label}, seed {run.config.get('seed')}{state}", png))
         else:
-            linked.append((own.label, link(sheet, page)))
-    compared = draw_on_common_axes(shown) if len(groups) == len(shown) == 2 else []
-    if compared:
-        pairs = zip(embedded, compared, strict=True)
-        embedded = [(label, href, b64encode(png).decode()) for (label, href, _), png in pairs]
+            linked.append((own.label, link(run.directory / SHEET, page)))
+    runs, labels, pictures = zip(*embedded, strict=True) if embedded else ((), (), ())
+    compared = draw_on_common_axes(runs) if len(groups) == len(runs) == 2 else []
+    links = [link(run.directory / SHEET, page) for run in runs]
+    shown = [b64encode(png).decode() for png in compared or pictures]
     notes = []
     available = len(embedded) + len(linked)
     if missing := len(groups) - available:
         notes.append(f"{missing} of {len(groups)} groups have no {SHEET}.")
     if linked:
         notes.append(f"{len(embedded)} of {available} histogram sheets are embedded; the others are linked.")
-    return {"embedded": embedded, "linked": linked, "common": bool(compared)}, notes
+    sheets = list(zip(labels, links, shown, strict=True))
+    return {"embedded": sheets, "linked": linked, "common": bool(compared)}, notes
 
 
 def _group_table(analysis: Analysis) -> Table:
     """One row per group, best first by validation."""
     metric, ranking = analysis.metric, ranking_metric(analysis.metric)
     rows = []
-    for row in analysis.table:
+    outcomes = [describe_outcome(row, metric) for row in analysis.table]
+    for row, outcome in zip(analysis.table, outcomes, strict=True):
         cells = [*map(_value_cell, row.group.values.values())]
-        numbers = [row.mean, row.std, *([row.score] if ranking != metric else [])]
+        numbers = [row.mean, row.std, *[row.score] * (ranking != metric)]
         cells += [_number_cell(value, format_metric(value, metric).removesuffix(" %")) for value in numbers]
         cells += [_number_cell(count, str(count)) for count in (row.n, len(row.group.runs), row.step)]
-        outcome = Cell(describe_outcome(row, metric), kind="diverged" if row.states.get("diverged") else "")
-        rows.append([*cells, outcome])
-    heads = [
-        *analysis.grouping.keys,
-        metric_axis(metric),
-        "± std",
-        *([metric_axis(ranking)] if ranking != metric else []),
-    ]
+        if any(outcomes):
+            cells.append(Cell(outcome, kind="diverged" if row.states.get("diverged") else ""))
+        rows.append(cells)
+    heads = [*analysis.grouping.keys, metric_axis(metric), "± std", *[metric_axis(ranking)] * (ranking != metric)]
     about = f"Sorted by {ranking_title(metric)}, best first. ± std: standard deviation over n runs."
-    return Table([*heads, "n", "runs", "steps", "outcome"], rows, about=about)
+    return Table([*heads, "n", "runs", "steps", *["outcome"] * any(outcomes)], rows, about=about)
 
 
-def _run_table(runs: Sequence[Run], analysis: Analysis, page: Path) -> Table:
+def _run_table(analysis: Analysis, page: Path) -> Table:
     """One row per run, with a link to its directory."""
-    metric, keys = analysis.metric, analysis.grouping.keys
-    rows = []
-    for run in runs:
+    metric, keys, rows = analysis.metric, analysis.grouping.keys, []
+    for run in analysis.task.runs:
         value, seconds = run.metrics.get(metric), run.status["seconds"]
         cells = [Cell(run.name, kind="text", href=f"{link(run.directory, page)}/")]
         cells += [_value_cell(run.config.get(key)) for key in (*keys, "seed")]
         cells += [Cell(run.state, kind=run.state), _number_cell(value, format_metric(value, metric))]
-        cells.append(_value_cell(run.status["step"]))
-        cells.append(_number_cell(seconds, f"{seconds:.1f}") if is_number(seconds) else _number_cell(None, "-"))
+        cells += [
+            _value_cell(run.status["step"]),
+            _number_cell(seconds, f"{seconds:.1f}" if is_number(seconds) else "-"),
+        ]
         rows.append([*cells, Cell(run.status["error"] or "", kind="text")])
     return Table(["run", *keys, "seed", "state", metric_title(metric), "step", "seconds", "error"], rows)
 

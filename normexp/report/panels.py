@@ -20,9 +20,7 @@ Values = tuple[Any, ...]
 @dataclass(frozen=True)
 class LineLayout:
     """Assignment of groups to lines: one for each combination of values of `line_keys`. `panel_keys` are left for panels.
-
-    lines: these combinations; names: their labels.
-    """
+    lines: these combinations; names: their labels."""
 
     line_keys: list[str]
     panel_keys: list[str]
@@ -90,10 +88,8 @@ def key_of(group: Group, keys: Iterable[str]) -> Values:
 
 
 def line_layout(grouping: Grouping, *, across: str | None = None, display: Names = PLAIN) -> LineLayout:
-    """One line per norm if norms are compared; otherwise per value of a key with at most nine.
-
-    across: the key on the x axis. A key that only some norms have (norm.groups) tells lines of one norm apart.
-    """
+    """One line per norm if norms are compared; otherwise per value of a key with at most nine. across: the key on the x axis. A
+    key that only some norms have (norm.groups) tells lines of one norm apart."""
     groups = grouping.groups
     keys = [key for key in grouping.keys if key != across]
     values = {key: choices(groups, key) for key in keys}

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from normexp.config import ConfigError, show, suggest
 from normexp.metrics import format_metric, higher_is_better, is_fraction, metric_heading
-from normexp.report.aggregate import Row, aggregate, describe_outcome, format_mean_std
-from normexp.report.groups import differing, group, split_tasks
+from normexp.report.aggregate import Row, aggregate_task, describe_outcome, format_mean_std
+from normexp.report.groups import Task, differing, distinct_values, group, hashable, sort_key, split_tasks
 from normexp.report.names import PLAIN, Names
 from normexp.report.read import Run
 
@@ -18,6 +21,7 @@ LATEX_ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "±": r"$\pm$",
 }
 
 NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)(?:e([+-]?\d+))?")
@@ -25,48 +29,65 @@ NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)(?:e([+-]?\d+))?")
 
 @dataclass(frozen=True)
 class PaperTable:
-    """Cells as plain text. title: the task, empty if there is only one. note: empty, or on the ±. best: rows whose metric, in
-    column `metric`, is set in bold.
-    """
+    """Cells as plain text. bold: row and column of the best values. over: a head over the last `columns` columns, or empty."""
 
-    title: str
+    caption: str
     heads: list[str]
     numeric: list[bool]
     rows: list[list[str]]
-    metric: int
-    best: frozenset[int]
-    note: str = ""
+    bold: set[tuple[int, int]]
+    over: str = ""
+    columns: int = 0
 
 
 def paper_tables(
-    runs: Sequence[Run], *, metric: str, by: Sequence[str] | None, sort: str, names: Names = PLAIN, bold: bool = False
+    runs: Sequence[Run],
+    *,
+    metric: str,
+    by: Sequence[str] | None,
+    sort: str,
+    names: Names = PLAIN,
+    bold: bool = False,
+    columns: str | None = None,
 ) -> list[PaperTable]:
-    """A table for each task, with the rows of the terminal's. bold: whether to mark the best mean."""
+    """A table for each task, with the rows of the terminal's. bold: whether to mark the best mean. columns: a key that gets a
+    column for each of its values; `data` brings all data sets into one table. Raises ConfigError if the runs don't differ in
+    it."""
+    if columns is not None and columns not in (known := group(runs, by).keys):
+        usable = f"columns can be {', '.join(known)}." if known else "the runs differ in no key."
+        raise ConfigError(f"--columns {show(columns)}: {usable}{suggest(columns, known)}")
+    shared: dict[str, Any] = {"metric": metric, "names": names, "bold": bold}
+    tasks = split_tasks(runs, by) if columns != "data" else [Task("", list(runs), None if by is None else list(by))]
     tables = []
-    for task in split_tasks(runs, by):
-        grouping = group(task.runs, task.by)
-        rows = aggregate(grouping, metric, sort=sort if sort in ("name", *grouping.keys) else "metric")
-        if rows:
-            table = _table(task.label, grouping.keys, rows, metric=metric, names=names, bold=bold)
-            tables.append(replace(table, note=_note(rows, task.runs, grouping.keys)))
+    for task in tasks:
+        keys, rows = aggregate_task(task, metric, sort)
+        if rows and columns is not None:
+            tables.append(_wide_table(task, keys, rows, across=columns, **shared))
+        elif rows:
+            tables.append(_table(task, keys, rows, **shared))
     return tables
 
 
-def _note(rows: Sequence[Row], runs: Sequence[Run], keys: Sequence[str]) -> str:
-    """Sentence on the ±, and on keys that are averaged over. Empty if each row has one run."""
+def _caption(task: Task, keys: Sequence[str], rows: Sequence[Row], n: str, *, metric: str, names: Names) -> str:
+    """Names the metric, the data set, the model if tasks differ in it, the ± and the number of runs, n."""
+    title = names.keys.get(metric, metric_heading(metric)) + " (%)" * is_fraction(metric)
+    data = distinct_values("data", task.runs)
+    title += f" on {names.value('data', data[0])}" if len(data) == 1 else ""
+    title += f" with {names.pair('model', task.runs[0].config['model'])}" if "model=" in task.label else ""
     if all(row.n < 2 for row in rows):
-        return ""
-    merged = [key for key in differing([run for run in runs if run.state != "skipped"]) if key not in keys]
-    return f"±: standard deviation over n runs{', which differ in ' if merged else ''}{', '.join(merged)}."
+        return f"{title}."
+    merged = [key for key in differing([run for run in task.runs if run.state != "skipped"]) if key not in keys]
+    which = f", which differ in {', '.join(merged)}" if merged else ""
+    return f"{title}: mean ± standard deviation over {n} runs{which}."
 
 
 def _table(
-    title: str, keys: Sequence[str], rows: Sequence[Row], *, metric: str, names: Names, bold: bool
+    task: Task, keys: Sequence[str], rows: Sequence[Row], *, metric: str, names: Names, bold: bool
 ) -> PaperTable:
+    caption = _caption(task, keys, rows, "n", metric=metric, names=names)
     configs = [row.group.runs[0].config for row in rows]
     keys = keys or [key for key in ("norm", "model", "data") if key in configs[0]]
-    unit = " (%)" if is_fraction(metric) else ""
-    heads = [*map(names.key, keys), f"{names.keys.get(metric, metric_heading(metric))}{unit}", "n"]
+    heads = [*map(names.key, keys), names.axis(metric), "n"]
     numeric = [all(isinstance(config.get(key), int | float | None) for config in configs) for key in keys]
     cells = [[names.value(key, config.get(key)) for key in keys] for config in configs]
     for row, own in zip(rows, cells, strict=True):
@@ -75,17 +96,55 @@ def _table(
     if any(outcomes):
         heads.append("")
         cells = [[*own, outcome] for own, outcome in zip(cells, outcomes, strict=True)]
-    numeric = [*numeric, True, True, False][: len(heads)]
-    return PaperTable(title, heads, numeric, cells, len(keys), _best(rows, metric) if bold else frozenset())
+    best = {(i, len(keys)) for i in _best(rows, metric)} if bold else set()
+    return PaperTable(caption, heads, [*numeric, True, True, False][: len(heads)], cells, best)
 
 
-def _best(rows: Sequence[Row], metric: str) -> frozenset[int]:
+def _wide_table(
+    task: Task, keys: Sequence[str], rows: Sequence[Row], *, across: str, metric: str, names: Names, bold: bool
+) -> PaperTable:
+    """A table with a column for each value of `across`. The best of each column is bold."""
+    down = [key for key in keys if key != across] or [key for key in ("norm", "model") if key != across]
+    members = {
+        (tuple(hashable(config.get(key)) for key in down), hashable(config.get(across))): row
+        for row in rows
+        for config in [row.group.runs[0].config]
+    }
+    lines = sorted({line for line, _ in members}, key=lambda line: list(map(sort_key, down, line)))
+    values = sorted({value for _, value in members}, key=partial(sort_key, across))
+    cells = [[names.value(key, value) for key, value in zip(down, line, strict=True)] for line in lines]
+    best = set()
+    for j, value in enumerate(values, len(down)):
+        column = [members.get((line, value)) for line in lines]
+        best |= {(i, j) for i in _best(column, metric)} if bold else set()
+        for own, row in zip(cells, column, strict=True):
+            own.append(_mark_incomplete(row, metric))
+    counts = sorted({row.n for row in rows if row.n})
+    n = " to ".join(map(str, dict.fromkeys((*counts[:1], *counts[-1:]))))
+    caption = _caption(task, keys, rows, n, metric=metric, names=names)
+    if any(cell.endswith("*") for own in cells for cell in own):
+        caption += " *: over the completed runs only."
+    name = names.value if across == "data" else names.pair
+    heads = [*map(names.key, down), *(name(across, value) for value in values)]
+    numeric = [all(isinstance(line[i], int | float | None) for line in lines) for i in range(len(down))]
+    over = names.axis(metric)
+    return PaperTable(caption, heads, numeric + [True] * len(values), cells, best, over, len(values))
+
+
+def _mark_incomplete(row: Row | None, metric: str) -> str:
+    """A cell: the mean, with an asterisk if runs are missing in it; `diverged` or `-` without a mean."""
+    if row is None or row.mean is None:
+        return "diverged" if row and row.states.get("diverged") else "-"
+    return format_mean_std(row, metric).replace(" %", "") + "*" * bool(describe_outcome(row, metric))
+
+
+def _best(rows: Sequence[Row | None], metric: str) -> set[int]:
     """Indices of the rows with the best mean, and of those that can't be told from it as printed."""
-    means = [row.mean for row in rows if row.mean is not None]
-    if not means:
-        return frozenset()
-    best = format_metric(max(means) if higher_is_better(metric) else min(means), metric)
-    return frozenset(i for i, row in enumerate(rows) if format_metric(row.mean, metric) == best)
+    means = [row.mean if row else None for row in rows]
+    if not (known := [mean for mean in means if mean is not None]):
+        return set()
+    best = format_metric(max(known) if higher_is_better(metric) else min(known), metric)
+    return {i for i, mean in enumerate(means) if format_metric(mean, metric) == best}
 
 
 def to_markdown(tables: Sequence[PaperTable]) -> str:
@@ -93,34 +152,36 @@ def to_markdown(tables: Sequence[PaperTable]) -> str:
     blocks: list[str] = []
     for table in tables:
         rows = [list(map(_markdown, row)) for row in (table.heads, *table.rows)]
-        for i in table.best:
-            rows[1 + i][table.metric] = f"**{rows[1 + i][table.metric]}**"
+        for i, j in table.bold:
+            rows[1 + i][j] = f"**{rows[1 + i][j]}**"
         widths = [max(3, *map(len, column)) for column in zip(*rows, strict=True)]
-        rows.insert(
-            1, ["-" * (width - right) + ":" * right for width, right in zip(widths, table.numeric, strict=True)]
-        )
+        rules = ["-" * (width - right) + ":" * right for width, right in zip(widths, table.numeric, strict=True)]
         lines = []
-        for row in rows:
+        for row in (rows[0], rules, *rows[1:]):
             columns = zip(row, widths, table.numeric, strict=True)
             cells = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in columns]
             lines.append(f"| {' | '.join(cells)} |")
-        title = f"**{_markdown(table.title)}**" if table.title else ""
-        blocks += filter(None, [title, "\n".join(lines), _markdown(table.note)])
+        blocks += [_markdown(table.caption), "\n".join(lines)]
     return "\n\n".join(blocks) + "\n"
 
 
 def to_latex(tables: Sequence[PaperTable], *, command: str) -> str:
-    """The tables as LaTeX tabulars, which need the package booktabs. command: noted in a comment."""
+    """The tables as LaTeX floats with captions, which need the package booktabs. command: noted in a comment."""
     lines = [f"% {command}", r"% \usepackage{booktabs}"]
     for table in tables:
         rows = [list(map(_latex, row)) for row in table.rows]
-        for i in table.best:
-            rows[i][table.metric] = rf"$\mathbf{{{rows[i][table.metric].strip('$')}}}$"
-        lines += [f"% {comment}" for comment in (table.title, table.note.replace("±", r"\pm")) if comment]
-        lines.append(rf"\begin{{tabular}}{{{''.join('r' if right else 'l' for right in table.numeric)}}}")
-        lines += [r"\toprule", f"{' & '.join(map(_latex, table.heads))} \\\\", r"\midrule"]
+        for i, j in table.bold:
+            rows[i][j] = re.sub(r"\$(.*)\$", r"$\\mathbf{\1}$", rows[i][j])
+        alignment = "".join("r" if right else "l" for right in table.numeric)
+        lines += ["", r"\begin{table}", r"\centering", rf"\caption{{{_latex(table.caption)}}}"]
+        lines += [rf"\begin{{tabular}}{{{alignment}}}", r"\toprule"]
+        if table.over:
+            first, last = len(table.heads) - table.columns + 1, len(table.heads)
+            over = rf"\multicolumn{{{table.columns}}}{{c}}{{{_latex(table.over)}}}"
+            lines += [rf"{'& ' * (first - 1)}{over} \\", rf"\cmidrule(lr){{{first}-{last}}}"]
+        lines += [f"{' & '.join(map(_latex, table.heads))} \\\\", r"\midrule"]
         lines += [f"{' & '.join(row)} \\\\" for row in rows]
-        lines += [r"\bottomrule", r"\end{tabular}"]
+        lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
 
 
@@ -132,6 +193,8 @@ def _latex(cell: str) -> str:
     """A cell in LaTeX: numbers, and means with their deviation, in math mode."""
     if cell == "-":
         return "--"
+    if cell.endswith("*") and len(cell) > 1:
+        return f"{_latex(cell[:-1])}*"
     parts = [NUMBER.fullmatch(part) for part in cell.split(" ± ")]
     if all(parts):
         number = r" \pm ".join(_power(part) for part in parts if part)

@@ -15,10 +15,8 @@ MAX_SHOWN = 8
 
 
 def provenance(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Collect the provenance of runs, and notes on missing files. keys: the config keys in which the runs differ.
-
-    Returns the commands, and the environment, differing and shared settings: lines of text by term or config key.
-    """
+    """Collect the provenance of runs, and notes on missing files. keys: the config keys in which the runs differ. Returns the
+    commands, and the environment, differing and shared settings: lines of text by term or config key."""
     environments = [displayable_json(run.directory / "environment.json") for run in runs if run.state != "skipped"]
     known = [environment for environment in environments if environment]
     sweeps = [displayable_json(folder / "sweep.json") for folder in dict.fromkeys(run.directory.parent for run in runs)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normexp import rundir
-from normexp.config import ConfigError, flatten, name_own_choices, nearest, printable, show
+from normexp.config import ConfigError, flatten, name_own_choices, printable, show, suggest_folder
 from normexp.rundir import reader
 
 if TYPE_CHECKING:
@@ -31,12 +31,10 @@ class UnreadableRunError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory: config, state (a rundir.State) and final metrics.
-
-    name: path relative to the folder that was searched, or the folder's own name if it is the run itself. config: flat, such as
-    {"norm": "bn", "norm.eps": 1e-5}; empty for a skipped run without one. It contains `numerics` (normexp.NUMERICS), so that runs
-    of versions whose numbers differ are never averaged.
-    """
+    """A run directory: config, state (a rundir.State) and final metrics. name: path relative to the folder that was searched,
+    or the folder's own name if it is the run itself. config: flat, such as {"norm": "bn", "norm.eps": 1e-5}; empty for a
+    skipped run without one. It contains `numerics` (normexp.NUMERICS), so that runs of versions whose numbers differ are never
+    averaged."""
 
     directory: Path
     name: str
@@ -48,10 +46,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Collection:
-    """The runs below some folders, by name (lr=2 before lr=10), and a sentence for each run or folder that can't be read."""
+    """The runs below some folders, by name (lr=2 before lr=10), and a sentence for each run or folder that can't be read.
+    not_started: number of planned runs of sweeps that have no folder yet."""
 
     runs: list[Run]
     left_out: list[str]
+    not_started: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,10 @@ class Curve:
     values: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Curves:
-    """Scalars of a run by tag, and the number of damaged lines in its metrics.jsonl."""
-
-    by_tag: Mapping[str, Curve]
-    bad_lines: int
-
-
 def read(paths: Sequence[Path]) -> Collection:
-    """All runs in the folders and below them, each once. Does not read metrics.jsonl.
-
-    If two folders have the same run, each config gets a key `folder`, which distinguishes them in tables.
-    Raises ConfigError if a path is not a folder, or has no runs.
-    """
+    """All runs in the folders and below them, each once. Does not read metrics.jsonl. If two folders have the same run, each
+    config gets a key `folder`, which distinguishes them in tables. Raises ConfigError if a path is not a folder, or has no
+    runs."""
     runs: list[tuple[Path, Run]] = []
     left_out: list[str] = []
     seen: set[tuple[int, int]] = set()
@@ -97,7 +87,19 @@ def read(paths: Sequence[Path]) -> Collection:
             hint = "Run directories contain a status.json; normexp train creates them in runs/ by default."
             raise ConfigError(f"No runs {where} {hint}")
     unique = _disambiguate(runs) if len(paths) > 1 else [run for _, run in runs]
-    return Collection(sorted(unique, key=lambda run: natural(run.name)), left_out)
+    sweeps = {run.directory.parent for _, run in runs if run.directory not in paths}
+    return Collection(sorted(unique, key=lambda run: natural(run.name)), left_out, sum(map(_count_not_started, sweeps)))
+
+
+def planned_runs(manifest: Mapping[str, Any]) -> set[str]:
+    """Names of the runs of a sweep, from its sweep.json."""
+    planned = manifest.get("runs")
+    return set(map(str, planned)) if isinstance(planned, list) else set()
+
+
+def _count_not_started(folder: Path) -> int:
+    planned = planned_runs(reader.displayable_json(folder / "sweep.json"))
+    return len(planned - {entry.name for entry in folder.iterdir()}) if planned else 0
 
 
 def natural(text: str) -> list[tuple[float, str]]:
@@ -146,12 +148,9 @@ def is_searched(entry: os.DirEntry[str] | Path, start: Path) -> bool:
         return False
 
 
-def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
-    """The run's scalars whose tags are wanted, from one pass over metrics.jsonl. Empty if there is no such file.
-
-    Damaged lines, as a kill leaves them, are counted and skipped. If a step was logged twice, before a kill and after resuming,
-    the later entry counts.
-    """
+def curves(run: Run, wanted: Callable[[str], bool]) -> tuple[dict[str, Curve], int]:
+    """The run's scalars whose tags are wanted, from one pass over metrics.jsonl, and the number of damaged lines in it, as a kill
+    leaves them. If a step was logged twice, before a kill and after resuming, the later entry counts."""
     import numpy as np
 
     columns: dict[str, tuple[list[int], list[float]] | None] = {"step": None, "nonfinite": None}
@@ -170,7 +169,7 @@ def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
                     column[0].append(step)
                     column[1].append(math.nan if value is None else value)
     except OSError as error:
-        return Curves({}, 0 if isinstance(error, FileNotFoundError) else 1)
+        return {}, (0 if isinstance(error, FileNotFoundError) else 1)
     by_tag = {}
     for tag, column in columns.items():
         if column is not None and column[0]:
@@ -179,7 +178,7 @@ def curves(run: Run, wanted: Callable[[str], bool]) -> Curves:
                 steps, last = np.unique(steps[::-1], return_index=True)
                 values = values[::-1][last]
             by_tag[printable(tag)] = Curve(steps, values)
-    return Curves(by_tag, bad_lines)
+    return by_tag, bad_lines
 
 
 def _check_folder(path: Path) -> None:
@@ -188,13 +187,10 @@ def _check_folder(path: Path) -> None:
             return
         if path.exists():
             raise ConfigError(f"{show(path)} is a file: name the folder of a run or sweep.")
-        folders = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-        close = nearest(path.name, sorted(map(printable, folders)))
-        near = Path("runs") / path if (Path("runs") / path).is_dir() else path.with_name(close) if close else None
     except OSError as error:
         raise ConfigError(f"{show(path)} can't be opened ({error.strerror}).") from error
-    hint = f"Did you mean {show(near, 200)}?" if near else "Name the folder of a run or sweep; normexp runs lists them."
-    raise ConfigError(f"There is no folder {show(path)}. {hint}")
+    hint = suggest_folder(path) or " Name the folder of a run or sweep; normexp runs lists them."
+    raise ConfigError(f"{show(path)} does not exist.{hint}")
 
 
 def read_run(directory: Path, name: str) -> Run:

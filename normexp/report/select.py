@@ -13,10 +13,8 @@ from normexp.rundir import State
 
 
 def select(collection: Collection, filters: Sequence[str]) -> Collection:
-    """The runs that pass all filters, of the form KEY=VALUE or KEY=VALUE,VALUE (any of them). `state` is a key, too.
-
-    Raises ConfigError for a malformed filter, for a key or value that no run has, and if no run is left.
-    """
+    """The runs that pass all filters, of the form KEY=VALUE or KEY=VALUE,VALUE (any of them). `state` is a key, too. Raises
+    ConfigError for a malformed filter, for a key or value that no run has, and if no run is left."""
     runs = collection.runs
     for text in filters:
         key, equals, values = text.partition("=")
@@ -34,7 +32,7 @@ def select(collection: Collection, filters: Sequence[str]) -> Collection:
         runs = [run for run in runs if run.directory in passed]
     if not runs:
         raise ConfigError(f"No run matches --filter {' --filter '.join(map(show, filters))}.")
-    return replace(collection, runs=runs)
+    return replace(collection, runs=runs, not_started=0 if filters else collection.not_started)
 
 
 def _matches(value: Any, text: str) -> bool:

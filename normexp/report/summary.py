@@ -8,6 +8,7 @@ from normexp.report.aggregate import (
     count_states,
     describe_outcome,
     format_mean_std,
+    no_result,
     ranking_metric,
     ranking_title,
     small_sample_note,
@@ -17,11 +18,11 @@ from normexp.report.groups import Grouping, distinct_values, format_value, task_
 from normexp.report.read import Run
 
 
-def overview(grouping: Grouping, runs: Sequence[Run]) -> list[str]:
+def overview(grouping: Grouping, runs: Sequence[Run], *, not_started: int = 0) -> list[str]:
     """Sentences on how many runs there are, when they started, and what was swept."""
     started = sorted(run.status["started"] for run in runs if run.status["started"])
     ends = dict.fromkeys(time[:16].replace("T", " ") for time in (*started[:1], *started[-1:]))
-    sentences = [count_states(runs) + (f", started {' to '.join(ends)} UTC." if ends else ".")]
+    sentences = [count_states(runs, not_started=not_started) + (f", started {' to '.join(ends)} UTC." if ends else ".")]
     if task_keys(runs):
         names = ", ".join(map(format_value, distinct_values("data", runs)))
         return [*sentences, f"Data sets: {names}. Results are neither averaged nor ranked across data sets."]
@@ -42,7 +43,7 @@ def results(analysis: Analysis) -> list[str]:
     metric, layout = analysis.metric, analysis.layout
     done = [row for row in analysis.table if row.mean is not None]
     if not done:
-        return [f"No run has a {metric_title(metric)} yet."] if analysis.table else []
+        return list(filter(None, [no_result(analysis.table, metric)]))
     sentences = []
     ranked = [row for row in done if row.score is not None]
     by_validation = ranking_metric(metric) != metric

@@ -7,15 +7,17 @@ from rich.console import Console
 from rich.text import Text
 
 from normexp.config import printable
-from normexp.console import print_message
+from normexp.console import print_some
 from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, metric_title
 from normexp.report.aggregate import (
     Row,
     aggregate,
+    aggregate_task,
     check_metric,
     count_states,
     describe_outcome,
     format_mean_std,
+    no_result,
     ranking_metric,
     ranking_title,
     small_sample_note,
@@ -25,6 +27,7 @@ from normexp.report.groups import (
     Grouping,
     Task,
     differing,
+    distinct_values,
     evaluations_differ,
     format_value,
     group,
@@ -35,8 +38,12 @@ from normexp.report.heatmap import show_heatmap
 from normexp.report.read import Collection, Run
 from normexp.stats import mean_std
 
-MAX_LISTED = 5
-"""Reasons or messages of one kind that are printed; the rest is counted."""
+FURTHER_COLUMNS = {
+    "convergence/best_accuracy": "best val accuracy",
+    "convergence/steps_to_90": "steps to 90 %",
+    "train/loss": "train loss",
+}
+"""Heads of columns for which there may be no room, by metric, the most important first."""
 
 MAX_REASON = 1000
 """Characters of a reason, since error messages can be megabytes."""
@@ -48,24 +55,27 @@ def show(
     *,
     metric: str = DEFAULT_METRIC,
     by: Sequence[str] | None = None,
-    sort: str | None = None,
+    sort: str = "metric",
+    command: str,
 ) -> None:
     """Print a table over seeds and a heat map of two swept keys for each task, and failed, skipped and unreadable runs.
-
-    Raises ConfigError before it prints anything.
-    """
+    command: makes this report; hints add flags to it. Raises ConfigError before it prints anything."""
     check_metric(metric, collection.runs)
     grouping = group(collection.runs, by)
-    sort = sort or "metric"
     table = aggregate(grouping, metric, sort=sort)
-    tasks = split_tasks(collection.runs, by)
-    console.print(Text(count_states(collection.runs)))
-    for task in tasks:
-        _show_task(console, task, metric, sort)
+    console.print(Text(count_states(collection.runs, not_started=collection.not_started)))
+    for task in split_tasks(collection.runs, by):
+        _show_task(console, task, metric, sort, command)
     if notes := _notes(collection.runs, grouping, table, metric, sort):
         console.print()
         console.print(Text("\n".join(notes)), style="dim")
-    failed = [run for row in table for run in row.group.runs if run.state in ("failed", "killed")]
+    show_problems(console, collection)
+
+
+def show_problems(console: Console, collection: Collection) -> None:
+    """Print failed, skipped and unreadable runs, and why."""
+    grouping = group(collection.runs)
+    failed = [run for own in grouping.groups for run in own.runs if run.state in ("failed", "killed")]
     _reasons(console, f"[red]{len(failed)} failed[/]", failed, with_log=True)
     _reasons(console, f"[cyan]{len(grouping.skipped)} skipped[/]", grouping.skipped, with_log=False)
     if left_out := collection.left_out:
@@ -73,30 +83,20 @@ def show(
         print_some(console, f"[red]{len(left_out)} {what} left out[/]", left_out)
 
 
-def _show_task(console: Console, task: Task, metric: str, sort: str) -> None:
+def _show_task(console: Console, task: Task, metric: str, sort: str, command: str) -> None:
     """Print the table and the heat map of a task. Without the key to sort by, it is sorted by the metric."""
-    grouping = group(task.runs, task.by)
-    table = aggregate(grouping, metric, sort=sort if sort in ("name", *grouping.keys) else "metric")
+    keys, table = aggregate_task(task, metric, sort)
     if not table:
         return
     console.print()
     if task.label:
         console.print(Text(task.label, style="bold underline"))
-    keys = grouping.keys or [key for key in ("norm", "model", "data") if key in task.runs[0].config]
-    if dropped := _print_table(console, keys, table, metric):
-        hint = "use a wider terminal, or normexp report --csv FILE"
-        console.print(Text(f"No room for {', '.join(dropped)}: {hint}."), style="dim")
-    if len(grouping.keys) == 2 and any(row.mean is not None for row in table):
-        show_heatmap(console, table, grouping.keys, metric)
-
-
-def print_some(console: Console, head: str, sentences: Sequence[str], *, more: str = "and {} more") -> None:
-    """Print a head and the first few sentences. more: printed with the number of the others."""
-    console.print(f"\n{head}", highlight=False)
-    for sentence in sentences[:MAX_LISTED]:
-        print_message(console, f"  {sentence}")
-    if len(sentences) > MAX_LISTED:
-        console.print(f"  {more.format(len(sentences) - MAX_LISTED)}", highlight=False)
+    shown = keys or [key for key in ("norm", "model", "data") if key in task.runs[0].config]
+    if dropped := _print_table(console, shown, table, metric):
+        console.print(Text(f"No room for {', '.join(dropped)}: use a wider terminal, or", style="dim"))
+        console.print(Text(f"{command} --csv runs.csv", style="dim"), soft_wrap=True)
+    if len(keys) == 2 and any(row.mean is not None for row in table):
+        show_heatmap(console, table, keys, metric)
 
 
 def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], metric: str) -> list[str]:
@@ -112,7 +112,10 @@ def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], me
         scores = [format_metric(row.score, metric) for row in table]
         columns.append(Column(metric_title(ranking), scores, numeric=True))
     columns.append(Column("n", [str(row.n) for row in table], numeric=True))
-    extra = _extra_columns(table, metric)
+    logged = {tag for row in table for run in row.group.runs for tag in run.metrics}
+    tags = {tag: head for tag, head in FURTHER_COLUMNS.items() if tag in logged - {metric}}
+    extra = {head: [_format_mean(row, tag) for row in table] for tag, head in tags.items()}
+    extra["steps"] = [str(row.step) for row in table]
     columns += [Column(head, cells, -i, numeric=True) for i, (head, cells) in enumerate(extra.items())]
     ends = [describe_outcome(row, metric) for row in table]
     columns += [Column("", ends)] if any(ends) else []
@@ -127,20 +130,6 @@ def _colour(row: Row) -> str:
     return "red" if row.states.get("failed") or row.states.get("killed") else ""
 
 
-def _extra_columns(table: Sequence[Row], metric: str) -> dict[str, list[str]]:
-    """Further columns by head, the most important first; only those that any run has."""
-    heads = {
-        "convergence/best_accuracy": "best val accuracy",
-        "convergence/steps_to_90": "steps to 90 %",
-        "train/loss": "train loss",
-    }
-    columns = {}
-    for tag, head in heads.items():
-        if tag != metric and any(tag in run.metrics for row in table for run in row.group.runs):
-            columns[head] = [_format_mean(row, tag) for row in table]
-    return {**columns, "steps": [str(row.step) for row in table]}
-
-
 def _format_mean(row: Row, tag: str) -> str:
     """Mean over the completed runs; '-' if one of them has no value, since a mean over the others would be too good."""
     values = [run.metrics.get(tag) for run in row.group.runs if run.state == "completed"]
@@ -150,31 +139,33 @@ def _format_mean(row: Row, tag: str) -> str:
 
 def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric: str, sort: str) -> list[str]:
     """Footnotes of the tables."""
-    notes = []
     counted = [run for run in runs if run.state != "skipped"]
-    if sort == "metric" and sum(row.score is not None for row in table) > 1:
-        notes.append(f"Sorted by {ranking_title(metric)}, best first.")
-    if all(row.n == 0 for row in table) and any("val/accuracy" in run.metrics for run in counted):
-        notes.append(f"No run has a {metric_title(metric)} yet; --metric val/accuracy shows intermediate results.")
-    if any(row.n > 1 for row in table):
-        notes.append("±: standard deviation over n runs.")
-    if warning := small_sample_note(table):
-        notes.append(warning)
-    if table and not higher_is_better(metric):
-        notes.append(f"Lower {metric_title(metric)} is better.")
-    if merged := [key for key in differing(counted) if key not in grouping.keys]:
-        notes.append(f"Rows average over runs that differ in {', '.join(merged)}.")
-    shown = ("convergence/best_accuracy", "convergence/steps_to_90", metric)
-    if any(evaluations_differ(tag, counted) and any(tag in run.metrics for run in counted) for tag in shown):
-        notes.append(
-            "Runs differ in eval_every or eval_samples: their convergence metrics (best, steps to) don't compare."
-        )
-    if grouping.repeated:
-        runs_have = "run repeats" if grouping.repeated == 1 else "runs repeat"
-        notes.append(f"{grouping.repeated} {runs_have} the config and seed of another (counted once).")
-    if task_keys(counted):
-        notes.append("Results on different data sets are neither averaged nor ranked together.")
-    return notes
+    logged = {tag for run in counted for tag in run.metrics}
+    scores = sum(row.score is not None for row in table)
+    missing = no_result(table, metric)
+    if any("val/accuracy" in run.metrics for run in counted if run.state != "diverged"):
+        missing += " --metric val/accuracy shows the latest validation accuracy." * bool(missing)
+    samples = ", ".join(map(format_value, distinct_values("eval_samples", counted)))
+    best = f"best val accuracy: the highest during training, on up to {samples} samples (eval_samples)."
+    sampled = bool(samples) and scores and metric == DEFAULT_METRIC and "convergence/best_accuracy" in logged
+    small = small_sample_note(table) or ""
+    merged = [key for key in differing(counted) if key not in grouping.keys]
+    measured = logged & {"convergence/best_accuracy", "convergence/steps_to_90", metric}
+    unlike = "Runs differ in eval_every or eval_samples: their convergence metrics (best, steps to) don't compare."
+    repeated = "1 run repeats" if grouping.repeated == 1 else f"{grouping.repeated} runs repeat"
+    notes = {
+        f"Sorted by {ranking_title(metric)}, best first.": sort == "metric" and scores > 1,
+        missing: missing,
+        f"{best} val accuracy: at the end, on all.": sampled,
+        "±: standard deviation over n runs.": any(row.n > 1 for row in table),
+        small: small,
+        f"Lower {metric_title(metric)} is better.": table and not higher_is_better(metric),
+        f"Rows average over runs that differ in {', '.join(merged)}.": merged,
+        unlike: any(evaluations_differ(tag, counted) for tag in measured),
+        f"{repeated} the config and seed of another (counted once).": grouping.repeated,
+        "Results on different data sets are neither averaged nor ranked together.": task_keys(counted),
+    }
+    return [note for note, applies in notes.items() if applies]
 
 
 def _reasons(console: Console, head: str, runs: Sequence[Run], *, with_log: bool) -> None:

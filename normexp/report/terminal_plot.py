@@ -12,7 +12,7 @@ from normexp.metrics import is_fraction, metric_axis
 from normexp.report.aggregate import aggregate, check_metric, ranking_metric
 from normexp.report.braille import COLORS, Line, chart, fit_axis
 from normexp.report.curves import average_curves, read_curves
-from normexp.report.groups import group
+from normexp.report.groups import Task, group, split_tasks
 from normexp.report.read import Run
 
 MAX_LINES = len(COLORS)
@@ -27,14 +27,24 @@ class Plot:
     """lines: over steps; in percent, if the tag is a fraction. notes: sentences on what the lines are."""
 
     tag: str
+    task: str
     lines: Sequence[Line]
     notes: Sequence[str]
 
 
-def read_plot(runs: Sequence[Run], tag: str, *, metric: str, by: Sequence[str] | None) -> Plot:
-    """Read the curves of a tag for the groups that are best by `metric`. Raises ConfigError if there is no curve to plot."""
+def read_plots(runs: Sequence[Run], tag: str, *, metric: str, by: Sequence[str] | None) -> list[Plot]:
+    """Read the curves of a tag for the groups that are best by `metric`, by task. Raises ConfigError if there is no curve."""
     check_metric(tag, runs, flag="--plot")
-    rows = aggregate(group(runs, by), metric)
+    plots = [plot for task in split_tasks(runs, by) if (plot := _read_plot(task, tag, metric))]
+    if not plots:
+        near = ranking_metric(tag)
+        hint = f" Try --plot {near}." if near != tag else ""
+        raise ConfigError(f"--plot {show(tag)}: nothing to plot; runs have a single value of it, or none.{hint}")
+    return plots
+
+
+def _read_plot(task: Task, tag: str, metric: str) -> Plot | None:
+    rows = aggregate(group(task.runs, task.by), metric)
     members = [run for row in rows for run in row.group.runs]
     by_run, _ = read_curves(members, {run.directory: (tag,) for run in members})
     factor = 100.0 if is_fraction(tag) else 1.0
@@ -50,13 +60,11 @@ def read_plot(runs: Sequence[Run], tag: str, *, metric: str, by: Sequence[str] |
             lines.append(Line(f"{row.group.label}{states}", mean.steps.astype(float), mean.mean * factor))
             averaged |= len(own) > 1
     if all(len(line.x) < 2 for line in lines):
-        near = ranking_metric(tag)
-        hint = f" Try --plot {near}." if near != tag else ""
-        raise ConfigError(f"--plot {show(tag)}: nothing to plot; runs have a single value of it, or none.{hint}")
+        return None
     notes = ["Lines are means over the completed runs of a group."] if averaged else []
     if len(lines) > MAX_LINES:
         notes.append(f"Shown are the best {MAX_LINES} of {len(lines)} groups; --filter selects others.")
-    return Plot(tag, lines[:MAX_LINES], notes)
+    return Plot(tag, task.label, lines[:MAX_LINES], notes)
 
 
 def show_plot(console: Console, plot: Plot) -> None:
@@ -64,7 +72,8 @@ def show_plot(console: Console, plot: Plot) -> None:
     y_axis = fit_axis(np.concatenate([line.y for line in plot.lines]), allow_log=not is_fraction(plot.tag))
     scale = ", log scale" if y_axis.logarithmic else ""
     console.print()
-    console.print(Text(f"{metric_axis(plot.tag)} over steps{scale}", style="bold"))
+    title = f"{metric_axis(plot.tag)} over steps{scale}" + f", {plot.task}" * bool(plot.task)
+    console.print(Text(title, style="bold"))
     color = console.color_system is not None and not console.no_color
     size = {"width": min(console.width, MAX_WIDTH), "height": HEIGHT}
     for row in chart(plot.lines, **size, color=color, ascii_only=console.options.ascii_only, y_axis=y_axis):

@@ -1,4 +1,4 @@
-"""Run directories: their layout, their status, and reading and writing their files."""
+"""Run directories: layout, status, and access to their files."""
 
 from normexp.rundir.formats import finite, json_line, to_json, to_yaml
 from normexp.rundir.layout import (
@@ -12,4 +12,4 @@ from normexp.rundir.layout import (
     write_run_files,
 )
 from normexp.rundir.reader import numerics, read_config, read_metrics, read_status
-from normexp.rundir.status import State, now, rewrite_status, write_first_status, write_status
+from normexp.rundir.status import State, now, rewrite_status, write_status

@@ -1,4 +1,4 @@
-"""Atomic writes: a kill or a full disk leaves the old content or the new one. Errors name the file."""
+"""Atomic writes: after a kill or on a full disk, a file has either its old or its new content. Errors name the file."""
 
 import contextlib
 import errno
@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 UNWRITABLE_ERRNOS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""Errors of the device or of its permissions; others mean that the path itself can't be a run directory."""
+"""Errors of the disk or its permissions. Any other errno means that the path can't be a run directory."""
 
 
 class WriteError(OSError):
-    """A file that could not be written. str() is a sentence with `filename` and `strerror`."""
+    """A file could not be written. str() is a sentence with `filename` and `strerror`."""
 
     def __str__(self) -> str:
         return f"{self.filename} could not be written ({self.strerror})."
@@ -19,7 +19,7 @@ class WriteError(OSError):
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Convert an OSError in the block to a WriteError that names the file."""
+    """Convert OSErrors in the block to a WriteError that names the file."""
     try:
         yield
     except WriteError:
@@ -35,15 +35,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """`write_text` for bytes."""
+    """Replace a file atomically. Raises WriteError."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary file to write, which replaces `path` at the end of the block. It is removed on an error or a signal;
-    after a kill, `remove_temporaries` does that."""
+    """Yield a temporary path to write to; at the end of the block it replaces `path`. It is removed on errors and signals; after
+    a kill, call `remove_temporaries`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         try:
@@ -56,14 +56,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_temporaries(directory: Path) -> None:
-    """Remove the temporary files that killed processes left."""
+    """Remove the temporary files left by killed processes."""
     for path in directory.glob(".*.tmp"):
         with writing(path):
             path.unlink(missing_ok=True)
 
 
 def write_over(path: Path, content: bytes) -> None:
-    """Overwrite a small file in place, which needs no space on a full disk. Pads the content with spaces to the old size."""
+    """Overwrite a small file in place, padded with spaces to its old size. Works on a full disk."""
     with writing(path), path.open("r+b", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if len(content) > size:
@@ -72,7 +72,7 @@ def write_over(path: Path, content: bytes) -> None:
 
 
 class DirectoryGuard:
-    """Detects that a directory was removed or replaced while a process writes files in it by path."""
+    """Detects that a directory was removed or replaced while this process writes to it."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -80,18 +80,18 @@ class DirectoryGuard:
             self._stat = directory.stat()
 
     def exists(self) -> bool:
-        """Whether the path still leads to the same directory."""
+        """Whether the path still refers to the same directory."""
         return self._directory.exists() and os.path.samestat(self._stat, self._directory.stat())
 
     def check(self) -> None:
-        """Raise WriteError if the directory is gone, or if another one has its name now, which must not get this one's files."""
+        """Raise WriteError if the directory is gone. Another one at its path must not receive its files."""
         if not self.exists():
             raise WriteError(errno.ESTALE, "it was deleted or replaced", str(self._directory))
 
 
 @contextlib.contextmanager
 def opened(path: Path, flags: int) -> Iterator[int]:
-    """Yield a descriptor of a file or directory. Raises WriteError if it can't be opened."""
+    """Open a file or directory; yields its descriptor. Raises WriteError on failure."""
     with writing(path):
         descriptor = os.open(path, flags, 0o644)
     try:
@@ -101,6 +101,6 @@ def opened(path: Path, flags: int) -> Iterator[int]:
 
 
 def fsync(path: Path) -> None:
-    """Flush a file's content, or a directory's entries, to the disk, so that they survive a power cut."""
+    """Flush a file's content or a directory's entries to disk, so they survive a power cut."""
     with writing(path), opened(path, os.O_RDONLY) as descriptor:
         os.fsync(descriptor)

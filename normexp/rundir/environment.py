@@ -15,7 +15,7 @@ PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "n
 
 
 def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, Any]:
-    """Command line, git commit, versions and machine. device: readable name. threads: torch's."""
+    """Command line, git commit, package versions and hardware. device: name of the GPU, or `cpu`. threads: torch's."""
     return {
         "command": list(argv),
         "directory": str(Path.cwd()),
@@ -34,18 +34,18 @@ def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, 
 def _version(package: str) -> str | None:
     try:
         return version(package)
-    except PackageNotFoundError:  # torchvision, say, which is only needed for downloads
+    except PackageNotFoundError:  # such as torchvision, which is only needed for downloads
         return None
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit and dirty flag of the checkout that normexp runs from. None if it was installed from a wheel."""
+    """Commit and dirty flag of the checkout that normexp runs from. None outside of a checkout, as in a wheel."""
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     git = partial(subprocess.run, cwd=root, capture_output=True, text=True, check=True)
     try:
         commit, changes = git(["git", "rev-parse", "HEAD"]).stdout, git(["git", "status", "--porcelain"]).stdout
-    except (OSError, subprocess.CalledProcessError):  # git is not installed, or the checkout has no commit
+    except (OSError, subprocess.CalledProcessError):  # git is not installed, or the repository has no commit
         return None
     return {"commit": commit.strip(), "dirty": bool(changes)}

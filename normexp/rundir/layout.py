@@ -1,4 +1,4 @@
-"""Names of run directories, and creating them so that a kill at any moment leaves them readable."""
+"""Names and creation of run directories. A kill at any moment leaves a readable directory or none."""
 
 import contextlib
 import errno
@@ -18,13 +18,12 @@ from normexp.rundir.formats import to_json
 from normexp.rundir.reader import read_json
 from normexp.rundir.status import now
 
-MAX_NAME = 100
-"""Characters of a directory's name. Leaves room for its path and a suffix on every file system."""
+MAX_NAME = 100  # characters; leaves room for the path and a suffix on every file system
 
 
 def slug(overrides: Iterable[str]) -> str:
-    """A directory name from overrides: 'norm=bn_lr=0.1'. A long name, or one with characters unfit for file names, ends in a hash
-    of the overrides, so different overrides get different names on every file system."""
+    """Make a directory name from overrides: 'norm=bn_lr=0.1'. If it is cut or characters are replaced, a hash of the overrides is
+    appended, so different overrides get different names on every file system."""
     texts = [override.strip() for override in overrides]
     plain = [re.sub(r"[\[\]'\"]", "", text) for text in texts]
     shown = "_".join(re.sub(r"[^A-Za-z0-9=.,+-]+", "-", text).strip("-") for text in plain)
@@ -34,12 +33,12 @@ def slug(overrides: Iterable[str]) -> str:
 
 
 def default_name(overrides: Iterable[str]) -> str:
-    """Name of a run or sweep without `name`: date, time and overrides."""
+    """Default name of a run or sweep: date, time and overrides."""
     return "_".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *filter(None, [slug(overrides)])])
 
 
 def check_name(name: str) -> None:
-    """Raise ConfigError for names that are not fit for a directory."""
+    """Raise ConfigError if the name can't be used for a directory."""
     if len(name) > MAX_NAME or name.strip(". ") != name or not re.fullmatch(r"[\w=.,+~ -]+", name):
         raise ConfigError(
             f"name={show(name)}: a name can contain letters, digits, spaces and = . , + ~ - _, no slash, and at most "
@@ -50,9 +49,11 @@ def check_name(name: str) -> None:
 def create_run_directory(
     parent: Path, name: str, files: Mapping[str, str], *, prepare: Callable[[Path], object] = lambda directory: None
 ) -> Path:
-    """Create the directory `name` in `parent`, or `name-2`, `name-3`, ... if it exists. Write its first files and call
-    `prepare`. It is renamed to its final name at the end, so that every named run can be resumed. On failure, nothing is left.
-    Raises ConfigError if the path can't be created, WriteError if it is not writable."""
+    """Create the directory `name` in `parent`, or `name-2`, `name-3`, ... if it exists.
+
+    It gets its final name after the first files are written and `prepare` has returned, so every visible run can be resumed. On
+    failure, nothing is left. Raises ConfigError if the path can't be created, WriteError if it is not writable.
+    """
     with _undo_on_error(parent, parent):
         parent.mkdir(parents=True, exist_ok=True)
         new = parent / f".{name}.{os.getpid()}.tmp"
@@ -63,7 +64,7 @@ def create_run_directory(
             for suffix in itertools.chain([""], (f"-{n}" for n in range(2, 100_000))):
                 path = parent / f"{name}{suffix}"
                 try:
-                    if not os.path.lexists(path):  # renaming could replace an empty directory
+                    if not os.path.lexists(path):  # rename would replace an empty directory
                         return new.rename(path)
                 except OSError as error:
                     if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # another process was faster
@@ -74,10 +75,10 @@ def create_run_directory(
 
 
 def write_run_files(directory: Path, files: Mapping[str, str]) -> Path:
-    """Write a run's first files and flush them to the disk, so that no power cut leaves a run without its config."""
+    """Write a run's first files with fsync, so that a power cut can't leave a run without its config."""
     for name, text in files.items():
         with atomic.replacing(directory / name) as temporary:
-            # A lone surrogate stands for a byte of a path that is not UTF-8. JSON escapes it in the same way.
+            # Bytes of a path that are not UTF-8 are lone surrogates in Python; this escapes them as JSON does.
             temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
             atomic.fsync(temporary)
     atomic.fsync(directory)
@@ -85,20 +86,20 @@ def write_run_files(directory: Path, files: Mapping[str, str]) -> Path:
 
 
 def write_resumed_files(directory: Path, files: Mapping[str, str], step: int) -> Path:
-    """`write_run_files` for a run that is resumed after a step. Its environment is appended to that of the first part."""
+    """`write_run_files` for a run that resumes after a step: its environment is appended to the existing environment.json."""
     earlier = read_json(directory / "environment.json")
     if earlier:
         before = earlier.get("resumed")
         resumed = {"step": step, "at": now(), **json.loads(files["environment.json"])}
         earlier["resumed"] = [*(before if isinstance(before, list) else []), resumed]
-        if step == 0:  # nothing of the earlier training is left
+        if step == 0:  # trained from scratch
             earlier["numerics"] = resumed["numerics"]
         files = {**files, "environment.json": to_json(earlier, indent=2) + "\n"}
     return write_run_files(directory, files)
 
 
 def create_sweep_directory(directory: Path, write: Callable[[], object]) -> None:
-    """Create a sweep's directory, which may exist already, and call `write`. On failure, nothing is left of a new one. Raises
+    """Create a sweep's directory, if it does not exist, and call `write`. On failure, a new directory is removed. Raises
     ConfigError if the path can't be created, WriteError if it is not writable."""
     with _undo_on_error(directory.parent, directory):
         directory.mkdir(parents=True, exist_ok=True)
@@ -107,7 +108,7 @@ def create_sweep_directory(directory: Path, write: Callable[[], object]) -> None
 
 @contextlib.contextmanager
 def _undo_on_error(parent: Path, created: Path) -> Iterator[None]:
-    """Remove the directory that the block creates, and its new parents, if the block fails. Convert OSErrors."""
+    """Convert OSErrors in the block, after removing the directory and the parents that it created, unless they are in use."""
     existed = parent
     try:
         existed = next(p for p in [parent.absolute(), *parent.absolute().parents] if p.exists())
@@ -115,7 +116,7 @@ def _undo_on_error(parent: Path, created: Path) -> Iterator[None]:
     except OSError as error:
         for path in (created.absolute(), *created.absolute().parents):
             if path.is_relative_to(existed) and path != existed:
-                with contextlib.suppress(OSError):  # it does not exist, or another process uses it by now
+                with contextlib.suppress(OSError):  # missing, or already used by another process
                     path.rmdir()
         if error.errno in atomic.UNWRITABLE_ERRNOS:
             raise atomic.WriteError(error.errno, error.strerror, str(existed)) from error
@@ -125,8 +126,8 @@ def _undo_on_error(parent: Path, created: Path) -> Iterator[None]:
 
 
 def remove_outputs(directory: Path) -> None:
-    """Remove the outputs of a run that is trained again. The log and the files of others stay. The config stays too, until
-    `write_run_files` replaces it, so that a kill in between leaves a run that can be resumed."""
+    """Remove the outputs of a run that is trained from scratch. The log and files of unknown origin are kept, and so is the
+    config, which `write_run_files` replaces: after a kill in between, the run can still be resumed."""
     for pattern in ("metrics.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfevents.*"):
         for path in directory.glob(pattern):
             with atomic.writing(path):

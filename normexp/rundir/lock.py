@@ -1,4 +1,4 @@
-"""Locks on directories, which the system releases when their process ends, however that happens."""
+"""Locks on directories. The system releases them when the process ends, even if it is killed."""
 
 import contextlib
 import errno
@@ -13,23 +13,24 @@ from typing import Any
 
 from normexp.config import show
 from normexp.rundir import process, safe_read
-from normexp.rundir.atomic import opened, writing
+from normexp.rundir.atomic import WriteError, opened, writing
 
 NAME = ".lock"
-
-MAX_BYTES = 10_000
-"""Of a lock file, which has one short JSON object."""
+MAX_BYTES = 10_000  # a lock file holds one short JSON object; a larger file is not one
 
 
 @contextlib.contextmanager
 def held(directory: Path, **info: Any) -> Iterator[bool]:
-    """Hold the directory's lock within the block. Yields whether it was free: another process, or another block in this
-    one, may hold it. The lock belongs to the open file, so the system releases it when the process is gone. The lock file
-    is never deleted, since two processes could then lock two files of the same name; it is emptied at the end, because this
-    process may live on. Its content, with `info`, identifies the holder; on a file system without locks, that has to do.
-    Raises WriteError."""
+    """Hold the directory's lock during the block. Yields False if another process, or another block in this one, holds it.
+
+    The lock file contains the identity of the holder, and `info`. On file systems without locks, this content is the lock. The
+    file is emptied at the end but never deleted: two processes could then hold locks on different files of that name. Raises
+    WriteError.
+    """
     path = directory / NAME
-    with opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
+    if path.is_symlink():
+        raise WriteError(errno.ELOOP, "it is a symbolic link", str(path))
+    with opened(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as descriptor:
         with writing(path):
             locked = _lock(descriptor, timeout=0)
             free = not process.alive(holder(directory) or {}) if locked is None else locked
@@ -46,10 +47,10 @@ def held(directory: Path, **info: Any) -> Iterator[bool]:
 
 
 def in_use(directory: Path) -> bool:
-    """Whether a process holds the lock, as far as this host can tell. Leaves the lock file, and what it may link to, as it is."""
+    """Whether a process seems to hold the lock; a holder on another host counts as alive. Never writes, nor follows a symlink."""
     try:
         descriptor = os.open(directory / NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:  # no file, a link, or not ours to write
+    except OSError:  # missing, a symlink, or not writable
         return False
     try:
         return _lock(descriptor, timeout=0) is False or holder(directory) is not None
@@ -59,8 +60,8 @@ def in_use(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def waiting(directory: Path, *, timeout: float = math.inf) -> Iterator[bool]:
-    """Wait for a second lock on the directory, which leaves no file: for a short change to a file in it, say. Yields whether it
-    is held: not after `timeout` seconds, nor on a file system without locks. Raises WriteError."""
+    """Wait for a lock on the directory itself, for short changes to its files; independent of `held`. Yields False after
+    `timeout` seconds, or if the file system has no locks. Raises WriteError."""
     with opened(directory, os.O_RDONLY) as descriptor:
         with writing(directory):
             locked = bool(_lock(descriptor, timeout=timeout))
@@ -68,7 +69,7 @@ def waiting(directory: Path, *, timeout: float = math.inf) -> Iterator[bool]:
 
 
 def _lock(descriptor: int, *, timeout: float) -> bool | None:
-    """Whether the file could be locked within `timeout` seconds; None if its file system has no locks."""
+    """Try to lock the file for `timeout` seconds; returns whether that succeeded, or None if its file system has no locks."""
     end = time.monotonic() + timeout
     while True:
         try:
@@ -86,14 +87,21 @@ def _lock(descriptor: int, *, timeout: float) -> bool | None:
 
 
 def refusal(directory: Path) -> str:
-    """A sentence that names the holder of the directory's lock."""
-    who = holder(directory) or {}
+    """Error message that names the holder of the directory's lock."""
+    return in_use_by(holder(directory) or {}, directory / NAME)
+
+
+def in_use_by(who: Mapping[str, Any], file: Path) -> str:
+    """Error message that names the process that uses a directory, and how to free it if that process may be dead. file: the file
+    in the directory that identifies the process."""
     name = f"process {show(who.get('pid'))} on {show(who.get('host'))}" if who else "another process"
-    return f"{directory} is in use by {name}."
+    may_be_dead = bool(who) and process.alive(who) is None  # on another host
+    hint = f" This can't be checked from here: if that process has ended, delete {file} and try again." * may_be_dead
+    return f"{file.parent} is in use by {name}.{hint}"
 
 
 def holder(directory: Path) -> Mapping[str, Any] | None:
-    """The lock file's content, by the process that holds the lock. None if there is none, as far as this host can tell."""
+    """Content of the lock file. None if the process that wrote it is no longer alive; on another host, it counts as alive."""
     try:
         who = json.loads(safe_read.read(directory / NAME, max_bytes=MAX_BYTES))
     except (OSError, ValueError, RecursionError):

@@ -1,5 +1,5 @@
-"""Read the files of a run directory. They may be damaged, cut short by a kill, or written by somebody else: bounds on size, depth
-and the length of numbers keep them from hanging or crashing the reader, or filling the memory."""
+"""Read the files of a run directory. They may be damaged, truncated by a kill, or malicious: limits on size, nesting depth and
+length of numbers keep the reader from hanging, crashing or running out of memory."""
 
 import json
 import os
@@ -16,15 +16,15 @@ from normexp.rundir.formats import finite
 from normexp.rundir.status import State
 
 MAX_JSON_BYTES, MAX_YAML_BYTES, MAX_METRICS_BYTES = 30_000_000, 100_000, 2**31
-"""About twenty times the size of the largest runs' files; a hundred times for metrics.jsonl."""
+"""Limits on file sizes: about twenty times those of the largest runs; for metrics.jsonl a hundred times."""
 
 MAX_DEPTH, MAX_BITS, MAX_ANCHORED = 20, 10_000, 100
-"""Nesting, bits of an integer, and characters of a yaml scalar with an anchor."""
+"""Limits on nesting, bits of an integer, and characters of a yaml scalar with an anchor."""
 
 
 class Status(TypedDict):
-    """status.json, with values of the right type, and with the process's identity as it is there. metrics: finite or None.
-    started: ISO 8601, or empty. process_gone: it says `running` but its process is gone, and nobody wrote `killed` yet."""
+    """Content of status.json, type-checked, apart from the identity of the process. metrics: None if not finite. started: ISO
+    8601, or empty. process_gone: the file says `running`, but the process no longer exists."""
 
     state: State
     process_gone: bool
@@ -38,8 +38,9 @@ class Status(TypedDict):
 
 
 def read_status(directory: Path) -> Status:
-    """The status of a run: `killed` if it says `running` but its process is gone. Missing values and values of a wrong type
-    become those of a run that has not begun. Raises OSError if the file can't be read, ValueError if it is not a status."""
+    """Read a run's status. A run that says `running` but whose process is gone is `killed`. Missing values and values of the
+    wrong type become those of a run that has not started. Raises OSError if the file can't be read, ValueError if it is not a
+    status."""
     try:
         status = json.loads(safe_read.read(directory / "status.json", max_bytes=MAX_JSON_BYTES))
     except RecursionError as error:
@@ -53,8 +54,7 @@ def read_status(directory: Path) -> Status:
     values = {
         **status,
         "process_gone": gone,
-        "step": _count(status.get("step")),
-        "total_steps": _count(status.get("total_steps")),
+        **{key: _count(status.get(key)) for key in ("step", "total_steps")},
         "seconds": finite(status.get("seconds")) or 0.0,
         "metrics": {
             tag: finite(value)
@@ -72,24 +72,23 @@ def _count(value: object) -> int:
 
 
 def read_config(directory: Path) -> dict[str, Any]:
-    """config.yaml as nested mappings. Raises OSError and ValueError, as `read_yaml` does."""
+    """Read config.yaml. Raises OSError and ValueError, as `read_yaml` does."""
     return read_yaml(directory / "config.yaml")
 
 
 def numerics(directory: Path) -> int:
-    """normexp.NUMERICS of the version that trained the run. 1 for runs from before it was recorded, and if environment.json
-    can't be read."""
+    """normexp.NUMERICS of the version that trained the run. 1 if it was not recorded, or environment.json can't be read."""
     version = read_json(directory / "environment.json").get("numerics", 1)
     return version if type(version) is int else 1
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """The entries of metrics.jsonl, in order, without damaged lines. Raises OSError."""
+    """Read the entries of metrics.jsonl, skipping damaged lines. Raises OSError."""
     return list(filter(None, metric_entries(directory)))
 
 
 def metric_entries(directory: Path) -> Iterator[dict[str, Any] | None]:
-    """The entries of metrics.jsonl, in order. None for a damaged line, as a kill leaves it. Raises OSError."""
+    """Read the entries of metrics.jsonl, with None for each damaged line, such as one truncated by a kill. Raises OSError."""
     import orjson
 
     for line in filter(None, safe_read.read(directory / "metrics.jsonl", max_bytes=MAX_METRICS_BYTES).split(b"\n")):
@@ -103,8 +102,8 @@ def metric_entries(directory: Path) -> Iterator[dict[str, Any] | None]:
 
 
 def last_training_metrics(directory: Path) -> dict[str, Any]:
-    """The finite numbers of the last training entry in metrics.jsonl, which may still be growing. Empty if there is none. Reads
-    only the end of the file."""
+    """Read the finite numbers of the last training entry from the end of metrics.jsonl, which may still be growing. Empty if
+    there is none."""
     with suppress(OSError), (directory / "metrics.jsonl").open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 65_536))  # several entries
         for line in reversed(file.read().splitlines()):
@@ -116,7 +115,7 @@ def last_training_metrics(directory: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file, as it is. Empty if the file is missing or damaged."""
+    """Read the object in a JSON file, unchecked. Empty if the file is missing or damaged."""
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads(safe_read.read(path, max_bytes=MAX_JSON_BYTES))
         if isinstance(content, dict):
@@ -125,17 +124,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a yaml file. Raises OSError if the file can't be read, ValueError if it has no such content."""
+    """Read the mapping in a yaml file. Raises OSError if the file can't be read, ValueError if it holds anything else."""
     content = safe_read.read(path, max_bytes=MAX_YAML_BYTES)
     tree: dict[Any, Any] = {}
     try:
         text = content.decode()
         try:
-            for block in re.split(r"^(?=\w)", text, flags=re.MULTILINE):  # one top-level key after the other
+            for block in re.split(r"^(?=\w)", text, flags=re.MULTILINE):  # one block per top-level key
                 tree |= _parse_block(block)
-        except Exception:  # not written by normexp: keys that refer to one another, say
+        except Exception:  # not written by normexp: for example, keys that refer to one another
             tree = _load_yaml(text)
-    except Exception as error:  # yaml's constructors can raise nearly anything, for `!!bool x` say
+    except Exception as error:  # yaml's constructors can raise nearly anything, for example for `!!bool x`
         raise ValueError(path) from error
     if not isinstance(tree, dict) or not tree:
         raise ValueError(path)
@@ -149,8 +148,8 @@ def _parse_block(text: str) -> Any:
 
 
 def _load_yaml(text: str) -> Any:
-    """yaml.safe_load with limits. Raises ValueError for deep nesting, on which yaml overflows the stack, for very long
-    integers, and for anchors on more than a short scalar, with which a few lines could expand to a tree of any size."""
+    """yaml.safe_load with limits. Raises ValueError for deep nesting, which overflows yaml's stack, for very long integers, and
+    for anchors on anything but short scalars, with which a few lines could expand to a tree of any size."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -167,7 +166,7 @@ def _load_yaml(text: str) -> Any:
 
 
 def displayable(value: Any, *, keep_lines: bool = False, depth: int = MAX_DEPTH) -> Any:
-    """A copy of a value from a file that can be shown and written: its strings are `printable`, dates and the like are strings.
+    """Copy a value from a file so that it is safe to print: strings become `printable`, other types such as dates become strings.
     keep_lines: keep line breaks. Raises ValueError for very long integers and deep nesting."""
     if depth == 0 or (isinstance(value, int) and value.bit_length() > MAX_BITS):
         raise ValueError
@@ -185,7 +184,7 @@ def displayable(value: Any, *, keep_lines: bool = False, depth: int = MAX_DEPTH)
 
 
 def displayable_json(path: Path) -> dict[str, Any]:
-    """`read_json`, made displayable. Empty if it can't be."""
+    """`read_json`, made `displayable`. Empty if that fails."""
     with suppress(ValueError):
         return dict(displayable(read_json(path)))
     return {}

@@ -1,4 +1,4 @@
-"""Read files that somebody else may have written, without hanging or filling the memory."""
+"""Read untrusted files without hanging or running out of memory."""
 
 import errno
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def read(path: Path, *, max_bytes: int) -> bytearray:
-    """The content of a regular file. Raises OSError if it has more than `max_bytes` or can't be read, and for pipes and devices,
-    which may never end."""
+    """Read a regular file. Raises OSError if it is larger than `max_bytes` or not readable, and for pipes and devices, which may
+    never end."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         info = os.fstat(descriptor)
@@ -21,7 +21,7 @@ def read(path: Path, *, max_bytes: int) -> bytearray:
             raise OSError(errno.EFBIG, f"too large: {size:,} bytes, at most {max_bytes:,} expected", str(path))
         content = bytearray(size)
         with open(descriptor, "rb", closefd=False) as file:
-            del content[file.readinto(content) :]  # it may have been truncated since
+            del content[file.readinto(content) :]  # the file may have been truncated in the meantime
         return content
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Write status.json, the state of a run."""
+"""Write a run's status.json."""
 
 import errno
 import json
@@ -14,23 +14,18 @@ State = Literal["running", "completed", "diverged", "failed", "interrupted", "ki
 
 
 def now() -> str:
-    """The current time as written to files: ISO 8601, UTC, to the second."""
+    """The current UTC time in ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def write_first_status(directory: Path, state: State, error: str | None = None) -> None:
-    """Write the status of a run that has not started training, or never will."""
-    write_status(directory, state=state, step=0, total_steps=0, seconds=0.0, metrics={}, error=error, started=now())
-
-
-def write_status(directory: Path, **values: Any) -> None:
-    """Write the status of a run of this process. values: as for `status_text`. Raises WriteError."""
-    replace_status(directory, status_text(**values))
+def write_status(directory: Path, state: State, error: str | None = None, **values: Any) -> None:
+    """Write the status of a run of this process. values: arguments of `status_text`. Raises WriteError."""
+    replace_status(directory, status_text(state, error, **values))
 
 
 def replace_status(directory: Path, text: str) -> None:
-    """Replace status.json atomically. On a full disk, overwrite the old one, which needs no more space, if necessary without the
-    metrics, which metrics.jsonl has too."""
+    """Replace status.json atomically. On a full disk, overwrite it in place, which needs no space, if necessary without the
+    metrics: these are in metrics.jsonl, too."""
     path = directory / "status.json"
     try:
         atomic.write_text(path, text)
@@ -45,24 +40,23 @@ def replace_status(directory: Path, text: str) -> None:
 
 
 def status_text(
-    *,
     state: State,
-    step: int,
-    total_steps: int,
-    seconds: float,
-    metrics: Mapping[str, float | None],
-    error: str | None,
-    started: str,
+    error: str | None = None,
+    *,
+    step: int = 0,
+    total_steps: int = 0,
+    seconds: float = 0.0,
+    metrics: Mapping[str, float | None] = {},
+    started: str | None = None,
 ) -> str:
-    """Content of status.json for a run of this process."""
+    """Content of status.json for a run of this process, by default one that has not started training."""
     progress = {"state": state, "step": step, "total_steps": total_steps, "seconds": round(seconds, 3)}
     outcome = {"metrics": json.loads(to_json(metrics)), "error": error}
-    return (
-        json.dumps({**progress, **outcome, **process.identity(), "started": started}, indent=2, allow_nan=False) + "\n"
-    )
+    status = {**progress, **outcome, **process.identity(), "started": started or now()}
+    return json.dumps(status, indent=2, allow_nan=False) + "\n"
 
 
 def rewrite_status(directory: Path, status: Mapping[str, Any], *, state: State, error: str) -> None:
-    """Set state and error of a run that could not write them itself. The rest of its status stays."""
+    """Set the state and error of a run whose process could not do so. The rest of its status is kept."""
     kept = {key: status[key] for key in ("step", "total_steps", "seconds", "metrics", "started")}
-    write_status(directory, **kept, state=state, error=error)
+    write_status(directory, state, error, **kept)

@@ -14,17 +14,13 @@ from normexp.rundir.atomic import write_bytes
 
 
 class HistogramSheet:
-    """Collects histograms, and draws them at evaluations, whenever there are half as many again, and at the end.
+    """Collects histograms. Draws them at evaluations, once their number has grown by half, and at the end.
 
-    path: of the PNG, which is replaced atomically. subtitle: its second line. show: also receives each picture and its step.
+    path: the PNG, replaced atomically. subtitle: its second line. show: also called with each picture and its step.
     """
 
     def __init__(
-        self,
-        path: Path,
-        subtitle: str,
-        show: Callable[[Picture, int], None],
-        saved: Mapping[str, Any] | None = None,
+        self, path: Path, subtitle: str, show: Callable[[Picture, int], None], saved: Mapping[str, Any] | None = None
     ) -> None:
         saved = saved or {"drawn": -1, "looked": -1, "histories": {}}
         self._path, self._subtitle, self._show = path, subtitle, show
@@ -44,10 +40,8 @@ class HistogramSheet:
             self.draw()
 
     def _has_grown(self) -> bool:
-        """Whether there are half as many new snapshots as were drawn before.
-
-        Drawing takes as long as many steps of a small network, and a run has about as many evaluations as snapshots.
-        """
+        """Whether there are at least half as many new snapshots as drawn ones. Drawing after each evaluation would be slow: it
+        takes as long as many steps of a small network."""
         histories = [history.steps for row in self._histories.values() for history in row.values()]
         steps = max(histories, key=len, default=[])
         drawn = len([step for step in steps if step <= self._drawn_step])

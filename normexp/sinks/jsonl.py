@@ -12,7 +12,7 @@ from normexp.rundir.atomic import writing
 
 
 class JsonLines:
-    """Appends each record and flushes it at once, so that a killed run keeps what it logged.
+    """Appends each record and flushes it, so that nothing is lost if the run is killed.
 
     saved: the state to resume from; later lines are removed.
     """
@@ -26,10 +26,8 @@ class JsonLines:
 
     @staticmethod
     def is_continuation(path: Path, saved: Mapping[str, Any]) -> bool:
-        """Whether the file still begins with the lines of the saved state: it is at least as long, and a line ends there.
-
-        False for a file that was reformatted since.
-        """
+        """Whether the file still contains the lines of the saved state: it is at least as long, and a line ends at that size.
+        False if it was reformatted."""
         if not path.is_file():
             return False
         content = path.read_bytes()[: saved["size"]]
@@ -38,7 +36,7 @@ class JsonLines:
         return len(content) == saved["size"] and complete
 
     def log(self, record: Record) -> None:
-        if not record.scalars:  # histograms alone are not stored here
+        if not record.scalars:  # histograms are not stored here
             return
         entry = {"step": record.step, "epoch": record.epoch, "seconds": round(record.seconds, 6), **record.scalars}
         with writing(self._path):

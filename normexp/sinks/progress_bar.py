@@ -14,23 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from normexp.metrics import format_metric
 from normexp.records import TOTAL_GRAD_NORM, Record
 
-REFRESH_SECONDS = 0.25  # between redraws, which take milliseconds, as long as a step of a small network
-STATUS_REFRESH_RATE = 4  # redraws per second of a spinner, which take time from what is loaded
-PLAIN_LINE_SECONDS = 1.0  # between two plain lines, so that frequent evaluations do not flood a log file
+REFRESH_SECONDS = 0.25  # between redraws; one takes as long as a step of a small network
+STATUS_REFRESH_RATE = 4  # spinner redraws per second; they slow down the loading
+PLAIN_LINE_SECONDS = 1.0  # between plain lines, so that frequent evaluations do not flood a log file
 
-BAR_NAMES = {"train/loss": "loss", "val/accuracy": "val acc", TOTAL_GRAD_NORM: "grad"}
-LINE_NAMES = {
-    "train/loss": "train loss",
-    "val/loss": "val loss",
-    "val/accuracy": "val acc",
-    TOTAL_GRAD_NORM: "grad norm",
-}
-"""The scalars that are shown, with their names."""
+BAR_LABELS = {"train/loss": "loss", "val/accuracy": "val acc", TOTAL_GRAD_NORM: "grad"}
+LABELS = {"train/loss": "train loss", "val/loss": "val loss", "val/accuracy": "val acc", TOTAL_GRAD_NORM: "grad norm"}
+"""Scalars to show, with their labels: on the bar, and on plain lines."""
 
 
 class RunConsole(Console):
-    """A console that goes quiet instead of ending the run when its pipe is closed (`normexp train | head`) or the disk that
-    stdout is redirected to is full."""
+    """A console that goes quiet instead of ending the run if stdout is a closed pipe (`normexp train | head`) or is redirected
+    to a full disk."""
 
     _error: OSError | None = None
 
@@ -74,18 +69,18 @@ class ProgressBar:
         elapsed = math.inf if record.step == self._total else now - self._drawn  # the last step is always shown
         if self._progress is not None:
             if elapsed > REFRESH_SECONDS:
-                self._progress.update(self._task, completed=record.step, values=self._text(BAR_NAMES), refresh=True)
+                self._progress.update(self._task, completed=record.step, values=self._text(BAR_LABELS), refresh=True)
                 self._drawn = now
         elif "val/accuracy" in record.scalars and elapsed > PLAIN_LINE_SECONDS:
-            line = f"step {record.step}/{self._total}  epoch {record.epoch:.4g}  {self._text(LINE_NAMES)}"
+            line = f"step {record.step}/{self._total}  epoch {record.epoch:.4g}  {self._text(LABELS)}"
             self._console.print(line, highlight=False, soft_wrap=True)
             self._drawn = now
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:
-        """Show that an evaluation runs, unless the last one was too short to be noticed."""
+        """Show that an evaluation is running, unless the last one was too short to notice."""
         if self._progress is not None and self._evaluation_seconds > REFRESH_SECONDS:
-            values = "  ".join(filter(None, [self._text(BAR_NAMES), "evaluating"]))
+            values = "  ".join(filter(None, [self._text(BAR_LABELS), "evaluating"]))
             self._progress.update(self._task, completed=self._step, values=values, refresh=True)
         start = time.monotonic()
         yield

@@ -17,7 +17,7 @@ from normexp.sinks.tensorboard import TensorBoard
 
 
 class RunSinks:
-    """`by_name` holds the sinks in the order in which they are closed; checkpoints store their states under the same names."""
+    """`by_name` holds the sinks in the order of closing; checkpoints store their states under the same names."""
 
     def __init__(
         self, directory: Path, info: RunInfo, console: Console, total_steps: int, saved: Mapping[str, Any] | None = None
@@ -46,10 +46,8 @@ class RunSinks:
             sink.log(record)
 
     def close(self, *, success: bool, draw: bool = True) -> None:
-        """Close all sinks, whatever fails. draw: whether to draw the histogram sheet once more.
-
-        A failed write has been reported before, or costs no more than the last events.
-        """
+        """Close all sinks, ignoring failed writes: they were reported earlier, or lose no more than the last events. draw:
+        whether to draw the histogram sheet once more."""
         for name, sink in self.by_name.items():
             if draw or name != "sheet":
                 with suppress(OSError):

@@ -22,7 +22,7 @@ PATTERN = "events.out.tfevents.*"  # the file names that TensorBoard reads
 FLUSH_SECONDS = 5.0  # how long events may stay in the buffer before TensorBoard can read them
 
 HEADLINES = {"batch_size", "data", "lr", "model", "norm"}
-"""The five hyperparameters that the HPARAMS page shows by default: it prefers those that are declared to differ between runs."""
+"""Hyperparameters that the HPARAMS page shows by default: they are declared to differ between runs."""
 
 HPARAM_TYPES = {
     bool: (api_pb2.DATA_TYPE_BOOL, "bool_value"),
@@ -34,21 +34,21 @@ logger = logging.getLogger("normexp")
 
 
 class EventFile:
-    """Writes an event file. Each record is a length (uint64), its checksum, an Event, and its checksum, little-endian.
+    """Writes an event file. A record is a length (uint64), its checksum, an Event, and its checksum, little-endian.
 
-    tensorboard's own writer computes the checksums in Python, in a thread that competes with training for the interpreter:
-    1.2 ms for the histograms of a small network, as long as one of its steps.
+    tensorboard's own writer computes the checksums in Python, in a thread that competes with training for the GIL: 1.2 ms for the
+    histograms of a small network, as long as one of its steps.
     Format: tensorboard/summary/writer/record_writer.py; the checksum is a masked crc32c.
     """
 
     def __init__(self, directory: Path, first: Iterable[Event], *, keep: int = 0) -> None:
-        """Start a new file, and delete the existing ones.
+        """Start a new file and delete the existing ones.
 
-        keep: the number of bytes to copy from the newest existing file; `kept` tells whether it had that many. Otherwise the
-        file begins with the events `first`.
+        keep: bytes to copy from the newest existing file; `kept` tells whether it had that many. If not, the file begins with the
+        events `first`.
 
-        The name sorts after the existing ones, even if the clock was set back: a running TensorBoard that has read beyond
-        `keep` then reads the new file from its beginning and replaces what it shows.
+        The new name sorts after the existing ones even if the clock was set back, so that a running TensorBoard that has read
+        beyond `keep` reads the new file from its start and replaces what it shows.
         """
         old = sorted(directory.glob(PATTERN))
         content = old[-1].read_bytes()[:keep] if old and keep else b""
@@ -69,7 +69,7 @@ class EventFile:
             self._file = self._path.open("ab")
 
     def write(self, event: Event) -> None:
-        """Append an event with the current time. Raises WriteError, possibly for an earlier event that was buffered."""
+        """Append an event with the current time. Raises WriteError, possibly for an earlier, buffered event."""
         with writing(self._path):
             self._file.write(_encode(event))
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
@@ -131,7 +131,7 @@ class TensorBoard:
         for tag, histogram in record.histograms.items():
             _fill(add(tag=tag).histo, histogram)
         self._events.write(event)
-        if "val/accuracy" in record.scalars:  # the next write may be far away if steps are slow
+        if "val/accuracy" in record.scalars:  # with slow steps, the next write may be minutes away
             self._events.flush()
 
     def picture(self, tag: str, picture: Picture, step: int) -> None:
@@ -152,12 +152,14 @@ class TensorBoard:
 
 
 def _layout(charts: Sequence[Chart]) -> dict[str, dict[str, list[object]]]:
-    """The argument of torch's custom_scalars: charts by page. The page shows charts with bands in reverse order."""
+    """Argument of torch's custom_scalars: charts by page. TensorBoard shows charts with bands in reverse order."""
     pages: dict[str, dict[str, list[object]]] = {chart.page: {} for chart in charts}
-    for chart in (chart for chart in charts if not chart.band):
-        pages[chart.page][chart.title] = ["Multiline", list(chart.lines)]
-    for chart in (chart for chart in reversed(charts) if chart.band):
-        pages[chart.page][chart.title] = ["Margin", list(chart.band or ())]
+    for chart in charts:
+        if not chart.band:
+            pages[chart.page][chart.title] = ["Multiline", list(chart.lines)]
+    for chart in reversed(charts):
+        if chart.band:
+            pages[chart.page][chart.title] = ["Margin", list(chart.band)]
     return pages
 
 
@@ -171,8 +173,8 @@ def _fill(proto: HistogramProto, histogram: Histogram) -> None:
     proto.bucket.extend(histogram.counts[start:stop])
 
 
-# The summaries of the HPARAMS page. It takes its columns from the first run that it reads, so every run declares all columns,
-# with the same types. tensorboard.plugins.hparams.summary builds the same summaries, but imports tensorflow.
+# Summaries for the HPARAMS page. It takes its columns from the first run that it reads, so every run declares all columns, with
+# the same types. tensorboard.plugins.hparams.summary does the same, but imports tensorflow.
 
 
 def _hparam_columns(hyperparameters: Mapping[str, Hyperparameter], metrics: Sequence[str]) -> Summary:

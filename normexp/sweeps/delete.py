@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from normexp import rundir
-from normexp.config import ConfigError, nearest, printable, show
+from normexp.config import ConfigError, printable, show, suggest_folder
 from normexp.rundir import lock, process
 from normexp.rundir.reader import read_json
 from normexp.sweeps import slurm
@@ -26,13 +26,12 @@ class Deletable:
 
 def deletable(paths: Iterable[Path], runs_dir: Path) -> list[Deletable]:
     """The directories to delete for these paths, each once. Raises ConfigError, also for a directory that is in use."""
-    checked: list[Path] = []
+    resolved: dict[Path, Path] = {}
     for path in paths:
         _check_path(path, runs_dir)
         for reason in _uses(path):
             raise ConfigError(reason)
-        checked.append(path)
-    resolved = {path.resolve(): path for path in checked}
+        resolved[path.resolve()] = path
     outermost = [path for real, path in resolved.items() if not any(parent in resolved for parent in real.parents)]
     return [_describe(path) for path in outermost]
 
@@ -45,7 +44,7 @@ def delete(items: Sequence[Deletable]) -> None:
         path.rename(hidden)  # no other process can find it now
         if any(_uses(hidden)):
             hidden.rename(path)
-            raise ConfigError(f"{printable(item.path)} is in use, and was not deleted.")
+            raise ConfigError(f"{printable(item.path)} is in use; it was not deleted.")
         shutil.rmtree(hidden)
 
 
@@ -57,22 +56,15 @@ def _check_path(path: Path, runs_dir: Path) -> None:
     if not path.is_dir():
         if path.exists():
             raise ConfigError(f"{shown} is not a directory.")
-        if (runs_dir / path).is_dir():
-            raise ConfigError(f"There is no directory {shown}. Did you mean {runs_dir / path}?")
-        siblings = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
-        close = nearest(path.name, siblings)
-        hint = f"Did you mean {show(path.with_name(close), 200)}?" if close else "normexp runs lists runs and sweeps."
-        raise ConfigError(f"There is no directory {shown}. {hint}")
+        hint = suggest_folder(path, runs_dir) or " normexp runs lists runs and sweeps."
+        raise ConfigError(f"{shown} does not exist.{hint}")
     if Path.cwd().is_relative_to(path.resolve()):
         raise ConfigError(f"{shown} contains the current folder; delete it from outside.")
     if runs_dir.resolve() not in path.resolve().parents:
         raise ConfigError(f"{shown} is not inside {show(runs_dir, 200)}; add runs_dir=DIR if its runs are elsewhere.")
-    if not (_is_run(path) or _is_sweep(path)):
+    is_run = (path / "status.json").is_file() and ((path / "config.yaml").is_file() or _state(path) is not None)
+    if not (is_run or _is_sweep(path)):
         raise ConfigError(f"{shown} is not the directory of a run or sweep.")
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "status.json").is_file() and ((path / "config.yaml").is_file() or _state(path) is not None)
 
 
 def _is_sweep(path: Path) -> bool:
@@ -95,8 +87,7 @@ def _uses(path: Path) -> Iterator[str]:
     for file in path.rglob(".session-*.json"):  # exists while a command launches runs
         driver = read_json(file).get("driver")
         if isinstance(driver, dict) and process.alive(driver) is not False:
-            who = f"process {show(driver.get('pid'))} on {show(driver.get('host'))}"
-            yield f"{printable(file.parent)} is in use by {who}."
+            yield printable(lock.in_use_by(driver, file))
     if _is_sweep(path) and (jobs := slurm.queued_jobs(path)):
         yield f"{path} has {len(jobs)} jobs on Slurm; to cancel them: scancel {slurm.scancel_ids(jobs)}"
 

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,14 @@ from normexp.rundir import atomic, lock, process
 from normexp.sweeps import gpus
 from normexp.sweeps.manifest import SESSION_VARIABLE, Job, Session, read_session
 from normexp.sweeps.names import run_name
-from normexp.sweeps.outcome import changed_keys, has_progress, is_finished, objective_value, run_state, set_aside
+from normexp.sweeps.outcome import (
+    changed_keys,
+    given_keys,
+    is_finished,
+    objective_value,
+    run_state,
+    set_aside,
+)
 from normexp.sweeps.spawn import train_with_retry
 
 
@@ -50,27 +57,31 @@ def task(tree: DictConfig) -> float:
     session = read_session(session_file)
     if session is None:
         return math.nan
-    composed = cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True))
-    plain = with_own_choices(composed, HydraConfig.get().runtime.choices)
-    name = plain["name"] if session.named else run_name(HydraConfig.get().overrides.task)
-    directory = Path(HydraConfig.get().sweep.dir) / name
-    train_if_needed(directory, plain, session, stopping=lambda: read_session(session_file) is None)
+    hydra = HydraConfig.get()
+    plain = with_own_choices(cast(dict[str, Any], OmegaConf.to_container(tree, resolve=True)), hydra.runtime.choices)
+    directory = Path(hydra.sweep.dir) / (plain["name"] if session.named else run_name(hydra.overrides.task))
+    given = given_keys(hydra.overrides.task, hydra.runtime.config_sources)
+    train_if_needed(directory, plain, session, lambda: read_session(session_file) is None, given)
     return objective_value(directory, plain["objective"])
 
 
 def train_if_needed(
-    directory: Path, tree: Mapping[str, Any], session: Session, *, stopping: Callable[[], bool]
+    directory: Path,
+    tree: Mapping[str, Any],
+    session: Session,
+    stopping: Callable[[], bool],
+    given: Collection[str] = (),
 ) -> None:
-    """Train a run in its directory, unless it is finished with the same config. tree: its composed config."""
+    """Train a run in its directory, unless it is finished with the same config: tree, whose `given_keys` are given."""
     try:
         config = validate(tree)
     except ConfigError as error:
         record_skipped(directory, str(error), tree)
         return
-    if has_progress(directory) and changed_keys(directory, config):
+    if changed_keys(directory, config, given=given):
         with lock.held(directory) as free:
             # Checked again under the lock: another process may have moved it meanwhile.
-            if free and has_progress(directory) and changed_keys(directory, config):
+            if free and changed_keys(directory, config, given=given):
                 set_aside(directory)
     elif is_finished(directory):
         return
@@ -95,4 +106,4 @@ def record_skipped(directory: Path, reason: str, tree: Mapping[str, Any] | None)
         directory.mkdir(parents=True, exist_ok=True)
     if tree is not None:
         atomic.write_text(directory / "config.yaml", rundir.to_yaml(tree))
-    rundir.write_first_status(directory, "skipped", reason)
+    rundir.write_status(directory, "skipped", reason)

@@ -2,15 +2,20 @@
 
 import dataclasses
 import math
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
 
 from normexp import NUMERICS, rundir
 from normexp.compose.choices import NOT_HYPERPARAMETERS
 from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, as_tree, flatten, show, yaml_files
 from normexp.metrics import higher_is_better
 from normexp.rundir import atomic
+from normexp.sweeps.names import key_of
 
 
 def run_state(directory: Path) -> rundir.State | None:
@@ -31,12 +36,15 @@ def has_progress(directory: Path) -> bool:
     return is_finished(directory) or any(directory.glob("checkpoint*.pt"))
 
 
-def changed_keys(directory: Path, config: Config) -> list[str]:
-    """The differences between a run's stored config and the given one, such as 'epochs (3, now 5)'.
+def changed_keys(directory: Path, config: Config, *, given: Collection[str] = ()) -> list[str]:
+    """The differences between a run's stored config and a new one, such as 'epochs (3, now 5)'. given: its `given_keys`.
 
     'numerics (1, now 2)' means that it was trained by a version of normexp whose results differ. For a finished run, a new
-    default of a key that only decides what is measured and when, such as eval_every, is not a difference.
+    default of a key that only decides what is measured and when, such as eval_every, is not a difference, unless it is given.
+    Empty if the run has no result and no checkpoint.
     """
+    if not has_progress(directory):
+        return []
     try:
         old = flatten(rundir.read_config(directory))
     except (OSError, ValueError) as error:
@@ -44,16 +52,23 @@ def changed_keys(directory: Path, config: Config) -> list[str]:
     new = flatten(dataclasses.asdict(config))
     version = rundir.numerics(directory)
     changed = [key for key in new if key in old and key not in RESULT_INDEPENDENT_KEYS and old[key] != new[key]]
-    if any(_only_measures(key) for key in changed) and is_finished(directory):
-        set_now = flatten(yaml_files.differences(as_tree(config)))
-        changed = [key for key in changed if key in set_now or not _only_measures(key)]
+    measuring = [key for key in changed if key.partition(".")[0] in NOT_HYPERPARAMETERS]
+    if measuring and is_finished(directory):
+        set_now = {*flatten(yaml_files.differences(as_tree(config))), *given}
+        changed = [key for key in changed if key in set_now or key not in measuring]
     return [f"numerics ({version}, now {NUMERICS})"] * (version != NUMERICS) + [
         f"{key}{'.name' if key in GROUPS else ''} ({show(old[key])}, now {show(new[key])})" for key in changed
     ]
 
 
-def _only_measures(key: str) -> bool:
-    return key.partition(".")[0] in NOT_HYPERPARAMETERS
+def given_keys(overrides: Iterable[str], sources: Iterable[Any]) -> set[str]:
+    """The keys that overrides and the file of their experiment set, also to defaults. sources: Hydra's folders of configs."""
+    values = {key_of(text): text.partition("=")[2] for text in overrides}
+    paths = [Path(source.path, "experiment", f"{values.get('experiment')}.yaml") for source in sources]
+    files = [OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in paths if path.is_file()]
+    return {
+        key for file in files if isinstance(file, dict) for key in flatten(cast(dict[str, Any], file))
+    } | values.keys()
 
 
 def set_aside(directory: Path) -> Path:

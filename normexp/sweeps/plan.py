@@ -17,11 +17,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.console import Console
 
 from normexp import rundir
+from normexp.compose.choices import choices_with
 from normexp.compose.compose import Combination, Composer, compose_sweep, is_choice_key, quoted
 from normexp.compose.errors import composing_errors, config_errors, explain, reason
 from normexp.compose.loader import Loader
 from normexp.compose.overrides import parse_overrides, validate_overrides
-from normexp.config import ConfigError, DataConfig, Objective, expand_path, show, unknown_choice
+from normexp.config import GROUPS, ConfigError, DataConfig, Objective, expand_path, show, unknown_choice
 from normexp.data import DATA
 from normexp.sweeps import gpus
 from normexp.sweeps.names import SHARED_KEYS, key_of, labels, run_name, sweep_name
@@ -71,10 +72,10 @@ def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console, 
     # The sweep's own config is composed without the keys of choices, such as norm.groups=2.
     typed = [*cfg.hydra.overrides.task, *(override for override in overrides if is_choice_key(override))]
     overrides = _with_params(cfg, typed, config_dir)
-    parsed = parse_overrides(overrides)
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides(overrides)
     for override in parsed:
         if override.is_sweep_override() and override.key_or_group in SHARED_KEYS:
-            raise ConfigError(f"all runs of a sweep share {override.key_or_group}: give it one value.")
+            raise ConfigError(f"All runs of a sweep share {override.key_or_group}: give it one value.")
     experiment = next((str(o.value()) for o in parsed if o.key_or_group == "experiment"), None)
     if cfg.objective not in get_args(Objective):
         raise ConfigError(unknown_choice("objective", show(cfg.objective), get_args(Objective)))
@@ -96,8 +97,9 @@ def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console, 
                 "An optimizer needs a search space: give some key several values or a range, such as "
                 "norm=bn,ln or 'lr=tag(log,interval(0.001,1))'."
             )
+        _check_keys_of_choices(Composer(cfg, loader), parsed)
     else:
-        grid, ignored = _expand_grid(cfg, loader, overrides, console)
+        grid, ignored = _expand_grid(Composer(cfg, loader), parsed, console)
         if local and load_data:
             grid = check_data(grid, folder)
         for combination in grid:  # a typo, not a combination that can't work
@@ -167,14 +169,13 @@ def count_jobs(cfg: DictConfig) -> int:
 
 
 def _expand_grid(
-    cfg: DictConfig, loader: Loader, overrides: Sequence[str], console: Console
+    composer: Composer, parsed: list[Override], console: Console
 ) -> tuple[list[Combination], dict[str, list[str]]]:
     """All distinct combinations, in the order of Hydra's own sweeper, and the ignored keys of the plan.
 
     Raises ConfigError if the overrides are not a grid.
     """
     try:
-        parsed = OverridesParser.create(config_loader=loader).parse_overrides(list(overrides))
         _check_counts(parsed)
         (jobs,) = BasicSweeper.split_arguments(parsed, None)
     except composing_errors() as error:
@@ -184,7 +185,6 @@ def _expand_grid(
             ) from error
         raise ConfigError(explain(error)) from error
     combinations: dict[str, Combination] = {}
-    composer = Composer(cfg, loader)
     with console.status(f"checking {len(jobs)} combinations") if len(jobs) >= MIN_FOR_STATUS else nullcontext():
         jobs, ignored = _drop_missing_keys(composer, jobs)
         for job in jobs:
@@ -194,30 +194,42 @@ def _expand_grid(
     return list(combinations.values()), ignored
 
 
+def _check_keys_of_choices(composer: Composer, parsed: Sequence[Override]) -> None:
+    """Raise ConfigError for a key that a choice of its group lacks: an optimizer sets all keys in every run."""
+    fixed = [str(o.input_line) for o in parsed if not (o.is_sweep_override() or is_choice_key(o.key_or_group))]
+    swept = {
+        o.key_or_group: list(o.sweep_iterator()) for o in parsed if o.key_or_group in GROUPS and o.is_discrete_sweep()
+    }
+    for key in (o.key_or_group for o in parsed if is_choice_key(o.key_or_group)):
+        group = key.partition(".")[0]
+        for chosen in [[f"{group}={choice}"] for choice in swept.get(group, [])] or [[]]:
+            for choice in composer.missing_keys([*fixed, *chosen, f"{key}=0"]).values():
+                raise ConfigError(
+                    f"{key} is a key of {choices_with(key)} only, but an optimizer would also set it for {choice}: "
+                    "search the keys of each choice on their own."
+                )
+
+
 def _drop_missing_keys(composer: Composer, jobs: list[list[str]]) -> tuple[list[list[str]], dict[str, list[str]]]:
     """The jobs without the keys that their choices lack and other jobs have, and these keys with the choices that lack them.
 
     A key that no job has is kept: it is a mistake, which composing explains.
     """
-    missing: list[dict[str, str]] = [{} for _ in jobs]
-    for job, own in zip(jobs, missing, strict=True):
+    missing: list[tuple[list[str], dict[str, str]]] = [(job, {}) for job in jobs]
+    for job, own in missing:
         with suppress(ConfigError):  # composing reports it
             own.update(composer.missing_keys(job))
-    present = {key_of(text) for job, own in zip(jobs, missing, strict=True) for text in job if text not in own}
+    present = {key_of(text) for job, own in missing for text in job if text not in own}
     ignored: dict[str, list[str]] = {}
-    for own in missing:
+    for _, own in missing:
         for text, choice in own.items():
             if key_of(text) in present and choice not in ignored.setdefault(key_of(text), []):
                 ignored[key_of(text)].append(choice)
-    kept = [
-        [text for text in job if text not in own or key_of(text) not in ignored]
-        for job, own in zip(jobs, missing, strict=True)
-    ]
+    kept = [[text for text in job if text not in own or key_of(text) not in ignored] for job, own in missing]
     return kept, ignored
 
 
 def _check_counts(parsed: Sequence[Override]) -> None:
-    """Raise ConfigError for a key without values and for too many combinations."""
     total = 1
     for override in parsed:
         if override.is_discrete_sweep():
@@ -247,9 +259,5 @@ def check_data(grid: Sequence[Combination], folder: Path) -> list[Combination]:
             return str(error)
         return None
 
-    return [
-        run
-        if run.config is None or is_finished(folder / run.name)
-        else replace(run, problem=problem(run.config.data, run.config.data_dir))
-        for run in grid
-    ]
+    todo = [run.config if not is_finished(folder / run.name) else None for run in grid]
+    return [replace(run, problem=problem(c.data, c.data_dir)) if c else run for run, c in zip(grid, todo, strict=True)]

@@ -29,22 +29,13 @@ FINAL_STATES = ("completed", "diverged", "failed", "killed", "skipped")
 class ProgressView:
     """Follows the runs in a sweep's directory.
 
-    names: the runs that can be trained; None if they are not known beforehand. total: their number. skipped: how many others
-    can't be trained. labels: of the runs, by name.
+    names: the runs that can be trained; None if they are not known beforehand. total: their number. labels: of runs, by name.
     """
 
     def __init__(
-        self,
-        console: Console,
-        folder: Path,
-        *,
-        names: Sequence[str] | None,
-        total: int,
-        skipped: int = 0,
-        labels: Mapping[str, str] | None = None,
+        self, console: Console, folder: Path, names: Sequence[str] | None, total: int, labels: Mapping[str, str]
     ) -> None:
-        self._labels = labels or short_labels(names or [])
-        self._console, self._folder, self._names, self._total, self._skipped = console, folder, names, total, skipped
+        self._console, self._folder, self._names, self._total, self._labels = console, folder, names, total, labels
         self._live: Live | None = None
         self._began: float | None = None
         self._stamps: dict[str, int] = {}
@@ -107,16 +98,9 @@ class ProgressView:
         return sum(status["state"] in FINAL_STATES for status in self._statuses.values())
 
     def _render(self) -> Group:
-        columns = Column(no_wrap=True, ratio=3), Column(ratio=2), Column(no_wrap=True, justify="right")
-        table = Table(
-            *columns,
-            Column(no_wrap=True),
-            box=None,
-            show_header=False,
-            pad_edge=False,
-            padding=(0, 2, 0, 0),
-            expand=True,
-        )
+        table = Table.grid(Column(no_wrap=True, ratio=3), Column(ratio=2), padding=(0, 2, 0, 0), expand=True)
+        table.add_column(no_wrap=True, justify="right")
+        table.add_column(no_wrap=True)
         progress, labels = 0.0, self._labels or short_labels(self._statuses)
         for name, status in self._statuses.items():
             if status["state"] == "running" and process.alive(status) is not False:
@@ -133,7 +117,6 @@ class ProgressView:
 
     def _render_counts(self, progress: float) -> Text:
         counts = Counter(status["state"] for status in self._statuses.values())
-        counts["skipped"] += self._skipped
         text = Text()
         for state in FINAL_STATES:
             if counts[state] or state == "completed":

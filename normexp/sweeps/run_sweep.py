@@ -4,7 +4,7 @@ import dataclasses
 import json
 import shlex
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from normexp.sinks.progress_bar import RunConsole
 from normexp.sweeps import launch, optuna_study, slurm
 from normexp.sweeps.hydra_task import record_skipped
 from normexp.sweeps.manifest import MANIFEST, SESSION_VARIABLE, Session, edit_manifest, read_session, write_manifest
+from normexp.sweeps.names import key_of
 from normexp.sweeps.outcome import run_state
 from normexp.sweeps.plan import Plan, plan_sweep
 from normexp.sweeps.progress import ProgressView
@@ -85,9 +86,7 @@ def train_runs(plan: Plan, session_file: Path, console: Console) -> int | None:
     left = _prepare(plan, console)
     _record_plan(plan)
     names = None if plan.grid is None else [run.name for run in plan.grid if not run.problem]
-    skipped = sum(run.problem is not None for run in plan.grid or [])
-    total = plan.trials if names is None else len(names)
-    view = ProgressView(console, folder, names=names, total=total, skipped=skipped, labels=plan.labels)
+    view = ProgressView(console, folder, names, plan.trials if names is None else len(names), plan.labels)
     watch = Watcher(view, folder, session_file)
     interrupted = False
     try:
@@ -136,13 +135,12 @@ def _record_plan(plan: Plan) -> None:
 
 def _print_summary(plan: Plan, console: Console) -> bool:
     """Print the table of all runs and the next steps; returns whether any run of this sweep has no result."""
-    folder = plan.folder
+    folder, shown = plan.folder, short_path(plan.folder)
     if not (folder / MANIFEST).exists():
         with suppress(OSError):
             folder.rmdir()  # the launcher creates it again, empty
         print_line(
-            console,
-            f"{short_path(folder)} was moved or deleted while the sweep ran. If it was moved: normexp resume NEW_PATH",
+            console, f"{shown} was moved or deleted while the sweep ran. If it was moved: normexp resume NEW_PATH"
         )
         return True
     names = [path.parent.name for path in folder.glob("*/status.json")]
@@ -151,27 +149,41 @@ def _print_summary(plan: Plan, console: Console) -> bool:
     states = [state for name in names if (state := run_state(folder / name)) is not None]
     if states:
         try:
-            terminal.show(console, read.read([short_path(folder)]))
+            collection = read.read([shown])
+            runs = [run for run in collection.runs if run.state != "skipped"]  # the header names them
+            collection = dataclasses.replace(collection, runs=runs)
+            terminal.show(console, collection, command=f"normexp report {shlex.quote(str(shown))}")
         except ConfigError as error:  # no run has a result
             print_line(console, str(error))
         console.print()
     unfinished = len(names) - sum(state in ("completed", "diverged", "skipped", "running") for state in states)
     if plan.grid is None:  # several trials may share a run
         unfinished = max(unfinished, plan.trials - optuna_study.count_trials(plan))
-    lines, quoted_folder = [], shlex.quote(str(short_path(folder)))
-    if jobs := slurm.queued_jobs(folder):
-        ids = slurm.scancel_ids(jobs)
-        lines.append(("on Slurm", f"{len(jobs)} jobs, which continue without this command; to cancel: scancel {ids}"))
-    if plan.grid is None and (best := optuna_study.describe_best(plan)):
-        lines.append(("best", f"{plan.cfg.objective} {best}"))
-    if running := states.count("running"):
-        lines.append((f"{running} running", f"in another process; to see their status: normexp runs {quoted_folder}"))
-    elif unfinished and not jobs:
-        lines.append((f"{unfinished} left", f"normexp resume {quoted_folder}"))
-    lines.append(("sweep", str(short_path(folder))))
-    if states:
-        lines.append(("report", f"normexp report {quoted_folder} --html"))
-        lines.append(("look inside", f"normexp tensorboard {quoted_folder}"))
-    for label, text in lines:
+    for label, text in _next_steps(plan, states, unfinished):
         print_line(console, f"{label:<15}{text}")
     return unfinished > 0
+
+
+def _next_steps(plan: Plan, states: Sequence[str], unfinished: int) -> Iterator[tuple[str, str]]:
+    """Where the results are and which commands make sense next, with labels."""
+    shown = shlex.quote(str(short_path(plan.folder)))
+    jobs = slurm.queued_jobs(plan.folder)
+    if jobs:
+        cancel = f"scancel {slurm.scancel_ids(jobs)}"
+        yield "on Slurm", f"{len(jobs)} jobs, which continue without this command; to cancel: {cancel}"
+    if plan.grid is None and (best := optuna_study.describe_best(plan)):
+        yield "best", f"{plan.cfg.objective} {best}"
+    if running := states.count("running"):
+        yield f"{running} running", f"in another process; to see their status: normexp runs {shown}"
+    elif unfinished and not jobs:
+        yield f"{unfinished} left", f"normexp resume {shown}"
+    if plan.grid and not unfinished and {*states} <= {"diverged", "skipped"}:
+        run = next(run for run in plan.grid if not run.problem)
+        config_dir = ["--config-dir", str(plan.loader.config_dir)] if plan.loader.config_dir else []
+        overrides = [text for text in run.overrides if key_of(text) not in ("name", "debug")]
+        yield "to fix it", "a smaller lr or init.std, grad_clip=1, or another norm"
+        yield "see where", shlex.join(["normexp", "train", *config_dir, *overrides, "debug=anomaly"])
+    yield "sweep", str(short_path(plan.folder))
+    if states:
+        yield "report", f"normexp report {shown} --html"
+        yield "look inside", f"normexp tensorboard {shown}"

@@ -47,9 +47,8 @@ def submit_and_wait(
                 manifest[JOBS_KEY] = {**recorded_jobs(folder), **dict(zip(new, names, strict=True))}
         except WriteError as error:
             say(f"{error} The same command will not recognize these jobs.")
-        say(
-            f"submitted {len(new)} Slurm jobs, which continue if this command is stopped; to cancel: scancel {scancel_ids(new)}"
-        )
+        cancel = f"scancel {scancel_ids(new)}"
+        say(f"submitted {len(new)} Slurm jobs, which continue if this command is stopped; to cancel: {cancel}")
     while thread.is_alive() and not recorded_jobs(folder):
         time.sleep(0.5)
     wait_for_jobs(folder, over=lambda: not thread.is_alive())
@@ -84,8 +83,7 @@ def queued_jobs(folder: Path) -> Mapping[str, str]:
         return {}
     words = ["squeue", "--noheader", "--array", "--format=%i"]
     result = subprocess.run(words, capture_output=True, text=True, check=False)
-    listed = set(result.stdout.split())
-    return known if result.returncode else {job: name for job, name in known.items() if job in listed}
+    return known if result.returncode else {job: known[job] for job in known.keys() & {*result.stdout.split()}}
 
 
 def wait_for_jobs(folder: Path, over: Callable[[], bool] = lambda: False) -> None:

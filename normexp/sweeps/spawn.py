@@ -83,7 +83,7 @@ def _record_exit(directory: Path, pid: int, state: rundir.State, error: str) -> 
         try:
             status = rundir.read_status(directory)
         except (OSError, ValueError):
-            rundir.write_first_status(directory, "running")
+            rundir.write_status(directory, "running")
             status = {**rundir.read_status(directory), "pid": None}
         if status.get("pid") == pid and status["state"] != "killed":
             return False

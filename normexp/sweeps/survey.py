@@ -3,16 +3,20 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from textwrap import shorten
 
 from normexp.compose.compose import Combination
 from normexp.console import short_path
 from normexp.rundir import lock
 from normexp.sweeps import slurm
-from normexp.sweeps.outcome import changed_keys, has_progress, is_finished
+from normexp.sweeps.outcome import changed_keys, given_keys, has_progress, is_finished
 from normexp.sweeps.plan import Plan
 
 MAX_LINES = 8
 """Lines about single runs in the header of a sweep. The rest are only counted."""
+
+MAX_REASON = 100
+"""Characters of why combinations are skipped. Their status.json and reports have the whole reason."""
 
 
 @dataclass
@@ -42,44 +46,43 @@ def survey(plan: Plan) -> Survey:
             found.skipped[run.problem].append(run)
             continue
         assert run.config is not None
+        given = given_keys(run.overrides, plan.loader.repository.sources)
         if run.name in queued:
             found.queued.append(run)
-            continue
-        if has_progress(directory) and (changed := changed_keys(directory, run.config)):
+        elif changed := changed_keys(directory, run.config, given=given):
             found.replaced[run.name] = changed
+            found.left.append(run)
         elif is_finished(directory):
             found.done.append(run)
-            continue
-        elif lock.holder(directory) is not None:
-            found.locked.add(run.name)
-        elif has_progress(directory):
-            found.resumed.add(run.name)
-        found.left.append(run)
+        else:
+            if lock.holder(directory) is not None:
+                found.locked.add(run.name)
+            elif has_progress(directory):
+                found.resumed.add(run.name)
+            found.left.append(run)
     return found
 
 
 def header(plan: Plan, found: Survey) -> list[str]:
     """The header of a sweep: how many runs it has, and which are not simply trained."""
-    total, left = len(found.left) + len(found.done) + len(found.queued), len(found.left)
+    left, done, queued = len(found.left), len(found.done), len(found.queued)
+    total, skipped = left + done + queued, sum(map(len, found.skipped.values()))
     parts = [f"{total} run{'s' * (total != 1)}"]
-    parts += [f"{len(found.done)} done already"] * bool(found.done)
+    parts += [f"{skipped} combination{'s' * (skipped != 1)} skipped"] * bool(skipped)
+    parts += [f"{done} done already"] * bool(done)
     parts += [f"{len(found.resumed)} to resume"] * bool(found.resumed)
     parts += [f"{len(found.locked)} running in another process"] * bool(found.locked)
-    parts += [f"{len(found.queued)} on Slurm"] * bool(found.queued)
+    parts += [f"{queued} on Slurm"] * bool(queued)
     parts += [f"{min(plan.jobs, left)} at a time"] * (plan.local and left > 1)
     lines = [f"sweep {short_path(plan.folder)}: {', '.join(parts)}"]
     for key, choices in plan.ignored.items():
         group = key.partition(".")[0]
         names = ",".join(choice.removeprefix(f"{group}=") for choice in choices)
-        lines.append(f"note: {key} is ignored for {group}={names}, which {_lack(choices)} it")
+        lines.append(f"note: {key} is ignored for {group}={names}, which lack{'s' * (len(choices) == 1)} it")
     for problem, runs in found.skipped.items():
-        lines.append(f"skipped {f'{len(runs)} runs' if len(runs) > 1 else plan.labels[runs[0].name]}: {problem}")
+        lines.append(f"{len(runs)} skipped: {shorten(problem.partition('. ')[0], MAX_REASON, placeholder=' ...')}")
     changes = [f"{plan.labels[name]}: config changed: {', '.join(keys)}" for name, keys in found.replaced.items()]
     lines += changes[:MAX_LINES]
     lines += [f"and {len(changes) - MAX_LINES} more"] * (len(changes) > MAX_LINES)
     lines += [f"training these again; the old ones are kept in {short_path(plan.folder / '.replaced')}"] * bool(changes)
     return lines
-
-
-def _lack(choices: Sequence[str]) -> str:
-    return "lacks" if len(choices) == 1 else "lack"

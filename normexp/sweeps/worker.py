@@ -66,7 +66,7 @@ def _fail(directory: Path, error: str) -> None:
     try:
         status = rundir.read_status(directory)
     except (OSError, ValueError):
-        rundir.write_first_status(directory, "failed", error)
+        rundir.write_status(directory, "failed", error)
     else:
         rundir.rewrite_status(directory, status, state="failed", error=error)
 

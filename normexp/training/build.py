@@ -25,16 +25,16 @@ from normexp.training.precision import Precision, compile_forward, set_precision
 ALL_THREADS = torch.get_num_threads()  # torch's default: the cores that this process may use, or OMP_NUM_THREADS
 
 MAX_SINGLE_THREAD_MULTIPLICATIONS = 100_000_000
-"""Multiplications in the forward pass of a step up to which one thread is best. Measured for mlp and cnn on 2 cores: at 6e6
-and 4e7 one thread was as fast or faster, at 1.5e8 two were 1.2 times as fast, at 2.5e8 1.6 times."""
+"""Multiplications in a step's forward pass below which a single thread is used. Measured for mlp and cnn on 2 cores: at 6e6 and
+4e7 one thread was as fast or faster, at 1.5e8 two were 1.2 times as fast, at 2.5e8 1.6 times."""
 
 
 @dataclass(frozen=True)
 class Parts:
     """Everything that training needs.
 
-    val_sample: the validation samples for all evaluations but the last. forward: the compiled model with compile=true, for
-    steps without probes; else the model.
+    val_sample: validation samples of all evaluations but the last. forward: the model, compiled if compile=true; used in steps
+    without probes.
     """
 
     data: Splits
@@ -53,10 +53,10 @@ class Parts:
 def build(config: Config, arrays: Arrays | None = None) -> Parts:
     """Build the parts of a run. Raises ConfigError if the data or the device are not available.
 
-    arrays: used in place of the data set's files.
+    arrays: used instead of the data set's files.
 
-    Also sets seeds, threads and determinism for the whole process, so that the same config gives the same run, bit for bit, on
-    the same machine.
+    Also sets seeds, threads and determinism for the whole process: on the same machine, the same config gives a bit-identical
+    run.
     """
     device = choose_device(config.device)
     set_threads(config)
@@ -77,23 +77,12 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     if kinds := config.data.augment:
         crop, flip, pad = "crop" in kinds, "flip" in kinds, DATA[config.data.name].pad
         augment = Augment(crop=crop, flip=flip, pad=pad, seed=config.seed, device=device)
-    # From here on, torch's global generator is used by dropout and noise only, the other two only by a user's own norm.
+    # From here on, only dropout and noise use torch's global generator; the other two are for users' own norms.
     torch.manual_seed(stream_seed(config.seed, "dropout and noise"))
     random.seed(stream_seed(config.seed, "python"))
     np.random.seed(stream_seed(config.seed, "numpy") % 2**32)
-    return Parts(
-        data=data,
-        val_sample=sample(data.val, config.eval_samples, seed=config.seed),
-        model=model,
-        forward=forward,
-        precision=precision,
-        optimizer=optimizer,
-        probes=probes,
-        augment=augment,
-        order=order,
-        device=device,
-        sizes=sizes(config),
-    )
+    val_sample = sample(data.val, config.eval_samples, seed=config.seed)
+    return Parts(data, val_sample, model, forward, precision, optimizer, probes, augment, order, device, sizes(config))
 
 
 def choose_device(name: str) -> torch.device:
@@ -128,6 +117,6 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
 
 
 def set_threads(config: Config) -> None:
-    """Set the number of CPU threads. threads=null: one if a step is too small to share, else all."""
+    """Set the number of CPU threads. threads=null: one if a step is too small to parallelize, else all."""
     multiplications = config.batch_size * sum(plan.multiplications for plan in layers(config))
     torch.set_num_threads(config.threads or (1 if multiplications < MAX_SINGLE_THREAD_MULTIPLICATIONS else ALL_THREADS))

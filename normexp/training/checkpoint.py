@@ -1,6 +1,6 @@
-"""Checkpoints: checkpoint.pt holds everything that a run needs to resume and end bit for bit as if it had not been stopped.
+"""Checkpoints: checkpoint.pt holds everything needed to resume a run with bit-identical results.
 
-The file loads with weights_only=True. The previous one is kept as checkpoint.prev.pt, in case the newest is damaged.
+It loads with weights_only=True. The previous checkpoint is kept as checkpoint.prev.pt, in case the newest is damaged.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from normexp import NUMERICS, __version__
-from normexp.config import LENGTH_KEYS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, show
+from normexp.config import LENGTH_KEYS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, flatten, show
 from normexp.rundir import atomic
 from normexp.sinks.jsonl import JsonLines
 from normexp.sinks.run_sinks import RunSinks
@@ -30,7 +30,6 @@ from normexp.training.state import TrainState
 
 FORMAT = 2
 NAME, PREVIOUS = "checkpoint.pt", "checkpoint.prev.pt"
-
 
 KEYS = {
     *("format", "step", "seconds", "started", "config", "config_hash", "versions", "threads", "device", "data"),
@@ -45,9 +44,9 @@ class CheckpointError(Exception):
 def save(
     directory: Path, parts: Parts, state: TrainState, config: Config, sinks: RunSinks, *, seconds: float, started: str
 ) -> None:
-    """Write checkpoint.pt atomically, after fsync, and keep the one before as checkpoint.prev.pt.
+    """Write checkpoint.pt atomically, with fsync, and keep the previous one as checkpoint.prev.pt.
 
-    seconds, started: the duration and the start of the run, as in its status. Raises WriteError.
+    seconds, started: duration and start of the run, as in its status. Raises WriteError.
     """
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -85,13 +84,10 @@ def save(
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read what `save` wrote.
-
-    Raises CheckpointError if the file is damaged or not a checkpoint; OSError or MemoryError if it could not be read, which
-    does not mean that it is damaged; ConfigError if an incompatible version of normexp wrote it.
-    """
+    """Load a checkpoint. Raises CheckpointError if the file is damaged or not a checkpoint, OSError or MemoryError if reading
+    failed for another reason, and ConfigError if an incompatible version of normexp wrote it."""
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not verify the checksums that it writes
+        with zipfile.ZipFile(path) as archive:  # torch writes checksums, but does not verify them
             if damaged := archive.testzip():
                 raise CheckpointError(f"the checksum of {show(damaged)} is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -99,7 +95,7 @@ def load(path: Path) -> dict[str, Any]:
         raise
     except pickle.UnpicklingError as error:
         raise CheckpointError("it contains more than tensors and plain values") from error
-    except Exception as error:  # a damaged file can raise anything, and cause a seek to a negative offset: EINVAL
+    except Exception as error:  # a damaged file can raise anything, including EINVAL from a seek to a negative offset
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise CheckpointError(_first_line(error)) from error
@@ -114,10 +110,8 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list[str]]:
-    """Load the newest usable checkpoint; returns its state, or None, and a message for each file that is not usable.
-
-    The state's extra key `file` is the name of the file. Raises ConfigError if the checkpoint was trained with another config.
-    """
+    """Load the newest usable checkpoint; returns its state, or None, and a message for each unusable file. The key `file` of the
+    state is the name of the file. Raises ConfigError if the checkpoint was trained with another config."""
     lines, gap = [], False
     for name in (NAME, PREVIOUS):
         try:
@@ -138,7 +132,7 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
                 "or start a new run."
             )
         return state, lines
-    if gap:  # refuse rather than train again from scratch: the checkpoint itself is good
+    if gap:  # an error rather than training from scratch, since the checkpoint itself is good
         raise ConfigError(
             f"{directory / 'metrics.jsonl'} is missing, truncated or reformatted, so the resumed run would have a gap. Restore "
             "it, or delete the checkpoints to train from scratch."
@@ -147,10 +141,8 @@ def newest(directory: Path, config: Config) -> tuple[dict[str, Any] | None, list
 
 
 def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
-    """Rename the checkpoints that `newest` could not use to *.damaged, before the run resumes from `state`.
-
-    Otherwise the next `save` would keep a damaged file as the previous checkpoint and delete the good one.
-    """
+    """Rename the checkpoints that `newest` could not use to *.damaged, before the run resumes from `state`. Otherwise the next
+    `save` would keep a damaged file as the previous checkpoint and delete the good one."""
     unusable = (NAME, PREVIOUS) if state is None else (NAME,) if state["file"] == PREVIOUS else ()
     for name in unusable:
         path = directory / name
@@ -161,8 +153,6 @@ def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
 
 def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
     """Keys in which the config differs from the checkpoint's, apart from those that don't change the result."""
-    if state["config_hash"] == config_hash(config):
-        return []
     before, now = _result_keys(state["config"]), _result_keys(_plain(config))
     return [key for key in now if key in before and before[key] != now[key]]
 
@@ -191,10 +181,10 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
         _set_generators(state["generators"], parts, state["device"])
     except (MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # not written by normexp
+    except Exception as error:  # tampered with
         raise ConfigError(f"The checkpoint does not match the run's config: {_first_line(error)}.") from error
     before = {**state["versions"], "device": state.get("device_name", state["device"]), "threads": state["threads"]}
-    device = device_name(parts.device) if "device_name" in state else parts.device.type  # older ones have the type
+    device = device_name(parts.device) if "device_name" in state else parts.device.type  # old checkpoints have the type
     now = {**versions(), "device": device, "threads": torch.get_num_threads()}
     return [f"{name} was {before[name]}, now {now[name]}" for name in before if before[name] != now[name]]
 
@@ -205,7 +195,7 @@ def _first_line(error: Exception) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of the software that determines the bits of a result."""
+    """Versions of the software that results depend on, to the last bit."""
     versions = {"normexp": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
     return {**versions, "python": platform.python_version()}
 
@@ -221,13 +211,7 @@ def _plain(config: Config) -> dict[str, Any]:
 
 
 def _result_keys(tree: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= {f"{key}.{name}": item for name, item in value.items()}
-        elif key not in (*RESULT_INDEPENDENT_KEYS, *LENGTH_KEYS):
-            flat[key] = value
-    return flat
+    return {k: v for k, v in flatten(tree).items() if k not in (*RESULT_INDEPENDENT_KEYS, *LENGTH_KEYS)}
 
 
 def _generators(parts: Parts) -> dict[str, Any]:

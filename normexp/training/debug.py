@@ -4,7 +4,7 @@ import gzip
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,43 +22,34 @@ from normexp.rundir import atomic
 TRACE, TABLE = "profile.pt.trace.json.gz", "profile.txt"
 
 WAIT, ACTIVE = 10, 20
-"""Steps before the recorded ones, the last of which warms up the profiler; and steps that are recorded."""
+"""Steps to skip, the last of which warms up the profiler, and steps to record."""
 
 REGIONS = ("batch", "forward", "backward", "update", "probes", "log", "evaluate")
 """Regions of a training step in the profile."""
 
 
-@contextmanager
-def debugging(config: Config, model: nn.Module, directory: Path) -> Iterator[profile | None]:
-    """The context of training for the config's `debug`. Yields the profiler, if any, for the training loop to step."""
-    match config.debug:
-        case "profile":
-            with _profiling(model, directory) as profiler:
-                yield profiler
-        case "anomaly":
-            with detect_anomalies(model, gradients=config.amp != "fp16"):
-                yield None
-        case _:
-            yield None
+def debugging(config: Config, model: nn.Module, directory: Path) -> AbstractContextManager[profile | None]:
+    """Context for training, by the config's `debug`. Yields the profiler, if any, which the training loop must step."""
+    if config.debug == "profile":
+        return _profiling(model, directory)
+    return detect_anomalies(model, gradients=config.amp != "fp16") if config.debug == "anomaly" else nullcontext()
 
 
 @contextmanager
 def _profiling(model: nn.Module, directory: Path) -> Iterator[profile]:
-    """After the last recorded step, writes a trace in Chrome's format (for ui.perfetto.dev), with a named region for each layer's
-    forward pass, and a table of operations and regions. Raises WriteError.
-    """
+    """After the last recorded step, write a trace in Chrome's format (for ui.perfetto.dev), with a named region for each layer's
+    forward pass, and a table of operations and regions. Raises WriteError."""
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # keeps Kineto from printing
     on_gpu = any(parameter.is_cuda for parameter in model.parameters())
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     steps = schedule(wait=WAIT - 1, warmup=1, active=ACTIVE, repeat=1)
     write = partial(_write_profile, directory)
-    hooks = [hook for name, layer in named_layers(model).items() for hook in _name_forward_pass(name, layer)]
-    try:
+    with ExitStack() as hooks:
+        for name, layer in named_layers(model).items():
+            for hook in _name_forward_pass(name, layer):
+                hooks.enter_context(hook)
         with profile(activities=activities, schedule=steps, on_trace_ready=write, record_shapes=True) as profiler:
             yield profiler
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _name_forward_pass(name: str, layer: nn.Module) -> list[Any]:
@@ -92,7 +83,7 @@ def _write_profile(directory: Path, profiler: profile) -> None:
 
 
 def region_shares(directory: Path) -> str | None:
-    """The share of each region in the time of a step, as one line. Returns None if the run has no profile."""
+    """Share of each region in a step's CPU time, on one line. Returns None if the run has no profile."""
     try:
         lines = (directory / TABLE).read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -108,12 +99,12 @@ class AnomalyError(Exception):
 def detect_anomalies(model: nn.Module, *, gradients: bool = True) -> Iterator[None]:
     """Raise AnomalyError as soon as an output of a layer's part, or its gradient, is not finite in training.
 
-    Each check waits for the device. gradients: must be False with loss scaling, which overflows now and then by design.
-    Unlike torch's own anomaly mode, the hooks also catch infinities, and know the name of the layer.
+    Each check waits for the device. gradients: must be False with loss scaling, which occasionally overflows by design.
+    Unlike torch's own anomaly mode, this also catches infinities and reports the layer's name.
     """
 
     def check(name: str, part: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # Skip evaluations, and probes that call the model with other tensors in the place of its parameters.
+        # Skip evaluations, and probes that call the model with other tensors in place of its parameters.
         substituted = not isinstance(next(model.parameters()), nn.Parameter)
         if substituted or not part.training or torch.is_inference_mode_enabled():
             return
@@ -129,15 +120,11 @@ def detect_anomalies(model: nn.Module, *, gradients: bool = True) -> Iterator[No
         if bad := _not_finite(gradient):
             raise AnomalyError(f"{bad} in the gradient of the output of {name}, which was at most {largest}")
 
-    parts = {
-        f"{layer}.{name}": p for layer, module in named_layers(model).items() for name, p in module.named_children()
-    }
-    hooks = [part.register_forward_hook(partial(check, name)) for name, part in parts.items()]
-    try:
+    with ExitStack() as hooks:
+        for layer, module in named_layers(model).items():
+            for name, part in module.named_children():
+                hooks.enter_context(part.register_forward_hook(partial(check, f"{layer}.{name}")))
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _not_finite(values: Tensor) -> str | None:

@@ -10,14 +10,14 @@ from normexp.config import Config
 from normexp.rundir import atomic
 
 Cause = Literal["memory", "write"]
-"""Failures that need other advice than a traceback: out of memory, or a file that could not be written."""
+"""Failures for which advice helps more than a traceback: out of memory, or a file that could not be written."""
 
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "STATUS_ALLOC_FAILED")
 """Parts of the messages of RuntimeErrors from torch's CPU allocator, C++, CUDA, cuBLAS and cuDNN."""
 
 
 def cause_of(error: BaseException) -> Cause | None:
-    """Classify a failure. Returns None for any other kind."""
+    """Classify a failure. Returns None if it is neither kind."""
     if isinstance(error, atomic.WriteError):
         return "write"
     message = str(error) if isinstance(error, RuntimeError) else ""
@@ -26,7 +26,7 @@ def cause_of(error: BaseException) -> Cause | None:
 
 
 def describe_error(error: BaseException, config: Config) -> str:
-    """The error as one sentence of a status."""
+    """Describe a failure for status.json."""
     cause = cause_of(error)
     if cause == "memory":
         return f"out of memory at batch_size={config.batch_size}"
@@ -34,7 +34,7 @@ def describe_error(error: BaseException, config: Config) -> str:
 
 
 def non_finite_evaluation(step: int, scalars: Mapping[str, float | None]) -> str | None:
-    """Report a non-finite loss of an evaluation, which includes the last update. Returns None if all are finite."""
+    """Describe a non-finite loss of an evaluation, which covers the last update. Returns None if all are finite."""
     for tag in ("val/loss", "test/loss"):
         loss = scalars.get(tag)
         if loss is not None and not math.isfinite(loss):
@@ -43,7 +43,7 @@ def non_finite_evaluation(step: int, scalars: Mapping[str, float | None]) -> str
 
 
 def non_finite_loss(step: int, losses: list[float]) -> str | None:
-    """Report the first non-finite loss of the steps up to `step`. Returns None if all are finite."""
+    """Describe the first non-finite loss of the steps up to `step`. Returns None if all are finite."""
     for number, loss in enumerate(losses, start=step - len(losses) + 1):
         if not math.isfinite(loss):
             return f"the loss became {loss} in step {number}"

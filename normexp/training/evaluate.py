@@ -1,7 +1,7 @@
-"""Loss and accuracy of a model on a split, and the statistics that batch norm uses there.
+"""Loss and accuracy of a model on a split, and the statistics that batch norm uses for them.
 
-They can be recomputed from training batches with the current weights. Each batch is normalized with its own statistics, as in
-training. With mean mu_B and variance var_B of m values per channel:
+These statistics can be recomputed from training batches with the current weights, where each batch is normalized with its own
+statistics, as in training. With mean mu_B and variance var_B of m values per channel:
 
     paper:    E[x] = E_B[mu_B],  Var[x] = m/(m-1) E_B[var_B]              (Ioffe and Szegedy 2015, algorithm 2)
     moments:  E[x] = E_B[mu_B],  Var[x] = E_B[mu_B^2 + var_B] - E[x]^2    (Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm")
@@ -10,7 +10,7 @@ The first assumes that batches differ only by chance; the second is the variance
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from typing import Literal
 
@@ -27,24 +27,22 @@ from normexp.norms.bn import BatchNorm
 from normexp.probes.base import power_spaced
 from normexp.probes.batch_statistics import batch_moments
 
-EVAL_BATCH_SIZE = 500  # the result does not depend on it, except for the last bits of the loss
+EVAL_BATCH_SIZE = 500  # affects only the last bits of the loss
 
 CPU_BATCH_SIZE = 100
-"""Samples per forward pass of an evaluation on a CPU. With 500, a cnn's activations exceed the cache, and it takes twice the
-time. The logits are the same, bit for bit."""
+"""Samples per forward pass of an evaluation on a CPU. With 500, a cnn's activations exceed the cache, which takes twice as long.
+The logits are bit-identical."""
+
+MAX_EVALUATIONS = 25
+"""Evaluations of a run with eval_every=auto, besides that of step 0. With eval_samples=300, those before the last take about 2 %
+of a CNN's run on MNIST, the last one and the test 3 %."""
 
 Estimator = Literal["paper", "moments"]
 Interrupted = Callable[[], bool]
-Batch = tuple[Tensor, Tensor]
-
-
-MAX_EVALUATIONS = 25
-"""Evaluations of a run with eval_every=auto, in addition to that of step 0. With eval_samples=300, those before the last take
-about 2 % of the time of a CNN's run on MNIST, the last one and the test 3 %."""
 
 
 def evaluation_steps(every: Literal["auto"] | int | None, sizes: Sizes) -> Sequence[int]:
-    """The steps to evaluate after, by `eval_every`; None: after each epoch. Step 0 and the last step are evaluated anyway."""
+    """Steps after which to evaluate, besides step 0 and the last. every: `eval_every`; None is once per epoch."""
     if every == "auto":
         return power_spaced(MAX_EVALUATIONS, sizes.total_steps)
     interval = every or sizes.steps_per_epoch
@@ -52,7 +50,7 @@ def evaluation_steps(every: Literal["auto"] | int | None, sizes: Sizes) -> Seque
 
 
 class StoppedError(Exception):
-    """An evaluation was interrupted. On a slow device it takes too long to finish it after Ctrl-C."""
+    """An evaluation was interrupted. On a slow device, finishing it after Ctrl-C would take too long."""
 
 
 def evaluate(model: nn.Module, split: Split, interrupted: Interrupted = lambda: False) -> tuple[float, float]:
@@ -71,10 +69,10 @@ def evaluate(model: nn.Module, split: Split, interrupted: Interrupted = lambda: 
 def evaluate_with_batch_statistics(
     model: nn.Module, split: Split, batch_size: int, interrupted: Interrupted = lambda: False
 ) -> tuple[float, float]:
-    """As `evaluate`, but bn normalizes each batch with its own statistics, as in training; dropout and noise are off.
+    """As `evaluate`, but bn normalizes each batch with its own statistics, as in training. Running statistics are neither used
+    nor updated.
 
-    batch_size: that of training, since the statistics depend on it. An incomplete last batch is dropped. The running
-    statistics are neither used nor updated.
+    batch_size: that of training, since the statistics depend on it. An incomplete last batch is dropped.
     """
     size = min(batch_size, len(split))
     with batch_statistics(model):
@@ -82,9 +80,9 @@ def evaluate_with_batch_statistics(
 
 
 def _means(
-    model: Callable[[Tensor], Tensor], batches: Iterable[Batch], interrupted: Interrupted
+    model: Callable[[Tensor], Tensor], batches: Iterable[tuple[Tensor, Tensor]], interrupted: Interrupted
 ) -> tuple[float, float]:
-    """Mean loss and accuracy, with a single transfer from the device at the end."""
+    """Mean loss and accuracy, with a single transfer from the device."""
     sums, count = [], 0
     with torch.inference_mode():
         for inputs, labels in batches:
@@ -127,13 +125,12 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 def evaluation_statistics(
     model: nn.Module, config: Config, train: Split, interrupted: Interrupted, *, max_samples: int | None = None
 ) -> Iterator[dict[str, float]]:
-    """The context of an evaluation, in which bn uses the statistics that `norm.statistics` selects.
+    """Context for an evaluation in which bn uses the statistics that `norm.statistics` selects.
 
-    Recomputed ones come from the first samples of the training data, at most `max_samples`, without augmentation. In that
-    case yields running_var_ratio/LAYER: the running variance of a norm over the variance of its input at test time, when all
-    norms use running statistics; the mean over channels (the shift ratio of Li et al. 2019, section 3), without those of zero
-    variance.
-    Raises StoppedError.
+    Recomputed ones come from the first samples of the training data, at most `max_samples`, without augmentation. In that case
+    yields running_var_ratio/LAYER: the running variance of a norm over the variance of its input when all norms use running
+    statistics, averaged over the channels of nonzero variance (the shift ratio of Li et al. 2019, section 3). Raises
+    StoppedError.
     """
     norm = config.norm
     if not isinstance(norm, BatchNorm) or norm.statistics == "running":
@@ -163,7 +160,7 @@ def evaluation_statistics(
 def recomputed_statistics(
     model: nn.Module, batches: Iterable[Tensor], *, estimator: Estimator, interrupted: Interrupted = lambda: False
 ) -> Iterator[None]:
-    """Replace the running statistics of every bn by those of the batches, and put the running ones back at the end."""
+    """Replace the running statistics of every bn by those of the batches; restore them at the end."""
     with batch_statistics(model):
         statistics = _statistics(model, batches, estimator, interrupted)
     running = {norm: (norm.running_mean, norm.running_var) for norm in statistics}
@@ -179,7 +176,7 @@ def recomputed_statistics(
 def _statistics(
     model: nn.Module, batches: Iterable[Tensor], estimator: Estimator, interrupted: Interrupted
 ) -> dict[_BatchNorm, tuple[Tensor, Tensor]]:
-    """Mean and variance, (C,) each, of the input of each bn over the batches; summed in float64. Norms not used are left out."""
+    """Mean and variance, (C,) each, of each bn's input over the batches; summed in float64. Unused norms are left out."""
     norms = [n for n in model.modules() if isinstance(n, _BatchNorm) and n.running_mean is not None]
     sums: dict[_BatchNorm, Tensor] = {}
     uses = dict.fromkeys(norms, 0)
@@ -193,16 +190,13 @@ def _statistics(
         sums[norm] = sums.get(norm, 0) + torch.stack([mean, second])
         uses[norm] += 1
 
-    hooks = [norm.register_forward_pre_hook(add) for norm in norms]
-    try:
-        with torch.inference_mode():
-            for inputs in batches:
-                if interrupted():
-                    raise StoppedError
-                model(inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.inference_mode():
+        for norm in norms:
+            hooks.enter_context(norm.register_forward_pre_hook(add))
+        for inputs in batches:
+            if interrupted():
+                raise StoppedError
+            model(inputs)
     statistics = {}
     for norm, total in sums.items():
         mean, second = total / uses[norm]

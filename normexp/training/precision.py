@@ -29,7 +29,7 @@ class Precision:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self._device, self._dtype = device.type, AMP_DTYPES.get(config.amp or "")
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")  # else it passes everything on
+        self.scaler = torch.amp.GradScaler(device.type, enabled=config.amp == "fp16")  # does nothing unless enabled
 
     def prepare(self, optimizer: Optimizer) -> None:
         """Prepare a new optimizer for its first step."""
@@ -40,7 +40,7 @@ class Precision:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The context of a forward pass."""
+        """Context for a forward pass."""
         return nullcontext() if self._dtype is None else torch.autocast(self._device, self._dtype)
 
     def backward(self, loss: Tensor, optimizer: Optimizer) -> None:
@@ -53,7 +53,7 @@ class Precision:
         self.scaler.update()
 
     def loss_scale(self) -> Tensor | float:
-        """The factor on the loss in the backward pass; with fp16 a tensor on the device."""
+        """Factor on the loss in the backward pass; with fp16, a tensor on the device."""
         return self.scaler.scale(torch.ones((), device=self._device)) if self.scaler.is_enabled() else 1.0
 
 
@@ -65,7 +65,7 @@ def set_precision(config: Config, device: torch.device) -> None:
         # Must be set before the first torch.compile, which would choose the fastest kernel whatever its order of summation.
         os.environ.setdefault("TORCHINDUCTOR_DETERMINISTIC", "1")
         torch.use_deterministic_algorithms(True)
-        # A debugging aid that launches a kernel for each allocated tensor: 74 per step of the default cnn.
+        # A debugging aid that launches a kernel for each new tensor: 74 per step of the default cnn.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = False
         torch.backends.cudnn.allow_tf32 = config.matmul_precision != "highest"

@@ -16,10 +16,10 @@ logger.addHandler(logging.NullHandler())  # without a log file, logging would pr
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Write this process's log records and warnings, for people, to a file. Raises WriteError if it can't be opened."""
+    """Write this process's log records and warnings to a file. Raises WriteError if it can't be opened."""
     with atomic.writing(path):
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    # On a full disk the log is cut short, and the status tells the reason.
+    # If a full disk truncates the log, that is not an error here: status.json has the reason.
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.setLevel(logging.INFO)
@@ -40,7 +40,7 @@ def logging_to(path: Path) -> Iterator[None]:
 class Interrupt:
     """Turns the first SIGINT or SIGTERM into a request to stop after the current step; a second one raises KeyboardInterrupt.
 
-    signal: the first one's number. finishing: set when the run only writes how it ended; further signals are then ignored.
+    signal: number of the first one. finishing: set while the final status is written, so that further signals are ignored.
     """
 
     def __init__(self) -> None:

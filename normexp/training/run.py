@@ -47,8 +47,8 @@ atexit.register(gc.freeze)
 class Result(Outcome):
     """How a run ended.
 
-    evaluated: step of the last evaluation. eval_samples: validation samples of each evaluation but that of the last step; None
-    for all. signal: the one that interrupted the run. debug: from the config.
+    evaluated: step of the last evaluation. eval_samples: validation samples of all evaluations but the last step's; None for the
+    whole split. signal: the one that interrupted the run. debug: from the config.
     """
 
     directory: Path
@@ -70,11 +70,11 @@ def run(
 ) -> Result:
     """Train a model by the config, or resume it from the checkpoint `saved`.
 
-    make_directory: called with the first files (content by name) when model and data are ready; returns the run directory
-    that holds them. diff: the keys in which the config differs from the defaults.
+    make_directory: called with the first files (content by name) when model and data are ready; creates the run directory with
+    them. diff: the keys in which the config differs from the defaults.
 
-    Raises ConfigError, with nothing written, if the data or the directory are not available, and WriteError if the directory
-    is not writable. Any other failure gives a result with the state `failed`, and its traceback is in train.log.
+    Raises ConfigError, with nothing written, if the data or the directory is not available, and WriteError if the directory
+    is not writable. Any other failure gives a result with the state `failed` and a traceback in train.log.
     """
     _announce(config, console)
     with console.status(f"loading {config.data.name}", refresh_per_second=STATUS_REFRESH_RATE):
@@ -109,12 +109,12 @@ def run(
 
 
 class _Session:
-    """A run whose directory exists: whatever happens now is written there."""
+    """A run whose directory exists, so that its outcome is recorded there, whatever happens."""
 
     def __init__(
         self, config: Config, train_state: TrainState, make_directory: Callable[[str], Path], saved: Mapping[str, Any]
     ) -> None:
-        """make_directory: called with the first status. saved: has the seconds and the start of a resumed run."""
+        """make_directory: called with the first status. saved: the checkpoint of a resumed run, with its duration and start."""
         self.config, self.train_state = config, train_state
         self.start, self.started = time.monotonic() - saved.get("seconds", 0.0), saved.get("started") or rundir.now()
         self.directory = make_directory(self.status("running"))
@@ -147,10 +147,8 @@ class _Session:
             self.guard.check()
         sinks.log(record)
         if evaluated:
-            losses = {
-                tag: record.scalars.get(tag) for tag in ("train/loss", "val/loss", "val/accuracy", "test/accuracy")
-            }
-            shown = ", ".join(f"{tag} {value:.4g}" for tag, value in losses.items() if value is not None)
+            tags = ("train/loss", "val/loss", "val/accuracy", "test/accuracy")
+            shown = ", ".join(f"{tag} {value:.4g}" for tag in tags if (value := record.scalars.get(tag)) is not None)
             logger.info("step %d: %s", record.step, shown)
             replace_status(self.directory, self.status("running"))
 
@@ -163,26 +161,26 @@ class _Session:
         """Content of status.json."""
         train_state, seconds = self.train_state, time.monotonic() - self.start
         progress = {"step": train_state.step, "total_steps": train_state.total_steps, "seconds": seconds}
-        return status_text(state=state, **progress, metrics=train_state.scalars, error=error, started=self.started)
+        return status_text(state, error, **progress, metrics=train_state.scalars, started=self.started)
 
     def fail(self, error: BaseException) -> None:
         self.outcome = Outcome("failed", describe_error(error, self.config), cause_of(error))
 
     def finish(self) -> None:
-        """Close the sinks, then write the final status: once it is there, nothing is left to write."""
+        """Close the sinks, then write the final status, which marks everything as written."""
         self.interrupt.finishing = True
         outcome = self.outcome
         try:
             if self.sinks is not None:
-                # Another run may have the directory's name by now, whose sheet must not be overwritten.
+                # If another run has replaced the directory, its sheet must not be overwritten.
                 self.sinks.close(success=outcome.state == "completed", draw=self.guard.exists())
         finally:
             try:
                 self.guard.check()
                 replace_status(self.directory, self.status(outcome.state, outcome.error))
-                with suppress(atomic.WriteError):  # only a power cut could still lose it
+                with suppress(atomic.WriteError):  # only matters in a power cut
                     atomic.fsync(self.directory / "status.json")
-            except atomic.WriteError as failure:  # status.json still says `running`: readers will see a killed run
+            except atomic.WriteError as failure:  # status.json still says `running`, which is read as killed
                 if outcome.error is None:
                     self.fail(failure)
                 else:
@@ -206,10 +204,10 @@ class _Session:
 
 
 def _prepare(config: Config, saved: Mapping[str, Any] | None) -> tuple[Parts | Exception, TrainState, list[str]]:
-    """Build the parts and restore `saved`, with a message for each change that may alter results.
+    """Build the parts and restore `saved`; also returns a message for each change that may alter results.
 
-    In place of the parts, returns why they could not be built: out of memory, say, is a failed run, and no reason to stop a
-    sweep. On resume any error becomes a ConfigError instead, since the run keeps the state that it had.
+    If building fails, returns the exception instead of the parts: running out of memory, for example, is a failed run and must
+    not stop a sweep. On resume, any error becomes a ConfigError instead, because the run keeps its status.
     """
     total_steps = sizes(config).total_steps
     try:
@@ -235,14 +233,14 @@ def run_info(parts: Parts, config: Config, diff: Mapping[str, Any] | None = None
     charts = [
         Chart("Whole network", "loss", lines=["train/loss", "val/loss$"]),
         Chart("Whole network", "accuracy", lines=["train/accuracy", "val/accuracy$", "val/accuracy_batch_statistics"]),
-        Chart("Whole network", "gradient norm of all parameters of a layer", lines=[f"{GRAD_NORM}/.*"]),
+        Chart("Whole network", "gradient norm of each layer's parameters", lines=[f"{GRAD_NORM}/.*"]),
         *parts.probes.charts(),
     ]
     return RunInfo(hyperparameters(config), HPARAMS_TAGS, texts, charts)
 
 
 def _announce(config: Config, console: Console) -> None:
-    """Print the settings of numerical precision that are not the defaults."""
+    """Print non-default settings of numerical precision, and that compiling takes a while."""
     defaults = {"compile": False, "amp": None, "matmul_precision": "highest"}
     values = {key: getattr(config, key) for key in defaults}
     if changed := [f"{key}={show(value)}" for key, value in values.items() if value != defaults[key]]:
@@ -252,11 +250,10 @@ def _announce(config: Config, console: Console) -> None:
 
 
 def _log_start(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:
-    overrides = (
-        ", ".join(f"{key}={show(value)}" for key, value in name_own_choices(flatten(diff)).items()) or "the defaults"
-    )
+    overrides = [f"{key}={show(value)}" for key, value in name_own_choices(flatten(diff)).items()]
     parameters, threads = sum(p.numel() for p in parts.model.parameters()), torch.get_num_threads()
-    logger.info("%s; %d parameters, %s, %d threads", overrides, parameters, parts.device, threads)
+    shown = ", ".join(overrides) or "default config"
+    logger.info("%s; %s parameters, device=%s, threads=%d", shown, f"{parameters:,}", parts.device, threads)
     if step:
         logger.info("resuming after step %d", step)
     for note in notes:

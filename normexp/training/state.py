@@ -1,4 +1,4 @@
-"""Training state carried between steps, apart from the model, the optimizer and the random generators; speed of convergence."""
+"""Training state carried between steps, except for model, optimizer and random generators; convergence metrics."""
 
 import dataclasses
 import time
@@ -14,11 +14,11 @@ from torch import Tensor
 from normexp.probes.base import Measurements
 from normexp.records import Histogram
 
-ACCURACY_LEVELS = (50, 80, 90, 95, 99)  # percent of the validation samples; the first step at each is recorded
+ACCURACY_LEVELS = (50, 80, 90, 95, 99)  # validation accuracies in percent; the first step to reach each is recorded
 
 
 class Point(NamedTuple):
-    """One validation. seconds: of training, without evaluations."""
+    """An evaluation on the validation samples. seconds: of training, without evaluations."""
 
     step: int
     seconds: float
@@ -26,7 +26,7 @@ class Point(NamedTuple):
 
 
 def convergence(points: Sequence[Point]) -> dict[str, float | None]:
-    """Summarize the validations, by tag.
+    """Convergence metrics by tag.
 
     Steps and seconds to each level (None if it was not reached; their resolution is `eval_every`), the best accuracy and its
     step, and the area under the accuracy curve over the steps, as a mean accuracy in [0, 1] (trapezoidal rule).
@@ -63,7 +63,7 @@ class Window:
         self.unchecked += 1
 
     def fetch(self, extra: Tensor | None) -> list[float]:
-        """Update `losses` and `correct` in one transfer, which also brings `extra`, (n,) float64; returns its values."""
+        """Update `losses` and `correct`; returns the values of `extra`, (n,) float64, fetched in the same transfer."""
         losses, logits, labels = zip(*self._on_device, strict=True)
         correct = (torch.cat(logits).argmax(1) == torch.cat(labels)).sum()
         parts = [torch.stack(losses).double(), correct.double()[None]]
@@ -78,7 +78,7 @@ class Window:
         unchecked = self.unchecked
         if self._on_device:
             self.fetch(None)
-        self.unchecked = unchecked  # saving a checkpoint must not change when a divergence is noticed
+        self.unchecked = unchecked  # saving a checkpoint must not change when a divergence is detected
         return {"losses": list(self.losses), "correct": self.correct, "unchecked": unchecked}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Window:
 
 
 class Stopwatch:
-    """Seconds of training without the pauses. A pause begins when the device has finished its queued work."""
+    """Measures training time without pauses. A pause begins when the device has finished its queued work."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -128,7 +128,7 @@ class Stopwatch:
 
 
 class PendingRecord(NamedTuple):
-    """What a training step measured, while its evaluation is still to be done."""
+    """Measurements of a training step whose evaluation is not finished."""
 
     scalars: Mapping[str, float | None]
     measurements: Measurements
@@ -138,8 +138,8 @@ class PendingRecord(NamedTuple):
 class TrainState:
     """The state of the training loop.
 
-    step: number of updates so far. scalars: the latest value of each tag. points: one per validation. pending: the record of
-    the current step until it is logged; an interrupted evaluation leaves it set. error: why the run diverged, if it did.
+    step: number of updates so far. scalars: the latest value of each tag. points: one per evaluation. pending: the record of
+    the current step until it is logged; an interrupted evaluation leaves it set. error: why the run diverged.
     """
 
     total_steps: int
@@ -155,7 +155,7 @@ class TrainState:
         self.clock = Stopwatch(self.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values for a checkpoint. The keys are those of FORMAT 2, whatever the attributes are called."""
+        """Plain values for a checkpoint. The keys belong to its FORMAT and must not be renamed."""
         pending = self.pending and {
             "scalars": dict(self.pending.scalars),
             "found": dataclasses.asdict(self.pending.measurements),
@@ -172,7 +172,7 @@ class TrainState:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.step, self.error = state["step"], state["error"]
-        # The final results of a run that is now extended are no longer its results.
+        # The final results of the shorter run don't hold for an extended one.
         extended = self.step < self.total_steps and self.error is None
         stale = ("test/", "convergence/") if extended else ()
         self.scalars = {tag: value for tag, value in state["scalars"].items() if not tag.startswith(stale)}

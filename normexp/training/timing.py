@@ -1,54 +1,75 @@
-"""Estimate the duration of a run from a few timed steps on random data, so nothing is read, downloaded or written."""
+"""Estimate the duration of a run from a few timed steps on random data, so no data is read or downloaded."""
 
 import dataclasses
+import math
+import tempfile
 import time
-from statistics import fmean, median
+from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
+from rich.console import Console
 
 from normexp.config import Config
 from normexp.data import DATA, sizes
 from normexp.data.base import Arrays
+from normexp.sinks.run_sinks import RunSinks
+from normexp.training import checkpoint
 from normexp.training.build import Parts, build
+from normexp.training.run import run_info
 from normexp.training.trainer import Trainer
 
 ENOUGH_SECONDS, MAX_SECONDS = 1.0, 10.0
-"""Time for the timed steps: MIN_STEPS are timed even if they take longer than the first, but not longer than the second."""
+"""Time for the timed steps: MIN_STEPS are timed even if they take longer than the first, but not longer than the second. On a
+busy machine a much shorter time would not contain the pauses in which other processes run."""
 
-MIN_STEPS, MAX_STEPS = 4, 40
+MIN_STEPS = 4
 
 MAX_TRAIN_SAMPLES = 2000
 """Training samples that are held for the timing. The duration of a step does not depend on their number."""
 
 
 def estimate_seconds(config: Config) -> float:
-    """The estimated duration of a run: its start, steps, snapshots and evaluations. Raises ConfigError if the device is missing.
+    """The estimated duration of a run, with its snapshots, evaluations and files, which are written to a temporary folder here.
 
-    The compilation of `compile` is left out, and so is its speedup.
+    Raises ConfigError if the device is missing. The compilation of `compile` is left out, and so is its speedup.
     """
     start = time.perf_counter()
-    parts = _build(dataclasses.replace(config, compile=False, debug=None))
-    trainer = Trainer(parts, config, log=lambda record: None)
-    built = time.perf_counter() - start
-    evaluation = _time_evaluation(trainer)
-    plain, probed = _time_steps(trainer)
+    config = dataclasses.replace(config, compile=False, debug=None)
+    parts = _build(config)
     total, probes = parts.sizes.total_steps, parts.probes
+    with tempfile.TemporaryDirectory() as name:
+        sinks = RunSinks(Path(name), run_info(parts, config), Console(quiet=True), total)
+        trainer = Trainer(parts, config, log=sinks.log)
+        built = time.perf_counter() - start
+        evaluation = _time_evaluation(trainer)
+        plain, probed = _time_steps(trainer)
+        start = time.perf_counter()
+        checkpoint.save(Path(name), parts, trainer.state, config, sinks, seconds=0.0, started="")
+        saving = time.perf_counter() - start
+        sinks.close(success=True)  # draws the histogram sheet
+        drawing = time.perf_counter() - start - saving
     steps = range(1, total + 1)
     snapshots = sum(probes.due(step, total) for step in steps)
-    snapshot = max(0.0, fmean(probed) - median(plain)) if probed else 0.0
-    last = evaluation * (len(parts.data.val) + len(parts.data.test)) / len(parts.val_sample)
-    evaluations = sum(trainer.evaluates(step) for step in steps)
-    return built + total * median(plain) + snapshots * snapshot + evaluations * evaluation + last
+    snapshot = max(0.0, fmean(probed) - fmean(plain)) if probed else 0.0
+    evaluations = sum(map(trainer.evaluates, steps))
+    seconds = built + total * fmean(plain) + snapshots * snapshot + evaluations * evaluation
+    seconds += evaluation * (len(parts.data.val) + len(parts.data.test)) / len(parts.val_sample)  # at the end
+    if snapshots:  # the sheet is drawn anew whenever there are half as many snapshots again
+        seconds += drawing * (1 + min(evaluations, math.log(snapshots, 1.5)))
+    every = config.checkpoints
+    interval = every.seconds or (every.steps or math.inf) * seconds / total
+    return seconds + saving * (1 + seconds / interval)
 
 
 def _build(config: Config) -> Parts:
-    """The parts of a run, with random images of the data set's shape."""
+    """Build the parts of a run with random images of the data set's shape."""
     full, data = sizes(config), DATA[config.data.name]
     rng = np.random.default_rng(0)
 
     def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        """Windows of one sequence of random bytes, which share its memory."""
+        """Overlapping windows of one random sequence, to save memory."""
         noise = rng.integers(0, 17, size=count + int(np.prod(data.shape)) - 1, dtype=np.uint8)
         return np.lib.stride_tricks.sliding_window_view(noise, int(np.prod(data.shape))).reshape(count, *data.shape)
 
@@ -81,17 +102,15 @@ def _time_steps(trainer: Trainer) -> tuple[list[float], list[float]]:
     trainer.model.train()
     state.clock.start()
     began = time.perf_counter()
-    while state.step < state.total_steps and state.step < MAX_STEPS:
+    while state.step < state.total_steps:
         step = state.step + 1
         start = _now(trainer)
         trainer.train_step()
         seconds = _now(trainer) - start
         if step <= 2 or trainer.evaluates(step):
             other.append(seconds)
-        elif probes.due(step, state.total_steps):
-            probed.append(seconds)
         else:
-            plain.append(seconds)
+            (probed if probes.due(step, state.total_steps) else plain).append(seconds)
         passed = time.perf_counter() - began
         if passed > (ENOUGH_SECONDS if len(plain) >= MIN_STEPS else MAX_SECONDS):
             break

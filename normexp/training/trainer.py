@@ -34,15 +34,14 @@ from normexp.training.evaluate import (
 )
 from normexp.training.state import PendingRecord, Point, TrainState, convergence
 
-MAX_UNCHECKED_STEPS = 100
-"""Steps whose losses and logits may stay on the device. Bounds their memory, and how late a divergence is noticed."""
+MAX_UNCHECKED_STEPS = 100  # steps whose results stay on the device: bounds memory, and the delay to detect a divergence
 
 Scalars = dict[str, float | None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended. cause: of a failure, if known."""
+    """How training ended. cause: classifies a failure, if known."""
 
     state: State
     error: str | None = None
@@ -50,12 +49,12 @@ class Outcome:
 
 
 class Trainer:
-    """Trains the model of `parts` from `state` on.
+    """Trains the model of `parts`, starting from `state`.
 
     Losses and logits stay on the device until a step that logs, which fetches them in one transfer; no other step waits for
     the device.
 
-    log: receives each record. interrupted: asked before each step and each batch of an evaluation. save: called when a
+    log: called with each record. interrupted: polled before each step and each batch of an evaluation. save: called when a
     checkpoint is due.
     """
 
@@ -84,7 +83,7 @@ class Trainer:
         self.initial_scalars: Scalars = {}
 
     def train(self) -> Outcome:
-        """Train to the last step, a non-finite loss or gradient, or an interruption; test after the last step."""
+        """Train to the last step, a divergence or an interruption; test after the last step."""
         state = self.state
         self.model.train()
         state.clock.start()
@@ -117,10 +116,9 @@ class Trainer:
             group["lr"] = lr
         with region("batch"):
             inputs, labels = self.parts.data.train.batch(next(self.parts.order), self.parts.augment)
-        loss_scale = precision.loss_scale()
-        snapshot = self.parts.probes.snapshot(
-            Step(step, state.total_steps, self.model, inputs, labels, config.peak_lr, precision.autocast, loss_scale)
-        )
+        loss_scale, autocast = precision.loss_scale(), precision.autocast
+        context = Step(step, state.total_steps, self.model, inputs, labels, config.peak_lr, autocast, loss_scale)
+        snapshot = self.parts.probes.snapshot(context)
         loss, logits = self.forward_backward(inputs, labels, snapshot)
         grad_norms = self.gradient_norms.on_device() if logs else None  # before clipping
         self.update(snapshot)
@@ -166,10 +164,8 @@ class Trainer:
     def collect_scalars(
         self, grad_norms: Tensor | None, *, lr: float, loss_scale: Tensor | float
     ) -> tuple[Scalars, str | None]:
-        """Fetch what the last steps left on the device and check it.
-
-        Returns the scalars of the step, none if it neither logs nor diverged, and the reason of a divergence.
-        """
+        """Fetch the losses of the last steps from the device and check that they are finite. Returns the step's scalars, empty
+        if it neither logs nor diverged, and the reason of a divergence."""
         state, window = self.state, self.state.window
         fetched = window.fetch(grad_norms)
         error = non_finite_loss(state.step, window.losses)
@@ -220,7 +216,7 @@ class Trainer:
         return step in self.evaluations or step == self.state.total_steps
 
     def validate(self, *, last: bool = False) -> tuple[Scalars, Point]:
-        """Evaluate on the validation samples, a bn model also with batch statistics. Raises StoppedError.
+        """Evaluate on the validation samples; models with bn also with batch statistics. Raises StoppedError.
 
         last: use the whole split. The point's accuracy is always on the same samples, to compare it with earlier ones.
         """
@@ -237,7 +233,7 @@ class Trainer:
         return {**scalars, **ratios}, Point(self.state.step, self.state.clock.seconds(), accuracy)
 
     def uses_batch_statistics(self, *, last: bool) -> bool:
-        """Whether to evaluate with batch statistics, too: with eval_every=auto at every fourth evaluation, to save time."""
+        """Whether to evaluate with batch statistics, too. With eval_every=auto, only every fourth evaluation, to save time."""
         if not NORMS[self.config.norm.name].uses_batch:
             return False
         step = self.state.step
@@ -250,7 +246,7 @@ class Trainer:
 
     @contextmanager
     def evaluating(self, *, last: bool) -> Iterator[dict[str, float]]:
-        """The context of an evaluation; yields what `evaluation_statistics` does."""
+        """Context for an evaluation; yields the ratios of `evaluation_statistics`."""
         config, max_samples = self.config, None if last else self.config.eval_samples
         with (
             self.state.clock.paused(),
@@ -264,8 +260,8 @@ class Trainer:
             yield ratios
 
     def log_record(self, step: int, scalars: Scalars, measured: Measurements, *, seconds: float | None = None) -> None:
-        """seconds: of training, by default until now."""
-        # The accuracy of the initial weights must not become the result of a run that is stopped before the next evaluation.
+        """seconds: duration of training, by default so far."""
+        # The accuracy of the initial weights must not become the result of a run that stops before the next evaluation.
         self.state.scalars.update({**(scalars if step > 0 else {}), **measured.scalars})
         scalars = {**scalars, **measured.scalars}
         seconds = self.state.clock.seconds() if seconds is None else seconds
@@ -273,7 +269,7 @@ class Trainer:
             self.log(Record(step, step / self.parts.sizes.steps_per_epoch, seconds, scalars, measured.histograms))
 
     def save_if_due(self) -> None:
-        """Save a checkpoint every so many steps or seconds. The caller of `train` saves after the last step."""
+        """Save a checkpoint if `checkpoint_every` says so. After the last step, the caller of `train` saves."""
         every, step = self.checkpoint_every, self.state.step
         if every.steps is not None:
             due = step % every.steps == 0

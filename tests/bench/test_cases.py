@@ -55,7 +55,7 @@ def test_what_cannot_work_is_left_out_with_its_reason():
         (["dropout=2"], "dropout=2"),
         (["norm.groups=0"], "norm.groups=0: norm.groups must be an integer >= 1."),
         (["norm.eps=${dropout}"], "bench accepts values only"),
-        (["model=mlp", "batch_size=60000"], "there are only 54000 training samples"),
+        (["model=mlp", "batch_size=60000"], "batch_size can be at most 54000"),
     ],
 )
 def test_what_is_refused(overrides, says):

@@ -128,9 +128,9 @@ def test_the_evidence_for_a_claim():
     assert "      bn (lr=0.3): 95.1 94.8 95.5" in lines
     assert "      none never learned" in lines
     assert "difference in test accuracy, bn - none: >= 3 points; 97.5 % intervals" in lines
-    assert "reported, does not decide" in " ".join(" ".join(lines).split())
+    assert "doesn't count toward the verdict" in " ".join(" ".join(lines).split())
     assert "folder   runs/" + 90 * "x" in lines  # as it is: there to be copied
-    assert "again    normexp claims run faster" in lines
+    assert "rerun    normexp claims run faster" in lines
     exact = printed(terminal.evidence, an_exact()).splitlines()
     (row,) = (line.split("  ") for line in exact if line.startswith("largest difference from torch's "))
     assert [part.strip() for part in row if part][1:] == ["confirmed", "2.1e-15 [8e-16, 2.1e-15]", "<= 1e-12"]
@@ -147,6 +147,23 @@ def test_the_rule_before_anything_is_run():
     assert "difference in test accuracy at each arm's best lr, bn - none: >= 3 points" in text
     assert "lr         0.1, 1" in text
     assert "seeds      101, 102, 103\nruns       12, 3 minutes" in text
+
+
+@pytest.mark.parametrize(
+    ("combine", "decides", "words"),
+    [
+        ("all", [True, True], "all must hold"),
+        ("any", [True, True], "at least one must hold"),
+        ("all", [True, True, False], "2 count toward the verdict and must hold"),
+        ("any", [True, True, False], "2 count toward the verdict, at least one must hold"),
+        ("any", [True, False], "1 counts toward the verdict and must hold"),
+    ],
+)
+def test_how_conditions_combine(combine, decides, words):
+    verdict = a_verdict(combine=combine, conditions=[a_condition(decides=decides_too) for decides_too in decides])
+    text = printed(terminal.evidence, verdict, width=200)
+    assert f"{len(decides)} conditions; {words}\n" in text
+    assert text.count("doesn't count toward the verdict") == decides.count(False)
 
 
 def test_texts_from_files_command_nothing():

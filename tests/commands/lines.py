@@ -69,69 +69,14 @@ def hostile_lines(draw: st.DrawFn, lines: st.SearchStrategy[Line]) -> Line:
 def _odd_overrides() -> st.SearchStrategy[str]:
     """Any key with any value, or a word that is not an override."""
     names = st.sampled_from([*KEYS, *GROUPS, "experiment"])
-    hydras = [
-        "hydra.run.dir",
-        "hydra.mode",
-        "hydra.verbose",
-        "hydra.job.chdir",
-        "hydra.launcher.n_jobs",
-        "hydra.nothing",
-    ]
-    hydras += [
-        "hydra/launcher",
-        "hydra/sweeper",
-        "hydra.sweeper.params",
-        "hydra.searchpath",
-        "hydra",
-        "hydra.job_logging",
-    ]
-    hydras += [
-        "hydra.sweeper._target_",
-        "hydra/job_logging",
-        "hydra.callbacks",
-        "hydra.sweeper.max_batch_size",
-        "hydra/output",
-    ]
-    odd = [
-        "",
-        ".",
-        "lr.",
-        ".lr",
-        "model..depth",
-        "lr.x",
-        "model.name",
-        "_target_",
-        "norm._target_",
-        "LR",
-        "lrr",
-        "norms",
-    ]
-    odd += [
-        "norm@model",
-        "norm@",
-        "norm@:x",
-        "model/cnn",
-        "/norm",
-        "norm/",
-        "0",
-        "[]",
-        "${lr}",
-        "a" * 10_000,
-        "é",
-        "a b",
-    ]
-    odd += [
-        "norm.groups",
-        "model.depht",
-        "optim.lr",
-        "defaults",
-        "defaults.0",
-        "_self_",
-        "package",
-        "\x1b[31m",
-        "\n",
-        "null",
-    ]
+    hydras = ["hydra.run.dir", "hydra.mode", "hydra.verbose", "hydra.job.chdir", "hydra.launcher.n_jobs"]
+    hydras += ["hydra.nothing", "hydra/launcher", "hydra/sweeper", "hydra.sweeper.params", "hydra.searchpath", "hydra"]
+    hydras += ["hydra.job_logging", "hydra.sweeper._target_", "hydra/job_logging", "hydra.callbacks"]
+    hydras += ["hydra.sweeper.max_batch_size", "hydra/output"]
+    odd = ["", ".", "lr.", ".lr", "model..depth", "lr.x", "model.name", "_target_", "norm._target_", "LR", "lrr"]
+    odd += ["norms", "norm@model", "norm@", "norm@:x", "model/cnn", "/norm", "norm/", "0", "[]", "${lr}", "a" * 10_000]
+    odd += ["é", "a b", "norm.groups", "model.depht", "optim.lr", "defaults", "defaults.0", "_self_", "package"]
+    odd += ["\x1b[31m", "\n", "null"]
     keys = st.one_of(names, names, st.sampled_from(hydras), st.sampled_from(odd), TEXT)
     signs = st.sampled_from(["", "", "", "", "", "+", "++", "~", "-", "--", "+++", "~~", " "])
     values = st.one_of(

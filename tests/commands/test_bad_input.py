@@ -68,9 +68,19 @@ BAD = [
     (["name=" + "x" * 10_000], "at most 100 characters"),
     (["lr=0.1,0.2"], "add -m"),
     (["norm=bn,ln"], "add -m"),
-    (["lr=a b,"], "can't be read"),
+    (["lr=a b,"], "a value is missing before or after a comma"),
+    (["-m", "lr=0.1,,1"], "lr=0.1,,1 can't be read: a value is missing before or after a comma."),
+    (["norm=none;bn"], "several values are separated by commas, as in -m norm=none,bn."),
+    (["model.widths=[8"], "a bracket or a value is missing"),
+    (["=1"], "A key is missing before the ="),
     (["bn"], "Did you mean norm=bn?"),
-    (["lr", "0.1"], "key=value"),
+    (["lr", "0.1"], "Did you mean lr=0.1?"),
+    (["epochs", "3", "norm=bn"], "Did you mean epochs=3?"),
+    (["momentum", "0.5"], "Did you mean norm.momentum=0.5 or optim.momentum=0.5?"),
+    (["norm:bn"], "Did you mean norm=bn?"),
+    (["help"], "normexp help train lists them."),
+    (["norm", "lr=1"], "such as lr=0.1."),
+    (["model.layers=3"], "Unknown key model.layers. Did you mean model.depth?"),
     (["--multi"], "Did you mean --multirun?"),
     (["--experimental-rerun", "x.pkl"], "Unknown flag --experimental-rerun"),
     (["--config-path=/etc"], "Unknown flag --config-path"),
@@ -87,6 +97,8 @@ BAD = [
     (["--resolve"], "works with --cfg only"),
     (["--norm=bn"], "without dashes: norm=bn"),
     (["--lr", "0.1"], "without dashes: lr=0.1"),
+    (["--batch-size", "32"], "--batch-size is written without dashes: batch_size=32."),
+    (["--weight-decay=0.1"], "without dashes: optim.weight_decay=0.1."),
     (["norm=bn", "norm=ln"], "norm is given twice"),
     (["device=gpu"], "Did you mean cuda?"),
     (["LR=1"], "Did you mean lr?"),
@@ -116,8 +128,8 @@ BAD = [
     (["runs_dir='~nobody-here'"], "no home folder"),
     (["-m", "seed=0,1", "runs_dir=" + "x" * 300], "File name too long"),
     (["-m", "seed=0,1", "runs_dir='~nobody-here'"], "no home folder"),
-    (["lr=tag(a,b)"], "(Last argument to tag()"),
-    (["lr=\x1b[2J"], "lr=?[2J can't be read (token recognition error at: '?')"),
+    (["lr=tag(a,b)"], "Last argument to tag()"),
+    (["lr=\x1b[2J"], "lr=?[2J can't be read: unexpected '?'"),
     (["lr='\udcff'"], "is not valid UTF-8"),
     (["hydra/launcher=1"], "must be a name"),
     (["hydra.verbose=1"], "hydra.verbose is set by normexp"),
@@ -201,11 +213,29 @@ def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
     ("words", "says"),
     [
         (["trian"], "Unknown command trian. Did you mean train?"),
-        (["list"], "Did you mean runs?"),
+        (["list"], "Did you mean normexp runs?"),
+        (["sweep", "norm=bn"], "Unknown command sweep. Did you mean normexp train -m?"),
+        (["help", "sweep"], "Did you mean normexp train -m?"),
+        (["compare", "runs/none", "runs/bn"], "Did you mean normexp report A B?"),
+        (["plot"], "Did you mean normexp report RUN --plot val/accuracy?"),
+        (["version"], "Did you mean normexp --version?"),
         (["norm=bn"], "normexp train norm=bn"),
         (["fly"], "Unknown command fly. The commands are train"),
+        (["help", "fly"], "Unknown command or key fly. normexp help train lists all keys."),
+        (["help", "epohcs"], "Did you mean epochs?"),
+        (["help", "norm=rms"], "norm is one of bn, gn, in, ln, none."),
     ],
 )
 def test_unknown_commands(words, says, capsys):
     assert main(words) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["resume", "tensorboard", "runs", "report", "metrics", "rm"])
+def test_a_wrong_folder_gets_the_nearest(command, capsys):
+    Path("runs/none").mkdir(parents=True)
+    for word in ("runs/nope", "none", "nnoe"):
+        assert main([command, word]) == 2
+        assert "Did you mean runs/none?" in capsys.readouterr().err
+    assert main([command, "elsewhere/far"]) == 2
+    assert "Did you mean" not in capsys.readouterr().err

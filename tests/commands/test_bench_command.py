@@ -55,14 +55,8 @@ def test_json_alone_on_standard_output(capsys):
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("suffix", ["svg", "PDF"])
 def test_figures_in_other_formats_and_of_other_networks(suffix, capsys):
-    words = [
-        "model=cnn,resnet",
-        "model.channels=[4]",
-        "model.depth=8",
-        "model.width=4",
-        "data=digits",
-        "batch_size=2,4",
-    ]
+    words = ["model=cnn,resnet", "model.channels=[4]", "model.depth=8", "model.width=4", "data=digits"]
+    words += ["batch_size=2,4"]
     assert main(["bench", *words, "norm.groups=2", "norm=none,bn,gn", "--repeats", "2", "--figure", f"f.{suffix}"]) == 0
     assert "cnn on digits (1x8x8), 1 thread\n" in capsys.readouterr().out
     assert Path(f"f.{suffix}").read_bytes()[:5] in (b"<?xml", b"%PDF-")

@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
@@ -38,10 +37,11 @@ def test_a_run_from_the_shell():
     assert not Path("outputs").exists()
 
 
-def test_on_a_terminal_progress_is_drawn_in_80_columns():
+def on_a_terminal(*words, **environment):
+    """The output of a command on a terminal of 80 columns, and its exit code."""
     leader, follower = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80", "TERM": "xterm-256color"}
-    process = subprocess.Popen([*NORMEXP, "train", "epochs=30"], stdout=follower, stderr=follower, env=environment)
+    environment = {**os.environ, "COLUMNS": "80", **environment}
+    process = subprocess.Popen([*NORMEXP, *words], stdout=follower, stderr=follower, env=environment)
     os.close(follower)
     output = b""
     try:
@@ -49,11 +49,13 @@ def test_on_a_terminal_progress_is_drawn_in_80_columns():
             output += chunk
     except OSError:  # how Linux says that the other side is closed
         pass
-    assert process.wait(60) == 0
-    text = output.decode()
-    assert "/600" in text
-    assert "grad" in text
-    assert "completed" in text
+    return output.decode(), process.wait(60)
+
+
+def test_on_a_terminal_progress_is_drawn_in_80_columns():
+    text, code = on_a_terminal("train", "epochs=30", TERM="xterm-256color")
+    assert code == 0
+    assert all(part in text for part in ("/600", "grad", "completed"))
 
 
 def test_quiet_prints_only_the_results(capsys):
@@ -71,24 +73,9 @@ def test_quiet_prints_only_the_results(capsys):
     assert main(["train", "-q", "--cfg", "job"]) == 0
 
 
-def on_a_terminal(*words):
-    """The output of a command on a terminal of 80 columns, without escape sequences, and its exit code."""
-    leader, follower = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1"}
-    process = subprocess.Popen([*NORMEXP, *words], stdout=follower, stderr=follower, env=environment)
-    os.close(follower)
-    output = b""
-    try:
-        while chunk := os.read(leader, 65536):
-            output += chunk
-    except OSError:  # how Linux says that the other side is closed
-        pass
-    return output.decode(), process.wait(60)
-
-
 def test_messages_are_wrapped_between_words_on_a_terminal():
     for words, code in ((["describe", "norm=in", "norm.position=post"], 0), (["train", "norm=rms"], 2)):
-        text, exit_code = on_a_terminal(*words)
+        text, exit_code = on_a_terminal(*words, TERM="dumb", NO_COLOR="1")
         assert exit_code == code
         lines = text.splitlines()
         assert all(len(line) <= 80 for line in lines)
@@ -145,28 +132,6 @@ def test_flags_and_overrides_in_any_order(capsys):
     assert {path.name for path in Path("runs").iterdir()} == {"sweep"}
 
 
-def test_choices_of_ones_own():
-    own = Path("own")
-    (own / "experiment").mkdir(parents=True)
-    (own / "experiment" / "tiny.yaml").write_text(
-        "# @package _global_\ndefaults:\n  - override /norm: gn\n  - override /model: mlp\nsteps: 3\nmodel: {width: 8}\n"
-    )
-    (own / "norm").mkdir()
-    (own / "norm" / "slow_bn.yaml").write_text("defaults: [bn]\nmomentum: 0.01\n")
-    for choice, expected in (("experiment=tiny", "name: gn"), ("norm=slow_bn", "momentum: 0.01")):
-        assert main(["train", choice, "--config-dir", "own", "steps=2", f"name={expected[:4]}"]) == 0
-        assert expected in (Path("runs") / expected[:4] / "config.yaml").read_text()
-
-
-def test_a_file_of_ones_own_takes_over_what_it_does_not_set():
-    (Path("own") / "norm").mkdir(parents=True)
-    Path("own/norm/slow_bn.yaml").write_text("defaults: [bn]\nmomentum: 0.01\n")
-    assert main(["train", "--config-dir", "own", "norm=slow_bn", "steps=1", "name=run"]) == 0
-    stored = Path("runs/run/config.yaml").read_text()
-    assert "momentum: 0.01" in stored
-    assert "eps: 1.0e-05" in stored
-
-
 def test_a_network_that_can_not_learn_is_pointed_out(capsys):
     assert main(["train", "norm=in", "norm.position=post", "steps=1"]) == 0
     assert "can't tell images apart" in capsys.readouterr().out
@@ -185,6 +150,15 @@ def test_a_network_that_can_not_learn_is_pointed_out(capsys):
         (["describe", "--help"], "averages over"),
         (["describe"], "B,H,W"),
         (["tensorboard", "--help"], "browser"),
+        (["help", "lr"], "a number > 0 "),
+        (["help", "learning_rate"], "lr=0.1    peak learning rate"),
+        (["help", "depth"], "model.depth=3     hidden layers"),
+        (["help", "norm.groups"], "with norm=gn"),
+        (["help", "eval_every"], "auto, an integer >= 1 or null"),
+        (["help", "norm"], "norm.momentum=0.1"),
+        (["help", "norm=gn"], "norm.groups=4"),
+        (["help", "gn"], "norm.groups=4"),
+        (["help", "debug"], "debug=overfit"),
     ],
 )
 def test_what_a_newcomer_asks_first_is_answered_without_torch(words, says):
@@ -205,88 +179,29 @@ def test_help_of_a_command_is_that_of_its_flag(words, capsys):
     assert "Did you mean train?" in capsys.readouterr().err
 
 
-def test_cfg_job_does_not_import_torch():
-    code = (
-        "import sys; from normexp.cli import main; main(['train', '--cfg', 'job']); assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+SHORT_RUN = ["train", "steps=4", "checkpoint_every=2", "eval_every=2"]
+# The first use of some torch functions imports its compiler and sympy, which doubles the import time.
+SLOW = ["torch._dynamo", "torch._inductor", "sympy", "torchvision", "matplotlib", "sklearn.datasets", "pandas"]
 
 
-@pytest.mark.parametrize("words", [["optim=sgd"], ["optim=adam", "probe=full", "grad_clip=1", "dropout=0.1"]])
-def test_training_imports_none_of_what_it_does_not_use(words):
-    """The first use of some torch functions imports its compiler and sympy, which doubles the import time."""
-    slow = ["torch._dynamo", "torch._inductor", "sympy", "torchvision", "matplotlib", "sklearn.datasets", "pandas"]
-    code = (
-        f"import sys; from normexp.cli import main; main(sys.argv[1:]); print([m for m in {slow} if m in sys.modules])"
-    )
-    words = ["train", "steps=4", "checkpoint_every=2", "eval_every=2", *words]
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        ([*SHORT_RUN, "optim=sgd"], SLOW),
+        ([*SHORT_RUN, "optim=adam", "probe=full", "grad_clip=1", "dropout=0.1"], SLOW),
+        (["train", "--cfg", "job"], ["torch"]),
+        (["train", "lr=fast"], ["torch"]),
+        (["help", "lr"], ["hydra", "yaml", "numpy"]),
+        (["runs"], ["hydra", "numpy", "normexp.report.terminal"]),
+        (["resume", "runs/nope"], ["rich", "hydra", "normexp.compose"]),
+        (["rm", "runs/nope"], ["rich", "hydra", "normexp.compose"]),
+    ],
+)
+def test_a_command_imports_none_of_what_it_does_not_use(words, unused):
+    Path("runs").mkdir()
+    code = f"import sys; from normexp.cli import main; main(sys.argv[1:]); print([m for m in {unused} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]", done.stdout
-
-
-def test_tensorboard_wants_a_folder(capsys):
-    assert main(["tensorboard"]) == 2
-    assert "runs does not exist" in capsys.readouterr().err
-    Path("runs/none").mkdir(parents=True)
-    assert main(["tensorboard", "runs/non"]) == 2
-    assert "Did you mean none?" in capsys.readouterr().err
-
-
-def test_tensorboard_serves_on_localhost_until_ctrl_c():
-    import re
-    import signal
-    import urllib.request
-
-    assert main(["train", "steps=2", "name=run"]) == 0
-    shutil.copytree("runs/run", "runs/other")
-    shutil.copytree("runs/run", "runs/third")
-    command = [sys.executable, "-u", "-m", "normexp", "tensorboard", "runs/run", "runs/other", "--port", "0"]
-
-    def heed_ctrl_c():  # a shell's background jobs, and so their children, ignore it
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it sets a signal, nothing else
-    ) as process:
-        (address,) = re.findall(r"http://localhost:\d+/", process.stdout.readline())
-        try:
-            deadline, tags = time.monotonic() + 60, {}
-            while not all("test/accuracy" in tags.get(name, {}) for name in ("run", "other")):
-                assert time.monotonic() < deadline
-                tags = json.loads(urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=20).read())
-                time.sleep(0.2)
-            assert set(tags) == {"run", "other"}
-            assert "drift/conv1" in tags["run"]
-            with urllib.request.urlopen(address, timeout=20) as page:  # follows to the page with its pinned charts
-                assert (
-                    "?smoothing=0&pinnedCards=%5B%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22train/loss"
-                    in page.url
-                )
-                content = page.read()
-            assert b"TensorBoard" in content
-            assert content.index(b'src="normexp.js"') < content.index(b'src="index.js')
-            with urllib.request.urlopen(f"{address}normexp.js", timeout=20) as script:
-                assert b"customElements.define" in script.read()
-            listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
-            port = f"{int(address.split(':')[2].strip('/')):04X}"
-            hosts = set(re.findall(rf"\d+: ([0-9A-F]+):{port} 0+:0000 0A", listening))
-            assert hosts
-            assert hosts <= {"0100007F", "00000000000000000000000001000000"}
-            taken = start("tensorboard", "runs", "--port", str(int(port, 16)))
-            assert taken.returncode == 2
-            assert "already in use" in taken.stderr
-            assert "Traceback" not in taken.stderr
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                code = process.wait(timeout=30)
-            finally:
-                process.kill()
-        assert code == 0
 
 
 @needs_data

@@ -118,11 +118,7 @@ FULL_OUTPUT = "normexp: Standard output could not be written (No space left on d
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     ("words", "states_there"),
-    [
-        (["train", *TINY, "name=r"], ["completed"]),
-        ([*SWEEP, "runs_dir=."], ["completed", "skipped"]),
-        (["--help"], []),
-    ],
+    [(["train", *TINY, "name=r"], ["completed"]), ([*SWEEP, "runs_dir=."], ["completed", "skipped"]), (["--help"], [])],
     ids=["run", "sweep", "help"],
 )
 def test_a_full_disk_that_is_printed_to_ends_no_training(words, states_there):

@@ -12,15 +12,8 @@ from normexp.training import checkpoint
 from tests.commands.shell import start
 from tests.sweeps.sweeping import at_work, begin, results, wait_for
 
-RUN = [
-    "data.train_size=200",
-    "threads=1",
-    "probe.every=50",
-    "log_every=5",
-    "eval_every=40",
-    "checkpoint_every=20",
-    "name=run",
-]
+RUN = ["data.train_size=200", "threads=1", "probe.every=50", "log_every=5", "eval_every=40", "checkpoint_every=20"]
+RUN += ["name=run"]
 LONG = [*RUN, "steps=1000000"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.commands.shell import NORMEXP
 from tests.sweeps.sweeping import SHORT, states
 
-NAMES = (
+NAMES = [
     "copy",
     "random",
     "queue",
@@ -22,7 +22,7 @@ NAMES = (
     "joblib",
     "hydra",
     "rich",
-)
+]
 """Modules that the driver, joblib's workers, the fork server or the resource trackers import."""
 
 SCRIPT = [str(Path(sys.executable).with_name("normexp"))]

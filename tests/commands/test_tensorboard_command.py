@@ -1,5 +1,13 @@
-"""`normexp tensorboard`: its defaults, and the folders that it shows. That it serves them is tested in test_cli.py."""
+"""`normexp tensorboard`: its defaults, and the folders that it shows."""
 
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -7,6 +15,7 @@ import pytest
 
 from normexp.cli import main
 from normexp.commands import tensorboard
+from tests.commands.shell import start
 
 
 def test_the_script_changes_elements_that_tensorboard_has():
@@ -54,7 +63,7 @@ def test_a_folder_of_runs_is_read_where_it_is():
         (0, "No runs yet"),
         (20, ""),
         (21, "21 runs. All pages but TIME SERIES show the first 20"),
-        (501, "501 runs. TIME SERIES shows no run at first, other pages show the first 20"),
+        (501, "501 runs. TIME SERIES shows none at first, the others show the first 20"),
     ],
 )
 def test_very_many_runs_are_announced(runs, says):
@@ -96,3 +105,61 @@ def test_wrong_flags_of_tensorboard_get_one_sentence(words, says, capsys):
     Path("runs").mkdir()
     assert main(["tensorboard", *words]) == 2
     assert capsys.readouterr().err.startswith(f"normexp: {says}")
+
+
+def test_tensorboard_wants_a_folder(capsys):
+    assert main(["tensorboard"]) == 2
+    assert "runs does not exist" in capsys.readouterr().err
+
+
+def test_tensorboard_serves_on_localhost_until_ctrl_c():
+    assert main(["train", "steps=2", "name=run"]) == 0
+    shutil.copytree("runs/run", "runs/other")
+    shutil.copytree("runs/run", "runs/third")
+    command = [sys.executable, "-u", "-m", "normexp", "tensorboard", "runs/run", "runs/other", "--port", "0"]
+
+    def heed_ctrl_c():  # a shell's background jobs, and so their children, ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=heed_ctrl_c,  # noqa: PLW1509 - it sets a signal, nothing else
+    ) as process:
+        (address,) = re.findall(r"http://localhost:\d+/", process.stdout.readline())
+        try:
+            deadline, tags = time.monotonic() + 60, {}
+            while not all("test/accuracy" in tags.get(name, {}) for name in ("run", "other")):
+                assert time.monotonic() < deadline
+                tags = json.loads(urllib.request.urlopen(f"{address}data/plugin/scalars/tags", timeout=20).read())
+                time.sleep(0.2)
+            assert set(tags) == {"run", "other"}
+            assert "drift/conv1" in tags["run"]
+            with urllib.request.urlopen(address, timeout=20) as page:  # follows to the page with its pinned charts
+                assert (
+                    "?smoothing=0&pinnedCards=%5B%7B%22plugin%22%3A%22scalars%22%2C%22tag%22%3A%22train/loss"
+                    in page.url
+                )
+                content = page.read()
+            assert b"TensorBoard" in content
+            assert content.index(b'src="normexp.js"') < content.index(b'src="index.js')
+            with urllib.request.urlopen(f"{address}normexp.js", timeout=20) as script:
+                assert b"customElements.define" in script.read()
+            listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
+            port = f"{int(address.split(':')[2].strip('/')):04X}"
+            hosts = set(re.findall(rf"\d+: ([0-9A-F]+):{port} 0+:0000 0A", listening))
+            assert hosts
+            assert hosts <= {"0100007F", "00000000000000000000000001000000"}
+            taken = start("tensorboard", "runs", "--port", str(int(port, 16)))
+            assert taken.returncode == 2
+            assert "already in use" in taken.stderr
+            assert "Traceback" not in taken.stderr
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                code = process.wait(timeout=30)
+            finally:
+                process.kill()
+        assert code == 0

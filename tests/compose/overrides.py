@@ -64,92 +64,25 @@ FAR = ["-1", "-1000000000000000000", "-9223372036854775809", "nan", "inf", "-inf
 SHAPES = ["null", "", "[]", "{}", "[[1]]", "[null]", "{a: 1}", "[{a: 1}]", "{a: {b: [1]}}", '""', "' '"]
 WORDS = ["fast", "yess", "None", "a b", "true", "1", "0x10", "1_000", "1,5", "'1'", '"null"', "é", "数", "😀", "a/b"]
 BROKEN = ["'", '"', "'a", 'a"', "[", "]", "[1", "{", "}", "(", "a(", ")", ",", "1,", ",1", ":", "a:b", "=", "==", "\\"]
-BROKEN += [
-    "a\\",
-    "${",
-    "${}",
-    "${a",
-    "$",
-    "%",
-    "#",
-    "# no",
-    "!",
-    "&a",
-    "*a",
-    "!!python/object:os.system",
-    "|",
-    ">",
-    "@",
-]
-CONTROL = [
-    "\n",
-    "a\nb",
-    "'a\nb'",
-    "\t",
-    "\r",
-    "\x1b[31mred\x1b[0m",
-    "'\x1b[2J'",
-    "\x7f",
-    "\u202e",
-    "\u2028",
-    "'\u2028'",
-]
-CONTROL += ["\ud800", "'\udcff'", "\ufeff", "'\u200b'"]
+BROKEN += ["a\\", "${", "${}", "${a", "$", "%", "#", "# no", "!", "&a", "*a", "!!python/object:os.system", "|", ">"]
+BROKEN += ["@"]
+CONTROL = ["\n", "a\nb", "'a\nb'", "\t", "\r", "\x1b[31mred\x1b[0m", "'\x1b[2J'", "\x7f", "\u202e", "\u2028"]
+CONTROL += ["'\u2028'", "\ud800", "'\udcff'", "\ufeff", "'\u200b'"]
 WORDS += ["'~nobody-here'", "'~nobody-here/a'"]
 REFERENCES = ["${missing}", "${oc.env:HOME}", "${oc.env:NORMEXP_NOT_THERE}", "${oc.env:NORMEXP_NOT_THERE,3}", "${lr}"]
 REFERENCES += ["${steps}", "${model}", "${norm.eps}", "${hydra:job.name}", "${hydra:nothing}", "${nothing:1}", "${.lr}"]
-REFERENCES += [
-    "a${lr}",
-    "'${lr}'",
-    "[${lr}]",
-    "${${lr}}",
-    "???",
-    "'???'",
-    "${oc.select:x}",
-    "${oc.decode:'['}",
-    "${now:%Y}",
-]
+REFERENCES += ["a${lr}", "'${lr}'", "[${lr}]", "${${lr}}", "???", "'???'", "${oc.select:x}", "${oc.decode:'['}"]
+REFERENCES += ["${now:%Y}"]
 SWEEPS = ["0.1,0.2", "1,1", "a,b", "choice(1,2)", "choice()", "choice(a,", "range(3)", "range(0,3)", "range(0,10,0)"]
-SWEEPS += [
-    "range(3,0)",
-    "range(0,1,1e-300)",
-    "range(1,1000000000000)",
-    "range(0,3,-1)",
-    "range(a)",
-    "range(0.1,0.3,0.1)",
-]
-SWEEPS += ["interval(0,1)", "interval(1)", "glob(*)", "glob(zz*)", "glob([*],exclude=b*)", "glob(1)", "shuffle(1,2,3)"]
-SWEEPS += [
-    "tag(log,interval(0.001,1))",
-    "tag(a,b)",
-    "tag(1,2,3)",
-    "sort(3,1,2)",
-    "sort([3,1])",
-    "sort(a,1)",
-    "nothing(1)",
-]
-SWEEPS += [
-    "int(1.5)",
-    "int(inf)",
-    "int(a)",
-    "float(1)",
-    "float([1])",
-    "str(1)",
-    "str([1])",
-    "bool(maybe)",
-    "json_str({a:1})",
-]
-SWEEPS += ["extend_list(1,2)", "[1,2],[3]", "{a:1},{b:2}", "choice(choice(1,2),3)", "int(choice(1,2))", "null,null"]
+SWEEPS += ["range(3,0)", "range(0,1,1e-300)", "range(1,1000000000000)", "range(0,3,-1)", "range(a)"]
+SWEEPS += ["range(0.1,0.3,0.1)", "interval(0,1)", "interval(1)", "glob(*)", "glob(zz*)", "glob([*],exclude=b*)"]
+SWEEPS += ["glob(1)", "shuffle(1,2,3)", "tag(log,interval(0.001,1))", "tag(a,b)", "tag(1,2,3)", "sort(3,1,2)"]
+SWEEPS += ["sort([3,1])", "sort(a,1)", "nothing(1)", "int(1.5)", "int(inf)", "int(a)", "float(1)", "float([1])"]
+SWEEPS += ["str(1)", "str([1])", "bool(maybe)", "json_str({a:1})", "extend_list(1,2)", "[1,2],[3]", "{a:1},{b:2}"]
+SWEEPS += ["choice(choice(1,2),3)", "int(choice(1,2))", "null,null"]
 LONG = ["x" * 10_000, "'" + "x y" * 3_000 + "'", "[" + "1," * 1_000 + "1]", "9" * 4_000, "${" + "a" * 5_000 + "}"]
-LONG += [
-    "[" * 100 + "]" * 100,
-    "[" * 2_000,
-    "(" * 500,
-    "1," * 400 + "1",
-    "0." + "1" * 5_000,
-    "\\" * 5_000,
-    "${a:" * 200,
-]
+LONG += ["[" * 100 + "]" * 100, "[" * 2_000, "(" * 500, "1," * 400 + "1", "0." + "1" * 5_000, "\\" * 5_000]
+LONG += ["${a:" * 200]
 
 SYNTAX = st.one_of(*map(st.sampled_from, (HUGE, FAR, SHAPES, WORDS, BROKEN, CONTROL, REFERENCES, SWEEPS, LONG)))
 """The value of any override, whatever the key's type."""

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from normexp.cli import main
 from normexp.compose.choices import CHOICES
 from normexp.compose.compose import Composer, compose_sweep, to_plain, with_own_choices, without_hydra
 from normexp.compose.errors import config_errors
@@ -30,28 +33,11 @@ CHOSEN = [f"{group}={name}" for group, classes in CHOICES.items() for name in cl
 REFERENCES = ["lr=${seed}", "lr=${norm.eps}", "norm.eps=${lr}", "seed=${model.depth}", "name='${norm.name}-${lr}'"]
 REFERENCES += ["batch_size=${missing}", "data_dir=${oc.env:HOME}", "model=${norm}", "dropout_layers=['${norm.name}',b]"]
 LISTS = ["model.channels=[8,16]", "probe.layers=[fc1]", "norm.layers=[]", "model.channels=[]", "dropout_layers=[a,[b]]"]
-ODD = [
-    "+new=1",
-    "++lr=2",
-    "++new.key=2",
-    "~dropout",
-    "~dropout=0.0",
-    "~norm.eps",
-    "~norm",
-    "~optim.momentum=1",
-    "lr=???",
-]
-ODD += ["norm={eps:0.1}", "norm={name:gn}", "lr={a:1}", "norm=[bn,gn]", "norm=null", "norm@model=bn", "+norm@new=bn"]
-ODD += [
-    "hydra.job.name=x",
-    "hydra.launcher.batch_size=3",
-    "hydra/launcher=basic",
-    "hydra={}",
-    "lr@x=1",
-    "lr=1,2",
-    "lr=",
-]
-ODD += ["experiment=lr-range", "debug=fast", "norm.groups=2", "optim.nesterov=true", "lrr=1", "norm.x.y=1", "lr.x=1"]
+ODD = ["+new=1", "++lr=2", "++new.key=2", "~dropout", "~dropout=0.0", "~norm.eps", "~norm", "~optim.momentum=1"]
+ODD += ["lr=???", "norm={eps:0.1}", "norm={name:gn}", "lr={a:1}", "norm=[bn,gn]", "norm=null", "norm@model=bn"]
+ODD += ["+norm@new=bn", "hydra.job.name=x", "hydra.launcher.batch_size=3", "hydra/launcher=basic", "hydra={}", "lr@x=1"]
+ODD += ["lr=1,2", "lr=", "experiment=lr-range", "debug=fast", "norm.groups=2", "optim.nesterov=true", "lrr=1"]
+ODD += ["norm.x.y=1", "lr.x=1"]
 
 
 JOBS = [
@@ -139,3 +125,17 @@ def test_hydra_composes_each_set_of_choices_once(monkeypatch):
             config = composer.compose("x", [f"norm={norm}", f"seed={seed}", "lr=0.3"]).config
             assert (config.norm.name, config.seed, config.lr) == (norm, seed, 0.3)
     assert made == [["norm=bn"], ["norm=ln"]]
+
+
+@pytest.mark.parametrize("failure", [ConfigCompositionException, AttributeError, UnboundLocalError])
+@pytest.mark.parametrize("words", [["lr=0.5"], ["-m", "seed=0,1"], ["experiment=lr-range"], ["--cfg", "job"]])
+def test_ctrl_c_is_an_interruption_even_if_hydras_cleanup_fails(words, failure, monkeypatch, capsys):
+    def interrupted(*args, **kwargs):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise failure
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", interrupted)
+    assert main(["train", *words]) == 130
+    assert capsys.readouterr().err == "normexp: interrupted\n"

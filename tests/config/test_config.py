@@ -148,8 +148,8 @@ def test_any_value_is_accepted_or_refused_in_one_sentence(key, value):
         (["optim.nesterov=true", "optim.momentum=0"], "above 0"),
         (["data.train_size=1294"], "1293 training samples"),
         (["data.val_size=0.0001"], "no samples left for validation"),
-        (["batch_size=2000"], "at most that"),
-        (["batch_size=100", "data.train_size=99"], "only 99"),
+        (["batch_size=2000"], "at most 1293, the number of training samples"),
+        (["batch_size=100", "data.train_size=99"], "at most 99"),
         (["name=a/b"], "no slash"),
     ],
 )

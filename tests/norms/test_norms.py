@@ -106,14 +106,15 @@ def test_cancels_bias(name):
 
 
 @pytest.mark.parametrize(("name", "shape"), PLACES)
-def test_values_counts_what_shares_one_mean(name, shape):
-    """A statistic changes with as many inputs as `values` says."""
+def test_sizes_are_those_of_what_shares_one_mean(name, shape):
+    """A statistic changes with as many inputs as the product of the sizes."""
     config = compose("model=resnet", f"norm={name}")
     norm = build(name, shape, "norm.affine=false")
     x = torch.randn(6, *shape, dtype=torch.float64, requires_grad=True)
     norm(x)[(0,) * x.dim()].backward()
     assert x.grad is not None
-    assert int((x.grad != 0).sum()) == NORMS[name].values(config.norm, Site("layer", shape), 6)
+    sizes = NORMS[name].sizes(config.norm, Site("layer", shape), 6)
+    assert int((x.grad != 0).sum()) == math.prod(sizes.values())
 
 
 @pytest.mark.parametrize(

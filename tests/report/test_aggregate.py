@@ -1,5 +1,6 @@
 """Means over seeds, their order, and the table on the terminal."""
 
+import json
 import statistics
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from normexp.metrics import format_metric, higher_is_better
 from normexp.report.aggregate import aggregate, describe_outcome, format_mean_std
 from normexp.report.groups import group
 from normexp.report.read import read
+from normexp.report.select import select
 from normexp.report.terminal import show
 from tests.report.runs import make_run, make_sweep
 
@@ -24,7 +26,7 @@ def shown(width=80, *, colour=False, **options):
         width=width, record=True, force_terminal=colour, color_system="truecolor" if colour else None, quiet=False
     )
     with console.capture() as capture:
-        show(console, read([Path("runs")]), **options)
+        show(console, read([Path("runs")]), command="normexp report runs", **options)
     return capture.get()
 
 
@@ -52,8 +54,16 @@ def test_diverged_runs_are_counted_not_averaged():
         "norm=bn": (0.9, "2 of 3 diverged"),
         "norm=ln": (0.9, "1 of 2 failed"),
         "norm=none": (None, "diverged"),
-        "norm=gn": (None, "1 of 1 without test accuracy"),
+        "norm=gn": (None, "missing"),
     }
+
+
+def test_runs_that_never_reach_an_accuracy_are_counted():
+    for seed, steps in enumerate((40.0, None, None)):
+        make_run(Path("runs"), seed=seed, metrics={"convergence/steps_to_90": steps, "test/accuracy": 0.9})
+    (row,) = table(metric="convergence/steps_to_90")
+    assert describe_outcome(row, "convergence/steps_to_90") == "not reached in 2 of 3 runs"
+    assert describe_outcome(row, "train/loss") == "missing in 2 of 3 runs"
 
 
 def test_a_diverged_run_is_not_averaged_even_with_a_value():
@@ -70,8 +80,10 @@ def test_unfinished_runs_are_marked():
     make_run(Path("other"), state="interrupted")
     console = Console(width=100)
     with console.capture() as capture:
-        show(console, read([Path("other")]))
-    assert "No run has a test accuracy yet; --metric val/accuracy shows intermediate results." in capture.get()
+        show(console, read([Path("other")]), command="normexp report other")
+    assert (
+        "No run has a test accuracy yet. --metric val/accuracy shows the latest validation accuracy." in capture.get()
+    )
     assert (ln.values, ln.so_far, describe_outcome(ln, "val/accuracy")) == ([0.7], False, "1 of 2 interrupted")
     assert (bn.values, bn.so_far, describe_outcome(bn, "val/accuracy")) == (
         [0.6],
@@ -125,7 +137,7 @@ def test_the_terminal_shows_table_heat_map_and_reasons():
         make_run(Path("runs"), name=f"skipped-{model}", norm="in", state="skipped", error="norm=in can't be: a reason")
     text = shown()
     assert all(len(line) <= 80 for line in text.splitlines() if "train.log" not in line)
-    assert "10 runs: 5 completed, 2 diverged, 1 failed, 2 skipped" in text
+    assert "8 runs: 5 completed, 2 diverged, 1 failed; 2 combinations skipped" in text
     lines = [line.split() for line in text.splitlines()]
     assert ["norm", "lr", "test", "accuracy", "val", "accuracy", "n", "train", "loss", "steps"] in lines
     assert ["bn", "0.1", "97.50", "%", "±", "0.71", "97.50", "%", "2", "0.5", "60"] in lines
@@ -171,4 +183,24 @@ def test_an_unknown_metric_gets_the_nearest():
         shown(metric="val/acuracy")
     make_run(Path("none"), metrics={})
     with pytest.raises(ConfigError, match="no run has logged anything yet"):
-        show(Console(quiet=True), read([Path("none")]), metric="val/loss")
+        show(Console(quiet=True), read([Path("none")]), command="", metric="val/loss")
+
+
+def test_a_sweep_of_which_all_runs_diverged_and_some_have_not_started():
+    for seed in (0, 1):
+        make_run(Path("runs"), seed=seed, state="diverged", accuracy=None)
+    planned = [run.name for run in Path("runs").iterdir()] + ["x", "y", "z"]
+    Path("runs/sweep.json").write_text(json.dumps({"format": 1, "runs": planned}))
+    lines = shown().splitlines()
+    assert lines[0] == "2 runs: 2 diverged; 3 more not started"
+    assert "Both runs diverged, so there is no test accuracy to report." in lines
+    assert select(read([Path("runs")]), ["seed=1"]).not_started == 0
+
+
+@pytest.mark.parametrize("samples", [300, None])
+def test_the_best_validation_accuracy_on_a_sample_is_explained(samples):
+    metrics = {"test/accuracy": 0.9, "val/accuracy": 0.92, "convergence/best_accuracy": 0.91}
+    make_run(Path("runs"), metrics=metrics, eval_samples=samples)
+    text = " ".join(shown().split())
+    assert "best val accuracy" in text
+    assert ("the highest during training, on up to 300 samples" in text) == (samples == 300)

@@ -28,7 +28,7 @@ def many_keys():
 def shown(width):
     console = Console(width=width)
     with console.capture() as capture:
-        show(console, read([Path("runs")]))
+        show(console, read([Path("runs")]), command="normexp report runs")
     return capture.get()
 
 

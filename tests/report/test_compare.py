@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from normexp.report.compare import compare, show_comparison
+from normexp.report.compare import compare
+from normexp.report.compare_text import describe, show_comparison
 from normexp.report.read import read
 from tests.report.runs import make_run, make_sweep
 
@@ -13,13 +14,13 @@ SETTING = {"metric": "test/accuracy"}
 
 
 def compared(**options):
-    return compare(read([Path("a")]), read([Path("b")]), **SETTING, **options)
+    return compare(read([Path("a")]).runs, read([Path("b")]).runs, **SETTING, **options)
 
 
 def shown(comparison):
     console = Console(width=120)
     with console.capture() as capture:
-        show_comparison(console, comparison, ("a", "b"), **SETTING)
+        show_comparison(console, describe(comparison, ("a", "b"), **SETTING))
     return capture.get()
 
 
@@ -142,6 +143,19 @@ def test_data_sets_are_not_subtracted():
     assert "80.00 % ± 10.00" in text and "+5.00" not in text
 
 
+def test_the_config_names_every_key_of_the_caveat():
+    for data in ("mnist", "digits"):
+        settings(f"a/{data}", [0.9, 0.8], norm="none", data=data, data__train_size=None)
+        settings(f"b/{data}", [0.9, 0.8], norm="none", data=data, data__train_size=500, lr=0.5)
+    make_run(Path("b/more"), data="mnist", seed=7, lr=0.6, data__train_size=500)
+    comparison = compared(by=["norm"])
+    assert comparison.confounders == ["lr"]
+    assert describe(comparison, ("a", "b"), **SETTING).config == [
+        ["data.train_size", "-", "500"],
+        ["lr", "0.1", "0.5, 0.6"],
+    ]
+
+
 def test_grouping_compares_each_data_set_with_itself():
     for folder, shift in (("a", 0.0), ("b", 0.05)):
         for data, accuracy in (("mnist", 0.8), ("digits", 0.9)):
@@ -174,7 +188,7 @@ def test_other_numerics_are_not_paired():
 def test_few_seeds_are_warned_about():
     settings("a", [0.9, 0.8], norm="none")
     settings("b", [0.9, 0.8], norm="bn")
-    assert "n < 3: a spread over so few runs says little." in shown(compared())
+    assert "n < 3: too few seeds for a reliable standard deviation." in shown(compared())
 
 
 def test_a_key_that_older_runs_lack_does_not_count():

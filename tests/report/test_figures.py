@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from normexp.plotting.style import figure_style
+from normexp.plotting.style import figure_style, log_axis
 from normexp.plotting.svg import inline_svg
 from normexp.report.analysis import analyze_tasks
 from normexp.report.figures import draw
@@ -246,3 +246,15 @@ def test_lines_that_other_figures_do_not_have_are_not_hidden_with_theirs():
     figures = drawn()
     assert 'class="s0"' in figures["test-accuracy-by-batch_size"][1]  # a line for each lr, as in the page
     assert 'class="s0"' not in figures["test-accuracy-by-lr"][1]
+
+
+def test_log_axes_have_plain_numbers_like_the_axes_of_config_values():
+    from matplotlib.figure import Figure
+
+    labels = []
+    for low, high in ((0.5, 20), (2e-6, 3)):
+        axes = Figure().add_subplot(xscale="log", xlim=(low, high))
+        log_axis(axes.xaxis)
+        axes.figure.draw_without_rendering()
+        labels.append([tick.get_text() for tick in axes.get_xticklabels() if low <= float(tick.get_text()) <= high])
+    assert labels == [["0.5", "1", "2", "5", "10", "20"], ["1e-05", "1e-04", "0.001", "0.01", "0.1", "1"]]

@@ -93,6 +93,10 @@ def test_help_names_every_flag_in_80_columns(capsys, command):
     ("words", "sentence"),
     [
         (["metrics", "nowhere"], "nowhere"),
+        (
+            ["metrics", "val/loss"],
+            "val/loss is a metric: loss on the validation set. normexp metrics takes the folder of",
+        ),
         (["metrics", "--layers"], "--layers needs a run"),
         (["metrics", "runs", "--layer"], "Did you mean --layers?"),
         (["metrics", "runs"], "No run has logged anything yet"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from normexp.cli import main
 from normexp.report import page
 from normexp.report.page import MAX_SHEET_BYTES, MAX_SHEETS
 from normexp.report.read import read
@@ -195,7 +196,8 @@ def test_without_any_result(state):
     make_run(Path("runs"), state=state, metrics={})
     for by in (None, ["norm", "lr"]):
         _, seen, _ = written(by=by)
-        assert f"1 run: 1 {state}, started 2026-01-02 03:04 UTC." in seen.texts
+        count = "0 runs; 1 combination skipped" if state == "skipped" else "1 run: 1 running"
+        assert f"{count}, started 2026-01-02 03:04 UTC." in seen.texts
 
 
 def test_provenance():
@@ -297,3 +299,25 @@ def test_a_page_of_any_sweep(tmp_path_factory, data):
         write_metrics(directory, [{"step": step, **line} for step, line in enumerate(lines)])
     by = data.draw(st.sampled_from([None, ["seed"], ["norm", "lr"]]))
     written(str(folder), metric="test/loss", by=by, file=str(folder / "page.html"))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"norm": "bn"}, "paired: Student's t over the seeds, which are the same in A and B."),
+        ({"norm": "bn", "lr": 1.0}, "Not like for like: A and B differ in norm, but also in lr."),
+        ({"data": "mnist"}, "Not like for like: A and B use different data sets, so B - A is not computed."),
+        ({"norm": "bn", "seed": 0}, "No interval with one run on a side"),
+    ],
+)
+def test_the_comparison_is_the_first_section_with_the_words_of_the_terminal(capsys, config, sentence):
+    for seed in {0, config.get("seed", 1)}:
+        make_run(Path("a"), seed=seed, accuracy=0.8 + seed / 50)
+        make_run(Path("b"), **{"seed": seed, **config}, accuracy=0.9 + seed / 50)
+    assert main(["report", "a", "b", "--html", "page.html"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    first = re.search("<section id=.*?</section>", Path("page.html").read_text(), re.DOTALL)
+    texts = [text.strip() for text in Page(first[0]).texts if text.strip()]
+    assert texts[:3] == ["Comparison", "A", "a"]
+    assert any(text.startswith(sentence) for text in texts)
+    assert [text for text in texts[1:] if text not in printed] == []

@@ -27,13 +27,13 @@ def test_markdown(capsys):
     assert (
         out
         == """\
-| norm |    lr | Test accuracy (%) |   n |                 |
+Test accuracy (%) on digits: mean ± standard deviation over n runs.
+
+| norm |    lr | test accuracy (%) |   n |                 |
 | ---- | ----: | ----------------: | --: | --------------- |
 | none |   0.1 |     60.00 ± 14.14 |   2 |                 |
 | bn   | 1e-05 |             60.00 |   1 | 1 of 2 diverged |
 | bn   |   0.1 |  **85.00 ± 7.07** |   2 |                 |
-
-±: standard deviation over n runs.
 """
     )
 
@@ -46,16 +46,20 @@ def test_latex(capsys):
         out
         == r"""% normexp report --latex runs --bold --sort norm --names
 % \usepackage{booktabs}
-% \pm: standard deviation over n runs.
+
+\begin{table}
+\centering
+\caption{Test accuracy (\%) on digits: mean $\pm$ standard deviation over n runs.}
 \begin{tabular}{lrrrl}
 \toprule
-norm & lr & Test accuracy (\%) & n &  \\
+norm & lr & test accuracy (\%) & n &  \\
 \midrule
 none & $0.1$ & $60.00 \pm 14.14$ & $2$ &  \\
 BN & $10^{-5}$ & $60.00$ & $1$ & 1 of 2 diverged \\
 BN & $0.1$ & $\mathbf{85.00 \pm 7.07}$ & $2$ &  \\
 \bottomrule
 \end{tabular}
+\end{table}
 """
     )
 
@@ -63,19 +67,19 @@ BN & $0.1$ & $\mathbf{85.00 \pm 7.07}$ & $2$ &  \\
 def test_the_note_says_what_is_averaged_over(capsys):
     make_sweep(Path("runs"), NORMS)
     _, out, _ = said(capsys, "runs", "--markdown", "--group-by", "norm")
-    assert out.endswith("\n±: standard deviation over n runs, which differ in lr.\n")
+    assert out.startswith("Test accuracy (%) on digits: mean ± standard deviation over n runs, which differ in lr.\n")
 
 
 def test_special_characters_are_escaped(capsys):
     make_run(Path("runs"), name="a", activation=r"a_b & 50% \x{} $#~^<|*")
     make_run(Path("runs"), name="b", activation="relu")
     _, out, _ = said(capsys, "runs", "--latex", "table.tex")
-    assert "table    table.tex" in out
+    assert out == "table        table.tex\n"
     text = Path("table.tex").read_text()
     assert r"a\_b \& 50\% \textbackslash{}x\{\} \$\#\textasciitilde{}\textasciicircum{}\textless{}\textbar{}*" in text
     _, out, _ = said(capsys, "runs", "--markdown", "-")
     assert r"a_b & 50% \\x{} $#~^\<\|\*" in out
-    assert len({len(re.sub(r"\\\|", "x", line).split("|")) for line in out.splitlines()}) == 1
+    assert len({len(re.sub(r"\\\|", "x", line).split("|")) for line in out.splitlines()[2:]}) == 1
 
 
 def test_one_table_per_data_set_and_the_lowest_loss_is_best(capsys):
@@ -83,17 +87,52 @@ def test_one_table_per_data_set_and_the_lowest_loss_is_best(capsys):
         for norm, loss in (("none", 0.5), ("bn", 0.25)):
             make_run(Path("runs", data), norm=norm, data=data, metrics={"val/loss": loss})
     _, out, _ = said(capsys, "runs", "--markdown", "--bold", "--metric", "val/loss")
-    assert out.count("| Validation loss |") == 2
-    assert out.index("**data=digits**") < out.index("**data=mnist**")
+    assert out.count("| val loss |") == 2
+    assert out.index("Validation loss on digits.") < out.index("Validation loss on mnist.")
     assert re.findall(r"\*\*(0.\d+)\*\*", out) == ["0.25", "0.25"]
+
+
+def cells(latex):
+    """The rows of each table between the rules, as numbers where they are numbers."""
+    for block in re.findall(r"\\midrule\n(.*?)\\bottomrule", latex, re.DOTALL):
+        rows = [line.removesuffix(r" \\").split(" & ") for line in block.splitlines()]
+        yield {row[0]: [re.sub(r"[$\\{}]|mathbf", "", cell).split(" pm ") for cell in row[1:]] for row in rows}
+
+
+def test_columns_of_a_table(capsys):
+    for data, shift in (("digits", 0.0), ("mnist", 0.05)):
+        for norm, accuracies in {"none": [0.5, 0.7], "bn": [0.9, 0.8, None]}.items():
+            for seed, accuracy in enumerate(accuracies):
+                state = "completed" if accuracy else "diverged"
+                shifted = accuracy and accuracy + shift
+                make_run(Path("runs", data), norm=norm, data=data, seed=seed, accuracy=shifted, state=state)
+    make_run(Path("runs"), norm="ln", data="mnist", state="diverged", accuracy=None)
+    _, out, _ = said(capsys, "runs", "--latex", "--columns", "data", "--bold")
+    assert out.count(r"\begin{table}") == 1
+    caption = (
+        r"\caption{Test accuracy (\%): mean $\pm$ standard deviation over 2 runs. *: over the completed runs only.}"
+    )
+    assert caption in out
+    assert "& \\multicolumn{2}{c}{test accuracy (\\%)} \\\\\n\\cmidrule(lr){2-3}\nnorm & digits & mnist \\\\" in out
+    assert list(cells(out)) == [
+        {
+            "none": [["60.00", "14.14"], ["65.00", "14.14"]],
+            "bn": [["85.00", "7.07*"], ["90.00", "7.07*"]],
+            "ln": [["--"], ["diverged"]],
+        }
+    ]
+    assert out.count(r"$\mathbf{85.00 \pm 7.07}$* & $\mathbf{90.00 \pm 7.07}$*") == 1
+    _, out, _ = said(capsys, "runs", "--markdown", "--columns", "norm", "--names", "norm=ln:LN")
+    assert out.count("Test accuracy (%) on ") == 2
+    assert re.findall(r"\| model \|.*", out)[0].split() == ["|", "model", "|", "none", "|", "BN", "|"]
 
 
 def test_names_of_keys_values_and_metrics(capsys):
     make_sweep(Path("runs"), NORMS)
     inline = "norm=none:no norm, really,lr=1e-1:large,lr:learning rate,test/accuracy:Acc."
     _, out, _ = said(capsys, "runs", "--markdown", "--names", inline)
-    assert out.startswith("| norm            | learning rate |")
-    assert "Acc. (%)" in out
+    assert "\n| norm            | learning rate |" in out
+    assert out.startswith("Acc. (%) on digits: mean ±") and out.count("Acc. (%)") == 2
     assert re.search(r"\| BN +\| +large \|", out)
     assert "| no norm, really |" in out
     Path("names.yaml").write_text("norm: {bn: Batch norm, other: x}\nlr: learning rate\nbatch_size: batch\n")
@@ -108,6 +147,8 @@ def test_names_of_keys_values_and_metrics(capsys):
     [
         (["--names"], "--names needs --markdown, --latex or --figures."),
         (["--bold"], "--bold needs --markdown or --latex."),
+        (["--columns", "lr"], "--columns needs --markdown or --latex."),
+        (["--latex", "t.tex", "--columns", "lrr"], "--columns lrr: columns can be norm, lr. Did you mean lr?"),
         (["--latex", "--markdown"], "Only one of --markdown and --latex can write to standard output"),
         (["--latex", "nowhere/t.tex"], "--latex nowhere/t.tex: "),
         (["--markdown", "--names", "nrom=bn:BN"], "nrom. Did you mean norm?"),

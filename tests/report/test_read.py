@@ -68,7 +68,7 @@ def test_a_folder_named_twice_is_read_once():
 def test_what_is_no_folder_of_runs_is_one_sentence():
     Path("runs/empty").mkdir(parents=True)
     Path("file").touch()
-    with pytest.raises(ConfigError, match=r"There is no folder runs/emty\. Did you mean runs/empty\?"):
+    with pytest.raises(ConfigError, match=r"runs/emty does not exist\. Did you mean runs/empty\?"):
         read([Path("runs/emty")])
     with pytest.raises(ConfigError, match="file is a file"):
         read([Path("file")])
@@ -144,10 +144,10 @@ def test_curves_skip_and_count_half_written_lines():
         ],
     )
     (run,) = read([Path("runs")]).runs
-    read_curves = curves(run, lambda tag: tag != "lr")
-    assert read_curves.bad_lines == 5
-    assert set(read_curves.by_tag) == {"train/loss", "epoch"}
-    loss = read_curves.by_tag["train/loss"]
+    by_tag, bad_lines = curves(run, lambda tag: tag != "lr")
+    assert bad_lines == 5
+    assert set(by_tag) == {"train/loss", "epoch"}
+    loss = by_tag["train/loss"]
     assert loss.steps.tolist() == [1, 2, 5]
     assert loss.steps.dtype == np.int64
     np.testing.assert_array_equal(loss.values, [2.0, np.nan, 1.0])
@@ -159,14 +159,14 @@ def test_of_a_step_logged_twice_the_later_counts():
         directory, [{"step": step, "x": value} for step, value in [(1, 1), (2, 2), (3, 3), (2, 20), (3, 30), (4, 40)]]
     )
     (run,) = read([Path("runs")]).runs
-    curve = curves(run, lambda tag: True).by_tag["x"]
+    curve = curves(run, lambda tag: True)[0]["x"]
     assert (curve.steps.tolist(), curve.values.tolist()) == ([1, 2, 3, 4], [1, 20, 30, 40])
 
 
 def test_a_run_without_metrics_has_no_curves():
     make_run(Path("runs"))
     (run,) = read([Path("runs")]).runs
-    assert curves(run, lambda tag: True).by_tag == {}
+    assert curves(run, lambda tag: True)[0] == {}
 
 
 def test_the_package_does_not_import_torch():

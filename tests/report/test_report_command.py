@@ -38,9 +38,11 @@ def real_sweep(tmp_path_factory):
 def test_a_real_sweep(real_sweep, capsys):
     code, out, err = said(capsys, str(real_sweep), "--csv", "rows.csv", "--json", "all.json")
     assert (code, err) == (0, "")
-    assert "8 runs: " in out
+    assert out == "rows         rows.csv\nnumbers      all.json\n"
+    _, out, _ = said(capsys, str(real_sweep), "--filter", "norm=bn", "--sort", "lr")
+    assert "4 runs: " in out
     assert "diverged" in out
-    assert f"page     normexp report {real_sweep} --html" in out
+    assert f"page         normexp report {real_sweep} --filter norm=bn --sort lr --html" in out
     rows = list(csv.DictReader(io.StringIO(Path("rows.csv").read_text())))
     assert len(rows) == 8
     assert {(row["norm"], row["lr"], row["seed"]) for row in rows} == {
@@ -105,16 +107,21 @@ def test_filters_on_lists_and_on_what_is_missing(capsys):
     ("words", "sentence"),
     [
         ([], "Name the folder of a run or sweep"),
-        (["runz"], "There is no folder runz. Did you mean runs?"),
+        (["runz"], "runz does not exist. Did you mean runs?"),
         (["empty"], "No runs in empty."),
         (["runs", "--metrik", "x"], "Unknown flag --metrik. Did you mean --metric?"),
         (["runs", "--metric"], "--metric must be followed by a value"),
         (["runs", "--metric", "tset/accuracy"], "Did you mean test/accuracy?"),
+        (["runs", "--metric", "accuracy"], "--metric accuracy: no run logged that metric. Did you mean test/accuracy?"),
+        (["runs", "--metric", "test_acc"], "--metric test_acc: no run logged that metric. Did you mean test/accuracy?"),
+        (["runs", "--csv"], "--csv needs a file: --csv runs.csv, or --csv - for standard output."),
+        (["--json", "runs"], "--json needs a file: --json runs.json, or --json - for standard output."),
         (["runs", "--group-by", "nrom"], "Unknown key nrom. Did you mean norm?"),
         (
             ["runs", "--sort", "nrom"],
             "--sort nrom: rows can be sorted by metric, name, norm, lr. Did you mean norm?",
         ),
+        (["runs", "--sort", "nrom", "--csv", "x.csv"], "--sort nrom: rows can be sorted by metric, name, norm, lr."),
         (["runs", "--filter", "norm"], "expected KEY=VALUE"),
         (["runs", "--filter", "nrom=bn"], "Unknown key nrom. Did you mean norm?"),
         (["runs", "--filter", "norm=bm"], "--filter norm=bm: norm is one of none, bn, ln."),
@@ -129,7 +136,7 @@ def test_filters_on_lists_and_on_what_is_missing(capsys):
             "No run matches --filter norm=bn --filter norm=ln.",
         ),
         (["runs", "--csv", "nowhere/a.csv"], "--csv nowhere/a.csv: the folder nowhere does not exist."),
-        (["runs", "--json", "runs"], "--json runs: is a folder; name a file in it, such as runs/report.json."),
+        (["runs", "--json=runs"], "--json runs: is a folder; name a file in it, such as runs/report.json."),
         (["runs", "--figures", "file"], "--figures file: is a file; name a folder for the figures."),
         (["runs", "--html", "nowhere/a.html"], "--html nowhere/a.html: the folder nowhere does not exist"),
     ],
@@ -179,7 +186,7 @@ def test_the_page_and_the_figures(capsys):
     code, out, _ = said(capsys, "--html", "runs/s", "--figures", "figures")
     assert code == 0
     assert "<html" in Path("runs/s/report.html").read_text()
-    assert "page     runs/s/report.html" in out
+    assert "page         runs/s/report.html" in out
     assert list(Path("figures").glob("*.png")) and list(Path("figures").glob("*.csv"))
     said(capsys, "runs/s", "--html", "mine.html")
     assert Path("mine.html").is_file()

@@ -38,7 +38,7 @@ def test_runs_and_sweeps_newest_first(capsys):
     make_run(Path("runs/.hidden"))
     code, lines, err = listed(capsys)
     assert (code, err) == (0, "")
-    assert lines[0].split() == ["state", "age", "norm", "model", "data", "accuracy", "path"]
+    assert lines[0].split() == ["state", "age", "norm", "model", "data", "test", "accuracy", "path"]
     assert [line.rsplit(maxsplit=1)[-1] for line in lines[1:5]] == [
         "runs/new",
         "runs/stopped",
@@ -50,9 +50,9 @@ def test_runs_and_sweeps_newest_first(capsys):
         "interrupted 5 h gn mlp digits val 50.00 % runs/stopped",
         "completed 2 days bn mlp digits 95.55 % runs/old",
     ]
-    assert "3 of 5 completed, 1 diverged, 1 skipped" in lines[4]
-    assert "none,bn,ln  mlp    digits  best 97.00 %" in lines[4]
-    assert "results  normexp report runs/sweep" in lines
+    assert "3 of 4 completed, 1 diverged, 1 skipped" in lines[4]
+    assert "none,bn,ln  mlp    digits  97.00 % (best val)" in lines[4]
+    assert "report       normexp report runs/sweep" in lines
 
 
 def test_a_sweep_lists_its_runs_and_a_run_itself(capsys):
@@ -60,7 +60,7 @@ def test_a_sweep_lists_its_runs_and_a_run_itself(capsys):
     _, lines, _ = listed(capsys, "runs/sweep")
     names = [line.rsplit("/", 1)[-1] for line in lines[1:4]]
     assert names == ["norm=none_lr=2.0_seed=0", "norm=none_lr=10.0_seed=0", "norm=none_lr=10.0_seed=1"]
-    assert "results  normexp report runs/sweep" in lines
+    assert "report       normexp report runs/sweep" in lines
     _, lines, _ = listed(capsys, "runs/sweep/norm=none_lr=2.0_seed=0")
     assert "97.00 %" in lines[1]
 
@@ -114,8 +114,9 @@ def test_many_values_are_several(capsys):
         (["file"], "file is not a folder."),
         (
             ["full", "--sort", "nrm"],
-            "can be sorted by age, state, accuracy, path, norm, model, data. Did you mean norm?",
+            "can be sorted by age, state, accuracy, path, norm, model, data or a config key. Did you mean norm?",
         ),
+        (["full", "--sort", "learning_rate"], "Did you mean lr?"),
         (["full", "--filter", "norm=bm", "--json"], "--filter norm=bm: norm is always bn."),
         (["full", "--sort"], "--sort must be followed by a value"),
         (["a", "b"], "normexp runs takes one folder, not 2"),
@@ -138,7 +139,7 @@ def test_an_empty_folder_is_a_sentence(capsys):
 
 def test_sorting_and_filtering(capsys):
     make_run(Path("runs"), name="a10", norm="bn", accuracy=0.9, status=ago(days=1))
-    make_run(Path("runs"), name="a9", norm="none", state="failed", accuracy=None, status=ago(hours=1))
+    make_run(Path("runs"), name="a9", norm="none", state="failed", accuracy=None, status=ago(hours=1), lr=0.3)
     make_sweep(Path("runs/sweep"), {("ln", 0.1): [0.5, 0.95]})
 
     def paths(*words):
@@ -150,6 +151,7 @@ def test_sorting_and_filtering(capsys):
     assert paths("--sort", "path") == ["a9", "a10", "sweep"]
     assert paths("--sort", "accuracy") == ["sweep", "a10", "a9"]
     assert paths("--sort", "norm") == ["a10", "sweep", "a9"]
+    assert paths("--sort", "lr") == ["a10", "sweep", "a9"]
     assert paths("--sort=state", "runs") == ["sweep", "a10", "a9"]
     assert paths("--filter", "norm=bn,ln") == ["a10", "sweep"]
     assert paths("--filter", "norm=bn,ln", "--filter", "seed=1") == ["sweep"]

@@ -75,7 +75,7 @@ def test_the_best_of_a_sweep_in_the_list_of_runs():
     disagreeing_runs()
     (line,), _ = list_folder(Path())
     assert (
-        line.accuracy == "best 64.00 %"
+        line.accuracy == "64.00 % (best val)"
     )  # of seed 2 of none at 0.1, which has the best validation accuracy of all runs
 
 
@@ -97,7 +97,11 @@ def test_without_validation_nothing_is_called_best():
 
 @pytest.mark.parametrize(
     ("seeds", "warning"),
-    [(1, "n = 1: the spread over seeds is unknown."), (2, "n < 3: a spread over so few runs says little."), (3, None)],
+    [
+        (1, "n = 1: the spread over seeds is unknown."),
+        (2, "n < 3: too few seeds for a reliable standard deviation."),
+        (3, None),
+    ],
 )
 def test_few_seeds_are_warned_about(seeds, warning):
     for norm in ("none", "bn"):
@@ -108,7 +112,7 @@ def test_few_seeds_are_warned_about(seeds, warning):
     assert (note or "").startswith(warning or "") and (note is None) == (warning is None)
     console = Console(width=200)
     with console.capture() as capture:
-        show(console, collection)
+        show(console, collection, command="")
     (analysis,) = analyze_tasks(collection, metric="test/accuracy", by=None)
     for text in (capture.get(), "\n".join(results(analysis))):
         assert (warning in text) if warning else "n <" not in text

@@ -12,8 +12,10 @@ from normexp.report import export, page
 from normexp.report.aggregate import aggregate
 from normexp.report.figures.draw import write_figures
 from normexp.report.groups import group, split_tasks
+from normexp.report.listing import list_folder
 from normexp.report.read import read
 from normexp.report.terminal import show
+from normexp.report.terminal_plot import read_plots
 from tests.report.runs import make_run, write_metrics
 
 SETTING = {"metric": "test/accuracy", "by": None}
@@ -33,7 +35,7 @@ def two_data_sets():
 def shown(width=80, **options):
     console = Console(width=width)
     with console.capture() as capture:
-        show(console, read([Path("runs")]), **options)
+        show(console, read([Path("runs")]), command="normexp report runs", **options)
     return capture.get()
 
 
@@ -48,6 +50,21 @@ def test_terminal_has_one_table_per_data_set():
     assert [line.split()[:3] for line in digits.splitlines()[1:3]] == [["bn", "99.00", "%"], ["none", "95.00", "%"]]
     assert [line.split()[:3] for line in mnist.splitlines()[1:3]] == [["none", "70.00", "%"], ["bn", "60.00", "%"]]
     assert "Results on different data sets are neither averaged nor ranked together." in mnist
+
+
+def test_a_plot_per_data_set():
+    two_data_sets()
+    plots = read_plots(read([Path("runs")]).runs, "train/loss", **SETTING)
+    assert [plot.task for plot in plots] == ["data=digits", "data=mnist"]
+    assert [[line.name for line in plot.lines] for plot in plots] == [
+        ["norm=bn", "norm=none"],
+        ["norm=none", "norm=bn"],
+    ]
+
+
+def test_the_list_of_runs_has_the_best_of_each_data_set():
+    two_data_sets()
+    assert list_folder(Path())[0][0].accuracy == "digits 99.00 %, mnist 70.00 % (best val)"
 
 
 @pytest.mark.parametrize("by", [["norm"], ["seed"], []])

@@ -10,7 +10,7 @@ from rich.console import Console
 from normexp.cli import main
 from normexp.report.braille import Axis, Line, chart, fit_axis
 from normexp.report.read import read
-from normexp.report.terminal_plot import read_plot, show_plot
+from normexp.report.terminal_plot import read_plots, show_plot
 from tests.report.runs import make_run, write_metrics
 
 
@@ -78,7 +78,7 @@ def test_extreme_values_are_drawn(values):
 
 def test_curves_are_averaged_over_seeds():
     make_runs()
-    plot = read_plot(read([Path("runs")]).runs, "val/accuracy", metric="test/accuracy", by=None)
+    (plot,) = read_plots(read([Path("runs")]).runs, "val/accuracy", metric="test/accuracy", by=None)
     assert [own.name for own in plot.lines] == ["norm=bn", "norm=none"]
     assert plot.lines[0].x.tolist() == [0, 10, 20]
     assert plot.lines[0].y.tolist() == pytest.approx([50, 90, 100])
@@ -89,7 +89,7 @@ def test_too_many_lines_are_cut_to_the_best():
     for i in range(12):
         directory = make_run(Path("runs"), lr=0.1 * 2**i, accuracy=i / 20)
         write_metrics(directory, [{"step": step, "val/accuracy": i / 20} for step in (1, 2)])
-    plot = read_plot(read([Path("runs")]).runs, "val/accuracy", metric="test/accuracy", by=None)
+    (plot,) = read_plots(read([Path("runs")]).runs, "val/accuracy", metric="test/accuracy", by=None)
     assert len(plot.lines) == 8
     assert plot.lines[0].y.tolist() == pytest.approx([55, 55])
     assert "best 8 of 12 groups" in plot.notes[-1]
@@ -98,7 +98,7 @@ def test_too_many_lines_are_cut_to_the_best():
 @pytest.mark.parametrize(("encoding", "color"), [("utf-8", None), ("utf-8", "256"), ("ascii", None)])
 def test_what_a_console_can_show(encoding, color):
     make_runs()
-    plot = read_plot(read([Path("runs")]).runs, "val/accuracy", metric="test/accuracy", by=None)
+    (plot,) = read_plots(read([Path("runs")]).runs, "val/accuracy", metric="test/accuracy", by=None)
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     show_plot(Console(file=file, width=80, force_terminal=True, color_system=color), plot)
     file.flush()

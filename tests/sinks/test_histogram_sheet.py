@@ -182,7 +182,7 @@ def test_the_sheet_names_the_run_and_explains_its_colors():
     assert changed[: drawing.TOP - 50].any()
     assert not changed[drawing.TOP - 50 :].any()
     places = drawing.layout({"fc1": {"activation_in": history}})
-    bar = titled[places.bottom + 80, places.lefts["activation_in"] :][: drawing.WIDTH].sum(axis=1)
+    bar = titled[places.top(1) + 80, places.lefts["activation_in"] :][: drawing.WIDTH].sum(axis=1)
     assert (np.diff(bar) <= 0).mean() > 0.95  # from white to black
     assert bar[0] == 3 * 255
     assert bar[-1] < 100

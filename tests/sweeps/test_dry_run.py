@@ -13,22 +13,24 @@ from tests.sweeps.sweeping import SHORT, stamps
 
 
 def test_a_run(capsys):
-    assert main(["train", "norm=gn", "norm.groups=2", "epochs=3", "--dry-run", "data=mnist", "data_dir=nowhere"]) == 0
+    words = ["model=mlp", "model.widths=[10]", "norm=gn", "norm.groups=2", "epochs=3", "data=mnist", "data_dir=nowhere"]
+    assert main(["train", *words, "--dry-run"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert lines["norm"] == "gn"
-    assert lines["norm.groups"] == "2"
-    assert lines["steps"] == "2529 (3 epochs of 843 steps)"
-    assert re.fullmatch(r"about \d+ (s|min) \(from a few timed steps\)", lines["time"])
+    assert lines["network"] == f"mlp, norm=gn: 2 layers, {785 * 10 + 2 * 10 + 11 * 10:,} parameters"
+    assert lines["data"] == "mnist: 54,000 training, 6,000 validation, 10,000 test samples"
+    assert lines["steps"] == "2,529 (3 epochs of 843), batch_size=64"
+    assert re.fullmatch(r"roughly \d+ (s|min) \(from a few timed steps\)", lines["time"])
     assert not list(Path().iterdir())
 
 
-def test_a_sweep_that_is_new(capsys):
-    assert main(["train", "-m", "model=mlp", "norm=bn,in", "seed=0,1", "--dry-run", *SHORT]) == 0
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_a_sweep_that_is_new(jobs, capsys):
+    assert main(["train", "-m", "model=mlp", "norm=bn,in", "seed=0,1", "--dry-run", *SHORT, f"jobs={jobs}"]) == 0
     printed = capsys.readouterr().out
-    assert "2 runs" in printed
-    assert "skipped 2 runs: norm=in can't work" in printed
-    assert re.search(r"^norm=bn seed=1  trained: 60 steps$", printed, re.MULTILINE)
-    assert re.search(r"^norm=in seed=0  skipped: norm=in can't work", printed, re.MULTILINE)
+    assert "2 runs, 2 combinations skipped" in printed
+    assert "2 skipped: norm=in can't work" in printed
+    assert re.search(r"^norm=bn seed=1  train: 60 steps$", printed, re.MULTILINE)
+    assert re.search(r"^norm=in seed=0  skipped$", printed, re.MULTILINE)
     assert "from a few timed steps" in printed
     assert not list(Path().iterdir())
 
@@ -45,7 +47,7 @@ def test_a_sweep_that_has_begun(capsys):
     assert main([*sweep, "steps=4", "seed=0,1,2", "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].endswith("3 runs, 1 done already, 1 to resume, 1 at a time")
-    assert lines[2:5] == ["seed=0  done", "seed=1  resumed after step 2 of 4", "seed=2  trained: 4 steps"]
+    assert lines[2:5] == ["seed=0  done", "seed=1  resume after step 2 of 4", "seed=2  train: 4 steps"]
     assert "from finished runs of this sweep" in lines[6]
     assert stamps("runs/s") == before
     assert main([*sweep, "steps=4", "seed=0", "--dry-run"]) == 0

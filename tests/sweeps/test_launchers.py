@@ -50,7 +50,7 @@ def test_slurm_jobs_outlive_their_command_and_the_same_command_picks_them_up():
     assert "submitted" in done.stdout
     assert list(states("runs/s").values()) == ["completed"] * 3
     logs = [path.read_text() for path in Path("runs/s").glob("*/train.log")]
-    assert all(log.count("parameters, cpu") == 1 for log in logs)  # each was trained once
+    assert all(log.count("parameters, device=cpu") == 1 for log in logs)  # each was trained once
 
 
 @needs_slurm
@@ -78,7 +78,7 @@ def test_jobs_are_recorded_and_waited_for_even_if_the_launcher_never_returns(tmp
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     for name, state in (("a", "completed"), ("b", "running")):
         (tmp_path / name).mkdir()
-        rundir.write_first_status(tmp_path / name, state)
+        rundir.write_status(tmp_path / name, state)
 
     def launch():
         for job in ("17_0", "17_1"):
@@ -149,6 +149,10 @@ def test_optuna_needs_a_search_space(capsys):
     pytest.importorskip("optuna")
     assert main(["train", "-m", "hydra/sweeper=optuna", "lr=0.1"]) == 2
     assert "An optimizer needs a search space" in capsys.readouterr().err
+    for norm in ("bn,gn", "glob(*)", "choice(gn,ln)"):
+        assert main(["train", "-m", "hydra/sweeper=optuna", f"norm={norm}", "norm.groups=interval(1,4)"]) == 2
+        assert "norm.groups is a key of norm=gn only, but an optimizer would also set it" in capsys.readouterr().err
+    assert main(["train", "-m", "hydra/sweeper=optuna", "norm=gn", "norm.groups=2,4", "--dry-run"]) == 0
     assert not Path("runs").exists()
 
 

@@ -36,7 +36,7 @@ def test_a_launcher_returns_no_configs(launcher, monkeypatch):
 
 
 def test_the_view_keeps_nothing_but_the_state_of_a_run_that_has_ended():
-    view = ProgressView(Console(quiet=True), Path("s"), names=["a", "b"], total=2)
+    view = ProgressView(Console(quiet=True), Path("s"), names=["a", "b"], total=2, labels={})
     status = {"state": "completed", "error": None, "step": 1, "total_steps": 1, "seconds": 1.0, "started": rundir.now()}
     metrics = {f"metric/{number}": float(number) for number in range(1_000)}
     for name in ("a", "b"):

@@ -30,7 +30,7 @@ def test_a_status_of_another_shape_is_shown_as_far_as_it_goes(terminal, state, t
     printed = io.StringIO()
     console = Console(file=printed, force_terminal=terminal, width=200, height=200)
     names = [f"run={number}" for number in range(len(contents))]
-    view = ProgressView(console, tmp_path, names=names, total=len(names))
+    view = ProgressView(console, tmp_path, names=names, total=len(names), labels={})
     for name, content in zip(names, contents, strict=True):
         (tmp_path / name).mkdir()
         (tmp_path / name / "status.json").write_text(content)
@@ -42,9 +42,9 @@ def test_a_status_of_another_shape_is_shown_as_far_as_it_goes(terminal, state, t
 
 @pytest.mark.parametrize("key", ["step", "train/loss", "train/accuracy"])
 def test_metrics_of_another_shape_are_shown_as_far_as_they_go(key, tmp_path):
-    view = ProgressView(Console(file=io.StringIO(), force_terminal=True), tmp_path, names=["a"], total=1)
+    view = ProgressView(Console(file=io.StringIO(), force_terminal=True), tmp_path, names=["a"], total=1, labels={})
     (tmp_path / "a").mkdir()
-    rundir.write_first_status(tmp_path / "a", "running")
+    rundir.write_status(tmp_path / "a", "running")
     with view.shown():
         for value in ODD:
             entry = {"step": 5, "train/loss": 0.5, "train/accuracy": 0.5, key: value}

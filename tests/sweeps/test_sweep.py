@@ -32,6 +32,18 @@ def test_a_sweep_ends_with_its_table_and_the_way_on(capsys):
     assert environment["command"][:3] == ["normexp", "train", "-m"]
 
 
+def test_where_everything_diverged_the_next_commands_are_ready_to_be_pasted(capsys):
+    words = ["lr=1e30", "steps=3", "data.train_size=200"]
+    assert sweep("lr=1e30,1e25", "steps=3", "name=s") == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("see where"))
+    command = line.removeprefix("see where").split()
+    assert (command[:2], command[-1]) == (["normexp", "train"], "debug=anomaly")
+    assert main(command[1:]) == 0
+    assert main(["train", *words, "log_every=7"]) == 0
+    again = f"normexp train {' '.join(words)} probe.every=1 log_every=1"
+    assert f"see it happen  {again}\n" in capsys.readouterr().out
+
+
 def test_the_same_command_again_trains_what_is_left_or_new_and_nothing_else(capsys):
     command = ["norm=none,bn", "seed=0", "steps=6", "name=s"]
     assert sweep(*command) == 0
@@ -73,6 +85,23 @@ def test_a_run_whose_config_has_changed_is_not_taken_for_done(capsys):
     assert "2 done already" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("line", "trained_again"), [("", False), ("eval_every: auto\n", True)])
+def test_a_new_default_of_eval_every_repeats_finished_runs_only_if_a_file_sets_it(line, trained_again, capsys):
+    """The runs have the config.yaml of a version whose default was null."""
+    Path("own/experiment").mkdir(parents=True)
+    path = Path("own/experiment/mine.yaml")
+    path.write_text("# @package _global_\nsteps: 2\n")
+    words = ["train", "-m", "--config-dir", "own", "experiment=mine", *SHORT[:-1], "jobs=1", "seed=0,1", "name=s"]
+    assert main(words) == 0
+    for config in Path("runs/s").glob("*/config.yaml"):
+        config.write_text(config.read_text().replace("eval_every: auto", "eval_every: null"))
+    path.write_text(path.read_text() + line)
+    capsys.readouterr()
+    assert main(words) == 0
+    assert ("config changed: eval_every (null, now auto)" in capsys.readouterr().out) is trained_again
+    assert len(list(Path("runs/s/.replaced").glob("*"))) == 2 * trained_again
+
+
 def test_what_can_not_be_trained_is_recorded_before_anything_trains_and_stops_nothing(capsys):
     assert sweep("model=mlp,cnn", "norm=in,gn", "norm.groups=2", "steps=2", "name=s") == 0
     printed = capsys.readouterr().out
@@ -80,7 +109,10 @@ def test_what_can_not_be_trained_is_recorded_before_anything_trains_and_stops_no
     assert sorted(found.values()) == ["completed", "completed", "completed", "skipped"]
     (skipped,) = (name for name, state in found.items() if state == "skipped")
     assert {"model=mlp", "norm=in"} <= set(skipped.split("_"))
-    assert printed.index("skipped model=mlp norm=in: norm=in can't work") < printed.index("1/3")
+    assert "3 runs, 1 combination skipped" in printed
+    assert printed.index("1 skipped: norm=in can't work") < printed.index("1/3")
+    assert printed.count("norm=in can't work") == 1
+    assert "\n3 runs: 3 completed\n" in printed
     assert "norm=in can't work" in read_status(Path("runs/s") / skipped)["error"]
 
 

@@ -168,4 +168,4 @@ def test_two_commands_share_a_sweep(undisturbed):
     assert [first.returncode, second.returncode] == [0, 0], outputs
     assert results("runs/s") == undisturbed[0]
     logs = [path.read_text() for path in Path("runs/s").glob("*/train.log")]
-    assert all(log.count("parameters, cpu") == 1 for log in logs)  # each was trained once
+    assert all(log.count("parameters, device=cpu") == 1 for log in logs)  # each was trained once

@@ -93,7 +93,7 @@ def test_only_runs_that_nobody_has_looked_after_are_marked_as_stopped(tmp_path):
     for name, error in (("gone", None), ("killed", "killed by SIGKILL, probably because memory ran out")):
         directory = tmp_path / name
         directory.mkdir()
-        rundir.write_first_status(directory, "killed" if error else "running", error)
+        rundir.write_status(directory, "killed" if error else "running", error)
         status = json.loads((directory / "status.json").read_text()) | {"pid": 2**22 + 1}
         (directory / "status.json").write_text(json.dumps(status))
         (directory / lock.NAME).write_text(json.dumps({**status, "driver": process.identity()}))

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from normexp.cli import main
-from normexp.rundir import read_config, write_first_status
+from normexp.rundir import read_config, write_status
 from tests.sweeps.sweeping import SHORT, stamps, states
 
 SWEEP = ["train", "-m", *SHORT, "jobs=1", "steps=1", "name=s"]
@@ -49,7 +49,7 @@ def test_a_wrong_value_is_an_error_though_only_some_choices_have_the_key(capsys)
 def test_skipped_runs_that_the_sweep_no_longer_has_are_dropped_from_reports(capsys):
     old = Path("runs/s/norm=bn_norm.groups=2")
     old.mkdir(parents=True)
-    write_first_status(old, "skipped", "norm.groups is a key of norm=gn only.")
+    write_status(old, "skipped", "norm.groups is a key of norm=gn only.")
     assert main([*SWEEP, "model=mlp", "norm=bn,in"]) == 0
     assert "1 skipped" in (printed := capsys.readouterr().out)  # norm=in, which this command asks for
     assert "norm.groups" not in printed

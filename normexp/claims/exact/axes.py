@@ -47,11 +47,9 @@ def compute() -> ExactResult:
         "closest_two": min(max_abs(a - b) for a, b in combinations(outputs.values(), 2)),
     }
     sizes = {name: values_per_mean(name, (4, 3, 2), 3) for name in SETS}
-    table = Table(
-        "3 samples with 4 channels of 3x2 values, gn with 2 groups",
-        ("norm", "over", "values per mean", "means", "largest difference", "after linear"),
-        tuple((n, SETS[n], sizes[n], image.numel() // sizes[n], conv[n], linear.get(n, "-")) for n in SETS),
-    )
+    heads = ("norm", "over", "values per mean", "means", "largest difference", "after linear")
+    rows = [(n, SETS[n], sizes[n], image.numel() // sizes[n], conv[n], linear.get(n, "-")) for n in SETS]
+    table = Table("3 samples with 4 channels of 3x2 values, gn with 2 groups", heads, rows)
     return ExactResult(numbers, (table,), drawing=_drawing())
 
 

@@ -1,5 +1,6 @@
 """The interface of exact claims, and the data, norms and networks that several of them use, in float64."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -80,7 +81,7 @@ def build_norm(name: str, shape: tuple[int, ...], **keys: Any) -> nn.Module:
 
 def values_per_mean(name: str, shape: tuple[int, ...], batch_size: int) -> int:
     """The number of values that share a mean in that norm, as normexp counts them."""
-    return NORMS[name].values(norm_config(name), Site("layer", shape), batch_size)
+    return math.prod(NORMS[name].sizes(norm_config(name), Site("layer", shape), batch_size).values())
 
 
 def build_network(config: Config, *, dtype: torch.dtype = torch.float64) -> tuple[nn.Module, dict[str, Layer]]:
@@ -101,9 +102,8 @@ def randn(*shape: int, mean: float = 0.0, std: float = 1.0) -> Tensor:
 
 
 def set_affine(norm: nn.Module, gamma: Tensor, beta: Tensor) -> None:
-    with torch.no_grad():
-        cast(Tensor, norm.weight).copy_(gamma)
-        cast(Tensor, norm.bias).copy_(beta)
+    norm.get_parameter("weight").data.copy_(gamma)
+    norm.get_parameter("bias").data.copy_(beta)
 
 
 def max_abs(x: Tensor) -> float:

@@ -12,13 +12,11 @@ from normexp.claims.verdict import Table
 WIDTH = 6
 
 
-def bias_effect(
-    following: nn.Module, linear: nn.Linear, u: Tensor, target: Tensor, shift: Tensor
-) -> tuple[float, float]:
-    """|dl/db| / |dl/dW| of a linear layer, and the largest change of the output of `following` if b is shifted."""
-    y = following(linear(u))
+def bias_effect(after: nn.Module, linear: nn.Linear, u: Tensor, target: Tensor, shift: Tensor) -> tuple[float, float]:
+    """|dl/db| / |dl/dW| of a linear layer, and the largest change of the output of `after` if b is shifted."""
+    y = after(linear(u))
     to_weight, to_bias = grad((y - target).square().sum(), (linear.weight, linear.bias))
-    return float(to_bias.norm() / to_weight.norm()), max_abs(following(linear(u) + shift) - y)
+    return float(to_bias.norm() / to_weight.norm()), max_abs(after(linear(u) + shift) - y)
 
 
 def compute() -> ExactResult:
@@ -43,13 +41,11 @@ def compute() -> ExactResult:
     of_effects = Table(
         f"A linear layer with a bias b, which is shifted by up to {max_abs(shift):.3g}",
         ("after the layer", "|dl/db| / |dl/dW|", "largest change of the output"),
-        tuple((name, *effect) for name, effect in effects.items()),
+        [(name, *effect) for name, effect in effects.items()],
     )
-    of_layers = Table(
-        "The layers of normexp's own network (model=mlp norm=bn)",
-        ("layer", "parts", "has a bias"),
-        tuple((plan.name, ", ".join(plan.parts), "yes" if plan.bias else "no") for plan in plans),
-    )
+    layers = [(plan.name, ", ".join(plan.parts), "yes" if plan.bias else "no") for plan in plans]
+    title = "The layers of normexp's own network (model=mlp norm=bn)"
+    of_layers = Table(title, ("layer", "parts", "has a bias"), layers)
     return ExactResult(numbers, (of_effects, of_layers))
 
 

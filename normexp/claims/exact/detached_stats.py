@@ -16,10 +16,7 @@ from torch.autograd import grad
 
 from normexp.claims.exact.base import ExactClaim, ExactResult, Table, build_norm, randn
 
-EPS = 1e-5
-STEPS = 200
-LR = 0.5
-TARGET = 1.0
+EPS, STEPS, LR, TARGET = 1e-5, 200, 0.5, 1.0
 
 
 def detached(x: Tensor) -> Tensor:
@@ -41,19 +38,16 @@ def compute() -> ExactResult:
         "loss_change": max(losses) - min(losses),
         "bias_through_statistics": max(map(abs, attached_biases)),
     }
-    columns = (biases, predicted, losses, attached_biases, attached_losses)
-    table = Table(
-        f"Gradient descent on b, lr = {LR}, t = {TARGET}, with mu and var held constant or with the gradient through them",
-        ("step", "b, constant", "lr n 2 t / sqrt(var + eps)", "loss, constant", "b, through", "loss, through"),
-        tuple((n, *(column[n] for column in columns)) for n in (0, 1, 2, 5, 10, 50, 100, STEPS)),
-    )
-    return ExactResult(numbers, (table,))
+    columns = list(zip(biases, predicted, losses, attached_biases, attached_losses, strict=True))
+    rows = [(n, *columns[n]) for n in (0, 1, 2, 5, 10, 50, 100, STEPS)]
+    heads = ("step", "b, constant", "lr n 2 t / sqrt(var + eps)", "loss, constant", "b, through", "loss, through")
+    how = "with mu and var held constant or with the gradient through them"
+    return ExactResult(numbers, (Table(f"Gradient descent on b, lr = {LR}, t = {TARGET}, {how}", heads, rows),))
 
 
 def _descend(u: Tensor, normalize: Callable[[Tensor], Tensor]) -> tuple[list[float], list[float]]:
     """b and the loss before each step and after the last."""
-    b = u.new_zeros(1).requires_grad_()
-    biases, losses = [], []
+    b, biases, losses = u.new_zeros(1).requires_grad_(), [], []
     for _ in range(STEPS + 1):
         loss = (normalize(u + b) - TARGET).square().mean()
         biases.append(float(b.detach()))

@@ -62,12 +62,12 @@ def compute() -> ExactResult:
     of_masks = Table(
         f"All {2**UNITS} masks of {UNITS} units, weighted by their probability",
         ("p", "E[y] / x", "E[y] / x without division", "1 - p", "E[y^2] / x^2", "1 / (1 - p)"),
-        tuple(by_mask),
+        by_mask,
     )
     of_drawn = Table(
         f"torch's layer on {20_000 * UNITS:,} values, and the gradients of a network's units in one step",
         ("p", "share dropped", "mean of y / mean of x", "largest |gradient|, dropped", "smallest, kept"),
-        tuple(drawn),
+        drawn,
     )
     return ExactResult(numbers, (of_masks, of_drawn))
 

@@ -69,12 +69,9 @@ def compute() -> ExactResult:
         "output_difference": max(0.0, *differences),
     }
     columns = ("added by bn", "once folded", "numbers stored by bn", "once folded", "relative change of outputs")
-    table = Table(
-        "Operations and stored numbers that batch norm adds to a network, for one 8x8 image",
-        ("network", "operations, no bn", *columns),
-        tuple(rows),
-    )
-    return ExactResult(numbers, (table,))
+    heads = ("network", "operations, no bn", *columns)
+    title = "Operations and stored numbers that batch norm adds to a network, for one 8x8 image"
+    return ExactResult(numbers, (Table(title, heads, rows),))
 
 
 def randomize_batch_norms(model: nn.Module) -> None:
@@ -83,9 +80,8 @@ def randomize_batch_norms(model: nn.Module) -> None:
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.2, 5)
-        with torch.no_grad():
-            norm.weight.uniform_(0.5, 2)
-            norm.bias.normal_()
+        norm.weight.data.uniform_(0.5, 2)
+        norm.bias.data.normal_()
 
 
 def fold_if_same(model: nn.Module, images: Tensor) -> tuple[nn.Module, float]:

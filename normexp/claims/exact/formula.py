@@ -5,6 +5,7 @@
 The mean is over all m values of the channel: m = B after a linear layer, B*H*W after a convolution.
 """
 
+import torch
 from torch import Tensor
 from torch.autograd import grad
 
@@ -32,35 +33,28 @@ def unbiased(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 
 def compute() -> ExactResult:
     gamma, beta = randn(4), randn(4)
-    inputs: dict[str, Tensor] = {}
-    outputs: dict[str, Tensor] = {}
-    for place, shape in (("linear", (4,)), ("conv", (4, 3, 3))):
+    pairs = []  # inputs and outputs after a linear layer and after a convolution: (B, C, H, W) as (m, C) with m = B*H*W
+    for shape in ((4,), (4, 3, 3)):
         norm = build_norm("bn", shape, eps=EPS)
         set_affine(norm, gamma, beta)
         x = randn(6, *shape, mean=3, std=2)
-        # (B, C, H, W) as (m, C) with m = B*H*W.
-        inputs[place] = x.movedim(1, -1).reshape(-1, 4)
-        outputs[place] = norm(x).detach().movedim(1, -1).reshape(-1, 4)
+        pairs.append([values.detach().movedim(1, -1).reshape(-1, 4) for values in (x, norm(x))])
 
     formulas = {
         "var_B + eps, biased": batch_norm,
         "var_B + eps, unbiased": unbiased,
         "mu_B^2 + eps, the misprint": misprint,
     }
-    differences = {
-        name: [max_abs(formula(x, gamma, beta) - outputs[place]) for place, x in inputs.items()]
-        for name, formula in formulas.items()
-    }
+    differences = {name: [max_abs(f(x, gamma, beta) - y) for x, y in pairs] for name, f in formulas.items()}
 
-    with_constant = randn(6, 4, mean=3, std=2)
-    with_constant[:, 0] = 7.3
-    with_constant.requires_grad_()
+    x = randn(6, 4, mean=3, std=2)
+    x[:, 0] = 7.3  # a constant channel
     norm = build_norm("bn", (4,), eps=EPS)
     set_affine(norm, gamma, beta)
-    y = norm(with_constant)
-    (gradient,) = grad((y * randn(6, 4)).sum(), with_constant)
-    without_eps = batch_norm(with_constant.detach(), gamma, beta, eps=0)
-    effect_of_eps = without_eps[:, 1:] - batch_norm(with_constant.detach(), gamma, beta)[:, 1:]
+    y = norm(x.requires_grad_())
+    (gradient,) = grad((y * randn(6, 4)).sum(), x)
+    without_eps = batch_norm(x.detach(), gamma, beta, eps=0)
+    effect_of_eps = without_eps[:, 1:] - batch_norm(x.detach(), gamma, beta)[:, 1:]
 
     by_formula, by_unbiased, by_misprint = differences.values()
     numbers = {
@@ -73,18 +67,17 @@ def compute() -> ExactResult:
         "not_finite_without_eps": float((~without_eps[:, 0].isfinite()).sum()),
         "effect_of_eps": max_abs(effect_of_eps),
     }
-    x = inputs["linear"]
-    steps = [x, x - x.mean(0), batch_norm(x, gamma * 0 + 1, beta * 0), batch_norm(x, gamma, beta), outputs["linear"]]
+    x, by_torch = pairs[0]
+    ours, wrong = batch_norm(x, gamma, beta), misprint(x, gamma, beta)
+    steps = torch.stack([x, x - x.mean(0), batch_norm(x, gamma * 0 + 1, beta * 0), ours, by_torch, wrong], dim=-1)
     of_steps = Table(
         f"One feature after a linear layer, gamma = {float(gamma[0]):.4g}, beta = {float(beta[0]):.4g}",
         ("x", "x - mu_B", "x_hat", "y by the formula", "y by torch", "y by the misprint"),
-        tuple(tuple(float(column[i, 0]) for column in (*steps, misprint(x, gamma, beta))) for i in range(len(x))),
+        steps[:, 0].tolist(),
     )
-    of_differences = Table(
-        "Largest difference from torch's layer",
-        ("under the root", "after a linear layer", "after a convolution"),
-        tuple((name, *by_place) for name, by_place in differences.items()),
-    )
+    heads = ("under the root", "after a linear layer", "after a convolution")
+    rows = [(name, *by_place) for name, by_place in differences.items()]
+    of_differences = Table("Largest difference from torch's layer", heads, rows)
     return ExactResult(numbers, (of_steps, of_differences))
 
 

@@ -53,33 +53,30 @@ def compute() -> ExactResult:
     y_detached = gamma_leaf * (x - mu.detach()) / (var.detach() + EPS).sqrt() + beta_leaf
     (detached,) = grad(_loss(y_detached, target), x)
 
-    def size(values: Tensor) -> float:
-        return float(values.detach().norm())
-
     numbers = {
         "gradcheck": float(gradcheck(norm, (x,), raise_exception=False)),
         **{f"off_{name.removeprefix('dl/d')}": value for name, value in zip(GRADIENTS, off, strict=True)},
         "off_layer": off_layer,
-        "share_of_statistics": size(by_layer[0] - detached) / size(detached),
+        "share_of_statistics": _norm(by_layer[0] - detached) / _norm(detached),
     }
-    of_formulas = Table(
-        "The paper's six formulas against automatic differentiation (8 samples, 3 channels)",
-        ("gradient", "norm", "largest difference"),
-        tuple((name, size(a), b) for name, a, b in zip(GRADIENTS, by_formula, off, strict=True)),
-    )
+    rows = [(name, _norm(a), b) for name, a, b in zip(GRADIENTS, by_formula, off, strict=True)]
+    title = "The paper's six formulas against automatic differentiation (8 samples, 3 channels)"
+    of_formulas = Table(title, ("gradient", "norm", "largest difference"), rows)
+    paths = {"through mu and var": by_layer[0], "mu and var held constant": detached}
     of_statistics = Table(
         "dl/dx with and without the path through the statistics",
         ("", "norm", "largest |sum over the batch|", "largest |sum of dl/dx x_hat|"),
-        tuple(
-            (name, size(dx), max_abs(dx.sum(0)), max_abs((dx * x_hat).sum(0)))
-            for name, dx in (("through mu and var", by_layer[0]), ("mu and var held constant", detached))
-        ),
+        [(name, _norm(dx), max_abs(dx.sum(0)), max_abs((dx * x_hat).sum(0))) for name, dx in paths.items()],
     )
     return ExactResult(numbers, (of_formulas, of_statistics))
 
 
 def _loss(y: Tensor, target: Tensor) -> Tensor:
     return (y - target).square().sum() / 2
+
+
+def _norm(values: Tensor) -> float:
+    return float(values.detach().norm())
 
 
 ENTRY = ExactClaim("gradient-flows", compute)

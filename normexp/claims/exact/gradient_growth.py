@@ -33,12 +33,11 @@ def compute() -> ExactResult:
         ("growth_none_scaled", "relu, none, weights x 2", growth("none", scale=2), 4.0),
     )
     numbers = {key: measured[2 if key.endswith("far_from_input") else 0] for key, _, measured, _ in rows}
-    table = Table(
-        f"Growth of the squared gradient norm per layer at initialization, {DEPTH} layers of {WIDTH} units, batch {BATCH}",
-        ("network", "all layers", "half near the input", "half near the loss", "theory for wide networks"),
-        tuple((name, *measured, theory) for _, name, measured, theory in rows),
-    )
-    return ExactResult(numbers, (table,))
+    network = f"{DEPTH} layers of {WIDTH} units, batch {BATCH}"
+    title = f"Growth of the squared gradient norm per layer at initialization, {network}"
+    heads = ("network", "all layers", "half near the input", "half near the loss", "theory for wide networks")
+    by_network = [(name, *measured, theory) for _, name, measured, theory in rows]
+    return ExactResult(numbers, (Table(title, heads, by_network),))
 
 
 def growth(
@@ -55,21 +54,15 @@ def growth(
     if linear:
         for layer in (first, *hidden):
             layer.activation = torch.nn.Identity()
-    h = first(randn(batch, *first.plan.inputs))
-    outputs = [h]
+    outputs = [first(randn(batch, *first.plan.inputs))]
     for layer in hidden:
-        with torch.no_grad():
-            layer.get_parameter("weight.weight").mul_(scale)
-        h = layer(h) + h if skips else layer(h)
-        outputs.append(h)
-    gradients = grad((h * torch.randn_like(h)).sum(), outputs)
+        layer.get_parameter("weight.weight").data *= scale
+        outputs.append(layer(outputs[-1]) + outputs[-1] if skips else layer(outputs[-1]))
+    gradients = grad((outputs[-1] * torch.randn_like(outputs[-1])).sum(), outputs)
     logs = [float(gradient.square().sum().log()) for gradient in gradients][MARGIN:-MARGIN]
-    middle = len(logs) // 2
-
-    def factor(values: list[float]) -> float:
-        return math.exp((values[0] - values[-1]) / (len(values) - 1))
-
-    return factor(logs), factor(logs[: middle + 1]), factor(logs[middle:])
+    parts = logs, logs[: len(logs) // 2 + 1], logs[len(logs) // 2 :]
+    everywhere, near_input, near_loss = (math.exp((part[0] - part[-1]) / (len(part) - 1)) for part in parts)
+    return everywhere, near_input, near_loss
 
 
 ENTRY = ExactClaim("gradient-growth", compute)

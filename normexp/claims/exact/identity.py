@@ -30,11 +30,9 @@ def compute() -> ExactResult:
         "difference_without_eps": float(off["sqrt(var)"].max()),
         "difference_variance": float(off["var"].max()),
     }
-    table = Table(
-        "Largest |y - x| in each channel, with beta = mu and different gamma",
-        ("channel", "mu", "var", *(f"gamma = {name}" for name in gammas), "first gamma, another batch"),
-        tuple((c + 1, *(float(column[c]) for column in (mu, var, *off.values()))) for c in range(4)),
-    )
+    heads = ("channel", "mu", "var", *(f"gamma = {name}" for name in gammas), "first gamma, another batch")
+    rows = [(c + 1, *torch.stack([mu, var, *off.values()])[:, c].tolist()) for c in range(4)]
+    table = Table("Largest |y - x| in each channel, with beta = mu and different gamma", heads, rows)
     return ExactResult(numbers, (table,))
 
 

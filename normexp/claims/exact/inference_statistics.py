@@ -19,15 +19,15 @@ SAMPLES = 10
 SIZES = (2, 3, 4, 6, 10)
 
 
+def all_batches(x: Tensor, m: int) -> Tensor:
+    """All choices (count, m, F) of m of the samples (N, F)."""
+    return x[torch.tensor(list(combinations(range(len(x)), m)))]
+
+
 def expected_statistics(x: Tensor, m: int) -> tuple[Tensor, Tensor]:
     """E_B[mu_B] and E_B[var_B] (biased) over all batches of m of the samples (N, F)."""
     batches = all_batches(x, m)
     return batches.mean(1).mean(0), batches.var(1, correction=0).mean(0)
-
-
-def all_batches(x: Tensor, m: int) -> Tensor:
-    """All choices (count, m, F) of m of the samples (N, F)."""
-    return x[torch.tensor(list(combinations(range(len(x)), m)))]
 
 
 def compute() -> ExactResult:
@@ -60,17 +60,15 @@ def compute() -> ExactResult:
         "mates_bn_test": effects["bn"][1],
         "mates_others": max(max(effects[name]) for name in ("ln", "in", "gn")),
     }
-    columns = {m: (expected[m][0], mean, expected[m][1], corrected[m], var) for m in SIZES}
+    columns = {m: torch.stack([expected[m][0], mean, expected[m][1], corrected[m], var]) for m in SIZES}
     of_batches = Table(
         f"All batches of m out of {SAMPLES} samples (first feature)",
         ("m", "batches", "E[mu_B]", "mean of all", "E[var_B]", "m/(m-1) E[var_B]", "variance of all"),
-        tuple((m, comb(SAMPLES, m), *(float(column[0]) for column in columns[m])) for m in SIZES),
+        [(m, comb(SAMPLES, m), *columns[m][:, 0].tolist()) for m in SIZES],
     )
-    of_mates = Table(
-        "Change of a sample's output when the rest of its batch is replaced",
-        ("norm", "in training", "at test time"),
-        tuple((name, *effect) for name, effect in effects.items()),
-    )
+    by_norm = [(name, *effect) for name, effect in effects.items()]
+    title = "Change of a sample's output when the rest of its batch is replaced"
+    of_mates = Table(title, ("norm", "in training", "at test time"), by_norm)
     of_pixels = Table(
         "After a convolution, m counts pixels, which are not independent",
         ("case", "m/(m-1) E[var_B] / variance of all values"),

@@ -47,17 +47,14 @@ def compute() -> ExactResult:
         "none": _losses(none, (images, 255 * images), labels),
     }
     change = {name: max(abs(a - b) for a, b in zip(*pair, strict=True)) for name, pair in losses.items()}
-
-    def spread(rows: list[tuple[float, ...]]) -> float:
-        """The range of a |dl/d(aW)| over all scales, relative to the value at a = 1."""
-        values = [row[-1] for row in rows]
-        return (max(values) - min(values)) / values[0]
-
+    of_output, of_u, _, scaled = zip(*effects[TINY_EPS], strict=True)
+    scaled_usual = [row[-1] for row in effects[USUAL_EPS]]
     numbers = {
-        "output_change": max(row[0] for row in effects[TINY_EPS]),
-        "gradient_to_u_change": max(row[1] for row in effects[TINY_EPS]),
-        "gradient_to_weight_spread": spread(effects[TINY_EPS]),
-        "gradient_to_weight_spread_usual_eps": spread(effects[USUAL_EPS]),
+        "output_change": max(of_output),
+        "gradient_to_u_change": max(of_u),
+        # the range of a |dl/d(aW)| over all scales, relative to the value at a = 1
+        "gradient_to_weight_spread": (max(scaled) - min(scaled)) / scaled[0],
+        "gradient_to_weight_spread_usual_eps": (max(scaled_usual) - min(scaled_usual)) / scaled_usual[0],
         "loss_change_bn": change["bn"],
         "loss_change_standardised": change["none, standardized inputs"],
     }
@@ -72,7 +69,7 @@ def compute() -> ExactResult:
     of_losses = Table(
         f"Losses of {STEPS} training steps on inputs u and on 255 u",
         ("norm", "first, u", "first, 255 u", "last, u", "last, 255 u", "largest change"),
-        tuple((name, a[0], b[0], a[-1], b[-1], change[name]) for name, (a, b) in losses.items()),
+        [(name, a[0], b[0], a[-1], b[-1], change[name]) for name, (a, b) in losses.items()],
     )
     return ExactResult(numbers, (*of_scales, of_losses))
 
@@ -97,11 +94,11 @@ def _losses(config: Config, inputs: tuple[Tensor, Tensor], labels: Tensor) -> li
     losses: list[list[float]] = []
     for x in inputs:
         model = copy.deepcopy(initial)
+        parameters = [*model.parameters()]
         losses.append([])
         for _ in range(STEPS):
             loss = cross_entropy(model(x), labels)
             losses[-1].append(float(loss.detach()))
-            parameters = [*model.parameters()]
             for parameter, gradient in zip(parameters, grad(loss, parameters), strict=True):
                 parameter.data.sub_(LR * gradient)
     return losses

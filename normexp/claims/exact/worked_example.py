@@ -28,17 +28,17 @@ def compute() -> ExactResult:
         passes.append((cast(Tensor, norm.running_mean).clone(), cast(Tensor, norm.running_var).clone()))
     running_mean, running_var = passes[0]
     want_mean, want_var = MOMENTUM * mean, (1 - MOMENTUM) + MOMENTUM * unbiased
-    statistics = (
-        ("mean", mean),
-        ("variance, biased: / 16", biased),
-        ("variance, unbiased: / 15", unbiased),
-        ("running_mean", running_mean),
-        ("0.1 mean", want_mean),
-        ("the mean itself, as is sometimes said", mean),
-        ("running_var", running_var),
-        ("0.9 + 0.1 unbiased", want_var),
-        ("0.9 + 0.1 biased", (1 - MOMENTUM) + MOMENTUM * biased),
-    )
+    statistics = {
+        "mean": mean,
+        "variance, biased: / 16": biased,
+        "variance, unbiased: / 15": unbiased,
+        "running_mean": running_mean,
+        "0.1 mean": want_mean,
+        "the mean itself, as is sometimes said": mean,
+        "running_var": running_var,
+        "0.9 + 0.1 unbiased": want_var,
+        "0.9 + 0.1 biased": (1 - MOMENTUM) + MOMENTUM * biased,
+    }
     channels = tuple(f"channel {c + 1}" for c in range(3))
     numbers = {
         "values_a_channel": float(m),
@@ -48,23 +48,18 @@ def compute() -> ExactResult:
         "running_mean_from_batch_mean": float((running_mean - mean).abs().min()),
         "running_var_from_biased": float((running_var - (want_var - MOMENTUM * (unbiased - biased))).abs().min()),
     }
-    of_values = Table(
-        "The 16 values of each channel",
-        ("sample", "pixel", *channels),
-        tuple((b + 1, p + 1, *x[b, :, p // 2, p % 2].tolist()) for b in range(4) for p in range(4)),
-    )
+    pixels = [(b + 1, p + 1, *x[b, :, p // 2, p % 2].tolist()) for b in range(4) for p in range(4)]
+    of_values = Table("The 16 values of each channel", ("sample", "pixel", *channels), pixels)
     of_statistics = Table(
         "Their statistics, and those of the layer after one forward pass in training",
         ("", *channels),
-        tuple((name, *values.tolist()) for name, values in statistics),
+        [(name, *values.tolist()) for name, values in statistics.items()],
     )
+    ratios = [(float(of_mean[0] / mean[0]), float(of_var[0] / unbiased[0])) for of_mean, of_var in passes]
     of_passes = Table(
         "Running statistics of channel 1 relative to the batch's, with the same batch in every pass",
         ("passes", "running_mean / mean", "1 - 0.9^passes", "running_var / unbiased"),
-        tuple(
-            (n, float(passes[n - 1][0][0] / mean[0]), 1 - 0.9**n, float(passes[n - 1][1][0] / unbiased[0]))
-            for n in (1, 2, 5, 10, 20, 50)
-        ),
+        [(n, ratios[n - 1][0], 1 - 0.9**n, ratios[n - 1][1]) for n in (1, 2, 5, 10, 20, 50)],
     )
     return ExactResult(numbers, (of_values, of_statistics, of_passes))
 

@@ -101,10 +101,8 @@ def _draw_singles(
 
 
 def _limits(means: Sequence[MeanCurve], singles: Sequence[Curve], *, bounded: bool) -> tuple[float, float, bool, bool]:
-    """Bottom and top of the y axis, whether it is logarithmic, and whether anything is cut off. bounded: always linear.
-
-    Values far above where curves begin and end are cut off, or a run that explodes would flatten all the others.
-    """
+    """Bottom and top of the y axis, whether it is logarithmic, and whether anything is cut off. bounded: always linear. Values
+    far above where curves begin and end are cut off, or a run that explodes would flatten all the others."""
     ends = [v for curve in means for v in (curve.high[0], curve.high[-1])] or [curve.values[0] for curve in singles]
     highest = float(max([curve.high.max() for curve in means] + [curve.values.max() for curve in singles]))
     low = float(min([curve.low.min() for curve in means] or [curve.values.min() for curve in singles]))

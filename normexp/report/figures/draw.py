@@ -1,13 +1,11 @@
 """All figures of a report, in the order of the page; also as files for a paper."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from normexp.plotting.labels import file_stem
-from normexp.plotting.style import DrawnFigure, figure_style
-from normexp.plotting.svg import pdf_file, svg_file
+from normexp.plotting.style import DrawnFigure, encode_figure, figure_style
 from normexp.report.analysis import Analysis, analyze_tasks, curve_tags
 from normexp.report.export import csv_text
 from normexp.report.names import PLAIN, Names
@@ -16,10 +14,8 @@ from normexp.rundir import atomic
 
 
 def draw_all(analysis: Analysis) -> dict[str, list[DrawnFigure]]:
-    """Draw every figure for which the runs have data, by section of the page. Needs a `figure_style` context.
-
-    With several tasks, names of figures start with the task.
-    """
+    """Draw every figure for which the runs have data, by section of the page. Needs a `figure_style` context. With several
+    tasks, names of figures start with the task."""
     from normexp.report.figures.convergence import curves
     from normexp.report.figures.layers import gradients_at_end, gradients_over_time, percentiles
     from normexp.report.figures.sweep import effect, heat_map, swept_numbers
@@ -45,9 +41,7 @@ def write_figures(
     written = []
     with figure_style():
         for drawn in (figure for one in analyses for figures in draw_all(one).values() for figure in figures):
-            png = io.BytesIO()
-            drawn.figure.savefig(png, format="png", dpi=300, metadata={"Title": drawn.title, "Software": None})
-            files = {"png": png.getvalue(), "svg": svg_file(drawn).encode(), "pdf": pdf_file(drawn)}
+            files = {suffix: encode_figure(drawn.figure, suffix, drawn.title) for suffix in ("png", "svg", "pdf")}
             files["csv"] = csv_text(drawn.header, drawn.rows).encode()
             for suffix, content in files.items():
                 written.append(folder / f"{drawn.name}.{suffix}")

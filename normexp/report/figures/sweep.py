@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from normexp.metrics import MAX_PLOTTED, higher_is_better, is_fraction, metric_heading, metric_title
 from normexp.plotting.colours import FAINT, INK
-from normexp.plotting.labels import evenly_spaced, file_stem, format_tick, truncate
+from normexp.plotting.labels import evenly_spaced, file_stem, truncate
 from normexp.plotting.style import NARROW, WIDE, Canvas, DrawnFigure, marker_handle, new_canvas
 from normexp.report.aggregate import Row, describe_outcome, format_mean_std
 from normexp.report.analysis import Analysis
@@ -159,7 +159,7 @@ def _draw_cell(
         face = red, green, blue = scale.to_rgba(np.array(mean))[:3]
         bright = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 > 0.18
         ink = "#000000" if bright else "#ffffff"
-        text = f"{100 * mean:.1f}" if is_fraction(metric) else format_tick(float(f"{mean:.2g}"))
+        text = f"{100 * mean:.1f}" if is_fraction(metric) else f"{float(f'{mean:.2g}'):g}"
         text += "*" * bool(diverged)
     box = Rectangle((x + 0.02, y + 0.03), 0.96, 0.94, facecolor=face, edgecolor=FAINT, linewidth=0.6)
     axes.add_patch(box)
