@@ -26,7 +26,7 @@ ORDER = [
     "optim",
     "norms",
     "data",
-    "plotting",  # colours, styles and canvases of all figures
+    "plotting",  # colors, styles and canvases of all figures
     "html",  # the base of all HTML pages
     "console",
     "metrics",  # names, units and direction of metrics

@@ -12,7 +12,7 @@ from normexp.rundir import read_metrics
 from tests.conftest import ROOT
 
 FILES = {
-    "normexp/norms/centre.py": '''
+    "normexp/norms/center.py": '''
 """Subtracts each channel's mean over the batch."""
 
 from normexp.config import NormConfig
@@ -30,11 +30,11 @@ def build(config, site):
 
 
 ENTRY = Norm(
-    name="centre", title="centring", config=NormConfig, axes=("B,H,W", "B"),
+    name="center", title="centering", config=NormConfig, axes=("B,H,W", "B"),
     problem=lambda config, site, batch_size: None, build=build,
 )
 ''',
-    "configs/norm/centre.yaml": 'name: centre\nposition: pre\nlayers: ["*"]\naffine: false\neps: 1.0e-5\n',
+    "configs/norm/center.yaml": 'name: center\nposition: pre\nlayers: ["*"]\naffine: false\neps: 1.0e-5\n',
     "normexp/models/wide.py": '''
 """One wide hidden layer."""
 
@@ -136,7 +136,7 @@ def run(copy, *words):
 
 
 def test_new_components_train(copy):
-    run(copy, "train", "norm=centre", "model=wide", "data=stripes", "epochs=5", "name=new")
+    run(copy, "train", "norm=center", "model=wide", "data=stripes", "epochs=5", "name=new")
     entries = read_metrics(Path("runs/new"))
     assert entries[-1]["test/accuracy"] == 1
     assert entries[-1]["largest/fc1"] > 0
@@ -144,14 +144,14 @@ def test_new_components_train(copy):
 
 def test_new_components_are_named_wherever_the_others_are(copy):
     text = run(copy, "train", "--help")
-    assert all(name in text for name in ("centre", "wide", "stripes"))
+    assert all(name in text for name in ("center", "wide", "stripes"))
     assert "probe.largest=" in run(copy, "completion", "query", "normexp train probe.la")
-    assert "fc1" in run(copy, "describe", "model=wide", "norm=centre", "data=stripes")
-    assert "centre" in run(copy, "bench", "model=wide", "norm=centre", "data=stripes", "batch_size=4", "--repeats=2")
+    assert "fc1" in run(copy, "describe", "model=wide", "norm=center", "data=stripes")
+    assert "center" in run(copy, "bench", "model=wide", "norm=center", "data=stripes", "batch_size=4", "--repeats=2")
 
 
 @pytest.mark.long
-def test_a_new_norm_gets_a_colour_and_a_row_in_a_report(copy):
-    run(copy, "train", "-m", "norm=none,centre", "model=wide", "data=stripes", "steps=3", "jobs=1", "name=sweep")
-    assert "centre" in run(copy, "report", "runs/sweep", "--figures=figures")
-    assert any("centre" in path.read_text() for path in Path("figures").glob("*.csv"))
+def test_a_new_norm_gets_a_color_and_a_row_in_a_report(copy):
+    run(copy, "train", "-m", "norm=none,center", "model=wide", "data=stripes", "steps=3", "jobs=1", "name=sweep")
+    assert "center" in run(copy, "report", "runs/sweep", "--figures=figures")
+    assert any("center" in path.read_text() for path in Path("figures").glob("*.csv"))

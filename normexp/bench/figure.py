@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from normexp.bench.cases import REFERENCE
 from normexp.bench.results import CaseResult, Quartiles
 from normexp.norms import NORMS
-from normexp.plotting.colours import INK, NORM_STYLES, OTHER_COLOURS, LineStyle, lighten
+from normexp.plotting.colors import INK, NORM_STYLES, OTHER_COLOURS, LineStyle, lighten
 from normexp.plotting.style import Canvas, Panel, encode_figure, figure_style, new_canvas
 from normexp.rundir import atomic
 
@@ -41,7 +41,7 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
         other = OTHER_COLOURS[-1 - i % len(OTHER_COLOURS)], "solid", "P"
         lines[norm] = LineStyle(norm, *NORM_STYLES.get(norm, other))
     folded_lines = {
-        norm: replace(line, name=f"{norm}, folded", colour=lighten(line.colour, 0.5))
+        norm: replace(line, name=f"{norm}, folded", color=lighten(line.color, 0.5))
         for norm, line in lines.items()
         if any(result.ratio(norm, "folded") for result in results)
     }
@@ -93,6 +93,6 @@ def _plot(axis: Axes, style: LineStyle, points: Sequence[tuple[float, Quartiles]
     below = [ratio.median - ratio.low for ratio in ratios]
     above = [ratio.high - ratio.median for ratio in ratios]
     axis.errorbar(
-        sizes, [ratio.median for ratio in ratios], yerr=[below, above], color=style.colour, linestyle=style.dashes,
+        sizes, [ratio.median for ratio in ratios], yerr=[below, above], color=style.color, linestyle=style.dashes,
         marker=style.marker, elinewidth=0.8, capsize=1.8, capthick=0.8,
     )  # fmt: skip

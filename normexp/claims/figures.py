@@ -5,7 +5,7 @@ import re
 from normexp.claims.forest_plot import draw_forest, forest_height
 from normexp.claims.series_plot import build_panels, draw_panels
 from normexp.claims.verdict import Verdict
-from normexp.plotting.colours import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_colour
+from normexp.plotting.colors import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_color
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import DrawnFigure
 
@@ -41,18 +41,18 @@ def arm_styles(verdict: Verdict) -> dict[str, LineStyle]:
     """
     names = list(dict.fromkeys(arm for series in verdict.series for arm in series.arms))
     norms = {name: match[1] for name in names if (match := NORM.match(name))}
-    colours, dashes, markers = zip(*NORM_STYLES.values(), strict=True)
-    free = [colour for colour in OTHER_COLOURS if colour not in {NORM_STYLES[norm][0] for norm in norms.values()}]
+    colors, dashes, markers = zip(*NORM_STYLES.values(), strict=True)
+    free = [color for color in OTHER_COLOURS if color not in {NORM_STYLES[norm][0] for norm in norms.values()}]
     sequential = len(names) > 1 and all(re.fullmatch(r"[-+]?\d*\.?\d+(e[-+]?\d+)?", name) for name in names)
     styles: dict[str, LineStyle] = {}
     for i, name in enumerate(names):
         earlier = [norms.get(other) for other in names[:i]].count(norms.get(name))  # arms of the same norm, or of none
         if name in norms:
             norm = list(NORM_STYLES).index(norms[name])
-            look, colour = (norm + earlier) % len(NORM_STYLES), lighten(colours[norm], min(0.35 * earlier, 0.6))
-            styles[name] = LineStyle(name, colour, dashes[look], markers[look])
+            look, color = (norm + earlier) % len(NORM_STYLES), lighten(colors[norm], min(0.35 * earlier, 0.6))
+            styles[name] = LineStyle(name, color, dashes[look], markers[look])
         elif sequential:
-            styles[name] = LineStyle(name, sequential_colour(i, len(names)), "solid", markers[i % 5])
+            styles[name] = LineStyle(name, sequential_color(i, len(names)), "solid", markers[i % 5])
         else:
             styles[name] = LineStyle(name, free[earlier % len(free)], dashes[(earlier + 1) % 5], markers[i % 5])
     return styles

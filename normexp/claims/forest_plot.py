@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from normexp.claims.verdict import ConditionVerdict
 from normexp.claims.wording import cell_label, describe_comparison, format_effect, percent_factor, scaled, unit
-from normexp.plotting.colours import FAINT, INK
+from normexp.plotting.colors import FAINT, INK
 from normexp.plotting.labels import safe_label, truncate
 from normexp.plotting.style import WIDE, Canvas, log_axis
 

@@ -11,7 +11,7 @@ from normexp.claims.schema import Value
 from normexp.claims.verdict import Series, Verdict, plottable
 from normexp.claims.wording import measure_label, scaled
 from normexp.metrics import is_fraction
-from normexp.plotting.colours import INK, LineStyle
+from normexp.plotting.colors import INK, LineStyle
 from normexp.plotting.labels import safe_label, truncate
 from normexp.plotting.style import BOTTOM, WIDE, Canvas, Panel, log_axis, marker_handle, new_canvas
 from normexp.report.groups import format_value
@@ -146,12 +146,12 @@ def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[s
         xs, means = [point.x for point in known], [fmean(point.values) for point in known]
         if _is_crowded(points):
             low, high = ([end(point.values) for point in known] for end in (min, max))
-            canvas.mark(axes.fill_between(xs, low, high, color=style.colour, alpha=0.18, linewidth=0), None)
+            canvas.mark(axes.fill_between(xs, low, high, color=style.color, alpha=0.18, linewidth=0), None)
         else:
             spread, size = (0.0, 2.6) if panel.x_label else (0.3, 4.0)  # above each other, or side by side
             dots = [(p.x, (i + 0.5) / len(p.values) - 0.5, y) for p in known for i, y in enumerate(p.values)]
             at, ys = [x + spread * shift for x, shift, _ in dots], [y for _, _, y in dots]
-            axes.plot(at, ys, "o", color=style.colour, markersize=size, markeredgewidth=0, alpha=0.55)
+            axes.plot(at, ys, "o", color=style.color, markersize=size, markeredgewidth=0, alpha=0.55)
         name = f"{arm}, {panel.x_label}=" if panel.x_label else arm
         tips = [
             f"{name}{point.name}: {mean:.4g} ({min(point.values):.4g} to {max(point.values):.4g}, n={len(point.values)})"
@@ -159,14 +159,14 @@ def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[s
         ]
         if not panel.x_label:
             for x, mean, tip in zip(xs, means, tips, strict=True):
-                canvas.mark(axes.hlines(mean, x - 0.25, x + 0.25, color=style.colour, linewidth=1.6), None, [tip])
+                canvas.mark(axes.hlines(mean, x - 0.25, x + 0.25, color=style.color, linewidth=1.6), None, [tip])
         elif means:
             dashes, marker = style.dashes if panel.connected else "none", "" if len(means) > 25 else style.marker
-            (path,) = axes.plot(xs, means, color=style.colour, linestyle=dashes, marker=marker, markersize=3.6)
+            (path,) = axes.plot(xs, means, color=style.color, linestyle=dashes, marker=marker, markersize=3.6)
             canvas.mark(path, None, tips)
         if missing := [point.x for point in points if point.incomplete]:
             heights, transform = [0.04 + 0.075 * lines_of_crosses] * len(missing), axes.get_xaxis_transform()
-            (crosses,) = axes.plot(missing, heights, "x", color=style.colour, transform=transform)
+            (crosses,) = axes.plot(missing, heights, "x", color=style.color, transform=transform)
             crosses.set(markersize=4.5, markeredgewidth=1.3)
             lines_of_crosses += 1
     if panel.line is not None:

@@ -107,7 +107,7 @@ def _print_table(console: Console, lines: list[Line]) -> None:
 
     print_row(header, "path", "bold", "bold")
     for line, cells, path in zip(lines, table, paths, strict=True):
-        print_row(cells, path, line.colour, "default")
+        print_row(cells, path, line.color, "default")
         if line.jobs:
             count = "1 Slurm job" if len(line.jobs) == 1 else f"{len(line.jobs)} Slurm jobs"
             ids = dict.fromkeys(job.partition("_")[0] for job in line.jobs)  # a job array has one id

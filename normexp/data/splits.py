@@ -61,8 +61,8 @@ class Split:
             return self._inputs(self.images)
 
     def _inputs(self, images: Tensor) -> Tensor:
-        centred = torch.sub(images, self.mean)
-        return centred.div_(self.std) if self.whitening is None else whitened(centred, self.whitening)
+        centered = torch.sub(images, self.mean)
+        return centered.div_(self.std) if self.whitening is None else whitened(centered, self.whitening)
 
 
 @dataclass(frozen=True)

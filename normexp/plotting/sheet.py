@@ -182,7 +182,7 @@ def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: f
 def _palette() -> list[int]:
     """The colors of the palette as R, G, B, R, ...
 
-    The heat maps use the cubehelix of Green 2011, "A colour scheme for the display of astronomical intensity images" (start
+    The heat maps use the cubehelix of Green 2011, "A color scheme for the display of astronomical intensity images" (start
     0.5, one rotation, hue 1.2), whose brightness falls evenly from white to nearly black.
     """
     bright = np.linspace(1, 0.08, SHADES)[:, None]

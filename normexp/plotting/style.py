@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from normexp.plotting.colours import INK, LineStyle
+from normexp.plotting.colors import INK, LineStyle
 from normexp.plotting.labels import safe_label, truncate
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class DrawnFigure:
     """A figure, its caption, and the data it shows.
 
     header, rows: the data for a CSV file, not thinned; rows are generated on demand. tips: tooltips by artist id (see
-    `Canvas.mark`). recolour: whether its colours may be inverted on a dark page. notes: sentences on what the figure leaves out.
+    `Canvas.mark`). recolor: whether its colors may be inverted on a dark page. notes: sentences on what the figure leaves out.
     """
 
     name: str
@@ -58,7 +58,7 @@ class DrawnFigure:
     tips: dict[str, list[str]]
     header: list[str] = field(default_factory=list)
     rows: Iterable[list[Any]] = ()
-    recolour: bool = True
+    recolor: bool = True
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -162,7 +162,7 @@ def _add_legend(figure: Figure, entries: Sequence[LineStyle | Artist], *, left: 
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=entry.colour, linestyle=entry.dashes, marker=entry.marker, label=safe_label(entry.name))
+        Line2D([], [], color=entry.color, linestyle=entry.dashes, marker=entry.marker, label=safe_label(entry.name))
         if isinstance(entry, LineStyle)
         else entry
         for entry in entries

@@ -32,7 +32,7 @@ def inline_svg(drawn: DrawnFigure) -> str:
         "aria-label": drawn.title,
         "viewBox": f"0 0 {width} {height}",
         "style": f"max-width:{width * 1.9:.0f}px",
-        "class": f"{'wide' if drawn.wide else 'narrow'}{'' if drawn.recolour else ' own-colours'}",
+        "class": f"{'wide' if drawn.wide else 'narrow'}{'' if drawn.recolor else ' own-colors'}",
     }
     return ElementTree.tostring(root, encoding="unicode")
 

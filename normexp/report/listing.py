@@ -52,7 +52,7 @@ class Line:
     path: Path
     kind: Literal["run", "sweep"]
     state: str
-    colour: str
+    color: str
     started: datetime
     cells: Sequence[str]
     accuracy: str
@@ -161,7 +161,7 @@ def _run_line(run: Run) -> Line:
     accuracy, val = format_metric(run.metrics.get("test/accuracy"), "accuracy"), run.metrics.get("val/accuracy")
     if accuracy == "-" and val is not None:
         accuracy = f"val {format_metric(val, 'accuracy')}"
-    return Line(run.directory, "run", state, _colour({run.state}), started, cells, accuracy, [run])
+    return Line(run.directory, "run", state, _color({run.state}), started, cells, accuracy, [run])
 
 
 def _sweep_line(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any]) -> Line:
@@ -178,7 +178,7 @@ def _sweep_line(path: Path, runs: Sequence[Run], manifest: Mapping[str, Any]) ->
     ended = {run.name for run in runs if run.state not in ("running", "interrupted")}
     named = slurm.items() if isinstance(slurm, dict) else ()  # names of runs by job id
     jobs = [job for job, name in named if JOB_ID.fullmatch(job) and str(name) not in ended]
-    return Line(path, "sweep", state, _colour(set(states)), started, cells, _best_accuracy(runs), runs, jobs)
+    return Line(path, "sweep", state, _color(set(states)), started, cells, _best_accuracy(runs), runs, jobs)
 
 
 def _best_by_data(runs: Sequence[Run], metric: str) -> dict[str, float]:
@@ -204,9 +204,9 @@ def _joined(values: Iterable[Any]) -> str:
     return ",".join(names) if 0 < len(names) <= MAX_VALUES else "several" if names else "-"
 
 
-def _colour(states: set[str]) -> str:
-    colours = {"failed": "red", "killed": "red", "diverged": "yellow", "running": "cyan", "interrupted": "cyan"}
-    return next((colour for state, colour in colours.items() if state in states), "")
+def _color(states: set[str]) -> str:
+    colors = {"failed": "red", "killed": "red", "diverged": "yellow", "running": "cyan", "interrupted": "cyan"}
+    return next((color for state, color in colors.items() if state in states), "")
 
 
 def _start_time(file: Mapping[str, Any], path: Path) -> datetime:

@@ -10,7 +10,7 @@ from typing import Any
 
 from normexp.html import Cell, Section, Table, link, render
 from normexp.metrics import format_metric, metric_axis, metric_title
-from normexp.plotting.colours import LineStyle
+from normexp.plotting.colors import LineStyle
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import figure_style
 from normexp.plotting.svg import inline_svg

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normexp.plotting.colours import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_colour
+from normexp.plotting.colors import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_color
 from normexp.plotting.labels import evenly_spaced
 from normexp.plotting.style import Panel
 from normexp.report.groups import Group, Grouping, choices, format_value, hashable, is_number, sort_key
@@ -41,13 +41,13 @@ class LineLayout:
         styles = []
         for i, (name, head) in enumerate(zip(self.names, heads, strict=True)):
             if self.line_keys[0] == "norm" and head in NORM_STYLES:
-                colour, dashes, marker = NORM_STYLES[head]
-                colour = lighten(colour, min(0.3 * heads[:i].count(head), 0.6))
+                color, dashes, marker = NORM_STYLES[head]
+                color = lighten(color, min(0.3 * heads[:i].count(head), 0.6))
             elif all(map(is_number, heads)):
-                colour, dashes, marker = sequential_colour(i, len(heads)), "solid", markers[i % 5]
+                color, dashes, marker = sequential_color(i, len(heads)), "solid", markers[i % 5]
             else:
-                colour, dashes, marker = OTHER_COLOURS[i % len(OTHER_COLOURS)], all_dashes[i % 5], markers[i % 5]
-            styles.append(LineStyle(name, colour, dashes, marker))
+                color, dashes, marker = OTHER_COLOURS[i % len(OTHER_COLOURS)], all_dashes[i % 5], markers[i % 5]
+            styles.append(LineStyle(name, color, dashes, marker))
         return styles
 
     def legend(self, groups: Iterable[Group]) -> list[LineStyle]:

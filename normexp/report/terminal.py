@@ -120,11 +120,11 @@ def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], me
     ends = [describe_outcome(row, metric) for row in table]
     columns += [Column("", ends)] if any(ends) else []
     shown, dropped = fit(columns, console.width)
-    console.print(layout(shown, list(map(_colour, table))))
+    console.print(layout(shown, list(map(_color, table))))
     return dropped
 
 
-def _colour(row: Row) -> str:
+def _color(row: Row) -> str:
     if row.states.get("diverged"):
         return "yellow"
     return "red" if row.states.get("failed") or row.states.get("killed") else ""

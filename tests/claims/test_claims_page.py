@@ -16,7 +16,7 @@ from normexp.claims import forest_plot, page, terminal, wording
 from normexp.claims import headline as headlines
 from normexp.claims.figures import arm_styles, draw
 from normexp.claims.verdict import Verdict
-from normexp.plotting.colours import INK, NORM_STYLES
+from normexp.plotting.colors import INK, NORM_STYLES
 from normexp.plotting.style import figure_style
 from tests.report.test_page import EVIL, Page
 
@@ -406,17 +406,17 @@ def test_the_axis_of_a_forest_reaches_tiny_ratios():
     assert high > 1e-9
 
 
-def test_arms_have_the_colours_of_their_norms():
+def test_arms_have_the_colors_of_their_norms():
     arms = {arm: [["", [0.5]]] for arm in ("none", "bn", "bn + noise", "ln-post", "input", "zca")}
     styles = arm_styles(Verdict.from_json(a_verdict(series=[a_series(arms=arms)])))
-    assert [styles[arm].colour for arm in ("none", "bn", "ln-post")] == [
+    assert [styles[arm].color for arm in ("none", "bn", "ln-post")] == [
         INK,
         NORM_STYLES["bn"][0],
         NORM_STYLES["ln"][0],
     ]
-    assert len({style.colour for style in styles.values()}) == 6
+    assert len({style.color for style in styles.values()}) == 6
     assert styles["bn"].dashes != styles["bn + noise"].dashes  # in black and white too
-    assert styles["input"].colour not in {colour for colour, _, _ in NORM_STYLES.values()} - {
+    assert styles["input"].color not in {color for color, _, _ in NORM_STYLES.values()} - {
         NORM_STYLES["gn"][0],
         NORM_STYLES["in"][0],
     }

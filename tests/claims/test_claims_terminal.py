@@ -1,4 +1,4 @@
-"""What the terminal shows of claims: at 80 columns, without colours, and whatever their texts hold."""
+"""What the terminal shows of claims: at 80 columns, without colors, and whatever their texts hold."""
 
 import io
 from dataclasses import replace
@@ -46,10 +46,10 @@ def typed(value):
     return Verdict.from_json(value) if isinstance(value, dict) else value
 
 
-def printed(function, *values, width=80, colour=False):
+def printed(function, *values, width=80, color=False):
     file = io.StringIO()
-    colours = "standard" if colour else None
-    console = Console(file=file, width=width, highlight=False, emoji=False, force_terminal=colour, color_system=colours)
+    colors = "standard" if color else None
+    console = Console(file=file, width=width, highlight=False, emoji=False, force_terminal=color, color_system=colors)
     function(console, *map(typed, values))
     return file.getvalue()
 
@@ -98,11 +98,11 @@ def test_a_line_a_claim_with_the_cell_that_decided():
     assert "1 quick verdict: a smoke test, not evidence." in lines
 
 
-@pytest.mark.parametrize("colour", [True, False])
-def test_verdicts_are_words_and_colors_only_repeat_them(colour):
-    text = printed(terminal.summary, [a_verdict("a", word) for word in terminal.COLORS], colour=colour)
+@pytest.mark.parametrize("color", [True, False])
+def test_verdicts_are_words_and_colors_only_repeat_them(color):
+    text = printed(terminal.summary, [a_verdict("a", word) for word in terminal.COLORS], color=color)
     assert all(word in text for word in terminal.COLORS)
-    assert ("\x1b[3" in text) == colour
+    assert ("\x1b[3" in text) == color
 
 
 def test_the_evidence_for_a_claim():

@@ -82,9 +82,9 @@ def test_inputs_are_the_same_on_every_call_and_however_the_network_computes():
     train = load(compose(ZCA), CPU).train
     index = torch.arange(64)
     first, _ = train.batch(index)
-    centred = train.images[index].double() - train.mean.double()
+    centered = train.images[index].double() - train.mean.double()
     torch.testing.assert_close(
-        first, (centred.flatten(1) @ train.whitening.double()).float().view_as(first), atol=1e-4, rtol=1e-4
+        first, (centered.flatten(1) @ train.whitening.double()).float().view_as(first), atol=1e-4, rtol=1e-4
     )
     torch.set_float32_matmul_precision("medium")
     try:

@@ -24,7 +24,7 @@ def build(name: str, shape: tuple[int, ...], *overrides: str) -> torch.nn.Module
     return module.double()
 
 
-def normalise(x: Tensor, axes: tuple[int, ...], eps: float = 1e-5) -> Tensor:
+def normalize(x: Tensor, axes: tuple[int, ...], eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(var + eps) with the biased variance, over the given axes."""
     mean = x.mean(axes, keepdim=True)
     variance = (x - mean).square().mean(axes, keepdim=True)
@@ -35,8 +35,8 @@ def expected(name: str, x: Tensor, groups: int = 4) -> Tensor:
     if name == "gn":
         batch, channels, *size = x.shape
         grouped = x.reshape(batch, groups, channels // groups, *size)
-        return normalise(grouped, tuple(range(2, grouped.dim()))).reshape(x.shape)
-    return normalise(x, tuple(axis for axis in AXES[name] if axis < x.dim()))
+        return normalize(grouped, tuple(range(2, grouped.dim()))).reshape(x.shape)
+    return normalize(x, tuple(axis for axis in AXES[name] if axis < x.dim()))
 
 
 @pytest.mark.parametrize(("name", "shape"), PLACES)
@@ -76,7 +76,7 @@ def test_affine_false_has_no_parameters():
 
 
 def test_running_statistics_of_batch_norm():
-    """The running variance is that of the unbiased estimate, m/(m-1) times the biased one that normalises."""
+    """The running variance is that of the unbiased estimate, m/(m-1) times the biased one that normalizes."""
     norm = build("bn", (3, 4, 4), "norm.momentum=0.2")
     x = 5 + 2 * torch.randn(6, 3, 4, 4, dtype=torch.float64)
     m = 6 * 4 * 4
@@ -141,6 +141,6 @@ def test_refuses_exactly_what_torch_can_not_do_or_has_no_variance(name, shape, b
     if works:
         y = build(name, shape)(torch.randn(batch_size, *shape, dtype=torch.float64))
         assert math.isfinite(float(y.detach().square().sum()))
-        assert y.abs().max() > 0.1  # not everything was normalised away
+        assert y.abs().max() > 0.1  # not everything was normalized away
     else:
         assert all(sentence.strip() for sentence in problem)

@@ -21,9 +21,9 @@ def table(metric="test/accuracy", **options):
     return aggregate(group(read([Path("runs")]).runs), metric, **options)
 
 
-def shown(width=80, *, colour=False, **options):
+def shown(width=80, *, color=False, **options):
     console = Console(
-        width=width, record=True, force_terminal=colour, color_system="truecolor" if colour else None, quiet=False
+        width=width, record=True, force_terminal=color, color_system="truecolor" if color else None, quiet=False
     )
     with console.capture() as capture:
         show(console, read([Path("runs")]), command="normexp report runs", **options)
@@ -152,10 +152,10 @@ def test_the_terminal_shows_table_heat_map_and_reasons():
     assert "\x1b" not in text
 
 
-def test_colours_only_where_the_terminal_has_them():
+def test_colors_only_where_the_terminal_has_them():
     make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
-    assert "\x1b[" in shown(colour=True)
-    assert "brighter" in shown(colour=True)
+    assert "\x1b[" in shown(color=True)
+    assert "brighter" in shown(color=True)
     assert "brighter" not in shown()
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from normexp.plotting.colours import NORM_STYLES
+from normexp.plotting.colors import NORM_STYLES
 from normexp.report.analysis import analyze_tasks
 from normexp.report.curves import average_curves, layer_names, thin
 from normexp.report.groups import group
@@ -79,7 +79,7 @@ def test_the_style_of_a_norm_does_not_depend_on_the_others():
         for norm in norms:
             make_run(Path("_".join(norms)), norm=norm)
         styles = line_layout(group(read([Path("_".join(norms))]).runs)).styles
-        assert {style.name: (style.colour, style.dashes, style.marker) for style in styles} == {
+        assert {style.name: (style.color, style.dashes, style.marker) for style in styles} == {
             f"norm={norm}": NORM_STYLES[norm] for norm in norms
         }
     every = list(NORM_STYLES.values())
@@ -93,7 +93,7 @@ def test_options_of_a_norm_make_separate_lines():
         make_run(Path("runs"), norm="gn", norm__groups=groups, name=f"g{groups}")
     plan = line_layout(group(read([Path("runs")]).runs))
     assert plan.names == ["norm=bn", "norm=gn norm.groups=2", "norm=gn norm.groups=4"]
-    assert len({style.colour for style in plan.styles}) == 3
+    assert len({style.color for style in plan.styles}) == 3
 
 
 def test_without_norms_another_key_makes_the_lines():

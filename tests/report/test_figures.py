@@ -102,8 +102,8 @@ def contrast(face, ink):
     return (max(light) + 0.05) / (min(light) + 0.05)
 
 
-def _rgb(colour):
-    return tuple(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+def _rgb(color):
+    return tuple(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
 
 
 def test_losses_are_better_when_they_are_small():
@@ -222,11 +222,11 @@ def test_ids_of_an_inline_figure_are_its_own():
         assert used <= set(ids) and all(reference.startswith(name) for reference in used)
 
 
-def test_a_dark_page_inverts_lines_but_not_the_colours_of_a_heat_map():
+def test_a_dark_page_inverts_lines_but_not_the_colors_of_a_heat_map():
     make_sweep(Path("runs"), {("bn", 0.1): [0.9], ("none", 0.1): [0.5], ("bn", 1.0): [0.8], ("none", 1.0): [0.5]})
     figures = drawn()
     assert 'class="narrow"' in figures["test-accuracy-by-lr"][1]
-    assert 'class="narrow own-colours"' in figures["test-accuracy-heat-map"][1]
+    assert 'class="narrow own-colors"' in figures["test-accuracy-heat-map"][1]
 
 
 def test_a_heat_map_needs_a_result_in_a_panel_that_is_shown():

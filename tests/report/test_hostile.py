@@ -34,15 +34,15 @@ WORDS = [
 
 
 def commands(text):
-    """Control sequences in output, other than colours and newlines."""
+    """Control sequences in output, other than colors and newlines."""
     return {c for c in re.sub(r"\x1b\[[\d;]*m", "", text) if not c.isprintable() and c != "\n"}
 
 
-@pytest.mark.parametrize("coloured", [False, True])
+@pytest.mark.parametrize("colored", [False, True])
 @pytest.mark.parametrize("make", [hostile, damaging])
-def test_terminal_output_has_no_control_sequences_and_nothing_else_is_written(capsys, monkeypatch, make, coloured):
+def test_terminal_output_has_no_control_sequences_and_nothing_else_is_written(capsys, monkeypatch, make, colored):
     make(Path("runs"))
-    if coloured:
+    if colored:
         monkeypatch.setenv("FORCE_COLOR", "1")
     before = {path: path.lstat().st_mtime_ns for path in Path("runs").rglob("*")}
     for words in WORDS:
@@ -50,7 +50,7 @@ def test_terminal_output_has_no_control_sequences_and_nothing_else_is_written(ca
         out, err = capsys.readouterr()
         assert (commands(out), commands(err)) == (set(), set()), words
         assert code in (0, 2) and (code == 0) == (err == "") and err.count("\n") <= 1, words
-        assert coloured or "\x1b" not in out
+        assert colored or "\x1b" not in out
         assert "\N{BOMB}" not in out, words  # nor is :bomb: replaced by it
     written = {path.name for path in Path().iterdir()}
     assert written == {"runs", "page.html", "figures", "rows.csv", "all.json"}

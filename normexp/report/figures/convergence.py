@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from normexp.metrics import format_metric, is_fraction, metric_heading
-from normexp.plotting.colours import LineStyle
+from normexp.plotting.colors import LineStyle
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import Canvas, DrawnFigure, log_axis, marker_handle, new_canvas
 from normexp.report.analysis import Analysis
@@ -69,9 +69,9 @@ def _draw_mean(
     canvas: Canvas, axes: Axes, group: Group, curve: MeanCurve, *, line: int, style: LineStyle, tag: str
 ) -> None:
     if (curve.high > curve.low).any():
-        band = axes.fill_between(curve.steps, curve.low, curve.high, color=style.colour, alpha=0.18, linewidth=0)
+        band = axes.fill_between(curve.steps, curve.low, curve.high, color=style.color, alpha=0.18, linewidth=0)
         canvas.mark(band, line)
-    (path,) = axes.plot(curve.steps, curve.mean, color=style.colour, linestyle=style.dashes)
+    (path,) = axes.plot(curve.steps, curve.mean, color=style.color, linestyle=style.dashes)
     last = curve.mean[-1] / (100.0 if is_fraction(tag) else 1.0)
     canvas.mark(path, line, [f"{group.label}: {format_metric(last, tag)} at step {curve.steps[-1]}"])
     if len(curve.steps) == 1:
@@ -85,7 +85,7 @@ def _draw_singles(
     if runs:
         steps = np.concatenate([part for _, curve in runs for part in (curve.steps, [np.nan])])
         values = np.concatenate([part for _, curve in runs for part in (curve.values, [np.nan])])
-        (path,) = axes.plot(steps, values, color=style.colour, linewidth=0.7, alpha=0.65)
+        (path,) = axes.plot(steps, values, color=style.color, linewidth=0.7, alpha=0.65)
         canvas.mark(path, line)
     for marker in "xo":
         x, y, tips = [], [], []
@@ -95,7 +95,7 @@ def _draw_singles(
                 y.append(min(curve.values[-1], top))
                 tips.append(f"{group.label} seed={run.config.get('seed')}: {run.state}, last value at step {x[-1]}")
         if tips:
-            (marks,) = axes.plot(x, y, marker, color=style.colour, markersize=5, clip_on=False, zorder=5)
+            (marks,) = axes.plot(x, y, marker, color=style.color, markersize=5, clip_on=False, zorder=5)
             marks.set(markeredgewidth=1.4, markerfacecolor="none")
             canvas.mark(marks, line, tips)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from normexp.metrics import MAX_PLOTTED
-from normexp.plotting.colours import LineStyle, sequential_colour
+from normexp.plotting.colors import LineStyle, sequential_color
 from normexp.plotting.labels import evenly_spaced, safe_label, truncate
 from normexp.plotting.style import BOTTOM, Canvas, DrawnFigure, log_axis, new_canvas
 from normexp.report.analysis import ACTIVATION_INPUTS, GRADIENTS, Analysis
@@ -30,15 +30,15 @@ def gradients_over_time(analysis: Analysis) -> DrawnFigure | None:
     names = _layers(analysis, grid.groups, GRADIENTS)
     if not names:
         return None
-    colours = {name: sequential_colour(i, len(names)) for i, name in enumerate(names)}
-    legend = [LineStyle(name, colours[name], "solid", "") for name in evenly_spaced(names, 10)]
+    colors = {name: sequential_color(i, len(names)) for i, name in enumerate(names)}
+    legend = [LineStyle(name, colors[name], "solid", "") for name in evenly_spaced(names, 10)]
     canvas = new_canvas(grid.panels, legend=legend, shared="row")
     for panel in grid.panels:
         axes = canvas.axes[panel.row, panel.column]
         for group in panel.groups:
             for name in names:
                 if (mean := _mean_curve(analysis, group, GRADIENTS + name)) is not None:
-                    (path,) = axes.plot(mean.steps, _positive(mean.mean), color=colours[name], linewidth=1.1)
+                    (path,) = axes.plot(mean.steps, _positive(mean.mean), color=colors[name], linewidth=1.1)
                     canvas.mark(path, None, [f"{group.label}, {name}"])
     _set_log_limits(canvas)
     canvas.label_axes(x="step", y="gradient norm")
@@ -76,7 +76,7 @@ def gradients_at_end(analysis: Analysis) -> DrawnFigure | None:
             axes, line = canvas.axes[panel.row, panel.column], layout.line(group)
             style = styles[line]
             means = np.array([np.mean(values) for values in ends.values()])
-            (path,) = axes.plot(list(ends), _positive(means), color=style.colour, linestyle=style.dashes)
+            (path,) = axes.plot(list(ends), _positive(means), color=style.color, linestyle=style.dashes)
             path.set(marker=style.marker, markersize=3.5 if len(names) < 12 else 2)
             canvas.mark(path, line, [f"{group.label}, {names[i]}: {m:.3g}" for i, m in zip(ends, means, strict=True)])
             for (i, values), mean in zip(ends.items(), means.tolist(), strict=True):
@@ -118,8 +118,8 @@ def percentiles(analysis: Analysis) -> DrawnFigure | None:
         steps = np.union1d(low.steps, high.steps)
         steps = steps[(steps >= max(low.steps[0], high.steps[0])) & (steps <= min(low.steps[-1], high.steps[-1]))]
         lower, upper = np.interp(steps, low.steps, low.mean), np.interp(steps, high.steps, high.mean)
-        axes.fill_between(steps, lower, upper, color=style.colour, alpha=0.22, linewidth=0)
-        (path,) = axes.plot(middle.steps, middle.mean, color=style.colour, marker="." if len(middle.steps) < 9 else "")
+        axes.fill_between(steps, lower, upper, color=style.color, alpha=0.22, linewidth=0)
+        (path,) = axes.plot(middle.steps, middle.mean, color=style.color, marker="." if len(middle.steps) < 9 else "")
         canvas.mark(path, None, [f"{group.label}, {name}: median"])
     canvas.label_axes(x="step", y="value")
     columns = {(name, p): f"{ACTIVATION_INPUTS}{name}/p{p}" for name in names for p in (15, 50, 85)}

@@ -11,7 +11,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
 
 from normexp.metrics import MAX_PLOTTED, higher_is_better, is_fraction, metric_heading, metric_title
-from normexp.plotting.colours import FAINT, INK
+from normexp.plotting.colors import FAINT, INK
 from normexp.plotting.labels import evenly_spaced, file_stem, truncate
 from normexp.plotting.style import NARROW, WIDE, Canvas, DrawnFigure, marker_handle, new_canvas
 from normexp.report.aggregate import Row, describe_outcome, format_mean_std
@@ -52,11 +52,11 @@ def effect(analysis: Analysis, key: str) -> DrawnFigure | None:
             if bars:
                 x, y = [row.group.values[key] for row, _, _ in bars], [mean for _, mean, _ in bars]
                 ends = [mean - std for _, mean, std in bars], [mean + std for _, mean, std in bars]
-                canvas.mark(axes.vlines(x, *ends, color=style.colour, linewidth=1), line)
-                (path,) = axes.plot(x, y, color=style.colour, linestyle=style.dashes, marker=style.marker)
+                canvas.mark(axes.vlines(x, *ends, color=style.color, linewidth=1), line)
+                (path,) = axes.plot(x, y, color=style.color, linestyle=style.dashes, marker=style.marker)
                 canvas.mark(path, line, [_tip(row, metric) for row, _, _ in bars])
             if any(row.states.get("diverged") for row in own):
-                _draw_crosses(canvas, axes, own, key, line=line, colour=style.colour, height=0.05 + 0.12 * crossed)
+                _draw_crosses(canvas, axes, own, key, line=line, color=style.color, height=0.05 + 0.12 * crossed)
                 crossed += 1
         max_crossed = max(max_crossed, crossed)
     numbers = choices(grid.groups, key)
@@ -79,7 +79,7 @@ def effect(analysis: Analysis, key: str) -> DrawnFigure | None:
 
 
 def _draw_crosses(
-    canvas: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: int | None, colour: str, height: float
+    canvas: Canvas, axes: Axes, rows: Sequence[Row], key: str, *, line: int | None, color: str, height: float
 ) -> None:
     """Mark groups with diverged runs by crosses at a height (share of the axes), with the number of these runs."""
     transform = axes.get_xaxis_transform()
@@ -87,11 +87,11 @@ def _draw_crosses(
         if not row.states.get("diverged"):
             continue
         x, diverged = row.group.values[key], str(row.states["diverged"])
-        (mark,) = axes.plot([x], [height], "x", color=colour, markersize=5, markeredgewidth=1.4, transform=transform)
+        (mark,) = axes.plot([x], [height], "x", color=color, markersize=5, markeredgewidth=1.4, transform=transform)
         canvas.mark(mark, line, [f"{row.group.label}: {describe_outcome(row, '')}"])
         if len(row.group.runs) > 1:
             count = axes.annotate(diverged, (x, height), (0, 3), xycoords=transform, textcoords="offset points")
-            count.set(ha="center", va="bottom", fontsize=6, color=colour)
+            count.set(ha="center", va="bottom", fontsize=6, color=color)
             canvas.mark(count, line)
 
 
@@ -144,7 +144,7 @@ def heat_map(analysis: Analysis) -> DrawnFigure | None:
     if any(row.states.get("diverged") for row in table):
         caption += " div: all runs diverged; *: some diverged."
     by = f"by {', '.join(layout.line_keys)} and {across}"
-    return replace(_figure(analysis, grid, canvas, name="heat-map", by=by, caption=caption), recolour=False)
+    return replace(_figure(analysis, grid, canvas, name="heat-map", by=by, caption=caption), recolor=False)
 
 
 def _draw_cell(

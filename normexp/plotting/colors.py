@@ -1,4 +1,4 @@
-"""Colours, dashes and markers of lines: the same in every figure, and distinguishable for colour-blind readers."""
+"""Colors, dashes and markers of lines: the same in every figure, and distinguishable for color-blind readers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,31 +13,31 @@ NORM_STYLES = {
     "in": ("#cc79a7", (0, (3, 1.2, 1, 1.2)), "D"),
     "gn": ("#009e73", (0, (7, 1.6, 1.4, 1.6)), "v"),
 }
-"""Colour (Okabe and Ito 2008), dashes and marker of each norm."""
+"""Color (Okabe and Ito 2008), dashes and marker of each norm."""
 
 OTHER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK, "#882255", "#999933")
-"""Colours of lines that are not norms."""
+"""Colors of lines that are not norms."""
 
 
 @dataclass(frozen=True)
 class LineStyle:
-    """Legend text, colour, dashes (as matplotlib takes them) and marker of a line."""
+    """Legend text, color, dashes (as matplotlib takes them) and marker of a line."""
 
     name: str
-    colour: str
+    color: str
     dashes: Any
     marker: str
 
 
-def sequential_colour(i: int, of: int) -> str:
-    """The i-th of `of` ordered colours, from blue to orange."""
+def sequential_color(i: int, of: int) -> str:
+    """The i-th of `of` ordered colors, from blue to orange."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     return to_hex(colormaps["plasma"](0.82 * i / max(of - 1, 1)))
 
 
-def lighten(colour: str, by: float) -> str:
-    """Mix a colour with white. by: share of white."""
-    parts = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+def lighten(color: str, by: float) -> str:
+    """Mix a color with white. by: share of white."""
+    parts = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
     return "#" + "".join(f"{round(part + (255 - part) * by):02x}" for part in parts)
