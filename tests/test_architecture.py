@@ -117,12 +117,3 @@ def test_heavy_libraries_are_imported_only_where_they_belong(library):
         and not any(name == place or name.startswith(f"{place}.") for place in HEAVY[library])
     ]
     assert not elsewhere
-
-
-def test_the_page_of_the_architecture_names_files_that_exist():
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    paths = re.findall(r"`((?:\w+/)*\w+\.(?:py|yaml)|(?:\w+/)+)`", page)
-    assert len(paths) > 30
-    folders = (ROOT, ROOT / "normexp", ROOT / "configs" / "probe")
-    missing = [path for path in paths if "NAME" not in path and not any((folder / path).exists() for folder in folders)]
-    assert not missing
