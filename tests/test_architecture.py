@@ -1,7 +1,6 @@
 """Packages import downwards, without cycles, and heavy libraries only where they belong."""
 
 import ast
-import re
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path

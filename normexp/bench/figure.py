@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from normexp.bench.cases import REFERENCE
 from normexp.bench.results import CaseResult, Quartiles
 from normexp.norms import NORMS
-from normexp.plotting.colors import INK, NORM_STYLES, OTHER_COLOURS, LineStyle, lighten
+from normexp.plotting.colors import INK, NORM_STYLES, OTHER_COLORS, LineStyle, lighten
 from normexp.plotting.style import Canvas, Panel, encode_figure, figure_style, new_canvas
 from normexp.rundir import atomic
 
@@ -38,7 +38,7 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
     norms = [norm for norm in NORMS if norm != REFERENCE and any(norm in result.costs for result in results)]
     lines = {}
     for i, norm in enumerate(norms):
-        other = OTHER_COLOURS[-1 - i % len(OTHER_COLOURS)], "solid", "P"
+        other = OTHER_COLORS[-1 - i % len(OTHER_COLORS)], "solid", "P"
         lines[norm] = LineStyle(norm, *NORM_STYLES.get(norm, other))
     folded_lines = {
         norm: replace(line, name=f"{norm}, folded", color=lighten(line.color, 0.5))

@@ -2,6 +2,7 @@
 
 import argparse
 import itertools
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -77,7 +78,11 @@ def main(argv: list[str]) -> int:
     check_metric(options.metric, collection.runs)
     aggregate(group(collection.runs, options.by), options.metric, sort=options.sort)  # checks the keys
     options.names = read_names(options.names, collection.runs)
-    plots = _prepare_plots(options, collection)
+    plots = []
+    if options.plot is not None:
+        from normexp.report.terminal_plot import read_plots  # imports numpy
+
+        plots = read_plots(collection.runs, options.plot, **shared)
     comparison = text = None
     if len(options.folders) == 2:
         kept = {run.directory for run in collection.runs}
@@ -94,8 +99,8 @@ def main(argv: list[str]) -> int:
         terminal.show(console, collection, **shared, sort=options.sort, command=command)
         if text is not None:
             compare_text.show_comparison(console, text)
-    for show_plot in plots:
-        show_plot(console)
+    for plot in plots:
+        plot.show(console)
     if not tables:
         console.print()
     for file, (label, content) in tables.items():
@@ -169,28 +174,11 @@ def _with_optional_values(argv: Sequence[str]) -> list[str]:
     """Give flags of OPTIONAL_VALUES an explicit value if another flag, a folder or nothing follows them."""
     words = []
     for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
-        alone = (following.startswith("-") and following != "-") or _is_folder(following)
+        alone = (following.startswith("-") and following != "-") or os.path.isdir(following)  # noqa: PTH112 - never raises
         if alone and word in ("--csv", "--json"):
             raise ConfigError(f"{word} needs a file: {word} runs.{word[2:]}, or {word} - for standard output.")
         words.append(f"{word}={OPTIONAL_VALUES[word]}" if alone and word in OPTIONAL_VALUES else word)
     return words
-
-
-def _is_folder(word: str) -> bool:
-    try:
-        return Path(word).is_dir()
-    except (OSError, ValueError):  # too long for a name, say
-        return False
-
-
-def _prepare_plots(options: argparse.Namespace, collection: Collection) -> list[Callable[[Console], None]]:
-    """Read the curves for --plot; returns a function for each plot that prints it. numpy is imported late."""
-    if options.plot is None:
-        return []
-    from normexp.report.terminal_plot import read_plots, show_plot
-
-    plots = read_plots(collection.runs, options.plot, metric=options.metric, by=options.by)
-    return [partial(show_plot, plot=plot) for plot in plots]
 
 
 def _tables(

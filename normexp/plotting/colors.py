@@ -1,5 +1,6 @@
 """Colors, dashes and markers of lines: the same in every figure, and distinguishable for color-blind readers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ NORM_STYLES = {
 }
 """Color (Okabe and Ito 2008), dashes and marker of each norm."""
 
-OTHER_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK, "#882255", "#999933")
+OTHER_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK, "#882255", "#999933")
 """Colors of lines that are not norms."""
 
 
@@ -27,6 +28,25 @@ class LineStyle:
     color: str
     dashes: Any
     marker: str
+
+
+def line_styles(names: Sequence[str], norms: Sequence[str | None], *, sequential: bool) -> list[LineStyle]:
+    """Styles of lines, named by their norm or None. Lines of a norm have its color, or lighter shades of it if there are
+    several. Others have colors that none of these norms has, or a color scale if they are `sequential`."""
+    colors, dashes, markers = zip(*NORM_STYLES.values(), strict=True)
+    free = [color for color in OTHER_COLORS if color not in {NORM_STYLES[norm][0] for norm in norms if norm}]
+    styles = []
+    for i, (name, norm) in enumerate(zip(names, norms, strict=True)):
+        earlier = norms[:i].count(norm)  # lines of the same norm, or of none
+        if norm:
+            first = list(NORM_STYLES).index(norm)
+            look, color = (first + earlier) % len(NORM_STYLES), lighten(colors[first], min(0.35 * earlier, 0.6))
+            styles.append(LineStyle(name, color, dashes[look], markers[look]))
+        elif sequential:
+            styles.append(LineStyle(name, sequential_color(i, len(names)), "solid", markers[i % 5]))
+        else:
+            styles.append(LineStyle(name, free[earlier % len(free)], dashes[(earlier + 1) % 5], markers[i % 5]))
+    return styles
 
 
 def sequential_color(i: int, of: int) -> str:

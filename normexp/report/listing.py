@@ -101,12 +101,11 @@ def sort_lines(lines: Sequence[Line], key: str) -> list[Line]:
         "accuracy": lambda line: [-(line.best(tag) or 0.0) for tag in ACCURACIES],
         "path": lambda line: natural(str(line.path)),
     }
-    keys = {name for line in lines for run in line.runs for name in run.config}
-    if key not in by and key not in (*KEYS, *keys):
-        columns = ", ".join([*by, *KEYS])
-        raise ConfigError(
-            f"--sort {show(key)}: runs can be sorted by {columns} or a config key.{suggest(key, [*by, *KEYS, *sorted(keys)])}"
-        )
+    columns = [*by, *KEYS]
+    known = [*columns, *sorted({name for line in lines for run in line.runs for name in run.config})]
+    if key not in known:
+        sortable = f"runs can be sorted by {', '.join(columns)} or a config key"
+        raise ConfigError(f"--sort {show(key)}: {sortable}.{suggest(key, known)}")
     return sorted(lines, key=by.get(key, lambda line: natural(_joined(run.config.get(key) for run in line.runs))))
 
 

@@ -19,29 +19,30 @@ HINT = "Write norm: {bn: BN, none: no norm} in a yaml file, or --names 'norm=bn:
 Entry = tuple[str, str | None, str]
 """A key, one of its values as `format_value` writes it, or None for the key itself, and the name."""
 
-BUILTIN = {("norm", name): name if name == "none" else name.upper() for name in NORMS}
+BUILTIN: dict[tuple[str, str | None], str] = {
+    ("norm", name): name if name == "none" else name.upper() for name in NORMS
+}
 
 
 @dataclass(frozen=True)
 class Names:
-    """keys: names by config key or metric. values: names by key and formatted value."""
+    """names: by config key or metric and formatted value; by None for the key or metric itself."""
 
-    keys: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    names: Mapping[tuple[str, str | None], str] = field(default_factory=dict)
 
-    def key(self, key: str) -> str:
-        """'learning rate' for lr; the key itself if it has no name."""
-        return self.keys.get(key, key)
+    def key(self, key: str, default: str | None = None) -> str:
+        """'learning rate' for lr; without a name the default, or the key itself."""
+        return self.names.get((key, None), default or key)
 
     def value(self, key: str, value: Any) -> str:
         """'BN' for norm, bn."""
         text = format_value(value)
-        return self.values.get((key, text), text)
+        return self.names.get((key, text), text)
 
     def pair(self, key: str, value: Any) -> str:
         """'lr=0.1'; a value with a name stands alone: 'BN'."""
         text = format_value(value)
-        return self.values.get((key, text), f"{self.key(key)}={text}")
+        return self.names.get((key, text), f"{self.key(key)}={text}")
 
     def label(self, values: Mapping[str, Any]) -> str:
         """'BN lr=0.1', without missing values; 'all runs' if there are no keys."""
@@ -49,7 +50,7 @@ class Names:
 
     def axis(self, metric: str) -> str:
         """'test accuracy (%)' for test/accuracy."""
-        return self.keys.get(metric, metric_title(metric)) + (" (%)" if is_fraction(metric) else "")
+        return self.key(metric, metric_title(metric)) + (" (%)" if is_fraction(metric) else "")
 
 
 PLAIN = Names()
@@ -62,13 +63,8 @@ def read_names(text: str | None, runs: Sequence[Run]) -> Names:
     file may be shared by reports on different runs."""
     if text is None:
         return PLAIN
-    keys, values = {}, dict(BUILTIN)
-    for key, value, name in _inline(text, runs) if ":" in text else _from_file(Path(text)) if text else ():
-        if value is None:
-            keys[key] = name
-        else:
-            values[key, value] = name
-    return Names(keys, values)
+    own = _inline(text, runs) if ":" in text else _from_file(Path(text)) if text else ()
+    return Names(BUILTIN | {(key, value): name for key, value, name in own})
 
 
 def _inline(text: str, runs: Sequence[Run]) -> Iterator[Entry]:

@@ -145,36 +145,34 @@ def _sheets(analysis: Analysis, page: Path, *, share: int) -> tuple[dict[str, An
     common axes. share: the number of tasks that share the limits of the page."""
     ordered = [*analysis.inside.groups, *analysis.by_layer.groups, *analysis.grouping.groups]
     groups = list({id(own): own for own in ordered}.values())
-    embedded: list[tuple[Run, str, bytes]] = []
-    linked = []
-    size = 0
+    runs: list[Run] = []
+    embedded, linked, size = [], [], 0
     for own in groups:
         completed_first = sorted(own.runs, key=lambda run: run.state != "completed")
         run = next((run for run in completed_first if (run.directory / SHEET).is_file()), None)
         if run is None:
             continue
-        png = b""
+        address, png = link(run.directory / SHEET, page), b""
         if len(embedded) < max(1, MAX_SHEETS // share):
             with contextlib.suppress(OSError):  # too large, among others
                 png = bytes(safe_read.read(run.directory / SHEET, max_bytes=MAX_SHEET_BYTES // share - size))
         if png.startswith(b"\x89PNG"):
             size += len(png)
             state = "" if run.state == "completed" else f", {run.state}"
-            embedded.append((run, f"{own.label}, seed {run.config.get('seed')}{state}", png))
+            runs.append(run)
+            embedded.append((f"{own.label}, seed {run.config.get('seed')}{state}", address, png))
         else:
-            linked.append((own.label, link(run.directory / SHEET, page)))
-    runs, labels, pictures = zip(*embedded, strict=True) if embedded else ((), (), ())
-    compared = draw_on_common_axes(runs) if len(groups) == len(runs) == 2 else []
-    links = [link(run.directory / SHEET, page) for run in runs]
-    shown = [b64encode(png).decode() for png in compared or pictures]
+            linked.append((own.label, address))
+    common = draw_on_common_axes(runs) if len(groups) == len(runs) == 2 else []
+    pictures = [b64encode(png).decode() for png in common or (png for *_, png in embedded)]
+    sheets = [(label, address, picture) for (label, address, _), picture in zip(embedded, pictures, strict=True)]
     notes = []
     available = len(embedded) + len(linked)
     if missing := len(groups) - available:
         notes.append(f"{missing} of {len(groups)} groups have no {SHEET}.")
     if linked:
         notes.append(f"{len(embedded)} of {available} histogram sheets are embedded; the others are linked.")
-    sheets = list(zip(labels, links, shown, strict=True))
-    return {"embedded": sheets, "linked": linked, "common": bool(compared)}, notes
+    return {"embedded": sheets, "linked": linked, "common": bool(common)}, notes
 
 
 def _group_table(analysis: Analysis) -> Table:
@@ -203,11 +201,8 @@ def _run_table(analysis: Analysis, page: Path) -> Table:
         cells = [Cell(run.name, kind="text", href=f"{link(run.directory, page)}/")]
         cells += [_value_cell(run.config.get(key)) for key in (*keys, "seed")]
         cells += [Cell(run.state, kind=run.state), _number_cell(value, format_metric(value, metric))]
-        cells += [
-            _value_cell(run.status["step"]),
-            _number_cell(seconds, f"{seconds:.1f}" if is_number(seconds) else "-"),
-        ]
-        rows.append([*cells, Cell(run.status["error"] or "", kind="text")])
+        duration = _number_cell(seconds, f"{seconds:.1f}" if is_number(seconds) else "-")
+        rows.append([*cells, _value_cell(run.status["step"]), duration, Cell(run.status["error"] or "", kind="text")])
     return Table(["run", *keys, "seed", "state", metric_title(metric), "step", "seconds", "error"], rows)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normexp.plotting.colors import NORM_STYLES, OTHER_COLOURS, LineStyle, lighten, sequential_color
+from normexp.plotting.colors import NORM_STYLES, LineStyle, line_styles
 from normexp.plotting.labels import evenly_spaced
 from normexp.plotting.style import Panel
 from normexp.report.groups import Group, Grouping, choices, format_value, hashable, is_number, sort_key
@@ -33,22 +33,10 @@ class LineLayout:
 
     @property
     def styles(self) -> list[LineStyle]:
-        """Style of each line: a norm's own, lightened if the norm has several lines; a color scale for numbers."""
-        if not self.line_keys:
-            return [LineStyle(self.names[0], NORM_STYLES["bn"][0], "solid", "o")] if self.names else []
-        heads = [line[0] for line in self.lines]
-        _, all_dashes, markers = zip(*NORM_STYLES.values(), strict=True)
-        styles = []
-        for i, (name, head) in enumerate(zip(self.names, heads, strict=True)):
-            if self.line_keys[0] == "norm" and head in NORM_STYLES:
-                color, dashes, marker = NORM_STYLES[head]
-                color = lighten(color, min(0.3 * heads[:i].count(head), 0.6))
-            elif all(map(is_number, heads)):
-                color, dashes, marker = sequential_color(i, len(heads)), "solid", markers[i % 5]
-            else:
-                color, dashes, marker = OTHER_COLOURS[i % len(OTHER_COLOURS)], all_dashes[i % 5], markers[i % 5]
-            styles.append(LineStyle(name, color, dashes, marker))
-        return styles
+        """Style of each line: a norm's own, or a color scale for numbers."""
+        heads = [line[0] if line else None for line in self.lines]
+        norms = [head if self.line_keys[:1] == ["norm"] and head in NORM_STYLES else None for head in heads]
+        return line_styles(self.names, norms, sequential=all(map(is_number, heads)))
 
     def legend(self, groups: Iterable[Group]) -> list[LineStyle]:
         """Legend entries of the groups' lines: none for a single unnamed line."""

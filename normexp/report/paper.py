@@ -70,7 +70,7 @@ def paper_tables(
 
 def _caption(task: Task, keys: Sequence[str], rows: Sequence[Row], n: str, *, metric: str, names: Names) -> str:
     """Names the metric, the data set, the model if tasks differ in it, the ± and the number of runs, n."""
-    title = names.keys.get(metric, metric_heading(metric)) + " (%)" * is_fraction(metric)
+    title = names.key(metric, metric_heading(metric)) + " (%)" * is_fraction(metric)
     data = distinct_values("data", task.runs)
     title += f" on {names.value('data', data[0])}" if len(data) == 1 else ""
     title += f" with {names.pair('model', task.runs[0].config['model'])}" if "model=" in task.label else ""

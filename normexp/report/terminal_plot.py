@@ -31,6 +31,20 @@ class Plot:
     lines: Sequence[Line]
     notes: Sequence[str]
 
+    def show(self, console: Console) -> None:
+        """Print the plot: in color if the console has colors, in ASCII if its encoding has nothing else."""
+        y_axis = fit_axis(np.concatenate([line.y for line in self.lines]), allow_log=not is_fraction(self.tag))
+        scale = ", log scale" if y_axis.logarithmic else ""
+        title = f"{metric_axis(self.tag)} over steps{scale}" + f", {self.task}" * bool(self.task)
+        console.print()
+        console.print(Text(title, style="bold"))
+        color = console.color_system is not None and not console.no_color
+        size = {"width": min(console.width, MAX_WIDTH), "height": HEIGHT}
+        for row in chart(self.lines, **size, color=color, ascii_only=console.options.ascii_only, y_axis=y_axis):
+            console.print(row, no_wrap=True, overflow="crop")
+        for note in self.notes:
+            console.print(Text(note), style="dim")
+
 
 def read_plots(runs: Sequence[Run], tag: str, *, metric: str, by: Sequence[str] | None) -> list[Plot]:
     """Read the curves of a tag for the groups that are best by `metric`, by task. Raises ConfigError if there is no curve."""
@@ -53,9 +67,8 @@ def _read_plot(task: Task, tag: str, metric: str) -> Plot | None:
         own = [run for run in row.group.runs if tag in by_run[run.directory]]
         own = [run for run in own if run.state == "completed"] or own
         if own:
-            mean = average_curves(
-                [by_run[run.directory][tag] for run in own], span=max(run.status["step"] for run in own)
-            )
+            span = max(run.status["step"] for run in own)
+            mean = average_curves([by_run[run.directory][tag] for run in own], span=span)
             states = "" if own[0].state == "completed" else f" ({own[0].state})"
             lines.append(Line(f"{row.group.label}{states}", mean.steps.astype(float), mean.mean * factor))
             averaged |= len(own) > 1
@@ -65,18 +78,3 @@ def _read_plot(task: Task, tag: str, metric: str) -> Plot | None:
     if len(lines) > MAX_LINES:
         notes.append(f"Shown are the best {MAX_LINES} of {len(lines)} groups; --filter selects others.")
     return Plot(tag, task.label, lines[:MAX_LINES], notes)
-
-
-def show_plot(console: Console, plot: Plot) -> None:
-    """Print the plot: in color if the console has colors, in ASCII if its encoding has nothing else."""
-    y_axis = fit_axis(np.concatenate([line.y for line in plot.lines]), allow_log=not is_fraction(plot.tag))
-    scale = ", log scale" if y_axis.logarithmic else ""
-    console.print()
-    title = f"{metric_axis(plot.tag)} over steps{scale}" + f", {plot.task}" * bool(plot.task)
-    console.print(Text(title, style="bold"))
-    color = console.color_system is not None and not console.no_color
-    size = {"width": min(console.width, MAX_WIDTH), "height": HEIGHT}
-    for row in chart(plot.lines, **size, color=color, ascii_only=console.options.ascii_only, y_axis=y_axis):
-        console.print(row, no_wrap=True, overflow="crop")
-    for note in plot.notes:
-        console.print(Text(note), style="dim")

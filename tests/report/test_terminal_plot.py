@@ -10,7 +10,7 @@ from rich.console import Console
 from normexp.cli import main
 from normexp.report.braille import Axis, Line, chart, fit_axis
 from normexp.report.read import read
-from normexp.report.terminal_plot import read_plots, show_plot
+from normexp.report.terminal_plot import read_plots
 from tests.report.runs import make_run, write_metrics
 
 
@@ -100,7 +100,7 @@ def test_what_a_console_can_show(encoding, color):
     make_runs()
     (plot,) = read_plots(read([Path("runs")]).runs, "val/accuracy", metric="test/accuracy", by=None)
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    show_plot(Console(file=file, width=80, force_terminal=True, color_system=color), plot)
+    plot.show(Console(file=file, width=80, force_terminal=True, color_system=color))
     file.flush()
     text = file.buffer.getvalue().decode(encoding)
     assert "val accuracy (%) over steps" in text

@@ -87,8 +87,7 @@ def gradients_at_end(analysis: Analysis) -> DrawnFigure | None:
         axes.set_xlim(-0.3, len(names) - 0.7)
     canvas.label_axes(x="" if slanted else "layer", y="gradient norm")
     name, title = "gradients-at-the-end", "Gradient norm per layer at the end"
-    caption = "Last logged gradient norms, averaged over the runs of a group; layers in order of depth. "
-    caption += CUT
+    caption = f"Last logged gradient norms, averaged over the runs of a group; layers in order of depth. {CUT}"
     header = [*analysis.grouping.keys, "layer", "mean", "min", "max", "n"]
     notes = grid.notes
     return DrawnFigure(name, title, caption, canvas.figure, tips=canvas.tips, header=header, rows=rows, notes=notes)
@@ -100,7 +99,6 @@ def percentiles(analysis: Analysis) -> DrawnFigure | None:
     names = evenly_spaced(layers, MAX_LAYERS)
     if not names:
         return None
-    left_out = [f"{len(names)} of {len(layers)} layers shown."] if len(layers) > len(names) else []
     styles = analysis.layout.styles
     panels = [
         replace(panel, row=row, title=f"{panel.title}, {name}".removeprefix(", "))
@@ -128,6 +126,7 @@ def percentiles(analysis: Analysis) -> DrawnFigure | None:
     caption = "One row per layer, one column per line of the other figures. Line: median of the activation inputs; band: 15th "
     caption += "to 85th percentile, each averaged over the runs of a group."
     header = [*analysis.grouping.keys, "seed", "state", "run", "layer", "percentile", "step", "value"]
+    left_out = [f"{len(names)} of {len(layers)} layers shown."] * (len(layers) > len(names))
     notes = [*analysis.inside.notes, *left_out]
     return DrawnFigure(name, title, caption, canvas.figure, tips=canvas.tips, header=header, rows=rows, notes=notes)
 

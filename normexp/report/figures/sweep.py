@@ -172,10 +172,10 @@ def _figure(analysis: Analysis, grid: PanelGrid, canvas: Canvas, *, name: str, b
     table = analysis.rows_of(grid.groups)
     if any(row.so_far for row in table):
         caption += " Groups without a finished run show their latest values."
-    rows = []
-    for row in table:
-        counts = [row.n, row.states.get("diverged", 0), len(row.group.runs)]
-        rows.append([*row.group.values.values(), row.mean, row.std, *counts])
+    rows = [
+        [*row.group.values.values(), row.mean, row.std, row.n, row.states.get("diverged", 0), len(row.group.runs)]
+        for row in table
+    ]
     header = [*analysis.grouping.keys, "mean", "std", "n", "diverged", "runs"]
     name, title, notes = file_stem(f"{analysis.metric}-{name}"), f"{metric_heading(analysis.metric)} {by}", grid.notes
     return DrawnFigure(name, title, caption, canvas.figure, tips=canvas.tips, header=header, rows=rows, notes=notes)
