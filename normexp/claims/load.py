@@ -66,6 +66,8 @@ def _parse_yaml(path: Path) -> Any:
         if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
             raise ConfigError("yaml aliases such as *a are not allowed in claims")
         return OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}
+    except AssertionError as error:  # OmegaConf's, for a number or a boolean
+        raise ConfigError("must be a mapping of keys to values.") from error
     except (OSError, ValueError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError(f"can't be read ({show(str(error).splitlines()[0] if str(error) else error)}).") from error
 

@@ -90,11 +90,12 @@ def topic_help(topic: str) -> None:
         hint = suggest(topic, [*COMMANDS, *GROUPS, *known_keys()]) or " normexp help train lists all keys."
         raise ConfigError(f"Unknown command or key {show(topic)}.{hint}")
     for name in names:
+        known = yaml_files.choices(name) if name in (*GROUPS, *OVERLAYS) else []
+        if choice and known and choice not in known:
+            raise ConfigError(unknown_choice(name, choice, known))
         if name in OVERLAYS:
             _table(console, f"Choices of {name}", _overlays(name))
         elif name in GROUPS:
-            if choice and choice not in (known := yaml_files.choices(name)):
-                raise ConfigError(unknown_choice(name, choice, known))
             _table(console, f"Choices of {name} (the first is the default)", [_group(name)])
             _print_keys(console, name, choice or yaml_files.default_choice(name))
             console.print(f"[bold]normexp help {name}=CHOICE[/] explains the keys of another choice.")

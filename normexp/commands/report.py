@@ -193,8 +193,7 @@ def _tables(
         files[options.json] = "numbers", export.to_json(collection, comparison=comparison, **shared)
     if options.markdown is options.latex is None:
         return files
-    look = {"names": options.names, "bold": options.bold, "columns": options.columns}
-    tables = paper.paper_tables(collection.runs, **look, **shared)
+    tables = paper.paper_tables(collection.runs, options.columns, **shared, names=options.names, bold=options.bold)
     if options.markdown is not None:
         files[options.markdown] = "table", paper.to_markdown(tables)
     if options.latex is not None:

@@ -47,7 +47,7 @@ def _overrides(words: Sequence[str]) -> list[str]:
     arguments = parse_argv(words)
     if arguments.flags:
         raise ConfigError(f"resume does not accept {show(arguments.flags[0])}, only a folder and jobs=N.")
-    overrides = validate_overrides(arguments.overrides)
+    overrides = validate_overrides(arguments.overrides, sweeps=True)
     for text in overrides:
         if key_of(text) not in FREE_KEYS:
             raise ConfigError(
@@ -55,6 +55,8 @@ def _overrides(words: Sequence[str]) -> list[str]:
                 "can be changed. For other values, run the command of the sweep again with the same name."
             )
     for position, override in enumerate(parse_overrides(overrides)):
+        if override.is_sweep_override():
+            raise ConfigError(f"{show(overrides[position])}: give {override.key_or_group} one value.")
         if override.key_or_group == "data_dir":
             overrides[position] = f"data_dir={quoted(str(Path(str(override.value())).expanduser().absolute()))}"
     return overrides

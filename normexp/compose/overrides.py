@@ -292,6 +292,8 @@ def keys_called(word: str) -> list[str]:
     if word in known:
         return [word]
     group, _, last = word.rpartition(".")
+    if group in GROUPS and last == "name":
+        return [group]
     synonym = SYNONYMS.get(last.lower(), "")
     if synonym and (not group or synonym.startswith(f"{group}.")):
         return [synonym]

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -58,8 +59,8 @@ def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
         for path in missing:  # remove the new folders if they are empty, innermost first
             with suppress(OSError):
                 path.rmdir()
-        cause = getattr(error, "reason", error)  # of a URLError
-        reason = (str(cause).strip() or type(error).__name__).splitlines()[0].rstrip(":. ")
+        text = re.sub("^<urlopen error (.*)>$", r"\1", str(error).strip())
+        reason = (text or type(error).__name__).splitlines()[0].rstrip(":. ")
         raise ConfigError(
             f"{expected} does not exist, and downloading it failed ({reason}). Put {name} there in torchvision's layout, or set "
             "data_dir to a folder that has it."

@@ -82,10 +82,8 @@ def analyze(task: Task, *, metric: str, display: Names = PLAIN) -> Analysis:
     for grid, own in ((over_time, tuple(curve_tags(metric))), (by_layer, (GRADIENTS,)), (inside, (ACTIVATION_INPUTS,))):
         for run in (run for shown in grid.groups for run in shown.runs):
             prefixes[run.directory] = prefixes.get(run.directory, ()) + own
-    curves, bad_lines = read_curves(task.runs, prefixes)
-    return Analysis(
-        task, metric, grouping, table, layout, best, over_time, by_layer, inside, curves, bad_lines, display
-    )
+    curves = read_curves(task.runs, prefixes)  # and the number of damaged lines
+    return Analysis(task, metric, grouping, table, layout, best, over_time, by_layer, inside, *curves, display)
 
 
 def curve_tags(metric: str) -> list[str]:

@@ -9,16 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
-COLORS = (
-    "bright_blue",
-    "bright_yellow",
-    "bright_green",
-    "bright_magenta",
-    "bright_cyan",
-    "bright_red",
-    "white",
-    "blue",
-)
+COLORS = (*(f"bright_{name}" for name in ("blue", "yellow", "green", "magenta", "cyan", "red")), "white", "blue")
 
 LETTERS = "abcdefgh"
 
@@ -75,14 +66,14 @@ def chart(lines: Sequence[Line], *, width: int, height: int, color: bool, ascii_
     y_labels = {row: f"{tick:.4g}" for row, tick in zip(at, ticks.tolist(), strict=True)}
     left = max(map(len, y_labels.values()), default=0)
     columns = width - left - 2
-    canvas = _paint(lines, x_axis, y_axis, columns=columns, rows=height, braille=braille)
+    characters, owners = _paint(lines, x_axis, y_axis, columns=columns, rows=height, braille=braille)
     bar, corner, dash = "|+-" if ascii_only else "┤└─"
     rows = []
-    for i, cells in enumerate(canvas):
+    for i in range(height):
         tick = bar if i in y_labels or ascii_only else "│"
         row = Text(f"{y_labels.get(i, ''):>{left}} {tick}")
-        for character, owner in cells:
-            row.append(character, style=COLORS[owner] if color and owner is not None else "")
+        for character, owner in zip(characters[i].tolist(), owners[i].tolist(), strict=True):
+            row.append(chr(character), style=COLORS[owner] if color and owner >= 0 else "")
         rows.append(row)
     rows.append(Text(f"{'':>{left}} {corner}{dash * columns}"))
     rows.append(Text(" " * (left + 2) + _x_labels(x_axis, columns)))
@@ -94,8 +85,8 @@ def chart(lines: Sequence[Line], *, width: int, height: int, color: bool, ascii_
 
 def _paint(
     lines: Sequence[Line], x_axis: Axis, y_axis: Axis, *, columns: int, rows: int, braille: bool
-) -> Iterator[list[tuple[str, int | None]]]:
-    """Rows of characters, each with the index of the line that it shows; earlier lines cover later ones."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Code points of characters, and the index of the line that each shows, or -1; earlier lines cover later ones."""
     wide, high = (2, 4) if braille else (1, 1)
     bits = np.zeros((rows, columns), dtype=int)
     owner = np.full((rows, columns), -1)
@@ -104,11 +95,7 @@ def _paint(
             for y in range(top, bottom + 1):
                 bits[y // high, x // wide] |= DOTS[y % high][x % wide]
                 owner[y // high, x // wide] = i
-    for bit_row, owner_row in zip(bits.tolist(), owner.tolist(), strict=True):
-        yield [
-            (" ", None) if line < 0 else (chr(0x2800 + bit) if braille else LETTERS[line], line)
-            for bit, line in zip(bit_row, owner_row, strict=True)
-        ]
+    return np.where(owner < 0, ord(" "), bits + 0x2800 if braille else owner + ord(LETTERS[0])), owner
 
 
 def _spans(line: Line, x_axis: Axis, y_axis: Axis, *, width: int, height: int) -> Iterator[tuple[int, int, int]]:

@@ -5,21 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from normexp.config import yaml_files
+from normexp.report import groups
 from normexp.report.aggregate import Row, aggregate
-from normexp.report.groups import (
-    IGNORED_KEYS,
-    Grouping,
-    differing,
-    distinct_values,
-    evaluations_differ,
-    group,
-    hashable,
-    key_order,
-)
 from normexp.report.read import Run
 from normexp.stats import paired_difference, welch_difference
 
-HIDDEN_KEYS = IGNORED_KEYS - {"seed"} | {"folder"}
+HIDDEN_KEYS = groups.IGNORED_KEYS - {"seed"} | {"folder"}
 """Keys that differ between runs without changing the result; a comparison does not list them."""
 
 
@@ -61,8 +52,8 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, metric: str, by: Sequence[str
     """Match the groups of A and B by the keys that vary within either (or by `by`), and subtract A from B."""
     runs_a, runs_b = ([run for run in side if run.state != "skipped"] for side in (a, b))
     both = [*runs_a, *runs_b]
-    varied = {*differing(runs_a), *differing(runs_b)}
-    keys = list(by) if by is not None else [key for key in differing(both) if key in varied]
+    varied = {*groups.differing(runs_a), *groups.differing(runs_b)}
+    keys = list(by) if by is not None else [key for key in groups.differing(both) if key in varied]
     keys = list(dict.fromkeys(key for runs in (runs_a, runs_b) for key in (*keys, *_group(runs, keys).keys)))
     in_a, in_b = (_rows_by_values(runs, keys, metric) for runs in (runs_a, runs_b))
     differences = [_difference(row, in_b[values], metric) for values, row in in_a.items() if values in in_b]
@@ -72,20 +63,20 @@ def compare(a: Sequence[Run], b: Sequence[Run], *, metric: str, by: Sequence[str
     return Comparison(keys, _constants(runs_a, runs_b, keys), differences, only_a, only_b, compared, confounders)
 
 
-def _group(runs: Sequence[Run], keys: Sequence[str]) -> Grouping:
-    return group(runs, [key for key in keys if any(key in run.config for run in runs)])
+def _group(runs: Sequence[Run], keys: Sequence[str]) -> groups.Grouping:
+    return groups.group(runs, [key for key in keys if any(key in run.config for run in runs)])
 
 
 def _rows_by_values(runs: Sequence[Run], keys: Sequence[str], metric: str) -> dict[tuple[Any, ...], Row]:
     rows = aggregate(_group(runs, keys), metric, sort="name")
-    return {tuple(hashable(row.group.values.get(key)) for key in keys): row for row in rows}
+    return {tuple(groups.hashable(row.group.values.get(key)) for key in keys): row for row in rows}
 
 
 def _difference(a: Row, b: Row, metric: str) -> Difference:
     differing = _differing_keys(a.group.runs, b.group.runs)
-    if evaluations_differ(metric, [*a.group.runs, *b.group.runs]):
-        return Difference(a, b, None, None, "none", [*differing, "eval_every", "eval_samples"])
-    if a.mean is None or b.mean is None or "data" in differing:
+    if groups.evaluations_differ(metric, [*a.group.runs, *b.group.runs]):
+        differing += ["eval_every", "eval_samples"]
+    if a.mean is None or b.mean is None or {"data", "eval_every"} & {*differing}:
         return Difference(a, b, None, None, "none", differing)
     seeds_a, seeds_b = _by_seed(a, metric), _by_seed(b, metric)
     like_for_like = not _split_compared(differing)[1]
@@ -105,19 +96,18 @@ def _differing_keys(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
     in_a, in_b = ({key for run in side for key in run.config} for side in (a, b))
     # a norm of one's own is told from its base by the options
     shipped = {run.config.get("norm") for run in (*a, *b)} <= {*yaml_files.choices("norm")}
-    for key in sorted(in_a & in_b, key=key_order):
+    for key in sorted(in_a & in_b, key=groups.key_order):
         choice, dot, _ = key.partition(".")
-        if choice in HIDDEN_KEYS or key == "seed" or (dot and choice in keys and not (choice == "norm" and shipped)):
-            continue
-        x, y = ({hashable(run.config.get(key)) for run in side} for side in (a, b))
-        if x != y:
+        of_another_choice = dot and choice in keys and not (choice == "norm" and shipped)
+        x, y = ({groups.hashable(run.config.get(key)) for run in side} for side in (a, b))
+        if x != y and choice not in {*HIDDEN_KEYS, "seed"} and not of_another_choice:
             keys.append(key)
     return keys
 
 
 def _split_compared(keys: Iterable[str]) -> tuple[str | None, list[str]]:
     """The key that a comparison is about, and all others. Results of other numerics are never like for like."""
-    ordered = sorted(keys, key=key_order)
+    ordered = sorted(keys, key=groups.key_order)
     compared = next((key for key in ordered if key != "numerics"), None)
     return compared, [key for key in ordered if key != compared]
 
@@ -133,15 +123,13 @@ def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[
     """Keys, other than `keys`, that have one value in A and another in B, with both values."""
     constants = {}
     for key in dict.fromkeys(key for run in (*a, *b) for key in run.config):
-        if key.partition(".")[0] in HIDDEN_KEYS or key in keys:
-            continue
-        values = [distinct_values(key, side) or [None] for side in (a, b)]
-        x, y = values[0][0], values[1][0]
-        if max(map(len, values)) > 1 or hashable(x) == hashable(y):
-            continue
         choice, dot, _ = key.partition(".")
+        if choice in HIDDEN_KEYS or key in keys:
+            continue
         lacking = not all(any(key in run.config for run in side) for side in (a, b))
         if dot and lacking and (choice in constants or choice in keys):
             continue  # an option of a choice, such as norm.groups, which the other side lacks
-        constants[key] = (x, y)
+        (x, *more_x), (y, *more_y) = (groups.distinct_values(key, side) or [None] for side in (a, b))
+        if groups.hashable(x) != groups.hashable(y) and not (more_x or more_y):
+            constants[key] = (x, y)
     return constants

@@ -74,11 +74,9 @@ def to_json(
             sides = {"label": difference.label, "a": _result(difference.a), "b": _result(difference.b)}
             interval = {"difference": difference.value, "half_width": difference.half, "method": difference.method}
             differences.append({**sides, **interval})
-        own = {
-            "config": {key: {"a": a, "b": b} for key, (a, b) in comparison.config.items()},
-            "differences": differences,
-        }
-        content["comparison"] = {**vars(comparison), **own, "confidence": CONFIDENCE}
+        config = {key: {"a": a, "b": b} for key, (a, b) in comparison.config.items()}
+        own = {"config": config, "differences": differences, "confidence": CONFIDENCE}
+        content["comparison"] = {**vars(comparison), **own}
     return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 

@@ -57,16 +57,16 @@ def read_histories(run: Run) -> Histories:
             column, _, layer = value.tag.partition("/")
             if column not in COLUMNS or not value.HasField("histo"):
                 continue
-            snapshots = found.setdefault(layer, {}).setdefault(column, [])
-            snapshot = _to_snapshot(event.step, value.histo)
-            if snapshot and (not snapshots or snapshot.step > snapshots[-1].step):
-                snapshots.append(snapshot)
+            if snapshot := _to_snapshot(event.step, value.histo):
+                snapshots = found.setdefault(layer, {}).setdefault(column, [])
+                if not snapshots or snapshot.step > snapshots[-1].step:
+                    snapshots.append(snapshot)
     histories: dict[str, dict[str, History]] = {}
     for layer, row in found.items():
         for column, snapshots in row.items():
-            bins = max((len(snapshot.counts) for snapshot in snapshots), default=0)
+            history = histories.setdefault(layer, {})[column] = History()
+            bins = max(len(snapshot.counts) for snapshot in snapshots)
             for snapshot in snapshots:
-                history = histories.setdefault(layer, {}).setdefault(column, History())
                 counts = np.pad(snapshot.counts, (0, bins - len(snapshot.counts)))
                 history.append(snapshot._replace(counts=counts))
     return histories

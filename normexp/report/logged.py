@@ -62,10 +62,10 @@ def show_metrics(console: Console, runs: Sequence[Run] | None, *, by_layer: bool
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)
-    notes = ["LAYER is the name of a layer, PERCENT one of 50, 80, 90, 95, 99."]
+    note = "LAYER is the name of a layer, PERCENT one of 50, 80, 90, 95, 99."
     if runs is not None:
         several = "layers and runs" if len(runs) > 1 else "layers"
-        notes = [f"LAYER: range over {several}; normexp metrics RUN --layers lists every layer."]
+        note = f"LAYER: range over {several}; normexp metrics RUN --layers lists every layer."
     if any("LAYER" in row[0] for row in rows):
         console.print()
-        console.print(Text(notes[0]), style="dim")
+        console.print(Text(note), style="dim")

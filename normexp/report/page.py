@@ -146,7 +146,8 @@ def _sheets(analysis: Analysis, page: Path, *, share: int) -> tuple[dict[str, An
     ordered = [*analysis.inside.groups, *analysis.by_layer.groups, *analysis.grouping.groups]
     groups = list({id(own): own for own in ordered}.values())
     runs: list[Run] = []
-    embedded, linked, size = [], [], 0
+    embedded: list[tuple[str, str, bytes]] = []
+    linked, size = [], 0
     for own in groups:
         completed_first = sorted(own.runs, key=lambda run: run.state != "completed")
         run = next((run for run in completed_first if (run.directory / SHEET).is_file()), None)

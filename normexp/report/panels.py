@@ -121,21 +121,20 @@ def panels_by_line(
     groups: Sequence[Group], layout: LineLayout, *, at: Setting, rows: int, display: Names = PLAIN
 ) -> PanelGrid:
     """One panel per group: lines across and, with several rows, the values of one key down; others are fixed as in `at`."""
-    values = {key: choices(groups, key) for key in layout.panel_keys}
-    down = sorted(values, key=lambda key: -len(values[key]))[: 1 if rows > 1 else 0]
+    by_variety = sorted(layout.panel_keys, key=lambda key: -len(choices(groups, key)))
+    down = by_variety[: 1 if rows > 1 else 0]
     if len(layout.lines) == 1 and down:
         return panel_grid(groups, layout.panel_keys, at=at, display=display)
     groups, notes = _fix(groups, [key for key in layout.panel_keys if key not in down], at)
-    values = {key: choices(groups, key) for key in down}
     present = [layout.lines[i] for i in sorted(set(map(layout.line, groups)))]
     lines = evenly_spaced(present, 5)
     if len(lines) < len(present):
         notes.append(f"{len(lines)} of {len(present)} values of {', '.join(layout.line_keys)} shown.")
-    shown = _limit(down[0], values[down[0]], rows, notes) if down else [()]
+    shown = [(value,) for value in _limit(down[0], choices(groups, down[0]), rows, notes)] if down else [()]
     panels = []
     keys = [*layout.line_keys, *down]
     for group in groups:
-        line, value = layout.lines[layout.line(group)], key_of(group, down)[0] if down else ()
+        line, value = key_of(group, layout.line_keys), key_of(group, down)
         if line in lines and value in shown:
             title = display.label({key: group.values.get(key) for key in keys}) if keys else ""
             panels.append(GroupPanel(shown.index(value), lines.index(line), title, [group]))

@@ -10,7 +10,7 @@ from normexp.config import ConfigError, show, suggest
 from normexp.metrics import format_metric, higher_is_better, is_fraction, metric_heading
 from normexp.report.aggregate import Row, aggregate_task, describe_outcome, format_mean_std
 from normexp.report.groups import Task, differing, distinct_values, group, hashable, sort_key, split_tasks
-from normexp.report.names import PLAIN, Names
+from normexp.report.names import Names
 from normexp.report.read import Run
 
 LATEX_ESCAPES = {
@@ -42,13 +42,13 @@ class PaperTable:
 
 def paper_tables(
     runs: Sequence[Run],
+    columns: str | None,
     *,
     metric: str,
     by: Sequence[str] | None,
     sort: str,
-    names: Names = PLAIN,
-    bold: bool = False,
-    columns: str | None = None,
+    names: Names,
+    bold: bool,
 ) -> list[PaperTable]:
     """A table for each task, with the rows of the terminal's. bold: whether to mark the best mean. columns: a key that gets a
     column for each of its values; `data` brings all data sets into one table. Raises ConfigError if the runs don't differ in

@@ -9,6 +9,7 @@ from rich.text import Text
 from normexp.config import printable
 from normexp.console import print_some
 from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, metric_title
+from normexp.report import groups
 from normexp.report.aggregate import (
     Row,
     aggregate,
@@ -23,17 +24,6 @@ from normexp.report.aggregate import (
     small_sample_note,
 )
 from normexp.report.columns import Column, fit, layout, variety
-from normexp.report.groups import (
-    Grouping,
-    Task,
-    differing,
-    distinct_values,
-    evaluations_differ,
-    format_value,
-    group,
-    split_tasks,
-    task_keys,
-)
 from normexp.report.heatmap import show_heatmap
 from normexp.report.read import Collection, Run
 from normexp.stats import mean_std
@@ -61,10 +51,10 @@ def show(
     """Print a table over seeds and a heat map of two swept keys for each task, and failed, skipped and unreadable runs.
     command: makes this report; hints add flags to it. Raises ConfigError before it prints anything."""
     check_metric(metric, collection.runs)
-    grouping = group(collection.runs, by)
+    grouping = groups.group(collection.runs, by)
     table = aggregate(grouping, metric, sort=sort)
     console.print(Text(count_states(collection.runs, not_started=collection.not_started)))
-    for task in split_tasks(collection.runs, by):
+    for task in groups.split_tasks(collection.runs, by):
         _show_task(console, task, metric, sort, command)
     if notes := _notes(collection.runs, grouping, table, metric, sort):
         console.print()
@@ -74,7 +64,7 @@ def show(
 
 def show_problems(console: Console, collection: Collection) -> None:
     """Print failed, skipped and unreadable runs, and why."""
-    grouping = group(collection.runs)
+    grouping = groups.group(collection.runs)
     failed = [run for own in grouping.groups for run in own.runs if run.state in ("failed", "killed")]
     _reasons(console, f"[red]{len(failed)} failed[/]", failed, with_log=True)
     _reasons(console, f"[cyan]{len(grouping.skipped)} skipped[/]", grouping.skipped, with_log=False)
@@ -83,7 +73,7 @@ def show_problems(console: Console, collection: Collection) -> None:
         print_some(console, f"[red]{len(left_out)} {what} left out[/]", left_out)
 
 
-def _show_task(console: Console, task: Task, metric: str, sort: str, command: str) -> None:
+def _show_task(console: Console, task: groups.Task, metric: str, sort: str, command: str) -> None:
     """Print the table and the heat map of a task. Without the key to sort by, it is sorted by the metric."""
     keys, table = aggregate_task(task, metric, sort)
     if not table:
@@ -104,7 +94,7 @@ def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], me
     configs = [row.group.runs[0].config for row in table]
     columns = []
     for key in keys:
-        cells = [format_value(config.get(key)) for config in configs]
+        cells = [groups.format_value(config.get(key)) for config in configs]
         numeric = all(isinstance(config.get(key), int | float | None) for config in configs)
         columns.append(Column(key, cells, math.inf if key == "norm" else 1 + variety(cells), numeric))
     columns.append(Column(metric_title(metric), [format_mean_std(row, metric) for row in table], numeric=True))
@@ -137,7 +127,7 @@ def _format_mean(row: Row, tag: str) -> str:
     return format_metric(mean_std(present)[0], tag) if len(present) == len(values) else "-"
 
 
-def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric: str, sort: str) -> list[str]:
+def _notes(runs: Sequence[Run], grouping: groups.Grouping, table: Sequence[Row], metric: str, sort: str) -> list[str]:
     """Footnotes of the tables."""
     counted = [run for run in runs if run.state != "skipped"]
     logged = {tag for run in counted for tag in run.metrics}
@@ -145,11 +135,11 @@ def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric
     missing = no_result(table, metric)
     if any("val/accuracy" in run.metrics for run in counted if run.state != "diverged"):
         missing += " --metric val/accuracy shows the latest validation accuracy." * bool(missing)
-    samples = ", ".join(map(format_value, distinct_values("eval_samples", counted)))
+    samples = ", ".join(map(groups.format_value, groups.distinct_values("eval_samples", counted)))
     best = f"best val accuracy: the highest during training, on up to {samples} samples (eval_samples)."
     sampled = bool(samples) and scores and metric == DEFAULT_METRIC and "convergence/best_accuracy" in logged
     small = small_sample_note(table) or ""
-    merged = [key for key in differing(counted) if key not in grouping.keys]
+    merged = [key for key in groups.differing(counted) if key not in grouping.keys]
     measured = logged & {"convergence/best_accuracy", "convergence/steps_to_90", metric}
     unlike = "Runs differ in eval_every or eval_samples: their convergence metrics (best, steps to) don't compare."
     repeated = "1 run repeats" if grouping.repeated == 1 else f"{grouping.repeated} runs repeat"
@@ -161,9 +151,9 @@ def _notes(runs: Sequence[Run], grouping: Grouping, table: Sequence[Row], metric
         small: small,
         f"Lower {metric_title(metric)} is better.": table and not higher_is_better(metric),
         f"Rows average over runs that differ in {', '.join(merged)}.": merged,
-        unlike: any(evaluations_differ(tag, counted) for tag in measured),
+        unlike: any(groups.evaluations_differ(tag, counted) for tag in measured),
         f"{repeated} the config and seed of another (counted once).": grouping.repeated,
-        "Results on different data sets are neither averaged nor ranked together.": task_keys(counted),
+        "Results on different data sets are neither averaged nor ranked together.": groups.task_keys(counted),
     }
     return [note for note, applies in notes.items() if applies]
 

@@ -62,9 +62,11 @@ def changed_keys(directory: Path, config: Config, *, given: Collection[str] = ()
 
 
 def given_keys(overrides: Iterable[str], sources: Iterable[Any]) -> set[str]:
-    """The keys that overrides and the file of their experiment set, also to defaults. sources: Hydra's folders of configs."""
+    """The keys that overrides and the file of their experiment set, also to defaults. sources: Hydra's folders of configs, and
+    others without an absolute path."""
     values = {key_of(text): text.partition("=")[2] for text in overrides}
-    paths = [Path(source.path, "experiment", f"{values.get('experiment')}.yaml") for source in sources]
+    folders = [Path(source.path) for source in sources if Path(source.path).is_absolute()]
+    paths = [folder / "experiment" / f"{values.get('experiment')}.yaml" for folder in folders]
     files = [OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in paths if path.is_file()]
     return {
         key for file in files if isinstance(file, dict) for key in flatten(cast(dict[str, Any], file))

@@ -182,7 +182,8 @@ def _next_steps(plan: Plan, states: Sequence[str], unfinished: int) -> Iterator[
         config_dir = ["--config-dir", str(plan.loader.config_dir)] if plan.loader.config_dir else []
         overrides = [text for text in run.overrides if key_of(text) not in ("name", "debug")]
         yield "to fix it", "a smaller lr or init.std, grad_clip=1, or another norm"
-        yield "see where", shlex.join(["normexp", "train", *config_dir, *overrides, "debug=anomaly"])
+        if plan.cfg.debug != "anomaly":
+            yield "see where", shlex.join(["normexp", "train", *config_dir, *overrides, "debug=anomaly"])
     yield "sweep", str(short_path(plan.folder))
     if states:
         yield "report", f"normexp report {shown} --html"

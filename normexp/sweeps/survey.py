@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from textwrap import shorten
 
 from normexp.compose.compose import Combination
+from normexp.config import show
 from normexp.console import short_path
 from normexp.rundir import lock
 from normexp.sweeps import slurm
@@ -80,7 +80,7 @@ def header(plan: Plan, found: Survey) -> list[str]:
         names = ",".join(choice.removeprefix(f"{group}=") for choice in choices)
         lines.append(f"note: {key} is ignored for {group}={names}, which lack{'s' * (len(choices) == 1)} it")
     for problem, runs in found.skipped.items():
-        lines.append(f"{len(runs)} skipped: {shorten(problem.partition('. ')[0], MAX_REASON, placeholder=' ...')}")
+        lines.append(f"{len(runs)} skipped: {show(problem.partition('. ')[0], MAX_REASON)}")
     changes = [f"{plan.labels[name]}: config changed: {', '.join(keys)}" for name, keys in found.replaced.items()]
     lines += changes[:MAX_LINES]
     lines += [f"and {len(changes) - MAX_LINES} more"] * (len(changes) > MAX_LINES)

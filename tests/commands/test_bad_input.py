@@ -224,6 +224,7 @@ def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
         (["help", "fly"], "Unknown command or key fly. normexp help train lists all keys."),
         (["help", "epohcs"], "Did you mean epochs?"),
         (["help", "norm=rms"], "norm is one of bn, gn, in, ln, none."),
+        (["help", "debug=slow"], "debug is one of anomaly, fast, overfit, profile."),
     ],
 )
 def test_unknown_commands(words, says, capsys):

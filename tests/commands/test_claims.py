@@ -263,6 +263,7 @@ def test_what_can_not_be_understood(words, says, capsys):
         ("threshold: 0.0", "threshold: 0.0\n    contrast: {}", "contrast takes an axis"),
         ("compare: [bn, ln]", "compare: [[bn], ln]", "must be a number, string, boolean or null"),
         ("threshold: 0.0", "threshold: 0.0\n    with: 3", "with must be a mapping"),
+        pytest.param(MINE, "5", "mine.yaml: must be a mapping", id="number"),
         ("[norm=ln]", "[norm=bn]", "two of these arms have the same overrides"),
         ("[norm=ln]", "[norm=ln, lr=3]", "lr is already set by the axis lr"),
         ("[0.01, 0.1]", "[0.1, 0.1]", "duplicate value"),

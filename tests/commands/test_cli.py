@@ -158,6 +158,7 @@ def test_a_network_that_can_not_learn_is_pointed_out(capsys):
         (["help", "norm"], "norm.momentum=0.1"),
         (["help", "norm=gn"], "norm.groups=4"),
         (["help", "gn"], "norm.groups=4"),
+        (["help", "norm.name"], "Choices of norm"),
         (["help", "debug"], "debug=overfit"),
     ],
 )

@@ -116,7 +116,7 @@ def test_a_sweep_is_resumed_with_other_jobs_and_another_data_folder(given, tmp_p
     [
         ("lr=2", "only jobs and data_dir can be changed"),
         ("threads=2", "only jobs and data_dir can be changed"),
-        ("jobs=1,2", "has several values"),
+        ("jobs=1,2", "jobs=1,2: give jobs one value."),
         ("job=2", "Did you mean jobs?"),
         ("--dry-run", "resume does not accept --dry-run"),
     ],

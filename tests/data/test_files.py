@@ -3,14 +3,17 @@
 import os
 import pickle
 import resource
+import urllib.error
+from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from normexp.config import ConfigError
-from normexp.data import DATA, mnist, splits
+from normexp.data import DATA, download, mnist, splits
 from normexp.data.base import Arrays
 from tests.conftest import SHARED_DATA, compose, needs_data
 from tests.data.hostile import PICKLES, Calls
@@ -275,6 +278,26 @@ def test_a_failed_download_says_what_is_missing_and_leaves_nothing(tmp_path, mon
             DATA[name].load(compose(f"data={name}").data, folder)
         assert folder.exists() == exists
         assert not exists or not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (
+            urllib.error.URLError(OSError(-2, "Name or service not known")),
+            r"\(\[Errno -2\] Name or service not known\)",
+        ),
+        (urllib.error.HTTPError("https://x", 404, "Not Found", Message(), None), r"\(HTTP Error 404: Not Found\)"),
+        (TimeoutError(), r"\(TimeoutError\)"),
+    ],
+)
+def test_a_failed_download_gives_the_reason(tmp_path, monkeypatch, error, says):
+    def refuse(**kwargs):
+        raise error
+
+    monkeypatch.setattr(download, "import_torchvision", lambda: SimpleNamespace(CIFAR10=refuse))
+    with pytest.raises(ConfigError, match=f"downloading it failed {says}. Put CIFAR10 there"):
+        DATA["cifar10"].load(compose("data=cifar10").data, tmp_path)
 
 
 @pytest.mark.parametrize("name", PICKLES)

@@ -48,7 +48,5 @@ def _tree(name):
     if name == "status.json":
         metrics = st.dictionaries(st.sampled_from(["test/accuracy", "val/accuracy", "lr", "x"]), value)
         states = st.sampled_from(["completed", "running", "diverged", "failed", "skipped", "interrupted"])
-        return st.builds(
-            lambda tree, metrics, state: {**tree, "metrics": metrics, "state": state}, drawn, metrics, states
-        )
+        return st.builds(lambda tree, **own: tree | own, drawn, metrics=metrics, state=states)
     return drawn

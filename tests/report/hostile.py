@@ -21,20 +21,8 @@ NAME = EVIL.replace("/", "|").replace("\x00", "\n").encode()[:200].decode(errors
 
 LONG = "x" * 10_000
 
-NUMBERS = [
-    "1e999",
-    "-1e999",
-    "NaN",
-    "1e308",
-    "-1e308",
-    "9" * 4000,
-    "1e-320",
-    "[1, [2]]",
-    '{"a": 1}',
-    '"1"',
-    "true",
-    "null",
-]
+ODD_NUMBERS = ["1e999", "-1e999", "NaN", "1e308", "-1e308", "9" * 4000, "1e-320"]
+NUMBERS = [*ODD_NUMBERS, "[1, [2]]", '{"a": 1}', '"1"', "true", "null"]
 """JSON values in place of numbers."""
 
 YAMLS = {
@@ -68,17 +56,8 @@ JSONS = {
     "no text": b"\xff\xfe",
 }
 
-STATUS = {
-    "state": "running",
-    "error": f"{EVIL}\n{EVIL}\n{LONG}",
-    "host": EVIL + LONG,
-    "pid": 0,
-    "began": EVIL,
-    "started": EVIL,
-    "seconds": EVIL,
-    "total_steps": EVIL,
-    EVIL: [EVIL],
-}
+STATUS = dict.fromkeys(("began", "started", "seconds", "total_steps"), EVIL)
+STATUS |= {"state": "running", "error": f"{EVIL}\n{EVIL}\n{LONG}", "host": EVIL + LONG, "pid": 0, EVIL: [EVIL]}
 
 
 def hostile(folder: Path) -> Path:
@@ -121,12 +100,10 @@ def damaging(folder: Path) -> Path:
         text = json.dumps({"state": "running", "metrics": {"test/accuracy": 9, "val/accuracy": 9}, "step": 9, "total_steps": 9,
                            "seconds": 9, "pid": 9, "host": 9, "began": 9, "started": 9, "error": 9})  # fmt: skip
         (run / "status.json").write_text(text.replace(": 9", f": {number}"))
-        (run / "environment.json").write_text(
-            f'{{"command": {number}, "git": {number}, "packages": {number}, "cpus": {number}}}'
-        )
-        write_metrics(
-            run, [f'{{"step": {step}, "train/loss": {number}, "grad_norm/x": {number}}}' for step in (1, 2, number)]
-        )
+        environment = f'{{"command": {number}, "git": {number}, "packages": {number}, "cpus": {number}}}'
+        (run / "environment.json").write_text(environment)
+        scalars = f'"train/loss": {number}, "grad_norm/x": {number}'
+        write_metrics(run, [f'{{"step": {step}, {scalars}}}' for step in (1, 2, number)])
     for file in ("status.json", "config.yaml", "metrics.jsonl", "environment.json", "histograms.png"):
         for kind in ("pipe", "device", "folder", "loop", "gone", "huge"):
             run = make_run(folder, name=f"{kind} {file}", lr=float(kind == "pipe"))

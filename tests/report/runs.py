@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.console import Console
 
 from normexp import rundir
+from normexp.cli import main
+from normexp.report import terminal
+from normexp.report.read import read
 
 CONFIG: dict[str, dict[str, Any] | Any] = {
     "model": {"name": "mlp", "depth": 3, "width": 100},
@@ -54,16 +58,9 @@ def make_run(
     final = {"train/loss": 0.5, "val/accuracy": accuracy}
     if state in ("completed", "diverged") and accuracy is not None:
         final["test/accuracy"] = accuracy
-    rundir.write_status(
-        directory,
-        state=state,  # type: ignore[arg-type]
-        step=60,
-        total_steps=60,
-        seconds=1.5,
-        metrics=final if metrics is None else metrics,
-        error=error,
-        started="2026-01-02T03:04:05+00:00",
-    )
+    values: dict[str, Any] = {"state": state, "error": error, "metrics": final if metrics is None else metrics}
+    times = {"seconds": 1.5, "started": "2026-01-02T03:04:05+00:00"}
+    rundir.write_status(directory, step=60, total_steps=60, **times, **values)
     if status:
         written = json.loads((directory / "status.json").read_text())
         (directory / "status.json").write_text(json.dumps(written | status))
@@ -77,6 +74,21 @@ def make_sweep(folder: Path, values: dict[tuple[str, float], list[float | None]]
             state = "diverged" if accuracy is None else "completed"
             make_run(folder, norm=norm, lr=lr, seed=seed, accuracy=accuracy, state=state)
     return folder
+
+
+def said(capsys, *words: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `normexp report`."""
+    code = main(["report", *words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def shown(width: int = 80, *, color: bool = False, **options: Any) -> str:
+    """The tables of the runs in the folder `runs` on a terminal."""
+    console = Console(width=width, force_terminal=color, color_system="truecolor" if color else None)
+    with console.capture() as capture:
+        terminal.show(console, read([Path("runs")]), command="normexp report runs", **options)
+    return capture.get()
 
 
 def write_metrics(directory: Path, lines: list[Any]) -> None:

@@ -79,12 +79,9 @@ def test_the_style_of_a_norm_does_not_depend_on_the_others():
         for norm in norms:
             make_run(Path("_".join(norms)), norm=norm)
         styles = line_layout(group(read([Path("_".join(norms))]).runs)).styles
-        assert {style.name: (style.color, style.dashes, style.marker) for style in styles} == {
-            f"norm={norm}": NORM_STYLES[norm] for norm in norms
-        }
-    every = list(NORM_STYLES.values())
-    assert all(len({style[i] for style in map(tuple, every)}) == 5 for i in (0, 2))
-    assert len({str(style[1]) for style in every}) == 5
+        drawn = {style.name: (style.color, style.dashes, style.marker) for style in styles}
+        assert drawn == {f"norm={norm}": NORM_STYLES[norm] for norm in norms}
+    assert [len(set(map(str, values))) for values in zip(*NORM_STYLES.values(), strict=True)] == [5, 5, 5]
 
 
 def test_options_of_a_norm_make_separate_lines():
@@ -93,7 +90,13 @@ def test_options_of_a_norm_make_separate_lines():
         make_run(Path("runs"), norm="gn", norm__groups=groups, name=f"g{groups}")
     plan = line_layout(group(read([Path("runs")]).runs))
     assert plan.names == ["norm=bn", "norm=gn norm.groups=2", "norm=gn norm.groups=4"]
-    assert len({style.color for style in plan.styles}) == 3
+    assert len({style.color for style in plan.styles}) == len({str(style.dashes) for style in plan.styles}) == 3
+
+
+def test_a_norm_of_ones_own_has_a_color_of_its_own():
+    for norm in ("bn", "gn", "mine"):
+        make_run(Path("runs"), norm=norm)
+    assert len({style.color for style in line_layout(group(read([Path("runs")]).runs)).styles}) == 3
 
 
 def test_without_norms_another_key_makes_the_lines():
@@ -135,9 +138,8 @@ def test_no_empty_columns_for_values_that_the_shown_setting_lacks():
     """Two sweeps: one over batch_size with adam, the other over depth with sgd. Only one of them can be shown."""
     for norm in ("none", "bn"):
         for batch_size in (8, 16, 32, 64):
-            make_run(
-                Path("runs"), norm=norm, optim="adam", batch_size=batch_size, accuracy=0.5, name=f"{norm}-{batch_size}"
-            )
+            options = {"optim": "adam", "batch_size": batch_size, "accuracy": 0.5}
+            make_run(Path("runs"), norm=norm, name=f"{norm}-{batch_size}", **options)
         for depth in (3, 6, 9):
             options = {"model__depth": depth, "batch_size": 60, "optim": "sgd", "accuracy": 0.9}
             make_run(Path("runs"), norm=norm, name=f"{norm}-d{depth}", **options)

@@ -5,12 +5,9 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from normexp.report.columns import Column, fit, variety
-from normexp.report.read import read
-from normexp.report.terminal import show
-from tests.report.runs import make_run
+from tests.report.runs import make_run, shown
 
 KEYS = ["norm", "norm.position", "model.channels", "init", "dropout", "lr", "batch_size"]
 
@@ -23,13 +20,6 @@ def many_keys():
         options |= {"init": ["he", "xavier"][i % 2], "dropout": 0.1 * (i % 2), "batch_size": 60 + (i == 5)}
         metrics = {"test/accuracy": 0.9, "val/accuracy": 0.9, "train/loss": 0.1, "convergence/best_accuracy": 0.9}
         make_run(Path("runs"), norm=norm, lr=lr, metrics=metrics, **options)
-
-
-def shown(width):
-    console = Console(width=width)
-    with console.capture() as capture:
-        show(console, read([Path("runs")]), command="normexp report runs")
-    return capture.get()
 
 
 @pytest.mark.parametrize("width", [45, 60, 80, 100, 120, 150, 200])
@@ -50,12 +40,9 @@ def test_wide_terminals_show_all(many_keys):
 
 
 def test_the_keys_that_tell_most_rows_apart_stay(many_keys):
-    columns = [
-        Column("a", ["1"] * 6, 1 + variety(["1"] * 5 + ["2"])),
-        Column("b", ["1"] * 6, 1 + variety(list("123456"))),
-    ]
-    assert [column.head for column in fit(columns, 3)[0]] == ["b"]
-    assert fit(columns, 3)[1] == ["a"]
+    columns = [Column(name, ["1"] * 6, 1 + variety(cells)) for name, cells in (("a", "111112"), ("b", "123456"))]
+    shown_columns, dropped = fit(columns, 3)
+    assert ([column.head for column in shown_columns], dropped) == (["b"], ["a"])
     header = shown(60).splitlines()[2]
     assert "lr" in header and "batch_size" not in header
 

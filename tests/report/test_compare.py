@@ -136,10 +136,7 @@ def test_data_sets_are_not_subtracted():
     (only,) = compared().differences
     assert (only.value, only.half, only.method) == (None, None, "none")
     text = " ".join(shown(compared()).split())
-    assert (
-        "Not like for like: A and B use different data sets, so B - A is not computed. They also differ in model."
-        in text
-    )
+    assert "A and B use different data sets, so B - A is not computed. They also differ in model." in text
     assert "80.00 % ± 10.00" in text and "+5.00" not in text
 
 
@@ -150,10 +147,8 @@ def test_the_config_names_every_key_of_the_caveat():
     make_run(Path("b/more"), data="mnist", seed=7, lr=0.6, data__train_size=500)
     comparison = compared(by=["norm"])
     assert comparison.confounders == ["lr"]
-    assert describe(comparison, ("a", "b"), **SETTING).config == [
-        ["data.train_size", "-", "500"],
-        ["lr", "0.1", "0.5, 0.6"],
-    ]
+    config = describe(comparison, ("a", "b"), **SETTING).config
+    assert config == [["data.train_size", "-", "500"], ["lr", "0.1", "0.5, 0.6"]]
 
 
 def test_grouping_compares_each_data_set_with_itself():

@@ -47,11 +47,8 @@ def test_curves_average_completed_runs_and_show_the_others_alone():
     assert "Cross: diverged" in figure.caption
     rows = table(figure)
     assert [row["train/loss"] for row in rows if row["norm"] == "bn" and row["seed"] == 2] == [2.0, 50.0]
-    assert {(row["seed"], row["state"]) for row in rows if row["norm"] == "bn"} == {
-        (0, "completed"),
-        (1, "completed"),
-        (2, "diverged"),
-    }
+    states = {(row["seed"], row["state"]) for row in rows if row["norm"] == "bn"}
+    assert states == {(0, "completed"), (1, "completed"), (2, "diverged")}
     assert len(rows) == 3 + 3 + 2 + 2
 
 
@@ -64,13 +61,8 @@ def test_a_run_that_explodes_does_not_flatten_the_others():
 
 
 def test_the_metric_over_a_swept_number_with_the_diverged_runs_marked():
-    values = {
-        ("bn", 0.01): [0.8, 0.9],
-        ("bn", 1.0): [0.9, None],
-        ("none", 0.01): [0.5, 0.5],
-        ("none", 1.0): [None, None],
-    }
-    make_sweep(Path("runs"), values)
+    bn = {("bn", 0.01): [0.8, 0.9], ("bn", 1.0): [0.9, None]}
+    make_sweep(Path("runs"), {**bn, ("none", 0.01): [0.5, 0.5], ("none", 1.0): [None, None]})
     figure, svg = drawn()["test-accuracy-by-lr"]
     axes = figure.figure.axes[0]
     assert axes.get_xscale() == "log"
@@ -143,11 +135,8 @@ def test_figures_by_layer():
     assert [tick.get_text() for tick in at_end.figure.axes[0].get_xticklabels()] == ["fc1", "head"]
     assert "<title>norm=none, fc1: 0.001</title>" in svg
     percentiles = table(figures["percentiles"][0])
-    assert [row["value"] for row in percentiles if row["norm"] == "none" and row["layer"] == "fc1"] == [
-        *[-1e-3] * 3,
-        *[0.0] * 3,
-        *[1e-3] * 3,
-    ]
+    values = [row["value"] for row in percentiles if row["norm"] == "none" and row["layer"] == "fc1"]
+    assert values == [-1e-3] * 3 + [0.0] * 3 + [1e-3] * 3
 
 
 def test_zero_and_huge_gradients():

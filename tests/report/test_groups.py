@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from normexp import NUMERICS
-from normexp.config import ConfigError
-from normexp.report.groups import differing, format_value, group
+from normexp.config import RESULT_INDEPENDENT_KEYS, ConfigError
+from normexp.report.groups import IGNORED_KEYS, differing, format_value, group
 from normexp.report.read import read
 from tests.report.runs import make_run, make_sweep
 
@@ -20,12 +20,8 @@ def test_seeds_share_a_group_and_groups_stand_in_the_order_of_their_values():
     make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("gn", "bn", "none") for lr in (10.0, 0.5, 2.0)})
     result = grouping()
     assert result.keys == ["norm", "lr"]
-    assert [entry.label for entry in result.groups[:4]] == [
-        "norm=none lr=0.5",
-        "norm=none lr=2",
-        "norm=none lr=10",
-        "norm=bn lr=0.5",
-    ]
+    labels = [entry.label for entry in result.groups[:4]]
+    assert labels == ["norm=none lr=0.5", "norm=none lr=2", "norm=none lr=10", "norm=bn lr=0.5"]
     assert all([run.config["seed"] for run in entry.runs] == [0, 1] for entry in result.groups)
     assert result.groups[3].values == {"norm": "bn", "lr": 0.5}
 
@@ -51,35 +47,17 @@ def test_keys_for_logging_and_location_are_ignored():
 
 def test_norms_come_first_then_groups_of_the_config_then_the_rest():
     make_run(Path("runs"), name="a")
-    make_run(
-        Path("runs"),
-        name="b",
-        lr=1.0,
-        norm="bn",
-        model__depth=5,
-        model__channels=[8],
-        init="xavier",
-        zeta=1,
-        dropout=0.5,
-    )
+    model = {"model__depth": 5, "model__channels": [8]}
+    make_run(Path("runs"), name="b", lr=1.0, norm="bn", **model, init="xavier", zeta=1, dropout=0.5)
     make_run(Path("runs"), name="c", zeta=2, dropout=0.1, model__channels=[16, 32])
-    assert differing(read([Path("runs")]).runs) == [
-        "norm",
-        "model.channels",
-        "model.depth",
-        "init",
-        "dropout",
-        "lr",
-        "zeta",
-    ]
+    keys = differing(read([Path("runs")]).runs)
+    assert keys == ["norm", "model.channels", "model.depth", "init", "dropout", "lr", "zeta"]
 
 
 def test_grouping_by_given_keys():
     make_sweep(Path("runs"), {(norm, lr): [0.9, 0.8] for norm in ("bn", "none") for lr in (0.5, 2.0)})
-    assert [(entry.label, len(entry.runs)) for entry in grouping(by=["norm"]).groups] == [
-        ("norm=none", 4),
-        ("norm=bn", 4),
-    ]
+    sizes = [(entry.label, len(entry.runs)) for entry in grouping(by=["norm"]).groups]
+    assert sizes == [("norm=none", 4), ("norm=bn", 4)]
     assert [entry.label for entry in grouping(by=["seed", "lr"]).groups][:2] == ["seed=0 lr=0.5", "seed=0 lr=2"]
     assert len(grouping(by=[]).groups) == 1
     with pytest.raises(ConfigError, match=r"Unknown key norms\. Did you mean norm\?"):
@@ -95,16 +73,8 @@ def test_skipped_combinations_are_in_no_group():
 
 
 def test_format_value():
-    assert [format_value(value) for value in (0.1, 100.0, 1e-5, True, None, [16, 32], "bn", 0.1 + 0.2)] == [
-        "0.1",
-        "100",
-        "1e-05",
-        "true",
-        "-",
-        "[16,32]",
-        "bn",
-        "0.3",
-    ]
+    formatted = list(map(format_value, (0.1, 100.0, 1e-5, True, None, [16, 32], "bn", 0.1 + 0.2)))
+    assert formatted == ["0.1", "100", "1e-05", "true", "-", "[16,32]", "bn", "0.3"]
 
 
 def test_a_repeated_run_counts_once():
@@ -119,8 +89,6 @@ def test_a_repeated_run_counts_once():
 
 
 def test_keys_that_do_not_change_the_result_are_ignored():
-    from normexp.config import RESULT_INDEPENDENT_KEYS
-    from normexp.report.groups import IGNORED_KEYS
 
     assert {"checkpoint_every", *RESULT_INDEPENDENT_KEYS} <= IGNORED_KEYS
 
@@ -131,8 +99,6 @@ def test_runs_of_versions_whose_numbers_differ_are_not_averaged(tmp_path):
         (directory / "environment.json").write_text(json.dumps({"numerics": version} if version > 1 else {}))
     result = grouping(tmp_path)
     assert result.keys == ["numerics"]
-    assert [(entry.label, len(entry.runs)) for entry in result.groups] == [
-        ("numerics=1", 1),
-        (f"numerics={NUMERICS}", 2),
-    ]
+    sizes = [(entry.label, len(entry.runs)) for entry in result.groups]
+    assert sizes == [("numerics=1", 1), (f"numerics={NUMERICS}", 2)]
     assert grouping(tmp_path, by=["norm"]).keys == ["norm", "numerics"]

@@ -14,13 +14,8 @@ from normexp.report.read import read
 from tests.report.runs import make_run
 from tests.training.short import train_and_record
 
-METRICS = {
-    "val/accuracy": 0.9,
-    "grad_flow/fc1": 0.5,
-    "grad_flow/fc2": 0.25,
-    "gamma/fc1/mean": 1.0,
-    "gamma/fc1/std": 0.0,
-}
+FLOW = {"grad_flow/fc1": 0.5, "grad_flow/fc2": 0.25}
+METRICS = {"val/accuracy": 0.9, **FLOW, "gamma/fc1/mean": 1.0, "gamma/fc1/std": 0.0}
 
 
 def said(capsys, *words):
@@ -93,10 +88,7 @@ def test_help_names_every_flag_in_80_columns(capsys, command):
     ("words", "sentence"),
     [
         (["metrics", "nowhere"], "nowhere"),
-        (
-            ["metrics", "val/loss"],
-            "val/loss is a metric: loss on the validation set. normexp metrics takes the folder of",
-        ),
+        (["metrics", "val/loss"], "val/loss is a metric: loss on the validation set. normexp metrics takes the folder"),
         (["metrics", "--layers"], "--layers needs a run"),
         (["metrics", "runs", "--layer"], "Did you mean --layers?"),
         (["metrics", "runs"], "No run has logged anything yet"),

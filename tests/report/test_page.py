@@ -48,6 +48,9 @@ class Page(HTMLParser):
         if self.open[-1:] not in (["script"], ["style"]):
             self.texts.append(data)
 
+    def sections(self):
+        return [attributes["id"] for tag, attributes in self.elements if tag == "section"]
+
     def links(self):
         return [attributes["href"] for tag, attributes in self.elements if tag == "a" and "href" in attributes]
 
@@ -62,13 +65,8 @@ def written(folder="runs", *, metric="test/accuracy", by=None, file="page.html")
 
 
 def a_sweep(folder="runs"):
-    values = {
-        ("none", 0.1): [0.5, 0.6],
-        ("none", 1.0): [None, None],
-        ("bn", 0.1): [0.9, 0.94],
-        ("bn", 1.0): [0.8, None],
-    }
-    make_sweep(Path(folder), values)
+    none = {("none", 0.1): [0.5, 0.6], ("none", 1.0): [None, None]}
+    make_sweep(Path(folder), {**none, ("bn", 0.1): [0.9, 0.94], ("bn", 1.0): [0.8, None]})
     for i, directory in enumerate(sorted(Path(folder).iterdir())):
         lines = [{"step": 10 * step, "train/loss": 2 / (step + 1 + i), "val/accuracy": 0.5} for step in range(5)]
         write_metrics(directory, lines)
@@ -104,8 +102,7 @@ def test_sections_are_in_order_and_every_norm_can_be_hidden():
     folder = a_sweep()
     Image.new("P", (20, 20)).save(folder / "norm=bn_lr=0.1_seed=0" / "histograms.png")
     text, seen, _ = written()
-    sections = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
-    assert sections == ["curves", "sweep", "histograms", "table", "provenance"]
+    assert seen.sections() == ["curves", "sweep", "histograms", "table", "provenance"]
     boxes = [attributes["value"] for tag, attributes in seen.elements if tag == "input"]
     assert boxes == ["0", "1"]
     assert ".without-1 svg .s1 { display: none; }" in text
@@ -151,9 +148,8 @@ def test_text_from_files_stays_text():
 
 def test_characters_that_can_not_be_encoded():
     directory = make_run(Path("runs"), error="\ud800 \x00 \x1b[31m", norm="bn")
-    (directory / "environment.json").write_text(
-        '{"command": ["\\ud800"], "packages": 3, "git": [], "device": {"a": null}}'
-    )
+    environment = '{"command": ["\\ud800"], "packages": 3, "git": [], "device": {"a": null}}'
+    (directory / "environment.json").write_text(environment)
     make_run(Path("runs"), norm="ln")
     written()
 
@@ -208,10 +204,7 @@ def test_provenance():
             "git": {"commit": commit, "dirty": dirty},
             "python": "3.11.7",
             "packages": {"torch": "2.9" if norm == "ln" else "2.8"},
-            "device": "cpu",
-            "host": "lab",
-            "cpus": 2,
-            "threads": 1,
+            **{"device": "cpu", "host": "lab", "cpus": 2, "threads": 1},
         }
         (directory / "environment.json").write_text(json.dumps(made_with))
     text, seen, _ = written()
@@ -255,8 +248,7 @@ def test_a_real_run(tmp_path):
     done = start("train", "norm=bn", "model=mlp", "steps=6", "probe.every=2", "name=real", cwd=tmp_path)
     assert (tmp_path / "runs/real/status.json").is_file(), done.stderr
     _, seen, notes = written("runs/real")
-    sections = [attributes["id"] for tag, attributes in seen.elements if tag == "section"]
-    assert sections == ["curves", "gradients", "activations", "histograms", "table", "provenance"]
+    assert seen.sections() == ["curves", "gradients", "activations", "histograms", "table", "provenance"]
     assert notes == []
 
 
@@ -276,12 +268,8 @@ VALUES = {
     "norm__groups": [1, 2, 4],
     "seed": [0, 1, 2],
 }
-TAGS = [
-    *(f"grad_norm/{name}" for name in "ab"),
-    *(f"activation_in/a/p{p}" for p in (15, 50, 85)),
-    "train/loss",
-    "val/loss",
-]
+PERCENTILES = [f"activation_in/a/p{p}" for p in (15, 50, 85)]
+TAGS = ["grad_norm/a", "grad_norm/b", *PERCENTILES, "train/loss", "val/loss"]
 NUMBERS = [0.0, 1e-45, 0.5, 2.3, 3e38, -1.0, None]
 STATES = ["completed", "completed", "diverged", "running", "failed", "interrupted", "skipped"]
 

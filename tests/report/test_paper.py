@@ -3,30 +3,19 @@
 import re
 from pathlib import Path
 
-import pytest
-
-from normexp.cli import main
+from normexp.report.figures import draw
 from normexp.report.names import read_names
 from normexp.report.read import read
-from tests.report.runs import make_run, make_sweep, write_metrics
+from tests.report.runs import make_run, make_sweep, said, write_metrics
 
 NORMS = {("none", 0.1): [0.5, 0.7], ("bn", 0.1): [0.9, 0.8], ("bn", 1e-5): [0.6, None]}
-
-
-def said(capsys, *words):
-    """Exit code, standard output and standard error of `normexp report`."""
-    code = main(["report", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_markdown(capsys):
     make_sweep(Path("runs"), NORMS)
     code, out, err = said(capsys, "runs", "--markdown", "--bold", "--sort", "norm")
     assert (code, err) == (0, "")
-    assert (
-        out
-        == """\
+    expected = """\
 Test accuracy (%) on digits: mean ± standard deviation over n runs.
 
 | norm |    lr | test accuracy (%) |   n |                 |
@@ -35,16 +24,14 @@ Test accuracy (%) on digits: mean ± standard deviation over n runs.
 | bn   | 1e-05 |             60.00 |   1 | 1 of 2 diverged |
 | bn   |   0.1 |  **85.00 ± 7.07** |   2 |                 |
 """
-    )
+    assert out == expected
 
 
 def test_latex(capsys):
     make_sweep(Path("runs"), NORMS)
     code, out, err = said(capsys, "--latex", "runs", "--bold", "--sort", "norm", "--names")
     assert (code, err) == (0, "")
-    assert (
-        out
-        == r"""% normexp report --latex runs --bold --sort norm --names
+    expected = r"""% normexp report --latex runs --bold --sort norm --names
 % \usepackage{booktabs}
 
 \begin{table}
@@ -61,7 +48,7 @@ BN & $0.1$ & $\mathbf{85.00 \pm 7.07}$ & $2$ &  \\
 \end{tabular}
 \end{table}
 """
-    )
+    assert out == expected
 
 
 def test_the_note_says_what_is_averaged_over(capsys):
@@ -109,18 +96,11 @@ def test_columns_of_a_table(capsys):
     make_run(Path("runs"), norm="ln", data="mnist", state="diverged", accuracy=None)
     _, out, _ = said(capsys, "runs", "--latex", "--columns", "data", "--bold")
     assert out.count(r"\begin{table}") == 1
-    caption = (
-        r"\caption{Test accuracy (\%): mean $\pm$ standard deviation over 2 runs. *: over the completed runs only.}"
-    )
-    assert caption in out
+    caption = r"Test accuracy (\%): mean $\pm$ standard deviation over 2 runs. *: over the completed runs only."
+    assert rf"\caption{{{caption}}}" in out
     assert "& \\multicolumn{2}{c}{test accuracy (\\%)} \\\\\n\\cmidrule(lr){2-3}\nnorm & digits & mnist \\\\" in out
-    assert list(cells(out)) == [
-        {
-            "none": [["60.00", "14.14"], ["65.00", "14.14"]],
-            "bn": [["85.00", "7.07*"], ["90.00", "7.07*"]],
-            "ln": [["--"], ["diverged"]],
-        }
-    ]
+    none, bn = [["60.00", "14.14"], ["65.00", "14.14"]], [["85.00", "7.07*"], ["90.00", "7.07*"]]
+    assert list(cells(out)) == [{"none": none, "bn": bn, "ln": [["--"], ["diverged"]]}]
     assert out.count(r"$\mathbf{85.00 \pm 7.07}$* & $\mathbf{90.00 \pm 7.07}$*") == 1
     _, out, _ = said(capsys, "runs", "--markdown", "--columns", "norm", "--names", "norm=ln:LN")
     assert out.count("Test accuracy (%) on ") == 2
@@ -142,54 +122,20 @@ def test_names_of_keys_values_and_metrics(capsys):
     assert "| learning rate |" in out
 
 
-@pytest.mark.parametrize(
-    ("words", "sentence"),
-    [
-        (["--names"], "--names needs --markdown, --latex or --figures."),
-        (["--bold"], "--bold needs --markdown or --latex."),
-        (["--columns", "lr"], "--columns needs --markdown or --latex."),
-        (["--latex", "t.tex", "--columns", "lrr"], "--columns lrr: columns can be norm, lr. Did you mean lr?"),
-        (["--latex", "--markdown"], "Only one of --markdown and --latex can write to standard output"),
-        (["--latex", "nowhere/t.tex"], "--latex nowhere/t.tex: "),
-        (["--markdown", "--names", "nrom=bn:BN"], "nrom. Did you mean norm?"),
-        (["--markdown", "--names", "norm=batch:BN"], "--names norm=batch: norm is one of none, bn here."),
-        (["--markdown", "--names", "norm=:BN"], "--names norm=:BN: write KEY=VALUE:NAME or KEY:NAME"),
-        (["--markdown", "--names", "missing.yaml"], "--names missing.yaml: No such file or directory."),
-        (["--markdown", "--names", "list.yaml"], "--names list.yaml: not a yaml file with names."),
-        (["--markdown", "--names", "deep.yaml"], "--names deep.yaml: the name of norm must be a string."),
-    ],
-)
-def test_user_errors_print_one_sentence_and_write_nothing(capsys, words, sentence):
-    make_sweep(Path("runs"), NORMS)
-    Path("list.yaml").write_text("[1, 2]")
-    Path("deep.yaml").write_text("norm: {bn: {a: b}}")
-    before = sorted(Path().rglob("*"))
-    code, out, err = said(capsys, "runs", *words)
-    assert (code, out) == (2, "")
-    assert sentence in err
-    assert err.startswith("normexp: ") and err.count("\n") == 1
-    assert sorted(Path().rglob("*")) == before
-
-
 def test_names_in_figures(tmp_path):
-    from normexp.report.figures import draw
-
     for norm in ("none", "bn"):
         for lr in (0.1, 1.0):
-            write_metrics(
-                make_run(Path("runs"), norm=norm, lr=lr), [{"step": step, "val/accuracy": 0.5} for step in (1, 2)]
-            )
+            directory = make_run(Path("runs"), norm=norm, lr=lr)
+            write_metrics(directory, [{"step": step, "val/accuracy": 0.5} for step in (1, 2)])
     collection = read([Path("runs")])
     names = read_names("norm=none:no norm,lr:learning rate,test/accuracy:Acc.", collection.runs)
     draw.write_figures(tmp_path, collection, metric="test/accuracy", by=None, display=names)
-    curves, effect, cells = (
-        (tmp_path / f"{name}.svg").read_text()
-        for name in ("curve-val-accuracy", "test-accuracy-by-lr", "test-accuracy-heat-map")
-    )
-    for text in (">BN<", ">no norm<", ">learning rate=0.1<"):
-        assert text in curves
-    for text in (">BN<", ">no norm<", ">learning rate<", ">Acc. (%)<"):
-        assert text in effect
-    for text in (">BN<", ">no norm<", ">learning rate<"):
-        assert text in cells
+    shown = {
+        "curve-val-accuracy": ["learning rate=0.1"],
+        "test-accuracy-by-lr": ["learning rate", "Acc. (%)"],
+        "test-accuracy-heat-map": ["learning rate"],
+    }
+    for name, texts in shown.items():
+        svg = (tmp_path / f"{name}.svg").read_text()
+        assert all(f">{text}<" in svg for text in ("BN", "no norm", *texts))
     assert (tmp_path / "curve-val-accuracy.csv").read_text().startswith("norm,lr,seed,")

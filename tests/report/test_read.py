@@ -24,12 +24,8 @@ def test_runs_are_found_below_a_folder_in_natural_order():
     make_run(Path("runs/a/.replaced"), name="old")
     (Path("runs") / "empty").mkdir()
     collection = read([Path("runs")])
-    assert [run.name for run in collection.runs] == [
-        "a/norm=none_lr=0.5_seed=0",
-        "a/norm=none_lr=2.0_seed=0",
-        "a/norm=none_lr=10.0_seed=0",
-        "single",
-    ]
+    sweep = [f"a/norm=none_lr={lr}_seed=0" for lr in ("0.5", "2.0", "10.0")]
+    assert [run.name for run in collection.runs] == [*sweep, "single"]
     assert collection.left_out == []
     run = read([Path("runs/single")]).runs[0]
     assert (run.name, run.directory, run.state) == ("single", Path("runs/single"), "completed")
@@ -114,35 +110,21 @@ def test_older_and_newer_layouts_are_read_as_far_as_they_go():
     old = make_run(Path("runs"), name="old")
     (old / "status.json").write_text('{"state": "completed"}')
     (old / "config.yaml").write_text("norm: bn\nlr: 0.1\n")  # a group that was a word
-    new = make_run(
-        Path("runs"), name="new", status={"more": [1], "metrics": {"a": 1, "b": "text", "c": 10**400, "d": None}}
-    )
+    metrics = {"a": 1, "b": "text", "c": 10**400, "d": None}
+    new = make_run(Path("runs"), name="new", status={"more": [1], "metrics": metrics})
     (new / "config.yaml").write_text("norm: {name: bn, deep: {er: 1}}\nlr: &x 0.1\nwarm: *x\n1: 2\n")
     runs = {run.name: run for run in read([Path("runs")]).runs}
     assert (runs["old"].config, dict(runs["old"].metrics)) == ({"norm": "bn", "lr": 0.1, "numerics": 1}, {})
-    assert runs["new"].config == {
-        **{"norm": "bn", "norm.deep": {"er": 1}, "lr": 0.1, "warm": 0.1, "1": 2},
-        "numerics": 1,
-    }
+    assert runs["new"].config == {"norm": "bn", "norm.deep": {"er": 1}, "lr": 0.1, "warm": 0.1, "1": 2, "numerics": 1}
     assert runs["new"].metrics == {"a": 1.0, "c": None, "d": None}
 
 
 def test_curves_skip_and_count_half_written_lines():
     directory = make_run(Path("runs"))
-    write_metrics(
-        directory,
-        [
-            {"step": 1, "epoch": 0.1, "train/loss": 2.0, "lr": 1},
-            {"step": 2, "train/loss": None, "nonfinite": {"train/loss": "nan"}},
-            '{"step": 3, "train/lo',
-            "[1]",
-            '{"step": "4"}',
-            '{"step": true}',
-            "NaN",
-            "",
-            {"step": 5, "train/loss": 1.0, "train/note": "text"},
-        ],
-    )
+    first = {"step": 1, "epoch": 0.1, "train/loss": 2.0, "lr": 1}
+    null = {"step": 2, "train/loss": None, "nonfinite": {"train/loss": "nan"}}
+    damaged_lines = ['{"step": 3, "train/lo', "[1]", '{"step": "4"}', '{"step": true}', "NaN", ""]
+    write_metrics(directory, [first, null, *damaged_lines, {"step": 5, "train/loss": 1.0, "train/note": "text"}])
     (run,) = read([Path("runs")]).runs
     by_tag, bad_lines = curves(run, lambda tag: tag != "lr")
     assert bad_lines == 5
@@ -155,9 +137,8 @@ def test_curves_skip_and_count_half_written_lines():
 
 def test_of_a_step_logged_twice_the_later_counts():
     directory = make_run(Path("runs"))
-    write_metrics(
-        directory, [{"step": step, "x": value} for step, value in [(1, 1), (2, 2), (3, 3), (2, 20), (3, 30), (4, 40)]]
-    )
+    points = [(1, 1), (2, 2), (3, 3), (2, 20), (3, 30), (4, 40)]
+    write_metrics(directory, [{"step": step, "x": value} for step, value in points])
     (run,) = read([Path("runs")]).runs
     curve = curves(run, lambda tag: True)[0]["x"]
     assert (curve.steps.tolist(), curve.values.tolist()) == ([1, 2, 3, 4], [1, 20, 30, 40])
@@ -170,10 +151,8 @@ def test_a_run_without_metrics_has_no_curves():
 
 
 def test_the_package_does_not_import_torch():
-    modules = sorted(
-        path.stem for path in (Path(sys.modules["normexp.report.read"].__file__ or "").parent).glob("*.py")
-    )
-    imports = "; ".join(f"import normexp.report.{name}" for name in modules if name != "__init__")
+    modules = Path(sys.modules["normexp.report.read"].__file__).parent.glob("[!_]*.py")
+    imports = "; ".join(f"import normexp.report.{path.stem}" for path in modules)
     heavy = "torch", "matplotlib", "scipy", "hydra"
     commands = "import normexp.commands.report, normexp.commands.runs, sys"
     check = f"{imports}; {commands}; print([name for name in {heavy} if name in sys.modules])"

@@ -14,16 +14,9 @@ from normexp.cli import main
 from normexp.commands import report
 from tests.commands.shell import start
 from tests.report.damage import damaged
-from tests.report.runs import make_run, make_sweep
+from tests.report.runs import make_run, make_sweep, said
 
 NORMS = {(norm, lr): [0.9, 0.8] for norm in ("none", "bn", "ln") for lr in (0.5, 2.0)}
-
-
-def said(capsys, *words):
-    """Exit code, standard output and standard error."""
-    code = main(["report", *words])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +69,11 @@ def test_grouping_sorting_filtering_and_another_metric(capsys):
     make_sweep(Path("runs"), NORMS)
     _, out, _ = said(capsys, "runs", "--group-by", "norm", "--sort", "norm", "--metric", "val/accuracy", "--json", "-")
     content = json.loads(out)
-    assert [(entry["label"], entry["n"]) for entry in content["groups"]] == [
-        ("norm=none", 4),
-        ("norm=bn", 4),
-        ("norm=ln", 4),
-    ]
+    sizes = [(entry["label"], entry["n"]) for entry in content["groups"]]
+    assert sizes == [("norm=none", 4), ("norm=bn", 4), ("norm=ln", 4)]
     assert content["metric"] == "val/accuracy"
-    _, out, _ = said(
-        capsys, "runs", "--filter", "norm=bn,ln", "--filter", "lr=5e-1", "--filter", "seed=1", "--json", "-"
-    )
+    filters = ["--filter", "norm=bn,ln", "--filter", "lr=5e-1", "--filter", "seed=1"]
+    _, out, _ = said(capsys, "runs", *filters, "--json", "-")
     assert [run["name"] for run in json.loads(out)["runs"]] == ["norm=bn_lr=0.5_seed=1", "norm=ln_lr=0.5_seed=1"]
     assert "6 runs" in said(capsys, "--filter", "state=completed", "--filter=lr=2", "runs")[1]
 
@@ -117,24 +106,37 @@ def test_filters_on_lists_and_on_what_is_missing(capsys):
         (["runs", "--csv"], "--csv needs a file: --csv runs.csv, or --csv - for standard output."),
         (["--json", "runs"], "--json needs a file: --json runs.json, or --json - for standard output."),
         (["runs", "--group-by", "nrom"], "Unknown key nrom. Did you mean norm?"),
-        (
-            ["runs", "--sort", "nrom"],
-            "--sort nrom: rows can be sorted by metric, name, norm, lr. Did you mean norm?",
-        ),
+        (["runs", "--sort", "nrom"], "--sort nrom: rows can be sorted by metric, name, norm, lr. Did you mean norm?"),
         (["runs", "--sort", "nrom", "--csv", "x.csv"], "--sort nrom: rows can be sorted by metric, name, norm, lr."),
         (["runs", "--filter", "norm"], "expected KEY=VALUE"),
         (["runs", "--filter", "nrom=bn"], "Unknown key nrom. Did you mean norm?"),
         (["runs", "--filter", "norm=bm"], "--filter norm=bm: norm is one of none, bn, ln."),
         (["runs", "--filter", "lr=3"], "--filter lr=3: lr is one of 0.5, 2."),
         (["runs", "--filter", "lr.x=3"], "Unknown key lr.x."),
+        (["runs", "--filter", "state=complete"], "--filter state=complete: state is always completed. Did you mean"),
+        (["runs", "--filter", "norm=bn", "--filter", "norm=ln"], "No run matches --filter norm=bn --filter norm=ln."),
+        (["runs", "--filter", "state=failed"], "No run matches --filter state=failed."),
         (
-            ["runs", "--filter", "state=complete"],
-            "--filter state=complete: state is always completed. Did you mean",
+            ["runs", "--plot", "val/acuracy"],
+            "--plot val/acuracy: no run logged that metric. Did you mean val/accuracy?",
         ),
+        (["runs", "--plot", "test/accuracy"], "runs have a single value of it, or none. Try --plot val/accuracy."),
         (
-            ["runs", "--filter", "norm=bn", "--filter", "norm=ln"],
-            "No run matches --filter norm=bn --filter norm=ln.",
+            ["runs", "--plot", "train/loss"],
+            "--plot train/loss: nothing to plot; runs have a single value of it, or none.\n",
         ),
+        (["runs", "--names"], "--names needs --markdown, --latex or --figures."),
+        (["runs", "--bold"], "--bold needs --markdown or --latex."),
+        (["runs", "--columns", "lr"], "--columns needs --markdown or --latex."),
+        (["runs", "--latex", "--columns", "lrr"], "--columns lrr: columns can be norm, lr. Did you mean lr?"),
+        (["runs", "--latex", "--markdown"], "Only one of --markdown and --latex can write to standard output"),
+        (["runs", "--latex", "nowhere/t.tex"], "--latex nowhere/t.tex: "),
+        (["runs", "--markdown", "--names", "nrom=bn:BN"], "nrom. Did you mean norm?"),
+        (["runs", "--markdown", "--names", "norm=batch:BN"], "--names norm=batch: norm is one of none, bn, ln here."),
+        (["runs", "--markdown", "--names", "norm=:BN"], "--names norm=:BN: write KEY=VALUE:NAME or KEY:NAME"),
+        (["runs", "--markdown", "--names", "missing.yaml"], "--names missing.yaml: No such file or directory."),
+        (["runs", "--markdown", "--names", "list.yaml"], "--names list.yaml: not a yaml file with names."),
+        (["runs", "--markdown", "--names", "deep.yaml"], "--names deep.yaml: the name of norm must be a string."),
         (["runs", "--csv", "nowhere/a.csv"], "--csv nowhere/a.csv: the folder nowhere does not exist."),
         (["runs", "--json=runs"], "--json runs: is a folder; name a file in it, such as runs/report.json."),
         (["runs", "--figures", "file"], "--figures file: is a file; name a folder for the figures."),
@@ -145,6 +147,8 @@ def test_user_errors_print_one_sentence_and_write_nothing(capsys, words, sentenc
     make_sweep(Path("runs"), NORMS)
     Path("empty").mkdir()
     Path("file").touch()
+    Path("list.yaml").write_text("[1, 2]")
+    Path("deep.yaml").write_text("norm: {bn: {a: b}}")
     before = sorted(Path().rglob("*"))
     code, out, err = said(capsys, *words)
     assert (code, out) == (2, "")
@@ -162,9 +166,8 @@ def test_two_folders_are_compared_and_three_are_not(capsys):
     assert "+5.00 ± 0.00" in out
     _, out, _ = said(capsys, "a", "b", "--json", "-", "--filter", "norm=bn")
     content = json.loads(out)["comparison"]
-    assert [(entry["label"], entry["method"], entry["difference"]) for entry in content["differences"]] == [
-        ("lr=0.5", "paired", pytest.approx(0.05))
-    ]
+    (only,) = content["differences"]
+    assert (only["label"], only["method"], only["difference"]) == ("lr=0.5", "paired", pytest.approx(0.05))
     make_sweep(Path("c"), NORMS)
     _, out, _ = said(capsys, "a", "b", "c")
     assert "28 runs" in out

@@ -3,17 +3,18 @@
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
-from rich.console import Console
 
 from normexp.report.aggregate import aggregate, ranking_metric, small_sample_note
 from normexp.report.analysis import analyze_tasks
+from normexp.report.curves import MeanCurve
+from normexp.report.figures.convergence import _limits
 from normexp.report.groups import group
 from normexp.report.listing import list_folder
 from normexp.report.read import read
 from normexp.report.summary import results
-from normexp.report.terminal import show
-from tests.report.runs import make_run
+from tests.report.runs import make_run, said, shown
 
 # (validation, test) accuracy by norm and lr: the best test accuracy is never where the best validation accuracy is
 ACCURACIES = {
@@ -54,9 +55,8 @@ def test_best_of_all_and_of_each_norm():
     (analysis,) = analyze_tasks(read([Path("runs")]), metric="test/accuracy", by=None)
     (norm, lr), test = expected_choice(["none", "bn"])
     first, second, *_ = results(analysis)
-    assert (
-        first == f"Best by validation accuracy: norm={norm} lr={lr:g}, test accuracy {100 * test:.2f} % ± 2.00 (n=3)."
-    )
+    best = f"norm={norm} lr={lr:g}, test accuracy {100 * test:.2f} % ± 2.00 (n=3)."
+    assert first == f"Best by validation accuracy: {best}"
     for norm in ("none", "bn"):
         (_, lr), test = expected_choice([norm])
         assert f"norm={norm} {100 * test:.2f} % (lr={lr:g})" in second
@@ -74,18 +74,13 @@ def test_panels_are_drawn_at_the_setting_chosen_by_validation():
 def test_the_best_of_a_sweep_in_the_list_of_runs():
     disagreeing_runs()
     (line,), _ = list_folder(Path())
-    assert (
-        line.accuracy == "64.00 % (best val)"
-    )  # of seed 2 of none at 0.1, which has the best validation accuracy of all runs
+    # of seed 2 of none at 0.1, which has the best validation accuracy of all runs
+    assert line.accuracy == "64.00 % (best val)"
 
 
 def test_other_metrics_rank_themselves():
-    assert [ranking_metric(tag) for tag in ("test/accuracy", "test/loss", "train/loss", "convergence/steps_to_90")] == [
-        "val/accuracy",
-        "val/loss",
-        "train/loss",
-        "convergence/steps_to_90",
-    ]
+    by = {"test/accuracy": "val/accuracy", "test/loss": "val/loss", "train/loss": "train/loss"}
+    assert {tag: ranking_metric(tag) for tag in by} == by
 
 
 def test_without_validation_nothing_is_called_best():
@@ -110,11 +105,8 @@ def test_few_seeds_are_warned_about(seeds, warning):
     collection = read([Path("runs")])
     note = small_sample_note(aggregate(group(collection.runs)))
     assert (note or "").startswith(warning or "") and (note is None) == (warning is None)
-    console = Console(width=200)
-    with console.capture() as capture:
-        show(console, collection, command="")
     (analysis,) = analyze_tasks(collection, metric="test/accuracy", by=None)
-    for text in (capture.get(), "\n".join(results(analysis))):
+    for text in (shown(200), "\n".join(results(analysis))):
         assert (warning in text) if warning else "n <" not in text
 
 
@@ -126,47 +118,28 @@ def test_a_single_row_with_too_few_seeds_is_enough_for_a_warning():
 
 
 def test_convergence_is_not_compared_between_evaluation_schedules(capsys):
-    from normexp.cli import main
 
     for name, every in (("a", None), ("b", "auto")):
         for seed in (0, 1, 2):
             metrics = {"val/accuracy": 0.9, "test/accuracy": 0.9, "convergence/steps_to_90": 10.0 + seed}
             make_run(Path(name), seed=seed, eval_every=every, metrics=metrics)
-    assert main(["report", "a", "b", "--metric", "convergence/steps_to_90"]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(said(capsys, "a", "b", "--metric", "convergence/steps_to_90")[1].split())
     assert "evaluated at other steps or on other samples, so B - A is not computed" in printed
-    assert main(["report", "a", "b", "--metric", "test/accuracy"]) == 0
-    assert "not computed" not in capsys.readouterr().out
+    code, out, _ = said(capsys, "a", "b", "--metric", "test/accuracy")
+    assert code == 0 and "not computed" not in out
 
 
 def test_a_norm_of_ones_own_is_paired_with_its_base(capsys):
-    from normexp.cli import main
 
     for name, own in (("a", None), ("b", ["norm=slow_bn"])):
         for seed in (0, 1, 2):
             options = {"norm__momentum": 0.01, "own_choices": own} if own else {}
             make_run(Path(name), norm="bn", seed=seed, accuracy=0.9 + seed / 100, **options)
-    assert main(["report", "a", "b"]) == 0
-    printed = " ".join(capsys.readouterr().out.split())
-    assert "slow_bn" in printed
-    assert "Not like for like" not in printed
-    assert "paired" in printed
+    _, out, _ = said(capsys, "a", "b")
+    assert "slow_bn" in out and "paired" in out and "Not like for like" not in out
 
 
 def test_accuracy_has_a_linear_axis_and_loss_a_logarithmic_one():
-    import numpy as np
-
-    from normexp.report.curves import MeanCurve
-    from normexp.report.figures.convergence import _limits
-
     curve = MeanCurve(np.array([0, 1]), *(np.array([2.0, 98.0]) for _ in range(3)))
     assert _limits([curve], [], bounded=True)[2] is False
     assert _limits([curve], [], bounded=False)[2] is True
-
-
-def test_a_state_that_no_run_has_is_not_called_unknown(capsys):
-    from normexp.cli import main
-
-    make_run(Path("runs"))
-    assert main(["report", "runs", "--filter", "state=failed"]) == 2
-    assert "No run matches --filter state=failed." in capsys.readouterr().err

@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from normexp.config import ConfigError
 from normexp.report import export, page
@@ -14,9 +13,8 @@ from normexp.report.figures.draw import write_figures
 from normexp.report.groups import group, split_tasks
 from normexp.report.listing import list_folder
 from normexp.report.read import read
-from normexp.report.terminal import show
 from normexp.report.terminal_plot import read_plots
-from tests.report.runs import make_run, write_metrics
+from tests.report.runs import make_run, shown, write_metrics
 
 SETTING = {"metric": "test/accuracy", "by": None}
 
@@ -26,17 +24,9 @@ def two_data_sets():
     accuracies = {("digits", "bn"): 0.99, ("digits", "none"): 0.95, ("mnist", "bn"): 0.6, ("mnist", "none"): 0.7}
     for (data, norm), accuracy in accuracies.items():
         for seed in (0, 1):
-            run = make_run(
-                Path("runs"), name=f"{data}-{norm}-{seed}", data=data, norm=norm, seed=seed, accuracy=accuracy
-            )
+            name = f"{data}-{norm}-{seed}"
+            run = make_run(Path("runs"), name=name, data=data, norm=norm, seed=seed, accuracy=accuracy)
             write_metrics(run, [{"step": step, "train/loss": 1 / (step + 1)} for step in range(3)])
-
-
-def shown(width=80, **options):
-    console = Console(width=width)
-    with console.capture() as capture:
-        show(console, read([Path("runs")]), command="normexp report runs", **options)
-    return capture.get()
 
 
 def written_page(**options):
@@ -56,10 +46,8 @@ def test_a_plot_per_data_set():
     two_data_sets()
     plots = read_plots(read([Path("runs")]).runs, "train/loss", **SETTING)
     assert [plot.task for plot in plots] == ["data=digits", "data=mnist"]
-    assert [[line.name for line in plot.lines] for plot in plots] == [
-        ["norm=bn", "norm=none"],
-        ["norm=none", "norm=bn"],
-    ]
+    names = [[line.name for line in plot.lines] for plot in plots]
+    assert names == [["norm=bn", "norm=none"], ["norm=none", "norm=bn"]]
 
 
 def test_the_list_of_runs_has_the_best_of_each_data_set():
@@ -81,12 +69,8 @@ def test_no_average_over_data_sets_even_if_asked_for(by):
 def test_ranking_stays_within_a_data_set():
     two_data_sets()
     rows = aggregate(group(read([Path("runs")]).runs))
-    assert [(row.group.values["data"], row.group.values["norm"]) for row in rows] == [
-        ("digits", "bn"),
-        ("digits", "none"),
-        ("mnist", "none"),
-        ("mnist", "bn"),
-    ]
+    order = [(row.group.values["data"], row.group.values["norm"]) for row in rows]
+    assert order == [("digits", "bn"), ("digits", "none"), ("mnist", "none"), ("mnist", "bn")]
 
 
 def test_page_has_a_section_per_data_set():

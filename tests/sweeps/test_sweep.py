@@ -96,6 +96,8 @@ def test_a_new_default_of_eval_every_repeats_finished_runs_only_if_a_file_sets_i
     for config in Path("runs/s").glob("*/config.yaml"):
         config.write_text(config.read_text().replace("eval_every: auto", "eval_every: null"))
     path.write_text(path.read_text() + line)
+    Path("experiment").mkdir()
+    Path("experiment/mine.yaml").write_text("eval_every: [")  # in the current folder, which has no configs
     capsys.readouterr()
     assert main(words) == 0
     assert ("config changed: eval_every (null, now auto)" in capsys.readouterr().out) is trained_again

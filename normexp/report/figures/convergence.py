@@ -30,9 +30,8 @@ def curves(analysis: Analysis, tag: str) -> DrawnFigure | None:
         if completed := [curve for run, curve in scaled if run.state == "completed"]:
             means[id(group)] = average_curves(completed, span=span)
         singles[id(group)] = [(run, thin(curve, span=span)) for run, curve in scaled if run.state != "completed"]
-    bottom, top, logarithmic, cut = _limits(
-        list(means.values()), [c for runs in singles.values() for _, c in runs], bounded=is_fraction(tag)
-    )
+    alone = [curve for runs in singles.values() for _, curve in runs]
+    bottom, top, logarithmic, cut = _limits(list(means.values()), alone, bounded=is_fraction(tag))
     states = {run.state for runs in singles.values() for run, _ in runs}
     legend: list[Any] = [*layout.legend(group for group in groups if shown[id(group)])]
     legend += [marker_handle("x", "diverged")] if "diverged" in states else []

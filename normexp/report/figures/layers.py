@@ -42,10 +42,8 @@ def gradients_over_time(analysis: Analysis) -> DrawnFigure | None:
                     canvas.mark(path, None, [f"{group.label}, {name}"])
     _set_log_limits(canvas)
     canvas.label_axes(x="step", y="gradient norm")
-    caption = (
-        "One line per layer, first to last as in the legend: norm of the loss gradient with respect to the layer's "
-    )
-    caption += f"parameters, averaged over the runs of a group. {CUT}"
+    caption = "One line per layer, first to last as in the legend: norm of the loss gradient with respect to the "
+    caption += f"layer's parameters, averaged over the runs of a group. {CUT}"
     if len(legend) < len(names):
         caption += f" {len(legend)} of {len(names)} layers in the legend."
     name, title = "gradients-over-time", "Gradient norm per layer over steps"
