@@ -46,7 +46,8 @@ usage: normexp claims
 
 VERBS = ("show", "run", "report")
 
-SETTABLE_KEYS = tuple(key for key in RESULT_INDEPENDENT_KEYS if key not in ("name", "objective", "own_choices"))
+UNSETTABLE_KEYS = ("name", "objective", "own_choices", "data.verify")
+SETTABLE_KEYS = tuple(key for key in RESULT_INDEPENDENT_KEYS if key not in UNSETTABLE_KEYS)
 """Keys that a user may set: where and how to run. They don't change the results."""
 
 

@@ -46,7 +46,7 @@ def check_output_file(flag: str, path: Path, *, example: str) -> None:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{flag} {show(path)}: not a valid file name.") from error
     if is_folder:
-        raise ConfigError(f"{flag} {show(path)}: is a folder; name a file in it, such as {show(path / example)}.")
+        raise ConfigError(f"{flag} {show(path)} is a folder; name a file in it, such as {show(path / example)}.")
     _check_parent(flag, path)
 
 
@@ -55,7 +55,7 @@ def check_output_dir(flag: str, path: Path) -> None:
     if path.is_dir():
         return
     if path.exists():
-        raise ConfigError(f"{flag} {show(path)}: is a file; name a folder for the figures.")
+        raise ConfigError(f"{flag} {show(path)} is a file; name a folder for the figures.")
     _check_parent(flag, path)
 
 

@@ -18,6 +18,7 @@ from normexp.console import print_labelled
 from normexp.metrics import DEFAULT_METRIC
 from normexp.report import compare, compare_text, export, paper, terminal
 from normexp.report.aggregate import aggregate, check_metric
+from normexp.report.columns import widen
 from normexp.report.compare_text import ComparisonText
 from normexp.report.groups import group
 from normexp.report.names import read_names
@@ -91,6 +92,7 @@ def main(argv: list[str]) -> int:
         text = compare_text.describe(comparison, map(printable, options.folders), metric=options.metric)
     tables = _tables(options, collection, comparison)
     console = Console(highlight=False, emoji=False, quiet="-" in tables)
+    widen(console)
     hint = partial(print_labelled, console, width=13)
     command = _command(options)
     if tables:
@@ -171,14 +173,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _with_optional_values(argv: Sequence[str]) -> list[str]:
-    """Give flags of OPTIONAL_VALUES an explicit value if another flag, a folder or nothing follows them."""
+    """Give flags of OPTIONAL_VALUES an explicit value if another flag, a folder with runs or nothing follows them."""
     words = []
     for word, following in itertools.zip_longest(argv, argv[1:], fillvalue="--"):
-        alone = (following.startswith("-") and following != "-") or os.path.isdir(following)  # noqa: PTH112 - never raises
+        alone = (following.startswith("-") and following != "-") or _has_runs(following)
         if alone and word in ("--csv", "--json"):
             raise ConfigError(f"{word} needs a file: {word} runs.{word[2:]}, or {word} - for standard output.")
         words.append(f"{word}={OPTIONAL_VALUES[word]}" if alone and word in OPTIONAL_VALUES else word)
     return words
+
+
+def _has_runs(word: str) -> bool:
+    """Whether a word is a folder with runs: two levels below it, as in runs/SWEEP/RUN."""
+    is_folder = os.path.isdir(word)  # noqa: PTH112 - never raises
+    return is_folder and any(any(Path(word).glob(f"{below}status.json")) for below in ("", "*/", "*/*/"))
 
 
 def _tables(

@@ -17,7 +17,7 @@ from normexp.rundir import atomic, lock
 from normexp.rundir.reader import displayable, displayable_json, read_yaml
 from normexp.sweeps.manifest import MANIFEST
 
-FREE_KEYS = ("data_dir", "device", "threads", "checkpoint_every")
+FREE_KEYS = ("data_dir", "data.verify", "device", "threads", "checkpoint_every")
 """Keys that may get another value on resume, since they don't change the result."""
 
 
@@ -34,6 +34,8 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
         ) from error
     given = _overrides(directory, stored, words)
     tree = {**_with_data_dir(directory, stored), **given}
+    if "data.verify" in tree:
+        tree["data"] = {**tree["data"], "verify": tree.pop("data.verify")}
     if sum(given.get(key) is not None for key in LENGTH_KEYS) == 1:  # the stored config may set the other one
         tree |= {key: None for key in LENGTH_KEYS if given.get(key) is None}
     config = validate(tree)
@@ -57,7 +59,7 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
     with lock.held(directory) as free:
         if not free:
             raise ConfigError(lock.refusal(directory))
-        changed = {key: value for key, value in given.items() if stored.get(key) != value}
+        changed = {key: value for key, value in given.items() if _value(stored, key) != value}
         return _train(directory, config, tree, _status(directory)["state"], changed)
 
 

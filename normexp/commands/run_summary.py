@@ -82,7 +82,7 @@ def _validation(result: Result, metrics: Mapping[str, float]) -> str:
         best, step = metrics["convergence/best_accuracy"], metrics["convergence/best_step"]
         text += f", best {_percent(best)} at step {step:.0f}"
     if "val/accuracy_batch_statistics" in metrics:
-        text += f"; {_percent(metrics['val/accuracy_batch_statistics'])} with batch statistics"
+        text += f"; {_percent(metrics['val/accuracy_batch_statistics'])} using batch instead of running statistics"
     return text
 
 

@@ -25,7 +25,7 @@ usage: normexp runs [DIR] [flags]
 
   --sort KEY          sort by age (default), state, accuracy, path, or a config
                       key such as norm or lr
-  --filter KEY=VALUE  only runs, and sweeps with a run, that match; may be
+  --filter KEY=VALUE  only runs that match, also within sweeps; may be
                       repeated: --filter norm=bn,ln --filter state=failed
   --json              print JSON for other programs"""
 

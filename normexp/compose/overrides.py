@@ -137,6 +137,8 @@ def _not_an_override(word: str, *, before: Sequence[str], after: Sequence[str]) 
 
 def _unknown_flag(flag: str, value: str, following: Sequence[str]) -> str:
     for key in keys_called(flag.lstrip("-").replace("-", "_"))[:1]:
+        if key == "device" != flag.lstrip("-"):  # --gpu, --cuda
+            return "Use device=cuda."
         example = value or (following[0] if following and "=" not in following[0] else "...")
         return f"{show(flag)} is written without dashes: {key}={show(example)}."
     return f"Unknown flag {show(flag)}.{suggest(flag, FLAGS)} normexp train --help lists them."

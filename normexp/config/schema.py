@@ -174,7 +174,7 @@ LENGTH_KEYS = ("epochs", "steps")
 
 RESULT_INDEPENDENT_KEYS = (
     *("checkpoint_every", "name", "runs_dir", "data_dir", "device", "threads", "jobs", "objective"),
-    "own_choices",
+    *("own_choices", "data.verify"),
 )
 """Keys for where and how to run. Runs that differ in nothing else are the same run."""
 

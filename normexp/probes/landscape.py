@@ -70,7 +70,7 @@ class Landscape(Probe):
     """
 
     meanings: ClassVar = {
-        "landscape/loss_min": "smallest loss along the gradient, 0.5 to 4 lr away",
+        "landscape/loss_min": "lowest loss along the gradient direction, at step sizes of 0.5 to 4 times lr",
         "landscape/loss_max": "largest loss along the gradient",
         "landscape/loss_range": "loss_max - loss_min",
         "landscape/gradient_change": "largest change of the gradient along the gradient",

@@ -16,7 +16,8 @@ class Updates(Probe):
     titles: ClassVar = {"weight_norm": "weight norm", "update_ratio": "update norm / weight norm"}
     meanings: ClassVar = {
         "weight_norm/LAYER": "norm of the weight",
-        "update_ratio/LAYER": "norm of the update over the norm of the weight; around 1e-3 is usual",
+        "update_ratio/LAYER": "norm of the update over the norm of the weight; around 1e-3 is usual, but less at the end of a "
+        "schedule, where lr is near 0",
     }
     _before: dict[str, Tensor]
 

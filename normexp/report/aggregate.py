@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from normexp.config import ConfigError, show, suggest
-from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, is_fraction, metric_heading, metric_title
+from normexp.metrics import (
+    DEFAULT_METRIC,
+    format_metric,
+    format_spread,
+    higher_is_better,
+    is_fraction,
+    metric_heading,
+    metric_title,
+)
 from normexp.report.groups import Group, Grouping, Task, group, sort_key, task_keys
 from normexp.report.read import Run, natural
 from normexp.stats import mean_std
@@ -89,8 +97,9 @@ def format_mean_std(row: Row, metric: str) -> str:
     """'97.42 % ± 0.11'; without the standard deviation for a single run, '-' for none."""
     if row.std is None:
         return format_metric(row.mean, metric)
-    std = f"{100 * row.std:.2f}" if is_fraction(metric) else f"{row.std:.2g}"
-    return f"{format_metric(row.mean, metric)} ± {std}"
+    if is_fraction(metric):
+        return f"{format_metric(row.mean, metric)} ± {100 * row.std:.2f}"
+    return format_spread(row.mean or 0.0, row.std)
 
 
 def describe_outcome(row: Row, metric: str) -> str:
@@ -101,7 +110,9 @@ def describe_outcome(row: Row, metric: str) -> str:
         parts = [part.removeprefix("1 of 1 ") for part in parts]
     without = row.states.get("completed", 0) - (0 if row.so_far else row.n)
     if without > 0:
-        problem = "not reached" if metric.startswith("convergence/steps_to_") else "missing"
+        problem = (
+            "not reached" if metric.startswith(("convergence/steps_to_", "convergence/seconds_to_")) else "missing"
+        )
         parts.append(problem if total == 1 else f"{problem} in {without} of {total} runs")
     if row.so_far and row.n:
         parts.append(f"value at step {row.step}" if row.n == 1 else f"values up to step {row.step}")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from normexp.metrics import higher_is_better
+from normexp.metrics import has_direction, higher_is_better
 from normexp.records import GRAD_NORM
 from normexp.report.aggregate import Row, aggregate, ranking_metric, ranking_title
 from normexp.report.curves import read_curves
@@ -73,7 +73,7 @@ def analyze(task: Task, *, metric: str, display: Names = PLAIN) -> Analysis:
     table = aggregate(grouping, metric)
     layout = line_layout(grouping, display=display)
     sign = 1 if higher_is_better(metric) else -1
-    scores = {row.group.label: sign * row.score for row in table if row.score is not None}
+    scores = {row.group.label: sign * row.score for row in table if row.score is not None and has_direction(metric)}
     best = Setting(best_values(grouping, layout, scores), ranking_title(metric) if scores else "")
     over_time = panel_grid(grouping.groups, layout.panel_keys, at=best, display=display)
     by_layer = panels_by_line(grouping.groups, layout, at=best, rows=3, display=display)

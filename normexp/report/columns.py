@@ -1,10 +1,12 @@
 """Tables on the terminal: as many columns as the width holds, with headers in one piece."""
 
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -41,6 +43,12 @@ def fit(columns: Sequence[Column], width: int) -> tuple[list[Column], list[str]]
     return shown, [column.head for column in columns if column not in kept]
 
 
+def widen(console: Console) -> None:
+    """Give tables all the room they need in a file or pipe, unless COLUMNS is set."""
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 10_000
+
+
 def plain_table() -> Table:
     return Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold")
 
@@ -56,6 +64,7 @@ def layout(columns: Sequence[Column], styles: Sequence[str]) -> Table:
     return table
 
 
-def variety(cells: Sequence[str]) -> float:
-    """Share of the rows that differ from the most frequent value of the column."""
-    return 1 - max(Counter(cells).values(), default=0) / max(len(cells), 1)
+def need(rank: int, cells: Sequence[str]) -> float:
+    """Need of a column: rank plus the share of rows that differ from its most frequent value. Constant columns come last."""
+    variety = 1 - max(Counter(cells).values(), default=0) / max(len(cells), 1)
+    return rank + (variety or -100)

@@ -100,7 +100,7 @@ def _differing_keys(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
         choice, dot, _ = key.partition(".")
         of_another_choice = dot and choice in keys and not (choice == "norm" and shipped)
         x, y = ({groups.hashable(run.config.get(key)) for run in side} for side in (a, b))
-        if x != y and choice not in {*HIDDEN_KEYS, "seed"} and not of_another_choice:
+        if x != y and not {key, choice} & {*HIDDEN_KEYS, "seed"} and not of_another_choice:
             keys.append(key)
     return keys
 
@@ -124,7 +124,7 @@ def _constants(a: Sequence[Run], b: Sequence[Run], keys: Sequence[str]) -> dict[
     constants = {}
     for key in dict.fromkeys(key for run in (*a, *b) for key in run.config):
         choice, dot, _ = key.partition(".")
-        if choice in HIDDEN_KEYS or key in keys:
+        if {key, choice} & HIDDEN_KEYS or key in keys:
             continue
         lacking = not all(any(key in run.config for run in side) for side in (a, b))
         if dot and lacking and (choice in constants or choice in keys):

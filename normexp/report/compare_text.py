@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from normexp.metrics import is_fraction, metric_title
+from normexp.metrics import format_spread, is_fraction, metric_title
 from normexp.report.aggregate import describe_outcome, format_mean_std, small_sample_note
 from normexp.report.columns import plain_table
 from normexp.report.compare import Comparison, Difference
@@ -15,7 +15,7 @@ from normexp.report.groups import distinct_values, format_value
 
 METHOD_NOTES = {
     "paired": "paired: Student's t over the seeds, which are the same in A and B.",
-    "Welch": "Welch: Welch's t between the means of A and B, as unpaired samples.",
+    "Welch": "Welch: Welch's t-test (unpaired).",
     "none": "No interval with one run on a side: its spread over seeds is unknown. Train both with seed=0,1,2.",
 }
 """How an interval was computed, or why there is none, by method."""
@@ -24,7 +24,8 @@ METHOD_NOTES = {
 @dataclass(frozen=True)
 class ComparisonText:
     """config: key, value in A, value in B. rows: cells of the table of differences, under `heads`; bold: indices of those whose
-    interval excludes 0. caveat: why the comparison is not like for like, or empty."""
+    interval excludes 0. caveat: why the comparison is not like for like, or empty. remarks: sentences in place of tables
+    without rows."""
 
     sides: Sequence[str]
     config: Sequence[Sequence[str]]
@@ -33,12 +34,7 @@ class ComparisonText:
     rows: Sequence[Sequence[str]]
     bold: Sequence[int]
     notes: Sequence[str]
-
-    @property
-    def remarks(self) -> list[str]:
-        """Sentences in place of tables without rows."""
-        same = [] if self.config else ["A and B have the same config, apart from swept keys."]
-        return same if self.rows else [*same, "A and B have no group in common."]
+    remarks: Sequence[str]
 
 
 def describe(comparison: Comparison, sides: Iterable[str], *, metric: str) -> ComparisonText:
@@ -48,15 +44,19 @@ def describe(comparison: Comparison, sides: Iterable[str], *, metric: str) -> Co
     rows = [row[: len(heads)] for row in rows]
     halves = [(abs(own.value or 0.0), own.half) for own in comparison.differences]
     bold = [i for i, (value, half) in enumerate(halves) if half is not None and value > half]
-    notes = _notes(comparison, bold)
-    return ComparisonText(list(sides), _config(comparison), _caveat(comparison), heads, rows, bold, notes)
+    notes, config = _notes(comparison, bold), _config(comparison)
+    same = f"A and B have the same config{', apart from swept keys' * bool(comparison.keys)}."
+    remarks = [same] * (not config) + ["A and B have no group in common."] * (not rows)
+    return ComparisonText(list(sides), config, _caveat(comparison), heads, rows, bold, notes, remarks)
 
 
 def _cells(difference: Difference, metric: str) -> list[str]:
     a, b, value, half = difference.a, difference.b, difference.value, difference.half
     scale, places = (100, ".2f") if is_fraction(metric) else (1, ".3g")
     signed = "-" if value is None else f"{scale * value:+{places}}"
-    signed += "" if half is None else f" ± {scale * half:{places}}"
+    if value is not None and half is not None:
+        percent = f"{signed} ± {100 * half:.2f}"
+        signed = percent if is_fraction(metric) else format_spread(value, half, sign="+")
     counts = f"{a.n}, {b.n}" + ("" if difference.method == "none" else f" {difference.method}")
     ends = [f"{side}: {end}" for side, row in (("A", a), ("B", b)) if (end := describe_outcome(row, metric))]
     return [difference.label, *(format_mean_std(row, metric) for row in (a, b)), signed, counts, "; ".join(ends)]
@@ -87,8 +87,10 @@ def _caveat(comparison: Comparison) -> str:
         return ""
     if compared is None:
         return "Not like for like: A and B come from versions of normexp with different numerics. No paired interval."
-    also = f"A and B differ in {compared}, but also in {', '.join(others)}"
-    return f"Not like for like: {also}. B - A is not the effect of {compared} alone. No paired interval."
+    both = f"both {compared} and {others[0]}" if len(others) == 1 else f"{', '.join(different[:-1])} and {others[-1]}"
+    attributed = f"so B - A cannot be attributed to {compared} alone."
+    unpaired = " Seeds are treated as unpaired." * any(own.half is not None for own in comparison.differences)
+    return f"Confounded: A and B differ in {both}, {attributed}{unpaired}"
 
 
 def _notes(comparison: Comparison, bold: Sequence[int]) -> list[str]:
@@ -122,15 +124,16 @@ def show_comparison(console: Console, text: ComparisonText) -> None:
     parts: list[Table | Text] = [config] if text.config else []
     parts += map(Text, text.remarks)
     parts += [Text(text.caveat, style="yellow")] if text.caveat else []
-    parts += [_difference_table(text)] if text.rows else []
+    parts += [_difference_table(text, star="" if console.color_system else "*")] if text.rows else []
     for part in parts:
         console.print()
         console.print(part)
     for note in text.notes:
-        console.print(Text(note), style="dim")
+        console.print(Text(note if console.color_system else note.replace("Bold:", "*:")), style="dim")
 
 
-def _difference_table(text: ComparisonText) -> Table:
+def _difference_table(text: ComparisonText, *, star: str) -> Table:
+    """star: marks the intervals that exclude 0, on a console without bold."""
     table = plain_table()
     words = [word for cell in (text.heads[0], *(row[0] for row in text.rows)) for word in cell.split()]
     # wide enough that lines break between words
@@ -138,5 +141,8 @@ def _difference_table(text: ComparisonText) -> Table:
     for i, head in enumerate(text.heads[1:], 1):
         table.add_column(head, justify="right" if i < 4 else "left", no_wrap=head != "", overflow="fold")
     for i, row in enumerate(text.rows):
-        table.add_row(*(Text(cell, style="bold" if i in text.bold and j == 3 else "") for j, cell in enumerate(row)))
+        cells = list(map(Text, row))
+        if i in text.bold:
+            cells[3] = Text(row[3] + star, style="bold")
+        table.add_row(*cells)
     return table

@@ -15,12 +15,16 @@ from normexp.report.groups import differing, group
 from normexp.report.read import Collection
 from normexp.stats import CONFIDENCE
 
+RESULTS = ("test/", "val/", "train/", "convergence/")
+"""Prefixes of the metrics that come before the diagnostics in a CSV file."""
+
 
 def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
     """Format runs as CSV, one row per run: name, state, differing config keys (and `by`), seed, status, final metrics, path."""
     runs = collection.runs
     keys = list(dict.fromkeys([*differing(runs), *(by or []), "seed"]))
-    tags = list(dict.fromkeys(tag for run in runs for tag in run.metrics))
+    logged = dict.fromkeys(tag for run in runs for tag in run.metrics)
+    tags = sorted(logged, key=lambda tag: [not tag.startswith(results) for results in RESULTS])
     metric_heads = [f"final {tag}" if tag in keys else tag for tag in tags]  # lr is a key and a metric
     fields = ("step", "total_steps", "seconds", "error")
     cells = []

@@ -104,7 +104,7 @@ def _distinct(runs: Sequence[Run]) -> list[Run]:
     finished = ("completed", "diverged")
     kept: dict[Any, Run] = {}
     for run in runs:
-        settings = [item for item in run.config.items() if item[0].partition(".")[0] not in IGNORED_KEYS]
+        settings = [item for item in run.config.items() if not {item[0], item[0].partition(".")[0]} & IGNORED_KEYS]
         shared = sorted(((key, hashable(value)) for key, value in settings), key=str)
         which = (tuple(shared), hashable(run.config.get("seed"))) if run.config else run.directory
         if which not in kept or (kept[which].state not in finished and run.state in finished):
@@ -120,7 +120,7 @@ def differing(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         for key, value in run.config.items():
             group, dot, _ = key.partition(".")
-            if key in keys or group in IGNORED_KEYS:
+            if key in keys or {key, group} & IGNORED_KEYS:
                 continue
             choice = hashable(run.config.get(group)) if dot else None
             this = hashable(value)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from normexp.console import print_line
-from normexp.metrics import higher_is_better, is_fraction, metric_axis
+from normexp.metrics import has_direction, higher_is_better, is_fraction, metric_axis
 from normexp.report.aggregate import Row
 from normexp.report.groups import choices, format_value
 
@@ -36,7 +36,8 @@ def show_heatmap(console: Console, rows: Sequence[Row], keys: Sequence[str], met
     cells = {tuple(format_value(row.group.values[key]) for key in (down, across)): _cell(row, metric) for row in rows}
     if len(rows) <= max(len(names), len(heads)):
         return  # a diagonal
-    bright = ", brighter is better" if console.color_system and not console.no_color else ""
+    better = "better" if has_direction(metric) else "larger"
+    bright = f", brighter is {better}" if console.color_system and not console.no_color else ""
     console.print()
     console.print(Text(f"{metric_axis(metric)}, rows: {down}, columns: {across}{bright}", style="bold"))
     left = max(map(len, [down, *names])) + 1
@@ -81,7 +82,7 @@ def _shades(means: Sequence[float], metric: str) -> Callable[[float], float]:
         if not high > low:
             return 0.5
         share = (scale(mean) / 2 - low) / (high - low)
-        return share if higher_is_better(metric) else 1 - share
+        return share if higher_is_better(metric) or not has_direction(metric) else 1 - share
 
     return shade
 

@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -85,12 +85,18 @@ def list_folder(folder: Path) -> tuple[list[Line], list[str]]:
 
 
 def filter_lines(lines: Sequence[Line], filters: Sequence[str]) -> list[Line]:
-    """The lines with a run that passes all filters, such as norm=bn,ln or state=failed. Raises ConfigError, as `select` does."""
+    """The lines with a run that passes all filters, such as norm=bn,ln or state=failed; a sweep's line is about these runs only.
+    Raises ConfigError, as `select` does."""
     if not filters:
         return list(lines)
     selected = select(Collection([run for line in lines for run in line.runs], []), filters)
     passed = {run.directory for run in selected.runs}
-    return [line for line in lines if any(run.directory in passed for run in line.runs)]
+    matching = [(line, [run for run in line.runs if run.directory in passed]) for line in lines]
+    return [
+        line if line.kind == "run" else replace(_sweep_line(line.path, runs, {}), jobs=line.jobs)
+        for line, runs in matching
+        if runs
+    ]
 
 
 def sort_lines(lines: Sequence[Line], key: str) -> list[Line]:

@@ -37,7 +37,8 @@ def logged_metrics(runs: Sequence[Run], *, by_layer: bool = False) -> list[tuple
 def _last_values(runs: Sequence[Run], pattern: str, tags: Sequence[str]) -> str:
     parts = pattern.count("/") + 1
     if len({tuple(tag.split("/")[parts:]) for tag in tags}) > 1:  # such as mean and std, which have no common range
-        return f"{len(tags)} values"
+        means = [tag for tag in tags if tag.endswith("/mean")]
+        return f"mean {_last_values(runs, pattern, means)}" if means else f"{len(tags)} values"
     values = [value for run in runs for tag in tags if (value := run.metrics.get(tag)) is not None]
     ends = dict.fromkeys(_format(value, pattern) for value in (min(values), max(values))) if values else ["-"]
     return " to ".join(ends)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from normexp.config import ConfigError, printable, show, suggest
+from normexp.data import DATA
 from normexp.metrics import is_fraction, metric_title
 from normexp.norms import NORMS
 from normexp.report.groups import check_key, distinct_values, format_value
@@ -20,7 +21,8 @@ Entry = tuple[str, str | None, str]
 """A key, one of its values as `format_value` writes it, or None for the key itself, and the name."""
 
 BUILTIN: dict[tuple[str, str | None], str] = {
-    ("norm", name): name if name == "none" else name.upper() for name in NORMS
+    **{("norm", name): name if name == "none" else name.upper() for name in NORMS},
+    **{("data", name): entry.title for name, entry in DATA.items() if name != "digits"},
 }
 
 

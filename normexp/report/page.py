@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from normexp.html import Cell, Section, Table, link, render
-from normexp.metrics import format_metric, metric_axis, metric_title
+from normexp.metrics import format_metric, has_direction, metric_axis, metric_title
 from normexp.plotting.colors import LineStyle
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import figure_style
@@ -30,7 +30,7 @@ TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
 FIGURE_SECTIONS = {
     "curves": ("Convergence", "Loss and accuracy during training."),
     "sweep": ("Sweep", "The final metric against the swept keys."),
-    "gradients": ("Gradients per layer", "Vanishing or exploding gradients show in the first layers."),
+    "gradients": ("Gradients per layer", "Vanishing or exploding gradients show up in the earliest layers."),
     "activations": ("Activations per layer", "How far the activation inputs drift or saturate during training."),
 }
 """Title and lead of the sections with figures, by their id."""
@@ -98,7 +98,6 @@ def _task_sections(analysis: Analysis, page: Path, *, share: int) -> tuple[list[
             if figures:
                 content = {"lead": lead, "figures": [(figure, inline_svg(figure)) for figure in figures]}
                 sections.append(Section(name, title, "figures.html.j2", content, page_break=name != "curves"))
-                notes += [f"{own.title}: {note[:1].lower()}{note[1:]}" for own in figures for note in own.notes]
             elif name != "sweep":
                 notes.append(f"No data for {title}.")
     if bad := analysis.bad_lines:
@@ -172,7 +171,7 @@ def _sheets(analysis: Analysis, page: Path, *, share: int) -> tuple[dict[str, An
     if missing := len(groups) - available:
         notes.append(f"{missing} of {len(groups)} groups have no {SHEET}.")
     if linked:
-        notes.append(f"{len(embedded)} of {available} histogram sheets are embedded; the others are linked.")
+        notes.append(f"{len(embedded)} of {available} histogram figures are embedded; the others are linked.")
     return {"embedded": sheets, "linked": linked, "common": bool(common)}, notes
 
 
@@ -190,8 +189,9 @@ def _group_table(analysis: Analysis) -> Table:
             cells.append(Cell(outcome, kind="diverged" if row.states.get("diverged") else ""))
         rows.append(cells)
     heads = [*analysis.grouping.keys, metric_axis(metric), "± std", *[metric_axis(ranking)] * (ranking != metric)]
-    about = f"Sorted by {ranking_title(metric)}, best first. ± std: standard deviation over n runs."
-    return Table([*heads, "n", "runs", "steps", *["outcome"] * any(outcomes)], rows, about=about)
+    steps = "steps trained" if "steps" in analysis.grouping.keys else "steps"
+    about = f"Sorted by {ranking_title(metric)}{', best first' * has_direction(metric)}. ± std: standard deviation over n runs."
+    return Table([*heads, "n", "runs", steps, *["outcome"] * any(outcomes)], rows, about=about)
 
 
 def _run_table(analysis: Analysis, page: Path) -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from normexp.config import LENGTH_KEYS
 from normexp.plotting.colors import NORM_STYLES, LineStyle, line_styles
 from normexp.plotting.labels import evenly_spaced
 from normexp.plotting.style import Panel
@@ -77,7 +78,8 @@ def key_of(group: Group, keys: Iterable[str]) -> Values:
 
 def line_layout(grouping: Grouping, *, across: str | None = None, display: Names = PLAIN) -> LineLayout:
     """One line per norm if norms are compared; otherwise per value of a key with at most nine. across: the key on the x axis. A
-    key that only some norms have (norm.groups) tells lines of one norm apart."""
+    key that only some norms have (norm.groups) tells lines of one norm apart. Panels don't differ in length (epochs, steps) where
+    other keys tell the groups apart."""
     groups = grouping.groups
     keys = [key for key in grouping.keys if key != across]
     values = {key: choices(groups, key) for key in keys}
@@ -88,7 +90,12 @@ def line_layout(grouping: Grouping, *, across: str | None = None, display: Names
     members = {key_of(group, line_keys): group for group in groups}
     lines = sorted(members, key=lambda line: list(map(sort_key, line_keys, line)))
     names = [display.label({key: members[line].values.get(key) for key in line_keys}) for line in lines]
-    return LineLayout(line_keys, [key for key in keys if key not in line_keys], lines, names)
+    telling = list(grouping.keys)  # without lengths that add nothing, such as those of two runs with different norms
+    for length in LENGTH_KEYS:
+        others = [key for key in telling if key != length]
+        if length not in (across, *line_keys) and len({key_of(group, others) for group in groups}) == len(groups):
+            telling = others
+    return LineLayout(line_keys, [key for key in keys if key in telling and key not in line_keys], lines, names)
 
 
 def panel_grid(

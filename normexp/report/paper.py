@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from normexp.config import ConfigError, show, suggest
-from normexp.metrics import format_metric, higher_is_better, is_fraction, metric_heading
+from normexp.metrics import has_direction, higher_is_better, is_fraction, metric_heading
 from normexp.report.aggregate import Row, aggregate_task, describe_outcome, format_mean_std
 from normexp.report.groups import Task, differing, distinct_values, group, hashable, sort_key, split_tasks
 from normexp.report.names import Names
@@ -69,13 +69,13 @@ def paper_tables(
 
 
 def _caption(task: Task, keys: Sequence[str], rows: Sequence[Row], n: str, *, metric: str, names: Names) -> str:
-    """Names the metric, the data set, the model if tasks differ in it, the ± and the number of runs, n."""
+    """Names the metric, the data set, the model if tasks differ in it, the ± and the number of runs, n: '3' or '2 to 3'."""
     title = names.key(metric, metric_heading(metric)) + " (%)" * is_fraction(metric)
     data = distinct_values("data", task.runs)
     title += f" on {names.value('data', data[0])}" if len(data) == 1 else ""
     title += f" with {names.pair('model', task.runs[0].config['model'])}" if "model=" in task.label else ""
     if all(row.n < 2 for row in rows):
-        return f"{title}."
+        return f"{title}{': one run each' * (n == '1')}."
     merged = [key for key in differing([run for run in task.runs if run.state != "skipped"]) if key not in keys]
     which = f", which differ in {', '.join(merged)}" if merged else ""
     return f"{title}: mean ± standard deviation over {n} runs{which}."
@@ -84,20 +84,22 @@ def _caption(task: Task, keys: Sequence[str], rows: Sequence[Row], n: str, *, me
 def _table(
     task: Task, keys: Sequence[str], rows: Sequence[Row], *, metric: str, names: Names, bold: bool
 ) -> PaperTable:
-    caption = _caption(task, keys, rows, "n", metric=metric, names=names)
+    n = _run_counts(rows)
+    differ = " to " in n
+    caption = _caption(task, keys, rows, "n" if differ else n, metric=metric, names=names)
     configs = [row.group.runs[0].config for row in rows]
     keys = keys or [key for key in ("norm", "model", "data") if key in configs[0]]
-    heads = [*map(names.key, keys), names.axis(metric), "n"]
+    heads = [*map(names.key, keys), names.axis(metric), *["n"] * differ]
     numeric = [all(isinstance(config.get(key), int | float | None) for config in configs) for key in keys]
     cells = [[names.value(key, config.get(key)) for key in keys] for config in configs]
     for row, own in zip(rows, cells, strict=True):
-        own += [format_mean_std(row, metric).replace(" %", ""), str(row.n)]
+        own += [format_mean_std(row, metric).replace(" %", ""), *[str(row.n)] * differ]
     outcomes = [describe_outcome(row, metric) for row in rows]
     if any(outcomes):
         heads.append("")
         cells = [[*own, outcome] for own, outcome in zip(cells, outcomes, strict=True)]
     best = {(i, len(keys)) for i in _best(rows, metric)} if bold else set()
-    return PaperTable(caption, heads, [*numeric, True, True, False][: len(heads)], cells, best)
+    return PaperTable(caption, heads, [*numeric, True, *[True] * differ, False][: len(heads)], cells, best)
 
 
 def _wide_table(
@@ -119,9 +121,7 @@ def _wide_table(
         best |= {(i, j) for i in _best(column, metric)} if bold else set()
         for own, row in zip(cells, column, strict=True):
             own.append(_mark_incomplete(row, metric))
-    counts = sorted({row.n for row in rows if row.n})
-    n = " to ".join(map(str, dict.fromkeys((*counts[:1], *counts[-1:]))))
-    caption = _caption(task, keys, rows, n, metric=metric, names=names)
+    caption = _caption(task, keys, rows, _run_counts(rows), metric=metric, names=names)
     if any(cell.endswith("*") for own in cells for cell in own):
         caption += " *: over the completed runs only."
     name = names.value if across == "data" else names.pair
@@ -129,6 +129,12 @@ def _wide_table(
     numeric = [all(isinstance(line[i], int | float | None) for line in lines) for i in range(len(down))]
     over = names.axis(metric)
     return PaperTable(caption, heads, numeric + [True] * len(values), cells, best, over, len(values))
+
+
+def _run_counts(rows: Sequence[Row]) -> str:
+    """The number of averaged runs, '3' or '2 to 3'; empty without any."""
+    counts = sorted({row.n for row in rows if row.n})
+    return " to ".join(map(str, dict.fromkeys((*counts[:1], *counts[-1:]))))
 
 
 def _mark_incomplete(row: Row | None, metric: str) -> str:
@@ -140,11 +146,12 @@ def _mark_incomplete(row: Row | None, metric: str) -> str:
 
 def _best(rows: Sequence[Row | None], metric: str) -> set[int]:
     """Indices of the rows with the best mean, and of those that can't be told from it as printed."""
-    means = [row.mean if row else None for row in rows]
-    if not (known := [mean for mean in means if mean is not None]):
+    means = {i: row.mean for i, row in enumerate(rows) if row and row.mean is not None}
+    if not means or not has_direction(metric):
         return set()
-    best = format_metric(max(known) if higher_is_better(metric) else min(known), metric)
-    return {i for i, mean in enumerate(means) if format_metric(mean, metric) == best}
+    printed = {i: format_mean_std(row, metric).partition(" ")[0] for i, row in enumerate(rows) if row}
+    best = (max if higher_is_better(metric) else min)(means, key=lambda i: means[i])
+    return {i for i in means if printed[i] == printed[best]}
 
 
 def to_markdown(tables: Sequence[PaperTable]) -> str:

@@ -35,7 +35,8 @@ def provenance(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[str, Any]
     differing: dict[str, list[str]] = {}
     shared: dict[str, list[str]] = {}
     if configs := [run.config for run in runs if run.config]:
-        differing = {key: [", ".join(map(format_value, distinct_values(key, runs)))] for key in [*keys, "seed"]}
+        seed = ["seed"] * (len(distinct_values("seed", runs)) > 1)
+        differing = {key: [", ".join(map(format_value, distinct_values(key, runs)))] for key in [*keys, *seed]}
         for key, value in configs[0].items():
             same = all(key in config and hashable(config[key]) == hashable(value) for config in configs)
             if key not in differing and same:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -84,6 +85,9 @@ def read(paths: Sequence[Path]) -> Collection:
             where = f"in {show(path)}."
             if len(left_out) > before[1]:
                 raise ConfigError(f"No readable runs {where} {left_out[before[1]]}")
+            if planned := len(planned_runs(reader.displayable_json(path / "sweep.json"))):
+                count = f"{planned} {'run' if planned == 1 else 'runs'}, none started yet"
+                raise ConfigError(f"{show(path)}: {count}; normexp resume {shlex.quote(printable(path))} trains them.")
             hint = "Run directories contain a status.json; normexp train creates them in runs/ by default."
             raise ConfigError(f"No runs {where} {hint}")
     unique = _disambiguate(runs) if len(paths) > 1 else [run for _, run in runs]

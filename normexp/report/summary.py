@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from normexp.metrics import format_metric, metric_heading, metric_title
+from normexp.metrics import format_metric, has_direction, metric_heading, metric_title
 from normexp.report.aggregate import (
     Row,
     count_states,
@@ -34,7 +34,9 @@ def overview(grouping: Grouping, runs: Sequence[Run], *, not_started: int = 0) -
             shown = words if len(words) <= 8 else [*words[:4], f"... {len(words) - 5} more", words[-1]]
             swept.append(f"{key} ({', '.join(shown)})")
         seeds = len(distinct_values("seed", members))
-        sentences.append(f"Swept: {', '.join(swept)}; {seeds} {'seed' if seeds == 1 else 'seeds'}.")
+        planned = any((run.directory.parent / "sweep.json").is_file() for run in members)
+        head = "Swept" if planned else "Compared"
+        sentences.append(f"{head}: {', '.join(swept)}; {seeds} {'seed' if seeds == 1 else 'seeds'}.")
     return sentences
 
 
@@ -49,12 +51,12 @@ def results(analysis: Analysis) -> list[str]:
     by_validation = ranking_metric(metric) != metric
     if len(analysis.table) == 1:
         sentences.append(f"{metric_heading(metric)}: {_measured(done[0], metric)}.")
-    elif ranked:
+    elif ranked and has_direction(metric):
         label, measured = ranked[0].group.label, _measured(ranked[0], metric)
         by = f"Best by {ranking_title(metric)}: {label}, {metric_title(metric)} {measured}."
         sentences.append(by if by_validation else f"Best {metric_title(metric)}: {label}, {measured}.")
     best: dict[int, Row] = {}
-    for row in ranked:
+    for row in ranked if has_direction(metric) else ():
         best.setdefault(layout.line(row.group), row)
     if len(best) > 1 and layout.panel_keys:
         parts = []

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from normexp.config import printable
 from normexp.console import print_some
-from normexp.metrics import DEFAULT_METRIC, format_metric, higher_is_better, metric_title
+from normexp.metrics import DEFAULT_METRIC, format_metric, has_direction, higher_is_better, metric_title
 from normexp.report import groups
 from normexp.report.aggregate import (
     Row,
@@ -23,7 +23,7 @@ from normexp.report.aggregate import (
     ranking_title,
     small_sample_note,
 )
-from normexp.report.columns import Column, fit, layout, variety
+from normexp.report.columns import Column, fit, layout, need
 from normexp.report.heatmap import show_heatmap
 from normexp.report.read import Collection, Run
 from normexp.stats import mean_std
@@ -54,8 +54,11 @@ def show(
     grouping = groups.group(collection.runs, by)
     table = aggregate(grouping, metric, sort=sort)
     console.print(Text(count_states(collection.runs, not_started=collection.not_started)))
-    for task in groups.split_tasks(collection.runs, by):
-        _show_task(console, task, metric, sort, command)
+    tasks = groups.split_tasks(collection.runs, by)
+    if dropped := dict.fromkeys(head for task in tasks for head in _show_task(console, task, metric, sort)):
+        console.print()
+        console.print(Text(f"No room for {', '.join(dropped)}: use a wider terminal, or", style="dim"))
+        console.print(Text(f"{command} --csv runs.csv", style="dim"), soft_wrap=True)
     if notes := _notes(collection.runs, grouping, table, metric, sort):
         console.print()
         console.print(Text("\n".join(notes)), style="dim")
@@ -73,20 +76,20 @@ def show_problems(console: Console, collection: Collection) -> None:
         print_some(console, f"[red]{len(left_out)} {what} left out[/]", left_out)
 
 
-def _show_task(console: Console, task: groups.Task, metric: str, sort: str, command: str) -> None:
-    """Print the table and the heat map of a task. Without the key to sort by, it is sorted by the metric."""
+def _show_task(console: Console, task: groups.Task, metric: str, sort: str) -> list[str]:
+    """Print the table and the heat map of a task. Without the key to sort by, it is sorted by the metric. Returns the heads of
+    columns that don't fit."""
     keys, table = aggregate_task(task, metric, sort)
     if not table:
-        return
+        return []
     console.print()
     if task.label:
         console.print(Text(task.label, style="bold underline"))
     shown = keys or [key for key in ("norm", "model", "data") if key in task.runs[0].config]
-    if dropped := _print_table(console, shown, table, metric):
-        console.print(Text(f"No room for {', '.join(dropped)}: use a wider terminal, or", style="dim"))
-        console.print(Text(f"{command} --csv runs.csv", style="dim"), soft_wrap=True)
+    dropped = _print_table(console, shown, table, metric)
     if len(keys) == 2 and any(row.mean is not None for row in table):
         show_heatmap(console, table, keys, metric)
+    return dropped
 
 
 def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], metric: str) -> list[str]:
@@ -96,7 +99,7 @@ def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], me
     for key in keys:
         cells = [groups.format_value(config.get(key)) for config in configs]
         numeric = all(isinstance(config.get(key), int | float | None) for config in configs)
-        columns.append(Column(key, cells, math.inf if key == "norm" else 1 + variety(cells), numeric))
+        columns.append(Column(key, cells, math.inf if key == "norm" else need(1, cells), numeric))
     columns.append(Column(metric_title(metric), [format_mean_std(row, metric) for row in table], numeric=True))
     if (ranking := ranking_metric(metric)) != metric and any(row.score is not None for row in table):
         scores = [format_metric(row.score, metric) for row in table]
@@ -105,8 +108,8 @@ def _print_table(console: Console, keys: Sequence[str], table: Sequence[Row], me
     logged = {tag for row in table for run in row.group.runs for tag in run.metrics}
     tags = {tag: head for tag, head in FURTHER_COLUMNS.items() if tag in logged - {metric}}
     extra = {head: [_format_mean(row, tag) for row in table] for tag, head in tags.items()}
-    extra["steps"] = [str(row.step) for row in table]
-    columns += [Column(head, cells, -i, numeric=True) for i, (head, cells) in enumerate(extra.items())]
+    extra["steps trained" if "steps" in keys else "steps"] = [str(row.step) for row in table]
+    columns += [Column(head, cells, need(-i, cells), numeric=True) for i, (head, cells) in enumerate(extra.items())]
     ends = [describe_outcome(row, metric) for row in table]
     columns += [Column("", ends)] if any(ends) else []
     shown, dropped = fit(columns, console.width)
@@ -144,12 +147,12 @@ def _notes(runs: Sequence[Run], grouping: groups.Grouping, table: Sequence[Row],
     unlike = "Runs differ in eval_every or eval_samples: their convergence metrics (best, steps to) don't compare."
     repeated = "1 run repeats" if grouping.repeated == 1 else f"{grouping.repeated} runs repeat"
     notes = {
-        f"Sorted by {ranking_title(metric)}, best first.": sort == "metric" and scores > 1,
+        f"Sorted by {ranking_title(metric)}{', best first' * has_direction(metric)}.": sort == "metric" and scores > 1,
         missing: missing,
         f"{best} val accuracy: at the end, on all.": sampled,
         "±: standard deviation over n runs.": any(row.n > 1 for row in table),
         small: small,
-        f"Lower {metric_title(metric)} is better.": table and not higher_is_better(metric),
+        f"Lower {metric_title(metric)} is better.": table and has_direction(metric) and not higher_is_better(metric),
         f"Rows average over runs that differ in {', '.join(merged)}.": merged,
         unlike: any(groups.evaluations_differ(tag, counted) for tag in measured),
         f"{repeated} the config and seed of another (counted once).": grouping.repeated,

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from normexp.config import ConfigError, show
-from normexp.metrics import is_fraction, metric_axis
+from normexp.metrics import has_direction, is_fraction, metric_axis
 from normexp.report.aggregate import aggregate, check_metric, ranking_metric
 from normexp.report.braille import COLORS, Line, chart, fit_axis
 from normexp.report.curves import average_curves, read_curves
@@ -76,5 +76,6 @@ def _read_plot(task: Task, tag: str, metric: str) -> Plot | None:
         return None
     notes = ["Lines are means over the completed runs of a group."] if averaged else []
     if len(lines) > MAX_LINES:
-        notes.append(f"Shown are the best {MAX_LINES} of {len(lines)} groups; --filter selects others.")
+        which = "best" if has_direction(metric) else "first"
+        notes.append(f"Shown are the {which} {MAX_LINES} of {len(lines)} groups; --filter selects others.")
     return Plot(tag, task.label, lines[:MAX_LINES], notes)

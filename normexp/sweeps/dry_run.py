@@ -3,7 +3,10 @@
 import heapq
 import math
 import multiprocessing
+import os
 import signal
+import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +29,7 @@ from normexp.plotting.labels import evenly_spaced
 from normexp.sweeps import gpus, optuna_study
 from normexp.sweeps.plan import Plan, plan_sweep
 from normexp.sweeps.progress import format_duration
-from normexp.sweeps.survey import Survey, header, survey
+from normexp.sweeps.survey import Survey, header, note_other_runs, survey
 
 NO_EFFECT_ON_TIME = {
     *("init", "schedule", "seed", "lr", "lr_batch", "grad_clip", "norm.eps", "norm.momentum", "data.verify"),
@@ -56,7 +59,7 @@ def _preview_sweep(plan: Plan, console: Console) -> None:
         print_line(console, "The optimizer chooses their values while they run.")
         return
     found = survey(plan)
-    for line in header(plan, found):
+    for line in [*note_other_runs(plan), *header(plan, found)]:
         print_message(console, line)
     console.print()
     width = max(map(len, plan.labels.values()))
@@ -177,25 +180,37 @@ def _timed(configs: Sequence[Config], at_once: int) -> tuple[float, list[float]]
 
 
 def _time_at_once(trees: Sequence[Mapping[str, Any]], processes: int) -> list[tuple[float, float]]:
-    """`_time_run` of each tree. Ctrl-C reaches only this process, which ends the others."""
-    executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"))
-    try:
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the processes that `submit` starts inherit it
+    """`_time_run` of each tree. Ctrl-C reaches only this process, which ends the others and removes their files."""
+    with tempfile.TemporaryDirectory() as folder:
+        executor = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
         try:
-            futures = [executor.submit(_time_run, tree) for tree in trees]
+            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the processes that `submit` starts inherit it
+            try:
+                futures = [executor.submit(_time_run, tree, folder) for tree in trees]
+            finally:
+                signal.signal(signal.SIGINT, handler)
+            return [future.result() for future in futures]
         finally:
-            signal.signal(signal.SIGINT, handler)
-        return [future.result() for future in futures]
-    finally:
-        for child in multiprocessing.active_children():
-            child.kill()
-        executor.shutdown()
+            for child in multiprocessing.active_children():
+                child.kill()
+            executor.shutdown()
 
 
-def _time_run(tree: Mapping[str, Any]) -> tuple[float, float]:
-    """When torch was loaded, in seconds since the epoch, and the estimated seconds of a run."""
+def _end_with_parent() -> None:
+    """End this process as soon as its parent has ended. If that was killed, the pool would wait forever for tasks."""
+
+    def wait() -> None:
+        if parent := multiprocessing.parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _time_run(tree: Mapping[str, Any], folder: str | None = None) -> tuple[float, float]:
+    """When torch was loaded, in seconds since the epoch, and the estimated seconds of a run. folder: for temporary files."""
     from normexp.training.timing import estimate_seconds
 
     loaded = time.time()
     compose_tree([])  # Hydra composes the config of a sweep's run twice
-    return loaded, 2 * (time.time() - loaded) + estimate_seconds(validate(tree))
+    return loaded, 2 * (time.time() - loaded) + estimate_seconds(validate(tree), folder)

@@ -57,6 +57,11 @@ class Job:
     gpu: str | None = None
 
 
+def session_path(folder: Path, driver: Mapping[str, Any]) -> Path:
+    """The session file of a driver in a sweep's folder."""
+    return folder / f".session-{driver['host']}-{driver['pid']}.json"
+
+
 def read_session(path: Path) -> Session | None:
     """Read a session file; returns None if it was deleted, since its driver is stopping."""
     try:

@@ -1,6 +1,7 @@
 """Outcome of a run: whether it is finished, whether its config has changed since, and its objective for an optimizer."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterable
 from contextlib import suppress
@@ -67,10 +68,16 @@ def given_keys(overrides: Iterable[str], sources: Iterable[Any]) -> set[str]:
     values = {key_of(text): text.partition("=")[2] for text in overrides}
     folders = [Path(source.path) for source in sources if Path(source.path).is_absolute()]
     paths = [folder / "experiment" / f"{values.get('experiment')}.yaml" for folder in folders]
-    files = [OmegaConf.to_container(OmegaConf.load(path), resolve=False) for path in paths if path.is_file()]
-    return {
-        key for file in files if isinstance(file, dict) for key in flatten(cast(dict[str, Any], file))
-    } | values.keys()
+    return values.keys() | {
+        key for path in paths if path.is_file() for key in _file_keys(path, path.stat().st_mtime_ns)
+    }
+
+
+@functools.lru_cache(maxsize=4)
+def _file_keys(path: Path, changed_at: int) -> frozenset[str]:
+    """The keys that the file of a config sets. changed_at: only for the cache; all runs of a sweep have the same experiment."""
+    tree = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return frozenset(flatten(cast(dict[str, Any], tree)) if isinstance(tree, dict) else ())
 
 
 def set_aside(directory: Path) -> Path:

@@ -22,6 +22,15 @@ from normexp.sweeps.names import short_labels
 
 STYLES = {"completed": "green", "diverged": "yellow", "failed": "red", "killed": "red", "interrupted": "yellow"}
 
+OTHER_COLUMNS = 40
+"""Width of the columns next to the labels: a short bar, the steps and the loss."""
+
+ACCURACY_COLUMN = 19
+"""Width of the training accuracy, which is left out if the labels need the space."""
+
+MIN_LABEL = 16
+"""Characters of a label on a very narrow terminal."""
+
 FINAL_STATES = ("completed", "diverged", "failed", "killed", "skipped")
 """States of runs that this sweep will not train further."""
 
@@ -98,19 +107,22 @@ class ProgressView:
         return sum(status["state"] in FINAL_STATES for status in self._statuses.values())
 
     def _render(self) -> Group:
-        table = Table.grid(Column(no_wrap=True, ratio=3), Column(ratio=2), padding=(0, 2, 0, 0), expand=True)
+        progress, labels = 0.0, self._labels or short_labels(self._statuses)
+        longest = max(map(len, labels.values()), default=0)
+        room = max(self._console.width - OTHER_COLUMNS, MIN_LABEL)
+        label_column = Column(no_wrap=True, min_width=min(longest, room))
+        table = Table.grid(label_column, Column(ratio=1), padding=(0, 2, 0, 0), expand=True)
         table.add_column(no_wrap=True, justify="right")
         table.add_column(no_wrap=True)
-        progress, labels = 0.0, self._labels or short_labels(self._statuses)
         for name, status in self._statuses.items():
             if status["state"] == "running" and process.alive(status) is not False:
                 entry, label = last_training_metrics(self._folder / name), labels[name]
                 step, steps = entry.get("step", status["step"]), status["total_steps"] or 1
                 progress += step / steps
-                if len(label) > 40:
-                    label = f"{label[:19]}…{label[-20:]}"
+                if len(label) > room:
+                    label = f"{label[: (room - 1) // 2]}…{label[-(room // 2) :]}"
                 values = f"loss {entry['train/loss']:.3g}" if "train/loss" in entry else ""
-                if "train/accuracy" in entry:
+                if "train/accuracy" in entry and longest + ACCURACY_COLUMN <= room:
                     values += f"  train acc {format_metric(entry['train/accuracy'], 'accuracy')}"
                 table.add_row(label, ProgressBar(total=steps, completed=step), f"{step}/{steps}", values)
         return Group(table, self._render_counts(progress))

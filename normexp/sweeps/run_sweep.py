@@ -17,17 +17,26 @@ from normexp.compose.compose import Combination, quoted
 from normexp.config import ConfigError, as_tree
 from normexp.console import print_line, print_message, short_path
 from normexp.report import read, terminal
+from normexp.report.columns import widen
 from normexp.rundir import atomic, process
 from normexp.sinks.progress_bar import RunConsole
 from normexp.sweeps import launch, optuna_study, slurm
 from normexp.sweeps.hydra_task import record_skipped
-from normexp.sweeps.manifest import MANIFEST, SESSION_VARIABLE, Session, edit_manifest, read_session, write_manifest
+from normexp.sweeps.manifest import (
+    MANIFEST,
+    SESSION_VARIABLE,
+    Session,
+    edit_manifest,
+    read_session,
+    session_path,
+    write_manifest,
+)
 from normexp.sweeps.names import key_of
 from normexp.sweeps.outcome import run_state
 from normexp.sweeps.plan import Plan, plan_sweep
 from normexp.sweeps.progress import ProgressView
 from normexp.sweeps.shutdown import Watcher
-from normexp.sweeps.survey import header, survey
+from normexp.sweeps.survey import header, note_other_runs, survey
 
 
 def run_sweep(overrides: list[str], *, config_dir: Path | None, arguments: Sequence[str], quiet: bool = False) -> int:
@@ -38,6 +47,8 @@ def run_sweep(overrides: list[str], *, config_dir: Path | None, arguments: Seque
     """
     console = RunConsole(quiet=quiet)  # a closed pipe (`| head`) ends the display, not the sweep
     plan = plan_sweep(overrides, config_dir, console)
+    for note in note_other_runs(plan):
+        print_message(console, note)
     threads = 1 if plan.local and plan.jobs > 1 else None
     session = Session(["normexp", "train", *arguments], str(Path.cwd()), threads, process.identity(), plan.local)
     session_file = open_session(plan.folder, plan.cfg, session, arguments)
@@ -52,7 +63,7 @@ def run_sweep(overrides: list[str], *, config_dir: Path | None, arguments: Seque
         console = RunConsole()
     else:
         console.print()
-    unfinished = _print_summary(plan, console)
+    unfinished = _print_summary(plan, console, with_skipped=quiet or plan.grid is None)
     console.close()
     return 128 + interrupted_by if interrupted_by else int(unfinished)
 
@@ -65,7 +76,7 @@ def open_session(folder: Path, cfg: DictConfig, session: Session, arguments: Seq
             old = read_session(path)
             if old is not None and old.local and process.alive(old.driver) is False:
                 path.unlink()
-    path = folder / f".session-{session.driver['host']}-{session.driver['pid']}.json"
+    path = session_path(folder, session.driver)
     atomic.write_text(path, json.dumps(dataclasses.asdict(session)) + "\n")
     cfg.hydra.overrides.hydra.append(f"+hydra.job.env_set.{SESSION_VARIABLE}={quoted(str(path))}")
     return path
@@ -133,8 +144,11 @@ def _record_plan(plan: Plan) -> None:
             manifest["dropped"] = sorted(name for name in others if run_state(plan.folder / name) == "skipped")
 
 
-def _print_summary(plan: Plan, console: Console) -> bool:
-    """Print the table of all runs and the next steps; returns whether any run of this sweep has no result."""
+def _print_summary(plan: Plan, console: Console, *, with_skipped: bool) -> bool:
+    """Print the table of all runs and the next steps; returns whether any run of this sweep has no result.
+
+    with_skipped: whether to list the skipped combinations; the header of a grid has done so.
+    """
     folder, shown = plan.folder, short_path(plan.folder)
     if not (folder / MANIFEST).exists():
         with suppress(OSError):
@@ -150,8 +164,9 @@ def _print_summary(plan: Plan, console: Console) -> bool:
     if states:
         try:
             collection = read.read([shown])
-            runs = [run for run in collection.runs if run.state != "skipped"]  # the header names them
+            runs = [run for run in collection.runs if with_skipped or run.state != "skipped"]
             collection = dataclasses.replace(collection, runs=runs)
+            widen(console)
             terminal.show(console, collection, command=f"normexp report {shlex.quote(str(shown))}")
         except ConfigError as error:  # no run has a result
             print_line(console, str(error))
@@ -181,7 +196,8 @@ def _next_steps(plan: Plan, states: Sequence[str], unfinished: int) -> Iterator[
         run = next(run for run in plan.grid if not run.problem)
         config_dir = ["--config-dir", str(plan.loader.config_dir)] if plan.loader.config_dir else []
         overrides = [text for text in run.overrides if key_of(text) not in ("name", "debug")]
-        yield "to fix it", "a smaller lr or init.std, grad_clip=1, or another norm"
+        smaller = "lr or init.std" if run.config and run.config.init.name == "normal" else "lr"
+        yield "to fix it", f"a smaller {smaller}, grad_clip=1, or another norm"
         if plan.cfg.debug != "anomaly":
             yield "see where", shlex.join(["normexp", "train", *config_dir, *overrides, "debug=anomaly"])
     yield "sweep", str(short_path(plan.folder))

@@ -1,14 +1,20 @@
 """Compare a planned grid with its folder: which runs are done, and which would be resumed, trained or skipped."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from normexp import NUMERICS
 from normexp.compose.compose import Combination
-from normexp.config import show
+from normexp.config import ConfigError, as_tree, flatten, join_names, name_own_choices, show
 from normexp.console import short_path
+from normexp.report.groups import differing, hashable
+from normexp.report.read import Run, planned_runs, read
 from normexp.rundir import lock
+from normexp.rundir.reader import displayable_json
 from normexp.sweeps import slurm
+from normexp.sweeps.manifest import MANIFEST
 from normexp.sweeps.outcome import changed_keys, given_keys, has_progress, is_finished
 from normexp.sweeps.plan import Plan
 
@@ -86,3 +92,25 @@ def header(plan: Plan, found: Survey) -> list[str]:
     lines += [f"and {len(changes) - MAX_LINES} more"] * (len(changes) > MAX_LINES)
     lines += [f"training these again; the old ones are kept in {short_path(plan.folder / '.replaced')}"] * bool(changes)
     return lines
+
+
+def note_other_runs(plan: Plan) -> Iterator[str]:
+    """A note if a grid adds runs to a folder with runs of other configs, since reports will show all of them."""
+    grid, others = plan.grid or [], list[Run]()
+    planned = planned_runs(displayable_json(plan.folder / MANIFEST))
+    if all(run.problem or run.name in planned for run in grid):  # the same command again, or resumed
+        return
+    names = {run.name for run in grid}
+    with suppress(ConfigError):  # no runs yet
+        others = [run for run in read([plan.folder]).runs if run.directory.name not in names and run.state != "skipped"]
+    configs = [{**name_own_choices(flatten(as_tree(run.config))), "numerics": NUMERICS} for run in grid if run.config]
+    keys = differing([*others, *(Run(plan.folder, "", "", config, {}, {}) for config in configs)])
+    values = {key: {hashable(config[key]) for config in configs if key in config} for key in keys}
+    new = [
+        {key for key in keys if key in run.config and values[key] and hashable(run.config[key]) not in values[key]}
+        for run in others
+    ]
+    if count := sum(map(bool, new)):
+        found = join_names(key for key in keys if key in set().union(*new))
+        runs = "1 run that differs" if count == 1 else f"{count} runs that differ"
+        yield f"note: {short_path(plan.folder)} already holds {runs} in {found}; reports will show all runs"

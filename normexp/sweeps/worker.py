@@ -21,7 +21,7 @@ from normexp.compose.validate import validate
 from normexp.config import ConfigError, yaml_files
 from normexp.rundir import lock, process
 from normexp.rundir.atomic import WriteError
-from normexp.sweeps.manifest import BUSY, Job
+from normexp.sweeps.manifest import BUSY, Job, session_path
 from normexp.sweeps.outcome import is_finished
 from normexp.training import checkpoint
 from normexp.training.run import run
@@ -87,7 +87,7 @@ def _train(job: Job) -> None:
         rundir.remove_outputs(job.directory)
         return rundir.write_run_files(job.directory, files)
 
-    run(
+    result = run(
         config,
         make_directory=fill,
         diff=yaml_files.differences(job.tree),
@@ -95,6 +95,11 @@ def _train(job: Job) -> None:
         console=Console(quiet=True),
         saved=saved,
     )
+    driver = job.session.driver
+    launching = process.alive(driver) and session_path(job.directory.parent, driver).exists()
+    if result.state == "interrupted" and process.alive(job.parent) is False and launching:
+        error = "its worker process was killed; retrying"
+        rundir.rewrite_status(job.directory, rundir.read_status(job.directory), state="interrupted", error=error)
 
 
 def _end_with(parent: Mapping[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+import random
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -26,12 +28,16 @@ busy machine a much shorter time would not contain the pauses in which other pro
 
 MIN_STEPS = 4
 
+MAX_COUNTED_STEPS = 300_000
+"""Steps that are asked whether they have a snapshot or an evaluation. Of a longer run, this many are sampled."""
+
 MAX_TRAIN_SAMPLES = 2000
 """Training samples that are held for the timing. The duration of a step does not depend on their number."""
 
 
-def estimate_seconds(config: Config) -> float:
-    """The estimated duration of a run, with its snapshots, evaluations and files, which are written to a temporary folder here.
+def estimate_seconds(config: Config, folder: str | None = None) -> float:
+    """The estimated duration of a run, with its snapshots, evaluations and files, which are written to a temporary folder here,
+    inside of `folder` if given.
 
     Raises ConfigError if the device is missing. The compilation of `compile` is left out, and so is its speedup.
     """
@@ -39,7 +45,7 @@ def estimate_seconds(config: Config) -> float:
     config = dataclasses.replace(config, compile=False, debug=None)
     parts = _build(config)
     total, probes = parts.sizes.total_steps, parts.probes
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory(dir=folder) as name:
         sinks = RunSinks(Path(name), run_info(parts, config), Console(quiet=True), total)
         trainer = Trainer(parts, config, log=sinks.log)
         built = time.perf_counter() - start
@@ -50,10 +56,13 @@ def estimate_seconds(config: Config) -> float:
         saving = time.perf_counter() - start
         sinks.close(success=True)  # draws the histogram sheet
         drawing = time.perf_counter() - start - saving
-    steps = range(1, total + 1)
-    snapshots = sum(probes.due(step, total) for step in steps)
+    steps: Sequence[int] = range(1, total + 1)
+    if total > MAX_COUNTED_STEPS:
+        steps = random.Random(0).sample(steps, MAX_COUNTED_STEPS)
+    scale = total / len(steps)
+    snapshots = scale * sum(probes.due(step, total) for step in steps)
     snapshot = max(0.0, fmean(probed) - fmean(plain)) if probed else 0.0
-    evaluations = sum(map(trainer.evaluates, steps))
+    evaluations = scale * sum(map(trainer.evaluates, steps))
     seconds = built + total * fmean(plain) + snapshots * snapshot + evaluations * evaluation
     seconds += evaluation * (len(parts.data.val) + len(parts.data.test)) / len(parts.val_sample)  # at the end
     if snapshots:  # the sheet is drawn anew whenever there are half as many snapshots again

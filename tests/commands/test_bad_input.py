@@ -98,6 +98,8 @@ BAD = [
     (["--norm=bn"], "without dashes: norm=bn"),
     (["--lr", "0.1"], "without dashes: lr=0.1"),
     (["--batch-size", "32"], "--batch-size is written without dashes: batch_size=32."),
+    (["--gpu"], "Use device=cuda."),
+    (["--device", "cpu"], "--device is written without dashes: device=cpu."),
     (["--weight-decay=0.1"], "without dashes: optim.weight_decay=0.1."),
     (["norm=bn", "norm=ln"], "norm is given twice"),
     (["device=gpu"], "Did you mean cuda?"),

@@ -89,7 +89,7 @@ def test_too_little_memory_is_a_reason_and_not_the_end(capsys, monkeypatch):
         (["--figure", "costs.jpg"], "the file name must end in .png, .svg, .pdf"),
         (["--figure", "nowhere/costs.png"], "the folder nowhere does not exist"),
         (["--json", "nowhere/costs.json"], "the folder nowhere does not exist"),
-        (["--json", "."], "--json .: is a folder"),
+        (["--json", "."], "--json . is a folder"),
         (["--json", "x" * 300], "not a valid file name"),
         (["--jsn", "x"], "Unknown flag --jsn. Did you mean --json?"),
         (["-m"], "Unknown flag -m."),

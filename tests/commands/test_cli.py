@@ -68,6 +68,8 @@ def test_quiet_prints_only_the_results(capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("2 runs: 2 completed\n")
     assert "\nsweep          runs/sweep\n" in printed
+    assert main(["train", "-q", "-m", "norm=gn", "norm.groups=3,4", "steps=1", "jobs=1", "name=skips"]) == 0
+    assert "not divisible by 3 groups" in capsys.readouterr().out
     assert main(["train", "-q", "lr=fast"]) == 2
     assert "lr must be a number" in capsys.readouterr().err
     assert main(["train", "-q", "--cfg", "job"]) == 0

@@ -1,18 +1,19 @@
 """Means over seeds, their order, and the table on the terminal."""
 
 import json
+import math
 import statistics
 from pathlib import Path
 
 import pytest
 
 from normexp.config import ConfigError
-from normexp.metrics import format_metric, higher_is_better
+from normexp.metrics import format_metric, format_spread, higher_is_better
 from normexp.report.aggregate import aggregate, describe_outcome, format_mean_std
 from normexp.report.groups import group
 from normexp.report.read import read
 from normexp.report.select import select
-from tests.report.runs import make_run, make_sweep, shown
+from tests.report.runs import make_run, make_sweep, said, shown
 
 
 def table(metric="test/accuracy", **options):
@@ -30,6 +31,36 @@ def test_mean_and_sample_standard_deviation_best_first():
     assert format_mean_std(rows[1], "test/accuracy") == "97.00 % ± 1.00"
 
 
+@pytest.mark.parametrize(
+    ("value", "spread", "text"),
+    [
+        (13.0, 0.0, "13 ± 0"),
+        (0.0651534, 0.0, "0.06515 ± 0.00000"),
+        (0.0651534, 0.00923, "0.0652 ± 0.0092"),
+        (0.0651534, 0.0996, "0.07 ± 0.10"),
+        (17.6667, 4.163, "17.7 ± 4.2"),
+        (4567.0, 123.4, "4570 ± 120"),
+        (1.7e308, math.inf, "1.7e+308 ± inf"),
+        (0.5, 1e-9, "0.5 ± 1e-09"),
+    ],
+)
+def test_mean_and_standard_deviation_have_the_same_decimals(value, spread, text):
+    assert format_spread(value, spread) == text
+
+
+def test_diagnostics_have_no_best(capsys):
+    for norm, drift in (("none", 0.4), ("bn", 0.2)):
+        make_run(Path("runs"), norm=norm, metrics={"drift/fc1": drift, "val/accuracy": 0.9, "train/loss": drift})
+    text = shown(metric="drift/fc1")
+    assert "Sorted by drift fc1.\n" in text and "better" not in text
+    assert [row.group.values["norm"] for row in table("drift/fc1")] == ["bn", "none"]
+    _, out, _ = said(capsys, "runs", "--markdown", "--bold", "--metric", "drift/fc1")
+    assert "0.2" in out and "**" not in out
+    assert "**0.2**" in said(capsys, "runs", "--markdown", "--bold", "--metric", "train/loss")[1]
+    _, out, _ = said(capsys, "runs", "--csv", "-")
+    assert "error,val/accuracy,train/loss,drift/fc1,path" in out
+
+
 def test_diverged_runs_are_counted_not_averaged():
     make_sweep(Path("runs"), {("bn", 0.1): [0.9, None, None], ("none", 0.1): [None]})
     make_run(Path("runs"), norm="ln", state="failed")
@@ -40,11 +71,12 @@ def test_diverged_runs_are_counted_not_averaged():
     assert ends == {**averaged, "none": (None, "diverged"), "gn": (None, "missing")}
 
 
-def test_runs_that_never_reach_an_accuracy_are_counted():
-    for seed, steps in enumerate((40.0, None, None)):
-        make_run(Path("runs"), seed=seed, metrics={"convergence/steps_to_90": steps, "test/accuracy": 0.9})
-    (row,) = table(metric="convergence/steps_to_90")
-    assert describe_outcome(row, "convergence/steps_to_90") == "not reached in 2 of 3 runs"
+@pytest.mark.parametrize("metric", ["convergence/steps_to_90", "convergence/seconds_to_90"])
+def test_runs_that_never_reach_an_accuracy_are_counted(metric):
+    for seed, value in enumerate((40.0, None, None)):
+        make_run(Path("runs"), seed=seed, metrics={metric: value, "test/accuracy": 0.9})
+    (row,) = table(metric=metric)
+    assert describe_outcome(row, metric) == "not reached in 2 of 3 runs"
     assert describe_outcome(row, "train/loss") == "missing in 2 of 3 runs"
 
 

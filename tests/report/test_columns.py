@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from normexp.report.columns import Column, fit, variety
-from tests.report.runs import make_run, shown
+from normexp.report.columns import Column, fit, need
+from tests.report.runs import make_run, said, shown
 
 KEYS = ["norm", "norm.position", "model.channels", "init", "dropout", "lr", "batch_size"]
 
@@ -35,12 +35,28 @@ def test_every_column_is_either_shown_whole_or_named(many_keys, width):
     assert {"norm", "test accuracy", "val accuracy", "n"}.isdisjoint(named)
 
 
+def test_a_pipe_has_room_for_all_columns_and_constant_ones_go_first(capsys, monkeypatch):
+    values = {"val/accuracy": 0.9, "train/loss": 0.1, "convergence/steps_to_90": 30}
+    for data, steps in itertools.product(["digits", "mnist"], [30, 60]):
+        metrics = {**values, "test/accuracy": 0.9 + steps / 1e3, "convergence/best_accuracy": 0.9 + steps / 1e4}
+        make_run(Path("runs"), name=f"{data}{steps}", data=data, steps=steps, metrics=metrics, status={"step": steps})
+    monkeypatch.delenv("COLUMNS", raising=False)
+    _, out, _ = said(capsys, "runs")
+    assert "No room" not in out
+    head = "steps  test accuracy  val accuracy  n  best val accuracy  steps to 90 %  train loss  steps trained"
+    assert out.count(head) == 2
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = said(capsys, "runs")
+    assert out.count("No room for steps to 90 %, train loss: use") == 1
+    assert out.count("best val accuracy  steps trained\n") == 2
+
+
 def test_wide_terminals_show_all(many_keys):
     assert "No room" not in shown(200)
 
 
 def test_the_keys_that_tell_most_rows_apart_stay(many_keys):
-    columns = [Column(name, ["1"] * 6, 1 + variety(cells)) for name, cells in (("a", "111112"), ("b", "123456"))]
+    columns = [Column(name, ["1"] * 6, need(1, cells)) for name, cells in (("a", "111112"), ("b", "123456"))]
     shown_columns, dropped = fit(columns, 3)
     assert ([column.head for column in shown_columns], dropped) == (["b"], ["a"])
     header = shown(60).splitlines()[2]

@@ -101,18 +101,18 @@ def test_one_differing_key_is_like_for_like():
     comparison = compared()
     assert (comparison.compared, comparison.confounders) == ("norm", [])
     assert comparison.differences[0].method == "paired"
-    assert "Not like for like" not in shown(comparison)
+    assert "Confounded" not in shown(comparison)
 
 
 @pytest.mark.parametrize(
-    ("config", "confounders"),
+    ("config", "confounders", "both"),
     [
-        ({"lr": 0.5}, ["lr"]),
-        ({"norm__position": "post"}, ["norm.position"]),
-        ({"model": "cnn", "lr": 0.5}, ["model", "lr"]),
+        ({"lr": 0.5}, ["lr"], "both norm and lr"),
+        ({"norm__position": "post"}, ["norm.position"], "both norm and norm.position"),
+        ({"model": "cnn", "lr": 0.5}, ["model", "lr"], "norm, model and lr"),
     ],
 )
-def test_several_differing_keys_are_not_paired(config, confounders):
+def test_several_differing_keys_are_not_paired(config, confounders, both):
     settings("a", [0.90, 0.80, 0.70], norm="none")
     settings("b", [0.92, 0.82, 0.72], norm="bn", **config)
     comparison = compared()
@@ -120,8 +120,8 @@ def test_several_differing_keys_are_not_paired(config, confounders):
     assert (only.method, comparison.compared, comparison.confounders) == ("Welch", "norm", confounders)
     assert only.half > 0.1  # of three equal pairs it would be 0
     text = " ".join(shown(comparison).split())
-    assert f"Not like for like: A and B differ in norm, but also in {', '.join(confounders)}." in text
-    assert "B - A is not the effect of norm alone" in text and "No paired interval." in text
+    assert f"Confounded: A and B differ in {both}, so B - A cannot be attributed to norm alone." in text
+    assert "Seeds are treated as unpaired." in text
 
 
 def test_options_of_another_optimizer_belong_to_it():
@@ -161,8 +161,8 @@ def test_grouping_compares_each_data_set_with_itself():
 
 
 def test_keys_without_effect_on_the_result_are_not_listed():
-    settings("a", [0.9, 0.8], norm="none", jobs=1, device="cpu", log_every=10, probe__every=5)
-    settings("b", [0.9, 0.8], norm="bn", jobs=4, device="cuda", log_every=20, probe__every=9)
+    settings("a", [0.9, 0.8], norm="none", jobs=1, data__verify=True, device="cpu", log_every=10, probe__every=5)
+    settings("b", [0.9, 0.8], norm="bn", jobs=4, data__verify=False, device="cuda", log_every=20, probe__every=9)
     comparison = compared()
     assert comparison.config == {"norm": ("none", "bn")}
     assert comparison.differences[0].method == "paired"

@@ -64,7 +64,7 @@ def test_metrics_of_runs_have_their_last_values(capsys):
     assert logged_metrics(read([Path("runs/a")]).runs) == [
         ("val/accuracy", "90.00 %", MEANINGS["val/accuracy"]),
         ("grad_flow/LAYER", "0.25 to 0.5", meanings()["grad_flow/LAYER"]),
-        ("gamma/LAYER", "2 values", meanings()["gamma/LAYER"]),
+        ("gamma/LAYER", "mean 1", meanings()["gamma/LAYER"]),
         ("mine/fc1", "7", ""),
     ]
     rows = {name: value for name, value, _ in logged_metrics(read([Path("runs")]).runs, by_layer=True)}

@@ -13,7 +13,9 @@ from PIL import Image
 
 from normexp.cli import main
 from normexp.report import page
+from normexp.report.groups import group
 from normexp.report.page import MAX_SHEET_BYTES, MAX_SHEETS
+from normexp.report.panels import line_layout
 from normexp.report.read import read
 from tests.commands.shell import start
 from tests.report.damage import damaged
@@ -70,6 +72,7 @@ def a_sweep(folder="runs"):
     for i, directory in enumerate(sorted(Path(folder).iterdir())):
         lines = [{"step": 10 * step, "train/loss": 2 / (step + 1 + i), "val/accuracy": 0.5} for step in range(5)]
         write_metrics(directory, lines)
+    (Path(folder) / "sweep.json").write_text("{}")
     return Path(folder)
 
 
@@ -82,6 +85,22 @@ def test_opening_sentences():
     chosen = "norm=bn 92.00 % (lr=0.1), norm=none 55.00 % (lr=0.1)."
     assert f"Test accuracy of each norm at its best lr, chosen by validation accuracy: {chosen}" in seen.texts
     assert "Diverged: 3 of 8 runs (2 of norm=none, 1 of norm=bn)." in seen.texts
+
+
+def test_single_runs_are_compared_without_panels_per_length(capsys):
+    for name, config in (
+        ("a", {"norm": "none", "epochs": 3, "steps": None}),
+        ("b", {"norm": "bn", "steps": 40, "epochs": None}),
+    ):
+        directory = make_run(Path("runs"), name=name, **config)
+        write_metrics(directory, [{"step": step, "val/accuracy": 0.5} for step in range(5)])
+    _, seen, _ = written()
+    assert "Compared: norm (none, bn), epochs (3), steps (40); 1 seed." in seen.texts
+    assert "Differing settings" in seen.texts
+    layout = line_layout(group(read([Path("runs")]).runs))
+    assert (layout.line_keys, layout.panel_keys) == (["norm"], [])
+    assert main(["report", "runs/a", "runs/a"]) == 0
+    assert "A and B have the same config." in capsys.readouterr().out
 
 
 def test_it_is_one_file_that_needs_no_network():
@@ -228,7 +247,7 @@ def test_further_histogram_sheets_are_linked():
         file.write(bytes(MAX_SHEET_BYTES))
     _, seen, notes = written()
     assert sum(tag == "img" for tag, _ in seen.elements) == MAX_SHEETS
-    assert f"{MAX_SHEETS} of {MAX_SHEETS + 3} histogram sheets are embedded; the others are linked." in notes
+    assert f"{MAX_SHEETS} of {MAX_SHEETS + 3} histogram figures are embedded; the others are linked." in notes
     assert sum(link.endswith("histograms.png") for link in seen.links()) == MAX_SHEETS + 3
 
 
@@ -293,7 +312,7 @@ def test_a_page_of_any_sweep(tmp_path_factory, data):
     ("config", "sentence"),
     [
         ({"norm": "bn"}, "paired: Student's t over the seeds, which are the same in A and B."),
-        ({"norm": "bn", "lr": 1.0}, "Not like for like: A and B differ in norm, but also in lr."),
+        ({"norm": "bn", "lr": 1.0}, "Confounded: A and B differ in both norm and lr, so B - A"),
         ({"data": "mnist"}, "Not like for like: A and B use different data sets, so B - A is not computed."),
         ({"norm": "bn", "seed": 0}, "No interval with one run on a side"),
     ],
@@ -308,4 +327,4 @@ def test_the_comparison_is_the_first_section_with_the_words_of_the_terminal(caps
     texts = [text.strip() for text in Page(first[0]).texts if text.strip()]
     assert texts[:3] == ["Comparison", "A", "a"]
     assert any(text.startswith(sentence) for text in texts)
-    assert [text for text in texts[1:] if text not in printed] == []
+    assert [text for text in texts[1:] if text.replace("Bold:", "*:") not in printed] == []

@@ -75,8 +75,22 @@ def test_one_table_per_data_set_and_the_lowest_loss_is_best(capsys):
             make_run(Path("runs", data), norm=norm, data=data, metrics={"val/loss": loss})
     _, out, _ = said(capsys, "runs", "--markdown", "--bold", "--metric", "val/loss")
     assert out.count("| val loss |") == 2
-    assert out.index("Validation loss on digits.") < out.index("Validation loss on mnist.")
+    assert out.index("Validation loss on digits: one run each.") < out.index("Validation loss on mnist: one run each.")
     assert re.findall(r"\*\*(0.\d+)\*\*", out) == ["0.25", "0.25"]
+
+
+def test_data_sets_have_names_and_equal_counts_are_in_the_caption(capsys):
+    for seed, steps in enumerate((40, 44, 49)):
+        metrics = {"convergence/steps_to_90": steps, "test/accuracy": 0.9}
+        make_run(Path("runs"), seed=seed, data="fashion_mnist", metrics=metrics)
+        make_run(Path("runs/mnist"), seed=seed, data="mnist", metrics=metrics)
+    words = ["--metric", "convergence/steps_to_90", "--names"]
+    _, out, _ = said(capsys, "runs", "--latex", *words)
+    over = r"mean $\pm$ standard deviation over 3 runs."
+    assert rf"\caption{{Steps to 90 \% validation accuracy on Fashion-MNIST: {over}}}" in out
+    assert r"fashion\_mnist" not in out and "$44.3 \\pm 4.5$ \\\\\n" in out
+    _, out, _ = said(capsys, "runs", "--markdown", "--columns", "data", *words)
+    assert re.search(r"\| Fashion-MNIST \| +MNIST \|", out)
 
 
 def cells(latex):

@@ -1,6 +1,7 @@
 """Finding and reading run directories, damaged ones included."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,11 @@ def test_what_is_no_folder_of_runs_is_one_sentence():
         read([Path("file")])
     with pytest.raises(ConfigError, match="No runs in runs"):
         read([Path("runs")])
+    Path("runs/empty/sweep.json").write_text(json.dumps({"runs": ["a", "b"]}))
+    with pytest.raises(
+        ConfigError, match=r"^runs/empty: 2 runs, none started yet; normexp resume runs/empty trains them"
+    ):
+        read([Path("runs/empty")])
     make_run(Path("good"))
     with pytest.raises(ConfigError, match="No runs in runs"):
         read([Path("good"), Path("runs")])

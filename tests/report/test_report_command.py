@@ -138,8 +138,9 @@ def test_filters_on_lists_and_on_what_is_missing(capsys):
         (["runs", "--markdown", "--names", "list.yaml"], "--names list.yaml: not a yaml file with names."),
         (["runs", "--markdown", "--names", "deep.yaml"], "--names deep.yaml: the name of norm must be a string."),
         (["runs", "--csv", "nowhere/a.csv"], "--csv nowhere/a.csv: the folder nowhere does not exist."),
-        (["runs", "--json=runs"], "--json runs: is a folder; name a file in it, such as runs/report.json."),
-        (["runs", "--figures", "file"], "--figures file: is a file; name a folder for the figures."),
+        (["runs", "--json=runs"], "--json runs is a folder; name a file in it, such as runs/report.json."),
+        (["runs", "--html", "empty"], "--html empty is a folder; name a file in it, such as empty/report.html."),
+        (["runs", "--figures", "file"], "--figures file is a file; name a folder for the figures."),
         (["runs", "--html", "nowhere/a.html"], "--html nowhere/a.html: the folder nowhere does not exist"),
     ],
 )
@@ -163,7 +164,8 @@ def test_two_folders_are_compared_and_three_are_not(capsys):
     _, out, _ = said(capsys, "a", "b")
     assert "16 runs: 16 completed" in out
     assert "folder" in out
-    assert "+5.00 ± 0.00" in out
+    assert "+5.00 ± 0.00*" in out
+    assert "*: the interval excludes 0." in out
     _, out, _ = said(capsys, "a", "b", "--json", "-", "--filter", "norm=bn")
     content = json.loads(out)["comparison"]
     (only,) = content["differences"]

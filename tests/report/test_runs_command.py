@@ -151,6 +151,8 @@ def test_sorting_and_filtering(capsys):
     assert paths("--filter", "norm=bn,ln") == ["a10", "sweep"]
     assert paths("--filter", "norm=bn,ln", "--filter", "seed=1") == ["sweep"]
     assert paths("--filter", "state=failed") == ["a9"]
+    (sweep,) = [line for line in listed(capsys, "--filter", "seed=0")[1] if line.endswith("runs/sweep")]
+    assert sweep.startswith("1 completed ") and " 50.00 % (best val) " in sweep
 
 
 def test_json_for_another_program(capsys):

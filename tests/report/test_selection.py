@@ -136,7 +136,7 @@ def test_a_norm_of_ones_own_is_paired_with_its_base(capsys):
             options = {"norm__momentum": 0.01, "own_choices": own} if own else {}
             make_run(Path(name), norm="bn", seed=seed, accuracy=0.9 + seed / 100, **options)
     _, out, _ = said(capsys, "a", "b")
-    assert "slow_bn" in out and "paired" in out and "Not like for like" not in out
+    assert "slow_bn" in out and "paired" in out and "Confounded" not in out
 
 
 def test_accuracy_has_a_linear_axis_and_loss_a_logarithmic_one():

@@ -106,7 +106,8 @@ def test_what_a_console_can_show(encoding, color):
     assert text.isascii() == (encoding == "ascii")
 
 
-def test_the_command_plots_after_the_table(capsys):
+def test_the_command_plots_after_the_table(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     make_runs()
     assert main(["report", "runs", "--plot", "val/accuracy"]) == 0
     out = capsys.readouterr().out

@@ -1,6 +1,9 @@
 """`normexp train --dry-run`: what would be trained, and how long it takes. Nothing is written."""
 
+import os
 import re
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,8 +11,9 @@ import pytest
 from normexp.cli import main
 from normexp.rundir import read_status, write_status
 from normexp.training.timing import estimate_seconds
+from tests.commands.shell import NORMEXP
 from tests.conftest import compose
-from tests.sweeps.sweeping import SHORT, stamps
+from tests.sweeps.sweeping import SHORT, stamps, wait_for
 
 
 def test_a_run(capsys):
@@ -52,6 +56,8 @@ def test_a_sweep_that_has_begun(capsys):
     assert stamps("runs/s") == before
     assert main([*sweep, "steps=4", "seed=0", "--dry-run"]) == 0
     assert "time" not in capsys.readouterr().out
+    assert main([*sweep, "steps=3", "seed=0", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("note: runs/s already holds 2 runs that differ in steps; reports")
 
 
 @pytest.mark.parametrize(
@@ -74,3 +80,31 @@ def test_the_estimate_grows_with_the_steps_and_the_network():
     )
     assert long > 3 * small
     assert wide > 3 * small
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_that_is_ended_leaves_no_process_and_no_file(number, tmp_path):
+    words = ["train", "-m", "model=mlp", "norm=bn,ln", "seed=0,1", "jobs=2", "--dry-run"]
+    driver = subprocess.Popen(
+        [*NORMEXP, *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    wait_for(lambda: list(tmp_path.glob("**/events*")))
+    driver.send_signal(number)
+    driver.wait(60)
+    if number == signal.SIGINT:
+        assert not list(tmp_path.iterdir())
+
+    def has_ended():
+        try:
+            os.killpg(driver.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    wait_for(has_ended, seconds=20)

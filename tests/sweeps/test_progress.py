@@ -52,6 +52,30 @@ def test_metrics_of_another_shape_are_shown_as_far_as_they_go(key, tmp_path):
             view.tick()
 
 
+@pytest.mark.parametrize(
+    ("label", "width", "shown"),
+    [
+        ("norm=bn seed=0", 80, "norm=bn seed=0"),
+        ("norm=none data=mnist norm.position=post seed=0", 120, "norm=none data=mnist norm.position=post seed=0"),
+        ("norm=none data=mnist lr=0.1 seed=0", 80, "norm=none data=mnist lr=0.1 seed=0"),
+        ("norm=none data=mnist norm.position=post seed=0", 80, "norm=none data=mnis…position=post seed=0"),
+    ],
+)
+def test_labels_are_whole_as_long_as_they_fit_next_to_bar_and_loss(label, width, shown, tmp_path):
+    printed = io.StringIO()
+    console = Console(file=printed, force_terminal=True, width=width)
+    view = ProgressView(console, tmp_path, names=["a"], total=1, labels={"a": label})
+    (tmp_path / "a").mkdir()
+    rundir.write_status(tmp_path / "a", "running")
+    entry = {"step": 12345, "train/loss": 0.123, "train/accuracy": 0.5}
+    (tmp_path / "a/metrics.jsonl").write_text(json.dumps(entry) + "\n")
+    with view.shown():
+        view.tick()
+    assert f"{shown}  " in printed.getvalue()
+    assert "loss 0.123" in printed.getvalue()
+    assert ("train acc 50.00 %" in printed.getvalue()) == (len(label) < 20 or width > 80)
+
+
 @pytest.mark.parametrize("content", ['{"state": "running"}', '{"state": "running", "metrics": [], "seconds": "1"}'])
 def test_a_status_of_another_shape_can_be_rewritten(content, tmp_path):
     (tmp_path / "status.json").write_text(content)

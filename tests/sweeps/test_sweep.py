@@ -5,10 +5,15 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from normexp import NUMERICS
 from normexp.cli import main
-from normexp.rundir import read_status
-from tests.conftest import ROOT, SHARED_DATA, needs_data
+from normexp.config import as_tree
+from normexp.rundir import read_status, to_yaml, write_status
+from normexp.sweeps.plan import plan_sweep
+from normexp.sweeps.survey import note_other_runs
+from tests.conftest import ROOT, SHARED_DATA, compose, needs_data
 from tests.sweeps.sweeping import SHORT, results, stamps, states
 
 
@@ -63,6 +68,27 @@ def test_the_same_command_again_trains_what_is_left_or_new_and_nothing_else(caps
     assert {name for name, stamp in stamps("runs/s").items() if stamp != before.get(name)} == {
         name.replace("norm=bn", "norm=ln") for name in before if "norm=bn" in name
     }
+
+
+@pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        (["norm=bn,ln", "lr=0.1", "grad_clip=1"], "2 runs that differ in grad_clip"),
+        (["norm=ln", "lr=0.2,0.3"], "2 runs that differ in norm, lr"),
+        (["norm=ln", "lr=0.1", "seed=0,1"], "1 run that differs in norm"),
+        (["norm=bn,ln", "lr=0.1,0.2", "seed=1"], None),
+    ],
+)
+def test_a_sweep_into_a_folder_with_runs_of_other_configs_says_so(words, note):
+    for norm, state in {"bn": "completed", "ln": "completed", "in": "skipped"}.items():
+        directory = Path(f"runs/s/norm={norm}_lr=0.1_seed=0")
+        directory.mkdir(parents=True)
+        (directory / "config.yaml").write_text(to_yaml(as_tree(compose(f"norm={norm}", "lr=0.1"))))
+        (directory / "environment.json").write_text(f'{{"numerics": {NUMERICS}}}')
+        write_status(directory, state)
+    plan = plan_sweep(["name=s", *words], None, Console(), load_data=False)
+    expected = [f"note: runs/s already holds {note}; reports will show all runs"] if note else []
+    assert list(note_other_runs(plan)) == expected
 
 
 def test_a_run_whose_config_has_changed_is_not_taken_for_done(capsys):
@@ -209,11 +235,13 @@ def test_all_choices_of_a_group(capsys):
 
 def test_resume_gives_every_command_again_that_made_runs(capsys):
     assert sweep("seed=0,1", "steps=2", "name=s") == 0
-    assert sweep("seed=5", "steps=2", "name=s") == 0
+    assert sweep("seed=5", "steps=3", "name=s") == 0
     before = stamps("runs/s")
+    assert capsys.readouterr().out.count("note: runs/s already holds 2 runs that differ in steps") == 1
     for path in Path("runs/s").glob("*/status.json"):
         path.unlink()
     assert main(["resume", "runs/s"]) == 0
+    assert "note:" not in capsys.readouterr().out
     assert set(stamps("runs/s")) == set(before)
     assert len(before) == 3
 

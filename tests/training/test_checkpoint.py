@@ -1,5 +1,6 @@
 """Checkpoints that are damaged, forged, or don't fit the run are refused."""
 
+import dataclasses
 import json
 import os
 import zipfile
@@ -205,3 +206,9 @@ def test_unusable_checkpoints_are_renamed(tmp_path, at_step):
     assert checkpoint.load(directory / "checkpoint.prev.pt")["step"] == 10
     resume(directory, EVERY)
     assert_same(whole, directory)
+
+
+def test_whether_files_are_verified_may_change():
+    state = {"config": dataclasses.asdict(compose("data=mnist"))}
+    assert checkpoint.differing_keys(state, compose("data=mnist", "data.verify=false")) == []
+    assert checkpoint.differing_keys(state, compose("data=mnist", "data.val_size=0.2")) == ["data.val_size"]

@@ -56,7 +56,7 @@ def curves(analysis: Analysis, tag: str) -> DrawnFigure | None:
     sentences = {
         "Line: mean over the completed runs of a group; band: minimum to maximum.": averaged,
         "Thin lines: runs that did not complete. Cross: diverged; open circle: latest value.": states,
-        "Peaks far above both ends of the curves are cut off.": cut,
+        "The y-axis is clipped; extreme peaks are cut off.": cut,
     }
     caption = " ".join(sentence for sentence, applies in sentences.items() if applies)
     name, title, notes = file_stem(f"curve-{tag}"), f"{metric_heading(tag)} over steps", analysis.over_time.notes

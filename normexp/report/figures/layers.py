@@ -121,7 +121,7 @@ def percentiles(analysis: Analysis) -> DrawnFigure | None:
     columns = {(name, p): f"{ACTIVATION_INPUTS}{name}/p{p}" for name in names for p in (15, 50, 85)}
     rows = analysis.points(analysis.inside.groups, columns)
     name, title = "percentiles", "Activation inputs over steps"
-    caption = "One row per layer, one column per line of the other figures. Line: median of the activation inputs; band: 15th "
+    caption = "Rows are layers, columns are configurations. Line: median of the activation inputs; band: 15th "
     caption += "to 85th percentile, each averaged over the runs of a group."
     header = [*analysis.grouping.keys, "seed", "state", "run", "layer", "percentile", "step", "value"]
     left_out = [f"{len(names)} of {len(layers)} layers shown."] * (len(layers) > len(names))

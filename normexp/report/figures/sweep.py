@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.patches import Rectangle
 
-from normexp.metrics import MAX_PLOTTED, higher_is_better, is_fraction, metric_heading, metric_title
+from normexp.metrics import MAX_PLOTTED, has_direction, higher_is_better, is_fraction, metric_heading, metric_title
 from normexp.plotting.colors import FAINT, INK
 from normexp.plotting.labels import evenly_spaced, file_stem, truncate
 from normexp.plotting.style import NARROW, WIDE, Canvas, DrawnFigure, marker_handle, new_canvas
@@ -113,7 +113,7 @@ def heat_map(analysis: Analysis) -> DrawnFigure | None:
         return None
     low, high = min(means), max(means)
     norm = LogNorm(low, high) if 0 < 100 * low < high else Normalize(low, high if high > low else low + 1e-9)
-    scale = ScalarMappable(norm, "viridis" if higher_is_better(metric) else "viridis_r")
+    scale = ScalarMappable(norm, "viridis" if higher_is_better(metric) or not has_direction(metric) else "viridis_r")
     lines = sorted({layout.line(group) for group in grid.groups})
     names = [truncate(layout.names[i].removeprefix("norm="), 32) for i in lines]  # longer ones leave no room for cells
     panel_columns = max(panel.column for panel in grid.panels) + 1
@@ -140,7 +140,8 @@ def heat_map(analysis: Analysis) -> DrawnFigure | None:
         axes.spines[:].set_visible(False)
     canvas.label_axes(x=display.key(across), y=", ".join(map(display.key, layout.line_keys)))
     unit = " in %" if is_fraction(metric) else ""
-    caption = f"Cell: mean {metric_title(metric)}{unit} over the completed runs of a group; lighter is better."
+    lighter = "better" if has_direction(metric) else "larger"
+    caption = f"Cell: mean {metric_title(metric)}{unit} over the completed runs of a group; lighter is {lighter}."
     if any(row.states.get("diverged") for row in table):
         caption += " div: all runs diverged; *: some diverged."
     by = f"by {', '.join(layout.line_keys)} and {across}"
