@@ -220,6 +220,7 @@ def test_real_data(words, accuracy, capsys):
     assert read_status(the_run())["metrics"]["test/accuracy"] > accuracy
 
 
+@pytest.mark.long
 def test_the_wheel_works_where_nothing_else_of_the_project_is(tmp_path):
     """Build the wheel, unpack it into an empty folder, and run it from another one."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]

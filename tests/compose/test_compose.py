@@ -84,6 +84,7 @@ VALUES = st.sampled_from(sorted(KEYS)).flatmap(
 OVERRIDES = st.one_of(VALUES, VALUES, *map(st.sampled_from, (CHOSEN, REFERENCES, LISTS, ODD))).filter(parses)
 
 
+@pytest.mark.long
 def test_a_combination_is_what_hydra_composes():
     """All examples share one composer: none may change its cached configs."""
     cfg, loader = compose_sweep([], None)

@@ -45,7 +45,7 @@ def test_terminal_output_has_no_control_sequences_and_nothing_else_is_written(ca
     if colored:
         monkeypatch.setenv("FORCE_COLOR", "1")
     before = {path: path.lstat().st_mtime_ns for path in Path("runs").rglob("*")}
-    for words in WORDS:
+    for words in WORDS if not colored else WORDS[:-1]:  # figures take seconds
         code = main(words)
         out, err = capsys.readouterr()
         assert (commands(out), commands(err)) == (set(), set()), words
@@ -53,9 +53,9 @@ def test_terminal_output_has_no_control_sequences_and_nothing_else_is_written(ca
         assert colored or "\x1b" not in out
         assert "\N{BOMB}" not in out, words  # nor is :bomb: replaced by it
     written = {path.name for path in Path().iterdir()}
-    assert written == {"runs", "page.html", "figures", "rows.csv", "all.json"}
+    assert written == {"runs", *({"page.html", "figures", "rows.csv", "all.json"} if not colored else ())}
     assert {path: path.lstat().st_mtime_ns for path in Path("runs").rglob("*")} == before
-    for path in [Path("rows.csv"), Path("all.json"), *Path("figures").glob("*.csv")]:
+    for path in [*Path().glob("*.csv"), *Path().glob("*.json"), *Path("figures").glob("*.csv")]:
         assert commands(path.read_text()) == set(), path
 
 

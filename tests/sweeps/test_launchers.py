@@ -69,6 +69,7 @@ def test_a_slurm_job_that_is_cancelled_stops_nothing_and_is_made_up_for():
     assert list(states("runs/s").values()) == ["completed"] * 3
 
 
+@pytest.mark.long
 def test_jobs_are_recorded_and_waited_for_even_if_the_launcher_never_returns(tmp_path, monkeypatch):
     """squeue is faked, and lists the jobs three times."""
     calls, over = tmp_path / "calls", threading.Event()
@@ -197,6 +198,7 @@ def test_an_optimizer_that_makes_no_trials_is_not_asked_for_ever(capsys, monkeyp
     assert "No trial finished" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_optuna_tries_the_trials_of_a_killed_command_again_and_loses_none(capsys):
     import optuna
 

@@ -233,6 +233,7 @@ def test_all_choices_of_a_group(capsys):
     assert len(states("runs/s")) == 5
 
 
+@pytest.mark.long
 def test_resume_gives_every_command_again_that_made_runs(capsys):
     assert sweep("seed=0,1", "steps=2", "name=s") == 0
     assert sweep("seed=5", "steps=3", "name=s") == 0

@@ -72,6 +72,7 @@ def test_a_signal_ends_the_runs_in_good_order(send, number, code, jobs):
     assert not list(Path("runs/s").glob(".session*"))
 
 
+@pytest.mark.long
 def test_a_second_signal_stops_at_once_and_is_no_lack_of_memory():
     process = begin(*LONG, "jobs=2")
     wait_for(lambda: len(at_work("runs/s")) == 2)

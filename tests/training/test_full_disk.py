@@ -176,6 +176,7 @@ def assert_told(result, sentence, how):
         assert steps == [0, 1, 2][: len(steps)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("begins", [True, False], ids=["that begins", "that goes on"])
 def test_a_disk_that_fills_up_at_any_point(tmp_path, whole, stopped, begins):
     with small_disk(tmp_path / "disk") as disk:

@@ -60,6 +60,7 @@ def test_the_summary_gives_advice(monkeypatch, capsys):
     assert "less memory    the same command with a smaller batch_size or network\n" in printed
 
 
+@pytest.mark.long
 def test_an_allocation_that_the_system_refuses():
     def little():
         size = 3 * 2**30  # less than the weights of the second layer take, with what torch has
