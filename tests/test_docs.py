@@ -41,7 +41,7 @@ SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "e
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(line, marks=pytest.mark.long if "experiment=lr-range" in line or "name=lr-grid" in line else ())
+        pytest.param(line, marks=() if line in PAGES["README.md"] or " -m " not in line else pytest.mark.long)
         for line in TRAIN
         if "hydra/launcher=" not in line
     ],

@@ -131,6 +131,7 @@ def is_quick(line):
     return not any(re.match(slow, word) for word in line.words)
 
 
+@pytest.mark.long
 def test_through_the_command_line(tmp_path):
     @as_asked(SHELL)
     @given(lines(small=True).filter(is_quick))

@@ -157,6 +157,7 @@ def test_optuna_needs_a_search_space(capsys):
     assert not Path("runs").exists()
 
 
+@pytest.mark.long
 def test_optuna_does_not_count_the_trials_of_a_version_whose_numbers_differ(monkeypatch):
     import optuna
 
@@ -169,6 +170,7 @@ def test_optuna_does_not_count_the_trials_of_a_version_whose_numbers_differ(monk
         assert len(optuna.load_study(study_name=name, storage="sqlite:///runs/s/study.db").get_trials()) == 2
 
 
+@pytest.mark.long
 def test_optuna_keeps_its_study_in_a_folder_of_any_name(capsys, monkeypatch):
     folder = Path("what? #1 100%41 {x}")
     folder.mkdir()

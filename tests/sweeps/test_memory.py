@@ -46,7 +46,7 @@ def test_the_view_keeps_nothing_but_the_state_of_a_run_that_has_ended():
     assert len(pickle.dumps(view._statuses)) < MAX_BYTES
 
 
-@pytest.mark.parametrize("data", ["digits", pytest.param("mnist", marks=needs_data)])
+@pytest.mark.parametrize("data", ["digits", pytest.param("mnist", marks=[needs_data, pytest.mark.long])])
 def test_the_driver_of_a_sweep_never_imports_torch(data):
     """It would take 200 MB and two seconds, for each of the sweeps that share a machine."""
     words = ["train", "-m", "norm=none,bn", "model=mlp", f"data={data}", f"data_dir={SHARED_DATA}", "steps=1", "jobs=1"]

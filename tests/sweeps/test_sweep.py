@@ -171,6 +171,7 @@ def test_what_goes_wrong_around_a_run_is_told_too(capsys):
 
 
 @pytest.mark.parametrize("folder", ["back\\slash", "it's", "two words, and more", "ends\\"])
+@pytest.mark.long
 def test_folders_with_odd_names(folder, monkeypatch):
     Path(folder).mkdir()
     monkeypatch.chdir(folder)
@@ -325,6 +326,7 @@ def test_one_after_another_or_alone_a_run_is_the_same():
 
 @needs_data
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml")))
+@pytest.mark.long
 def test_shipped_experiments_train(name, capsys):
     """Train each shipped sweep for one step, with the first and last value of each key and one seed."""
     words = ["data.val_size=0.01", "seed=0", f"data_dir={SHARED_DATA}", "probe=off", "eval_every=1000", "jobs=1"]

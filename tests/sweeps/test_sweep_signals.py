@@ -126,6 +126,7 @@ def test_a_lock_names_its_holder_for_as_long_as_it_is_held(tmp_path):
 
 
 @pytest.mark.parametrize("remove", [lambda folder: folder.rename("moved"), shutil.rmtree], ids=["moved", "deleted"])
+@pytest.mark.long
 def test_a_sweep_whose_folder_goes_away_says_so(remove, started):
     process = started("seed=0,1")
     wait_for(lambda: at_work("runs/s"))
