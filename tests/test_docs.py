@@ -24,6 +24,7 @@ PRINTS = [
     line for line in SHELL if any(word in line for word in ("--help", "normexp help", "--cfg", "describe", "--dry-run"))
 ]
 TRAIN = [line for line in SHELL if line.startswith("normexp train") and line not in PRINTS]
+SHORT = [line for line in TRAIN if line in PAGES["README.md"] and "name=lr-grid" not in line]
 YAML = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
 RESUMES = [line for line in SHELL if line.startswith("normexp resume runs/mine")]
 PAIR = "normexp report runs/none runs/bn --html"
@@ -41,7 +42,7 @@ SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "e
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(line, marks=() if line in PAGES["README.md"] or " -m " not in line else pytest.mark.long)
+        pytest.param(line, marks=pytest.mark.long if " -m " in line and line not in SHORT else ())
         for line in TRAIN
         if "hydra/launcher=" not in line
     ],
