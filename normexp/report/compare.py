@@ -94,7 +94,7 @@ def _differing_keys(a: Sequence[Run], b: Sequence[Run]) -> list[str]:
     optim.weight_decay of sgd and adam, which have defaults of their own, except for the options that all norms share."""
     keys: list[str] = []
     in_a, in_b = ({key for run in side for key in run.config} for side in (a, b))
-    # a norm of one's own is told from its base by the options
+    # only its options distinguish a norm of one's own from its base
     shipped = {run.config.get("norm") for run in (*a, *b)} <= {*yaml_files.choices("norm")}
     for key in sorted(in_a & in_b, key=groups.key_order):
         choice, dot, _ = key.partition(".")
