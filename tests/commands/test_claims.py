@@ -282,6 +282,7 @@ def test_a_file_that_is_not_as_it_should_be(old, new, says, capsys):
     assert not Path("runs").exists()
 
 
+@pytest.mark.long
 def test_a_number_that_no_run_has_is_told_with_the_nearest(capsys):
     one = MINE.replace("seeds: [1, 2]", "seeds: [1]").replace("lr: [0.01, 0.1]", "lr: [0.1]")
     write(one.replace("measure: val/accuracy", "measure: val/acuracy"))

@@ -212,7 +212,11 @@ def test_a_command_imports_none_of_what_it_does_not_use(words, unused):
     ("words", "accuracy"),
     [
         (["data=mnist", "model=mlp", "epochs=2"], 0.97),
-        (["data=cifar10", "data.verify=false", "model=resnet", "model.depth=8", "model.width=4", "steps=4"], 0.05),
+        pytest.param(
+            ["data=cifar10", "data.verify=false", "model=resnet", "model.depth=8", "model.width=4", "steps=4"],
+            0.05,
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_real_data(words, accuracy, capsys):

@@ -121,6 +121,7 @@ FULL_OUTPUT = "normexp: Standard output could not be written (No space left on d
     [(["train", *TINY, "name=r"], ["completed"]), ([*SWEEP, "runs_dir=."], ["completed", "skipped"]), (["--help"], [])],
     ids=["run", "sweep", "help"],
 )
+@pytest.mark.long
 def test_a_full_disk_that_is_printed_to_ends_no_training(words, states_there):
     command = ["sh", "-c", 'exec "$@" > /dev/full', "sh", sys.executable, "-m", "normexp", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)

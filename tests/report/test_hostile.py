@@ -39,7 +39,7 @@ def commands(text):
 
 
 @pytest.mark.parametrize("colored", [False, True])
-@pytest.mark.parametrize("make", [hostile, damaging])
+@pytest.mark.parametrize("make", [hostile, pytest.param(damaging, marks=pytest.mark.long)])
 def test_terminal_output_has_no_control_sequences_and_nothing_else_is_written(capsys, monkeypatch, make, colored):
     make(Path("runs"))
     if colored:

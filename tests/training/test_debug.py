@@ -77,6 +77,7 @@ def test_profile_writes_a_trace_with_the_names_of_the_layers(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("mode", ["profile", "anomaly"])
+@pytest.mark.long
 def test_profile_and_anomaly_do_not_change_metrics(tmp_path, mode):
     usual, debugged = train(tmp_path / "usual"), train(tmp_path / mode, f"debug={mode}", "probe.every=5")
     assert metrics_without_time(usual.directory) == metrics_without_time(debugged.directory)
