@@ -1,40 +1,92 @@
-"""Print a Markdown table of the verdicts in a folder: python scripts/claims_table.py runs/claims
+"""The page of published results, from a folder of verdict files: python scripts/claims_table.py runs/claims [--write]
 
-Experiments come first, then exact claims.
+Prints Markdown; --write puts it into docs/claim-results.md. Quick runs are left out.
 """
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from normexp.claims.headline import headline, headline_label, tally
+from normexp.claims import overview
+from normexp.claims.facts import facts, scale_label
+from normexp.claims.fingerprint import code_fingerprint, is_fresh
+from normexp.claims.headline import brief, outdated
 from normexp.claims.load import claim_names, read_claim
-from normexp.claims.verdict import Verdict, path_of, read
-from normexp.claims.wording import format_effect, format_rule, unit
+from normexp.claims.verdict import OUTCOMES, Verdict, read
+from normexp.claims.wording import plural
 
-HEADER = "| claim | statement | verdict | effect [interval]; rule | seeds |\n| --- | --- | --- | --- | --- |"
+PAGE = Path(__file__).parents[1] / "docs" / "claim-results.md"
+
+HEADS = ("claim", "verdict", "what holds", "cells", "grade", "seeds", "scale")
+
+
+def load(folder: Path) -> list[Verdict]:
+    """The verdicts in a folder, except those of quick runs. Those of another rule or code are marked as outdated."""
+    known, code = set(claim_names()), code_fingerprint()
+    verdicts = [verdict for path in sorted(folder.glob("*.json")) if (verdict := read(path)) and not verdict.quick]
+    verdicts.sort(key=lambda verdict: verdict.kind == "exact")
+    return [verdict if _is_current(verdict, known, code) else outdated(verdict) for verdict in verdicts]
+
+
+def _is_current(verdict: Verdict, known: Collection[str], code: str) -> bool:
+    if verdict.claim not in known:
+        return False
+    return is_fresh(verdict, read_claim(verdict.claim, scale="full" if verdict.scale == "full" else "small"), code)
+
+
+def page(verdicts: Sequence[Verdict]) -> str:
+    """The whole page: date, versions, counts, a table per group, and what is not judged yet."""
+    days = sorted(verdict.judged_at[:10] for verdict in verdicts)
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    by_outcome = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    versions = dict.fromkeys(facts(verdict).get("versions", "unknown") for verdict in verdicts)
+    lines = [
+        "# Results of the claims",
+        "",
+        f"{plural(len(verdicts), 'verdict')}: {by_outcome}. {overview.expected_errors(verdicts)}".rstrip(),
+        "How a verdict is reached, and what the grades mean: [claims](claims.md).",
+        "",
+        f"Judged {' to '.join(dict.fromkeys([days[0], days[-1]]))} with {'; '.join(versions)}.",
+        f"Cells: {overview.legend(verdicts).replace('  ', ', ')}.",
+    ]
+    for group in overview.GROUPS:
+        if own := [verdict for verdict in verdicts if verdict.group == group]:
+            lines += ["", f"## {group.capitalize()}", "", _row(HEADS), _row(["---"] * len(HEADS)), *map(row, own)]
+    if missing := sorted(set(claim_names()) - {verdict.claim for verdict in verdicts}):
+        lines += ["", f"Not judged yet: {', '.join(f'`{name}`' for name in missing)}."]
+    lines += ["", "Made by `python scripts/claims_table.py runs/claims --write` from verdict files."]
+    return "\n".join(lines) + "\n"
 
 
 def row(verdict: Verdict) -> str:
     """The row of one claim."""
-    head = headline(verdict)
-    assert head is not None
-    condition, cell = head
-    effect = "not defined" if cell.effect is None else format_effect(condition, cell)
-    where = "; ".join(filter(None, (headline_label(verdict), tally(verdict))))
-    line = f"{effect}; {format_rule(condition)}{unit(condition)}" + (f" ({where})" if where else "")
-    parts = (f"`{verdict.claim}`", verdict.statement, verdict.outcome, line, str(len(verdict.seeds)))
+    flags = [flag for flag in overview.flags(verdict) if flag in ("exploratory", "outdated")]
+    outcome = ", ".join([f"**{verdict.outcome}**", *flags])
+    numbers = overview.grade_label(verdict), overview.seeds_label(verdict), scale_label(verdict)
+    return _row([f"`{verdict.claim}`: {verdict.statement}", outcome, brief(verdict), overview.strip(verdict), *numbers])
+
+
+def _row(parts: Sequence[str]) -> str:
     return f"| {' | '.join(part.replace('|', '/') for part in parts)} |"
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
-    claims = [read_claim(name) for name in claim_names()]
-    print(HEADER)
-    for claim in sorted(claims, key=lambda claim: claim.kind == "exact"):
-        verdict = read(path_of(folder, claim.name, scale="small", quick=False))
-        print(row(verdict) if verdict else f"| `{claim.name}` | not judged | | | |")
+    """Print the page or write it; one sentence and exit code 2 without verdicts."""
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    if len(words) != 1:
+        print("usage: python scripts/claims_table.py FOLDER [--write]", file=sys.stderr)
+        sys.exit(2)
+    verdicts = load(Path(words[0]))
+    if not verdicts:
+        print(f"No verdicts in {words[0]}; make them with normexp claims run.", file=sys.stderr)
+        sys.exit(2)
+    if "--write" in sys.argv[1:]:
+        PAGE.write_text(page(verdicts), encoding="utf-8")
+    else:
+        print(page(verdicts), end="")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,10 @@ FOLDER = Path(__file__).parents[1] / "tests" / "training" / "golden"
 CASES: dict[str, list[str]] = {
     "default": [],
     "mlp-none-adam": ["model=mlp", "norm=none", "optim=adam", "lr=0.003", "steps=60", "dropout=0.1"],
-    "cnn-gn-post": ["norm=gn", "norm.position=post", "steps=40", "schedule=step", "probe=full", "grad_clip=1"],
+    "cnn-gn-post": [  # linearity is newer than the trace
+        *("norm=gn", "norm.position=post", "steps=40", "schedule=step", "grad_clip=1"),
+        *("probe=full", "probe.linearity=false"),
+    ],
     "cnn-in-gap": ["norm=in", "model.head=gap", "steps=40", "optim=adamw", "lr=0.01", "activation=gelu"],
     "resnet-ln-augmented": ["model=resnet", "model.depth=8", "norm=ln", "steps=30", "data.augment=[crop]"],
     "mlp-mnist": ["data=mnist", "model=mlp", "data.train_size=3000", "data.val_size=0.01", "steps=25", "log_every=5"],

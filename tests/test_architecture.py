@@ -31,7 +31,7 @@ ORDER = [
     "metrics",  # names, units and direction of metrics
     "records",  # what probes hand to sinks
     "registry",  # how a package collects its components
-    "stats",  # means, intervals and correlations over seeds
+    "stats",  # means and intervals over seeds
     "streams",  # seeds of independent random streams
     "rundir",  # a run directory: layout, status, readers, locks, atomic writes
     "config",  # the typed config, its reader, its messages

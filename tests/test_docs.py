@@ -139,6 +139,7 @@ def test_bench_commands_measure(monkeypatch):
 def test_claims_are_run_as_shown(monkeypatch, capsys):
     """In the order of the page, with the claims' own rules, but with three tiny runs on digits for each of their arms."""
     from normexp.claims import load, runner
+    from normexp.claims.verdict import OUTCOMES
     from normexp.commands import claims
 
     read = load.read_claim
@@ -153,7 +154,8 @@ def test_claims_are_run_as_shown(monkeypatch, capsys):
         arms = {arm: (f"lr={i}",) for i, arm in enumerate(claim.sweep.arms, start=1)}
         rule = tuple(replace(c, measure=replace(c.measure, tag="val/accuracy", below=None)) for c in claim.rule)
         few = {axis: dict.fromkeys(values, ()) for axis, values in claim.sweep.axes.items()}
-        return replace(claim, sweep=replace(claim.sweep, base=tiny, arms=arms, axes=few), rule=rule, requires=())
+        sweep = replace(claim.sweep, base=tiny, arms=arms, axes=few)
+        return replace(claim, sweep=sweep, rule=rule, requires=(), seeds=claim.seeds[:3])
 
     some = ["axes", "higher-lr", "smoother", "small-batch", "worked-example"]
     for module in (load, claims):
@@ -165,8 +167,8 @@ def test_claims_are_run_as_shown(monkeypatch, capsys):
         assert main([*shlex.split(line)[1:], *(["jobs=2"] if " run " in line else [])]) == 0, line
     assert {("higher-lr", "small", False), ("higher-lr", "small", True), ("small-batch", "full", False)} <= set(asked)
     found = json.loads(Path("runs/claims/warmup.json").read_text())
-    assert found["verdict"] in ("confirmed", "refuted", "inconclusive")
-    assert found["runs"] == 30
+    assert found["verdict"] in OUTCOMES
+    assert found["runs"] >= 30  # more if the best lr is at an end of its range, or if the first seeds can't tell
     page = Path("runs/claims/claims.html").read_text()
     assert "need learning rate warmup" in page
     assert Path("runs/claims/small-batch.full.json").exists()

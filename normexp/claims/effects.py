@@ -1,130 +1,285 @@
-"""The effect of a condition, one number per seed: metrics of the arms, reduced along an axis and compared."""
+"""The effect of a condition, one per seed: metrics of the arms, reduced along an axis and compared.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
-from operator import itemgetter
+Every number is a pair of bounds, which are equal unless it is known only in part: a run that never reaches 90 % has
+(its length, inf) as its steps to 90 %.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from normexp.claims.schema import Claim, Condition, Measure, Point, Reduction, Value, format_point
-from normexp.stats import rank_correlation
+from normexp.claims.grid import extend, grid_step, is_grid, nearest
+from normexp.claims.schema import Claim, Condition, Measure, Point, Value, format_point
 
 Floats = NDArray[np.float64]
 
-Measured = Callable[[Measure, str, Point, int], float]
-"""Maps (measure, arm, value of each axis, seed) to the number of that run; NaN if it is not defined."""
+Bounds = tuple[float, float]
+
+RunKey = tuple[str, tuple[tuple[str, Value], ...], int]
+"""A run of a claim: arm, value of each axis, seed."""
+
+Measured = Callable[[Measure, str, Point, int], Bounds | None]
+"""Maps (measure, arm, value of each axis, seed) to the number of that run: (nan, nan) if it is not defined, None if the run is
+still to be trained."""
+
+MAX_EXTENSIONS = 2
+"""How often an axis is extended by a step because its best value is at an end. The claim's cost must stay bounded."""
 
 
 @dataclass(frozen=True)
 class Effects:
     """Effects of one cell.
 
-    by_seed: (seeds,), log ratios for ratios; NaN where not defined. values: (seeds,) by arm, the numbers that were compared.
-    chosen: by arm, the axis value chosen on validation data.
+    low, high: (seeds,), log ratios for ratios; NaN where not defined. values: (2, seeds) by arm, the numbers that were compared.
+    chosen: by arm, the axis value that the claim's choosing seeds prefer. at_end: by arm, "smallest" or "largest" if that is
+    still the first or last one tried.
     """
 
-    by_seed: Floats
+    low: Floats
+    high: Floats
     values: dict[str, Floats]
     chosen: dict[str, dict[str, Value]]
+    at_end: dict[str, str]
 
 
-def effects(condition: Condition, claim: Claim, cell: Point, measured: Measured) -> Effects:
-    """Compute the effects of a condition in one cell, for all seeds of the claim."""
+@dataclass
+class Reader:
+    """Reads numbers of runs, and collects the runs that are still missing."""
+
+    claim: Claim
+    measured: Measured
+    missing: dict[RunKey, None] = field(default_factory=dict)
+
+    def read(self, measure: Measure, arm: str, point: Point, seeds: Sequence[int]) -> Floats:
+        """(2, seeds)."""
+        axes = self.claim.sweep.axes if self.claim.sweep else ()
+        bounds = []
+        for seed in seeds:
+            number = self.measured(measure, arm, point, seed)
+            if number is None:
+                self.missing[arm, tuple((axis, point[axis]) for axis in axes), seed] = None
+            bounds.append(number or (np.nan, np.nan))
+        return np.array(bounds, dtype=np.float64).T
+
+
+def effects(condition: Condition, cell: Point, seeds: Sequence[int], reader: Reader) -> Effects:
+    """Compute the effects of a condition in one cell. If runs are missing, the reader lists them and the result is void."""
     if condition.contrast is None:
-        return _compare(condition, claim, cell, measured)
+        return _compare(condition, cell, seeds, reader)
     axis, *values = condition.contrast
-    sides = [(format_point({axis: v}), _compare(condition, claim, {**cell, axis: v}, measured)) for v in values]
-    return Effects(
-        sides[0][1].by_seed - sides[1][1].by_seed,
-        {f"{arm}, {label}": numbers for label, side in sides for arm, numbers in side.values.items()},
-        {f"{arm}, {label}": chosen for label, side in sides for arm, chosen in side.chosen.items()},
-    )
+    sides = {format_point({axis: v}): _compare(condition, {**cell, axis: v}, seeds, reader) for v in values}
+    first, second = sides.values()
+
+    def merged(part: str) -> dict[str, object]:
+        return {f"{arm}, {label}": x for label, side in sides.items() for arm, x in getattr(side, part).items()}
+
+    parts = {part: merged(part) for part in ("values", "chosen", "at_end")}
+    return Effects(first.low - second.high, first.high - second.low, **parts)  # type: ignore[arg-type]
 
 
-def _compare(condition: Condition, claim: Claim, point: Point, measured: Measured) -> Effects:
+def _compare(condition: Condition, point: Point, seeds: Sequence[int], reader: Reader) -> Effects:
     arms = condition.arms or ("",)
-    reduce = partial(_reduce, condition, claim, measured, point=point)
-    reduced = {arm: reduce(measure=condition.measure, arm=arm) for arm in arms}
-    values = {arm: numbers for arm, (numbers, _) in reduced.items()}
-    chosen = {arm: setting for arm, (_, setting) in reduced.items() if setting}
+    if condition.comparison == "correlation":
+        return _correlate(condition, point, seeds, reader)
+    values, chosen, at_end = dict[str, Floats](), dict[str, dict[str, Value]](), dict[str, str]()
+    for arm in dict.fromkeys(arms):
+        values[arm], choice, end = _reduce(condition, arm, point, seeds, reader)
+        chosen |= {arm: choice} if choice else {}
+        at_end |= {arm: end} if end else {}
+    numbers = [values[arm] for arm in arms]
     match condition.comparison:
         case "difference":
-            by_seed = values[arms[0]] - values[arms[1]]
+            low, high = numbers[0] - numbers[1][::-1]
         case "ratio":
-            numerator, denominator = (np.where(values[arm] > 0, values[arm], np.nan) for arm in arms)
-            by_seed = np.log(numerator) - np.log(denominator)
-        case "value" | "each":
-            by_seed = values[arms[0]]
-        case "correlation":
-            assert condition.other is not None
-            others = {arm: reduce(measure=condition.other, arm=arm)[0] for arm in arms}
-            pairs = zip(np.array([*values.values()]).T, np.array([*others.values()]).T, strict=True)
-            by_seed = np.array([rank_correlation(x, y) for x, y in pairs])
-            values = values | {f"{arm}, {condition.other.tag}": numbers for arm, numbers in others.items()}
-    return Effects(by_seed, values, chosen)
+            logs = [_log(number) for number in numbers]
+            low, high = logs[0] - logs[1][::-1]
+        case "share":
+            low = high = _share(*(number.mean(axis=0) for number in numbers))
+        case _:
+            low, high = numbers[0]
+    return Effects(*_widened(condition, reader.claim, low, high), values, chosen, at_end)
+
+
+def _log(bounds: Floats) -> Floats:
+    """Logarithms of bounds; NaN if the upper one is not positive."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.log(np.maximum(bounds, 0.0))
+    undefined = ~(bounds[1] > 0)
+    return np.where(undefined, np.nan, np.array([low, high]))
+
+
+def _share(a: Floats, b: Floats, c: Floats | None = None, d: Floats | None = None) -> Floats:
+    """a / b, or (a - b) / (c - d), of means over seeds, linearized: one value per seed, whose mean is the share.
+
+    The spread of these values gives the share's standard error to first order (ratio estimator; Cochran 1977, section 6.4).
+    """
+    numerator, denominator = (a, b) if c is None or d is None else (a - b, c - d)
+    known = np.isfinite(numerator) & np.isfinite(denominator)
+    mean = denominator[known].mean() if known.any() else 0.0
+    if mean == 0:
+        return np.full_like(a, np.nan)
+    share = numerator[known].mean() / mean
+    return np.asarray(share + (numerator - share * denominator) / mean)
+
+
+def _widened(condition: Condition, claim: Claim, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Numbers on the lattice of an axis are known up to half a step of it."""
+    if condition.reduction not in ("decades", "largest") or condition.over is None:
+        return low, high
+    assert claim.sweep is not None
+    half = grid_step(claim.sweep.axes[condition.over]) / 2
+    if condition.reduction == "decades":
+        return low - half, high + half
+    if condition.comparison == "ratio":
+        return low - half * np.log(10), high + half * np.log(10)
+    return low / 10**half, high * 10**half
+
+
+def _correlate(condition: Condition, point: Point, seeds: Sequence[int], reader: Reader) -> Effects:
+    """Kendall's tau-b over all arms and values of the pooled axes, seed by seed."""
+    from scipy.stats import kendalltau
+
+    assert condition.other is not None and reader.claim.sweep is not None
+    axes = [reader.claim.sweep.axes[axis] for axis in condition.pool]
+    points = [dict(zip(condition.pool, values, strict=True)) for values in itertools.product(*axes)]
+    both, values = [], dict[str, Floats]()
+    for measure in (condition.measure, condition.other):
+        of = replace(condition, measure=measure)
+        reduced = {
+            (arm, format_point(extra)): _reduce(of, arm, {**point, **extra}, seeds, reader)[0]
+            for arm in condition.arms
+            for extra in points
+        }
+        both.append(np.array([bounds.mean(axis=0) for bounds in reduced.values()]))
+        values |= {", ".join(filter(None, (*key, measure.tag))): bounds for key, bounds in reduced.items()}
+    taus = [
+        kendalltau(x, y).statistic if np.isfinite([*x, *y]).all() else np.nan
+        for x, y in zip(*(b.T for b in both), strict=True)
+    ]
+    by_seed = np.array(taus, dtype=np.float64)
+    return Effects(by_seed, by_seed, values, {}, {})
 
 
 def _reduce(
-    condition: Condition, claim: Claim, measured: Measured, *, measure: Measure, arm: str, point: Point
-) -> tuple[Floats, dict[str, Value]]:
-    """A measure of one arm, reduced along the condition's axis: (seeds,), and the axis value that was chosen, if any."""
+    condition: Condition, arm: str, point: Point, seeds: Sequence[int], shared: Reader
+) -> tuple[Floats, dict[str, Value], str]:
+    """The measure of one arm, reduced along the condition's axis: (2, seeds); the value chosen; the end that it is at, if any."""
+    reader = Reader(shared.claim, shared.measured)  # what is missing of one arm must not hold up another
+    try:
+        return _reduce_alone(condition, arm, point, seeds, reader)
+    finally:
+        shared.missing |= reader.missing
 
-    def read(of: Measure, at: Point) -> list[float]:
-        return [measured(of, arm, at, seed) for seed in claim.seeds]
 
-    axis = condition.over
+def _reduce_alone(
+    condition: Condition, arm: str, point: Point, seeds: Sequence[int], reader: Reader
+) -> tuple[Floats, dict[str, Value], str]:
+    axis, measure = condition.over, condition.measure
     if axis is None:
-        return np.array(read(measure, point), dtype=np.float64), {}
-    assert claim.sweep is not None
-    values = tuple(claim.sweep.axes[axis])
-    points = [{**point, axis: value} for value in values]
-    metric = np.array([read(measure, at) for at in points], dtype=np.float64)
+        return reader.read(measure, arm, point, seeds), {}, ""
+    assert reader.claim.sweep is not None
     if condition.reduction not in ("best", "gain"):
-        return reduce_axis(condition.reduction, metric, values, working=condition.working_level), {}
-    scores = np.array([read(Measure(tag=condition.choose_by), at) for at in points], dtype=np.float64)
-    # One value for all seeds: the axis is tuned, not each run.
-    with np.errstate(invalid="ignore"):
-        means = scores.mean(axis=1) * (-1 if condition.choose_by.endswith("loss") else 1)
-    if condition.reduction == "gain" and len(values) > 1:
-        means[0] = np.nan  # a gain is over the first value, which can't be chosen unless it is the only one
-    if np.isnan(means).all():
-        return np.full(len(claim.seeds), np.nan), {}
-    best = int(np.nanargmax(means))
-    return (metric[best] if condition.reduction == "best" else metric[best] - metric[0]), {axis: values[best]}
+        grid = tuple(reader.claim.sweep.axes[axis])
+        numbers = [_read_best_of(condition, arm, {**point, axis: value}, seeds, reader) for value in grid]
+        return reduce_axis(condition, np.stack(numbers, axis=1), grid), {}, ""
+    of_other = condition.multiple is not None and arm == condition.arms[0]
+    values, scores = _score(condition, condition.arms[1] if of_other else arm, point, reader)
+    if reader.missing or np.isneginf(scores).all():
+        return np.full((2, len(seeds)), np.nan), {}, ""
+    choice, end = values[_best(scores)], _end(values, scores)
+    if of_other:
+        choice, end = nearest(condition.multiple, choice, values), ""
+    metric = reader.read(measure, arm, {**point, axis: choice}, seeds)
+    if condition.reduction == "gain":
+        metric = metric - reader.read(measure, arm, {**point, axis: values[0]}, seeds)[::-1]
+    return metric, {axis: choice}, end
 
 
-def reduce_axis(reduction: Reduction, metric: Floats, axis: tuple[Value, ...], *, working: float | None) -> Floats:
-    """Reduce a metric of shape (values, seeds) along a sweep axis, to shape (seeds,).
+def _read_best_of(condition: Condition, arm: str, point: Point, seeds: Sequence[int], reader: Reader) -> Floats:
+    """The measure of one arm, at its maximum over the axis `best_of`, if there is one: (2, seeds)."""
+    assert reader.claim.sweep is not None
+    axis, axes = condition.best_of, reader.claim.sweep.axes
+    points = [{**point, axis: value} for value in axes[axis]] if axis else [point]
+    return np.asarray(np.max([reader.read(condition.measure, arm, at, seeds) for at in points], axis=0))
 
-    min, max, mean: of the metric. slope: of log(metric) over log(axis), by least squares.
-    decades: log10 width of the widest unbroken band of axis values where metric >= working; 0 for a band of a single value or
-    none, NaN if the metric is defined nowhere.
-    largest: the largest axis value where metric >= working; NaN if there is none.
-    best and gain need a second metric to choose by, as _reduce does.
+
+def _score(condition: Condition, arm: str, point: Point, reader: Reader) -> tuple[list[Value], Floats]:
+    """The axis values of an arm, extended where the best one is at an end, and their scores (values, choosing seeds).
+
+    For a gain, the first value (no dropout) can't be chosen.
     """
+    assert condition.over is not None and reader.claim.sweep is not None
+    axis, tag = condition.over, condition.choose_by
+    measure = condition.measure if tag is None else Measure(tag=tag)
+    listed = list(reader.claim.sweep.axes[axis])
+    can_extend, seeds, values = (
+        not reader.claim.quick and condition.reduction == "best",
+        reader.claim.choosing_seeds,
+        listed,
+    )
+    while True:
+        bounds = np.stack([reader.read(measure, arm, {**point, axis: v}, seeds) for v in values], axis=1)
+        scores = bounds[0]
+        if measure.reaches is not None:  # a run that ends early without getting there is no better than the others
+            scores = -np.where(np.isinf(bounds[1]), scores.max(initial=0.0, where=np.isfinite(scores)), scores)
+        elif measure.tag.endswith("loss"):
+            scores = -scores
+        scores = np.where(np.isnan(scores), -np.inf, scores)
+        if condition.reduction == "gain" and len(values) > 1:
+            scores[0] = -np.inf
+        if reader.missing or not can_extend or len(values) == len(listed) + MAX_EXTENSIONS:
+            return values, scores
+        extended = extend(values, values[_best(scores)]) if _end(values, scores) else values
+        if extended == values:
+            return values, scores
+        values = extended
+
+
+def _best(scores: Floats) -> int:
+    """Index of the value with the highest mean score. If all are the same (none ever gets there), the one in the middle."""
+    means = scores.mean(axis=1)
+    return len(means) // 2 if (means == means[0]).all() else int(means.argmax())
+
+
+def _end(values: Sequence[Value], scores: Floats) -> str:
+    """ "smallest" or "largest" if the best value is that one, of positive numbers, and better than its neighbor by more than a
+    standard error: values that differ by noise alone, as at chance level, have no direction."""
+    if not is_grid(values):
+        return ""
+    order = np.argsort(np.array(values, dtype=np.float64)).tolist()
+    best = _best(scores)
+    for name, (end, neighbor) in {"smallest": order[:2], "largest": order[:-3:-1]}.items():
+        if best == end:
+            with np.errstate(invalid="ignore"):
+                better = scores[end] - scores[neighbor]
+            error = better.std(ddof=1) / np.sqrt(len(better)) if len(better) > 1 else 0.0
+            return name if better.mean() > error or not np.isfinite(error) else ""
+    return ""
+
+
+def reduce_axis(condition: Condition, metric: Floats, axis: tuple[Value, ...]) -> Floats:
+    """Reduce a metric of shape (2, values, seeds) along a sweep axis, to shape (2, seeds).
+
+    min, max, mean: of the metric. slope: of the metric over the axis, by least squares.
+    decades: number of values where metric >= working_level, times the grid's step in decades; NaN if not defined anywhere.
+    largest: the largest axis value where metric >= working_level. If all values work, or none, it is known on one side only.
+    """
+    reduction = condition.reduction
     if reduction in ("min", "max", "mean"):
-        return np.asarray(getattr(metric, reduction)(axis=0))
+        return np.asarray(getattr(metric, reduction)(axis=1))
     x = np.array(axis, dtype=np.float64)
     if reduction == "slope":
-        with np.errstate(invalid="ignore", divide="ignore"):
-            log_metric = np.log(np.where(metric > 0, metric, np.nan))
-        centered = np.log(x) - np.log(x).mean()
-        return np.asarray(centered @ log_metric / (centered @ centered))
-    assert working is not None
-    works = metric >= working  # False for NaN
-    if reduction == "largest":
-        largest = np.where(works, x[:, None], -np.inf).max(axis=0)
-        return np.where(np.isfinite(largest), largest, np.nan)
-    assert reduction == "decades"
-    order = np.argsort(x)
-    widths = [_widest_band(works[order, seed], x[order]) for seed in range(metric.shape[1])]
-    return np.where(np.isnan(metric).all(axis=0), np.nan, widths)
-
-
-def _widest_band(works: NDArray[np.bool], x: Floats) -> float:
-    """log10(last / first) of the widest unbroken band. x: ascending."""
-    bands = (list(band) for good, band in groupby(zip(x, works, strict=True), key=itemgetter(1)) if good)
-    return max((float(np.log10(band[-1][0] / band[0][0])) for band in bands), default=0.0)
+        centered = x - x.mean()
+        return np.asarray(np.einsum("v,bvs->bs", centered, metric) / (centered @ centered))
+    assert condition.working_level is not None
+    works = metric[0] >= condition.working_level  # False for NaN
+    undefined = np.isnan(metric[0]).all(axis=0)
+    if reduction == "decades":
+        count = works.sum(axis=0) * grid_step(axis)
+        return np.where(undefined, np.nan, np.array([count, count]))
+    largest = np.where(works, x[:, None], 0.0).max(axis=0)
+    low, high = largest, np.where(largest == x.max(), np.inf, np.where(largest == 0, x.min(), largest))
+    return np.where(undefined, np.nan, np.array([low, high]))

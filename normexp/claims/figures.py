@@ -25,10 +25,14 @@ def draw(verdict: Verdict, *, name: str) -> DrawnFigure | None:
     if conditions:
         cut = draw_forest(canvas, conditions)
         outcomes = {cell.outcome for condition in conditions for cell in condition.cells}
+        bounded = any(cell.bound for condition in conditions for cell in condition.cells)
         where = "Bottom" if panels else "Plot"
-        caption.append(f"{where}: effects with confidence intervals; the shaded side satisfies the rule.")
-        caption += ["Open circle: undecided."] * bool(outcomes & {"inconclusive", "not comparable"})
-        caption += ["Triangle: the interval extends beyond the axis."] * cut
+        sides = "beyond the solid line, the shaded side confirms; beyond the dotted one, the hatched side refutes"
+        caption.append(f"{where}: effects with intervals; {sides}.")
+        caption += ["Open circle: undecided or not comparable."] * bool(outcomes & {"undecided", "not comparable"})
+        caption += ["Cross: refuted."] * ("refuted" in outcomes)
+        caption += ["Diamond: smaller than claimed."] * ("smaller than claimed" in outcomes)
+        caption += ["Triangle: only a bound, or the interval extends beyond the axis."] * (cut or bounded)
     title = " and ".join(["the runs"] * bool(panels) + ["the effects"] * bool(conditions))
     return DrawnFigure(file_stem(name), f"{verdict.claim}: {title}", " ".join(caption), canvas.figure, canvas.tips)
 

@@ -17,7 +17,7 @@ from normexp.rundir import safe_read
 MAX_BYTES = 2**26
 """Limit on a file in the user's --config-dir, which may hold anything."""
 
-JUDGING = ("effects", "judge", "measure")
+JUDGING = ("schema", "decide", "effects", "grid", "judge", "measure")
 """Modules of this package that decide an outcome. The others read files, print and draw."""
 
 NUMERIC_PACKAGES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training", "claims/exact")
@@ -38,7 +38,7 @@ def code_fingerprint(config_dir: Path | None = None) -> str:
 def judging_fingerprint() -> str:
     """Hash of the code that judges a run's numbers."""
     claims = Path(__file__).parent
-    return _fingerprint([*(claims / f"{name}.py" for name in JUDGING), claims.parent / "stats.py"], version("scipy"))
+    return _fingerprint([claims / f"{name}.py" for name in JUDGING], version("scipy"))
 
 
 def is_fresh(verdict: Verdict, claim: Claim, code: str) -> bool:

@@ -1,13 +1,14 @@
-"""Forest plot of a rule: one row per cell with its effect and interval, the threshold, and the side that confirms."""
+"""Forest plot of a rule: one row per cell with its effect and interval, between the lines that confirm and refute."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from normexp.claims.verdict import ConditionVerdict
-from normexp.claims.wording import cell_label, describe_comparison, format_effect, percent_factor, scaled, unit
+from normexp.claims.verdict import Cell, ConditionVerdict, Outcome
+from normexp.claims.wording import cell_label, describe_comparison, edges, format_effect, percent_factor, scaled, unit
 from normexp.plotting.colors import FAINT, INK
 from normexp.plotting.labels import safe_label, truncate
 from normexp.plotting.style import WIDE, Canvas, log_axis
@@ -15,8 +16,37 @@ from normexp.plotting.style import WIDE, Canvas, log_axis
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ROW, TITLE, BOTTOM, RIGHT = 0.17, 0.28, 0.42, 0.92
+ROW, TITLE, BOTTOM, RIGHT = 0.17, 0.28, 0.42, 1.12
 """Inches: height of a cell's row, of a condition's title and of its axis; width of the column of outcomes."""
+
+MARKERS: dict[Outcome, str] = {"confirmed": "o", "refuted": "X", "smaller than claimed": "D"}
+"""Filled markers of what is decided; anything else is an open circle."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Limits of the axis of effects, in the unit that is shown."""
+
+    low: float
+    high: float
+    logarithmic: bool
+
+    def position(self, value: float) -> float:
+        """0 at the lower limit, 1 at the upper one."""
+        if not self.logarithmic:
+            return (value - self.low) / (self.high - self.low)
+        return math.log(max(value, self.low) / self.low) / math.log(self.high / self.low)
+
+
+def fit_scale(condition: ConditionVerdict) -> Scale | None:
+    """The axis for a condition's effects and both of its lines. None without effects."""
+    factor, cells = percent_factor(condition), condition.cells
+    effects = [scaled(cell.effect, factor) for cell in cells]
+    ends = [scaled(end, factor) for cell in cells for end in (cell.low, cell.high)]
+    lines = edges(condition, condition.confirm, condition.refute)
+    if all(effect is None for effect in effects):
+        return None
+    return Scale(*axis_limits(effects, ends, lines, ratio=condition.comparison == "ratio"))
 
 
 def forest_height(conditions: Sequence[ConditionVerdict]) -> float:
@@ -72,42 +102,19 @@ def _rows_height(condition: ConditionVerdict) -> float:
 
 def _draw_condition(canvas: Canvas, axes: Axes, condition: ConditionVerdict, *, left: float) -> bool:
     """Draw one condition. Returns whether an interval was cut. left: left margin in inches, for the cells' labels."""
-    factor, cells = percent_factor(condition), condition.cells
-    line, margin = scaled(condition.threshold, factor), scaled(condition.margin, factor) or 0.0
-    edges = [] if line is None else [line - margin, line + margin] if condition.direction == "within" else [line]
-    rows = [tuple(scaled(number, factor) for number in (cell.low, cell.effect, cell.high)) for cell in cells]
-    effects, ends = [effect for _, effect, _ in rows], [end for start, _, stop in rows for end in (start, stop)]
-    low, high, logarithmic = axis_limits(effects, ends, edges, ratio=condition.comparison == "ratio")
-    if logarithmic:
+    cells, scale = condition.cells, fit_scale(condition) or Scale(0.0, 1.0, logarithmic=False)
+    if scale.logarithmic:
         axes.set_xscale("log")
-    axes.set_xlim(low, high)
+    axes.set_xlim(scale.low, scale.high)
     axes.set_ylim(len(cells) - 0.3, -0.7)
-    if edges:  # shade the side that confirms
-        side = {">=": (edges[0], high), "<=": (low, edges[0])}.get(condition.direction, (edges[0], edges[-1]))
-        canvas.mark(axes.axvspan(*side, facecolor=FAINT, alpha=0.55, linewidth=0, zorder=0), None)
-    for edge in edges:
-        axes.axvline(edge, color=INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-    cut = False
-    for y, (cell, (start, effect, stop)) in enumerate(zip(cells, rows, strict=True)):
-        tip = [f"{cell_label(cell) or condition.what}: {format_effect(condition, cell)}, {cell.outcome}"]
-        if start is not None or stop is not None:
-            visible = low if start is None else max(start, low), high if stop is None else min(stop, high)
-            canvas.mark(axes.hlines(y, *visible, color=INK, linewidth=1.3), None, tip)
-            cut_left, cut_right = start is None or start < low, stop is None or stop > high
-            for x, marker in [(low, "<")] * cut_left + [(high, ">")] * cut_right:
-                axes.plot([x], [y], marker=marker, color=INK, clip_on=False)
-                cut = True
-        if effect is not None and low <= effect <= high:
-            face = INK if cell.outcome in ("confirmed", "refuted") else "#ffffff"
-            (circle,) = axes.plot([effect], [y], "o", color=INK, markerfacecolor=face, markersize=4.5, zorder=4)
-            canvas.mark(circle, None, tip)
-        axes.text(1.015, y, cell.outcome, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
+    _shade_sides(canvas, axes, condition)
+    cut = [_draw_cell(canvas, axes, condition, cell, y) for y, cell in enumerate(cells)]
     labels = [truncate(safe_label(cell_label(cell)), int((left - 0.1) / 0.055)) for cell in cells]
     axes.set_yticks(range(len(cells)), labels)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    if logarithmic:
+    if scale.logarithmic:
         log_axis(axes.xaxis)
     else:
         axes.locator_params(axis="x", nbins=8)
@@ -117,4 +124,47 @@ def _draw_condition(canvas: Canvas, axes: Axes, condition: ConditionVerdict, *, 
     axes.set_title(title, loc="left", pad=3, x=shift, y=1.0, fontsize=7.5, fontweight="bold")
     name = f" ({unit(condition).strip()})" if unit(condition) else ""
     axes.set_xlabel(truncate(safe_label(describe_comparison(condition) + name), 95), labelpad=2, fontsize=7)
+    return any(cut)
+
+
+def _shade_sides(canvas: Canvas, axes: Axes, condition: ConditionVerdict) -> None:
+    """Draw both lines; fill the side that confirms, and hatch the one that refutes."""
+    low, high = axes.get_xlim()
+    confirm, refute = edges(condition, condition.confirm), edges(condition, condition.refute)
+    sides = {">=": ([(c, high) for c in confirm], [(low, r) for r in refute])}
+    sides["<="] = [(low, c) for c in confirm], [(r, high) for r in refute]
+    within = (
+        list(zip(confirm[::2], confirm[1::2], strict=False)),
+        [(low, r) for r in refute[:1]] + [(r, high) for r in refute[1:]],
+    )
+    fills, hatches = sides.get(condition.direction, within)
+    for side in fills:
+        canvas.mark(axes.axvspan(*side, facecolor=FAINT, alpha=0.6, linewidth=0, zorder=0), None)
+    for side in hatches:
+        span = axes.axvspan(*side, facecolor="none", edgecolor=FAINT, hatch="////", linewidth=0, zorder=0)
+        canvas.mark(span, None)
+    for lines, dashes in ((confirm, "solid"), (refute, (0, (1.2, 1.4)))):
+        for x in lines:
+            axes.axvline(x, color=INK, linewidth=0.9, linestyle=dashes, zorder=1)
+
+
+def _draw_cell(canvas: Canvas, axes: Axes, condition: ConditionVerdict, cell: Cell, y: float) -> bool:
+    """Draw the effect and interval of a cell. Returns whether the interval was cut or is open at an end."""
+    low, high = map(float, axes.get_xlim())
+    factor, cut = percent_factor(condition), False
+    start, effect, stop = (scaled(number, factor) for number in (cell.low, cell.effect, cell.high))
+    tip = [f"{cell_label(cell) or condition.what}: {format_effect(condition, cell)}, {cell.outcome}"]
+    if start is not None or stop is not None:
+        visible = low if start is None else max(start, low), high if stop is None else min(stop, high)
+        canvas.mark(axes.hlines(y, *visible, color=INK, linewidth=1.3), None, tip)
+        cut_left, cut_right = start is None or start < low, stop is None or stop > high
+        for x, marker in [(low, "<")] * cut_left + [(high, ">")] * cut_right:
+            axes.plot([x], [y], marker=marker, color=INK, clip_on=False)
+            cut = True
+    if effect is not None and low <= effect <= high:
+        face = INK if cell.outcome in MARKERS else "#ffffff"
+        marker = {">": ">", "<": "<"}.get(cell.bound, MARKERS.get(cell.outcome, "o"))
+        (drawn,) = axes.plot([effect], [y], marker, color=INK, markerfacecolor=face, markersize=4.5, zorder=4)
+        canvas.mark(drawn, None, tip)
+    axes.text(1.015, y, cell.outcome, transform=axes.get_yaxis_transform(), va="center", fontsize=7)
     return cut

@@ -1,45 +1,145 @@
-"""The headline of a verdict: its deciding cell, the tally of all cells, and whether it is outdated."""
+"""The headline of a verdict: what holds and where, in words with the effects; and what would decide the rest."""
 
-import math
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from normexp.claims.schema import Claim
-from normexp.claims.verdict import OUTCOMES, Cell, ConditionVerdict, Verdict
-from normexp.claims.wording import cell_label, format_effect, format_rule, percent_factor, seed_count, unit
+from normexp.claims.schema import Claim, Value
+from normexp.claims.verdict import OUTCOMES, Cell, ConditionVerdict, Outcome, Verdict
+from normexp.claims.wording import axis_label, cell_label, censored_notes, format_effect, plural, unit, value_label
 from normexp.config import printable
-from normexp.plotting.labels import truncate
+from normexp.report.groups import format_value
 
 OUTDATED = "Outdated: the rule or the code has changed since; run the claim again."
 """Start of the explanation of an outdated verdict."""
 
+MAX_LENGTH, MAX_EXPLANATION = 250, 600
+"""Longest headline in a table, and on its own, as far as shorter forms of it go."""
 
-def headline(verdict: Verdict) -> tuple[ConditionVerdict, Cell] | None:
-    """The condition and cell that decided the claim; None without cells.
+MAX_CELLS = 3
+"""Cells of a condition with the same outcome that a headline spells out; of more it gives the range."""
 
-    Of the cells with the claim's outcome, the one nearest to the line; of an exact claim, whose numbers may lie on the line, the
-    first.
-    """
-    cells = list(verdict.cells)
-    deciding = [(condition, cell) for condition, cell in cells if condition.decides] or cells
-    same = [(condition, cell) for condition, cell in deciding if cell.outcome == verdict.outcome] or deciding
+
+def headline(verdict: Verdict, *, max_length: int = MAX_LENGTH) -> str:
+    """What holds, where, and with which effect: a sentence per deciding condition, as detailed as max_length allows."""
+    deciding = [condition for condition in verdict.conditions if condition.decides and condition.cells]
     if verdict.kind == "exact":
-        return same[0] if same else None
-    return min(same, key=lambda pair: _clearance(*pair), default=None)
+        deciding = _telling(deciding, verdict.outcome)
+    marked = any(_outcomes(condition) - {"not comparable"} - {verdict.outcome} for condition in deciding)
+    sentences = list[str]()
+    for most, intervals in ((MAX_CELLS, True), (1, True), (1, False)):
+        shown = intervals and verdict.kind == "experiment"
+        texts = [(_say(c, most, marked=marked, interval=shown), map(cell_label, c.cells)) for c in deciding]
+        sentences = [f"{_capitalize(text, labels)}." for text, labels in texts]
+        if len(" ".join(sentences)) <= max_length:
+            break
+    while len(sentences) > 1 and len(" ".join(sentences)) > max_length:
+        sentences.pop()
+    left = len(deciding) - len(sentences)
+    more = f"{plural(left, 'more condition')}." if left and verdict.kind == "experiment" else ""
+    return printable(" ".join([*sentences, *[more] * bool(more)]))
 
 
-def format_headline(verdict: Verdict) -> tuple[str, str, int]:
-    """Effect, rule and number of seeds of the headline; '-' without cells."""
-    head = headline(verdict)
-    if head is None:
-        return "-", "-", len(verdict.seeds)
-    return format_effect(*head), format_rule(head[0]), seed_count(verdict, head[1])
+def _telling(conditions: Sequence[ConditionVerdict], outcome: Outcome) -> list[ConditionVerdict]:
+    """The conditions of an exact claim that explain its outcome; each has one cell.
+
+    The first one if all hold, else those that fail, and before them one that holds if the claim is confirmed in part.
+    """
+    holds = [condition for condition in conditions if _outcomes(condition) == {"confirmed"}]
+    fails = [condition for condition in conditions if _outcomes(condition) != {"confirmed"}]
+    return holds[:1] * (outcome == "confirmed in part" or not fails) + fails
 
 
-def headline_label(verdict: Verdict) -> str:
-    """'activation=relu' or the condition's name; empty if a single cell decides."""
-    head = headline(verdict) if tally(verdict) else None
-    return truncate(cell_label(head[1]) or head[0].what, 200) if head else ""
+def _outcomes(condition: ConditionVerdict) -> set[Outcome]:
+    return {cell.outcome for cell in condition.cells}
+
+
+def _say(condition: ConditionVerdict, most: int, *, marked: bool, interval: bool) -> str:
+    """'confirmed for sigmoid: bn gains +80 points [70, 90]; refuted for relu: +0.1 points [-0.2, 0.4]'.
+
+    most: cells to spell out. marked: name the outcome even if all cells have the same.
+    """
+    present = [outcome for outcome in OUTCOMES if outcome in _outcomes(condition)]
+    parts, said = list[str](), False
+    for outcome in present:
+        cells = [cell for cell in condition.cells if cell.outcome == outcome]
+        known = [cell for cell in cells if cell.effect is not None]
+        where = scope(cells, condition.cells)
+        mark = f"{outcome} for {where}" if where else outcome if marked or not known else ""
+        sentence = (
+            "{effect}" if said else condition.says if "{effect}" in condition.says else condition.what + ": {effect}"
+        )
+        if outcome == "not comparable" or not known:
+            notes = list(dict.fromkeys(filter(None, (cell.note for cell in cells))))
+            what = "" if said or len(present) > 1 else f" ({condition.what})"
+            parts.append(f"{mark}{what}{f': {join(notes)}' if notes else ''}")
+            continue
+        labels, said = len(cells) > 1 or not where, True
+        text = _effects(condition, known, sentence, most, labels=labels, interval=interval)
+        parts.append(f"{mark}: {text}" if mark else text)
+    return "; ".join(parts)
+
+
+def _effects(
+    condition: ConditionVerdict, cells: Sequence[Cell], sentence: str, most: int, *, labels: bool, interval: bool
+) -> str:
+    """'relu: bn gains +2 points [1, 3]; sigmoid: +80 points [70, 90]', or 'bn gains +2 to +80 points in 9 cells'.
+
+    labels: name the cells.
+    """
+    if len(cells) > most:
+        ends = sorted(cells, key=lambda cell: cell.effect or 0.0)
+        first, last = (format_effect(condition, cell, interval=False) for cell in (ends[0], ends[-1]))
+        spread = last if first == last else f"{first.removesuffix(unit(condition))} to {last}"
+        text = sentence.replace("{effect}", spread)
+        return f"{text} in {len(cells)} cells" if len(cells) == len(condition.cells) else text
+    parts = list[str]()
+    for cell in cells:
+        effect, notes = format_effect(condition, cell, interval=interval), censored_notes(condition, cell)
+        text = effect if parts else sentence.replace("{effect}", effect)
+        label = cell_label(cell) if labels else ""
+        parts.append(f"{label}: " * bool(label) + text + f" ({join(notes)})" * bool(notes))
+    return "; ".join(parts)
+
+
+def scope(cells: Sequence[Cell], among: Sequence[Cell]) -> str:
+    """Some of a condition's cells, by what they have in common: 'sigmoid', 'relu and tanh, depth 3', '3 of 9 cells'.
+
+    Empty for all of them.
+    """
+    if len(cells) == len(among):
+        return ""
+    axes = list(dict.fromkeys(axis for cell in among for axis in cell.point))
+    values = {axis: _values(axis, cells) for axis in axes}
+    inside = [cell for cell in among if all(_key(cell.point.get(axis)) in values[axis] for axis in axes)]
+    narrow = {axis: list(values[axis].values()) for axis in axes if len(values[axis]) < len(_values(axis, among))}
+    if len(inside) == len(cells) and narrow and all(len(of) <= MAX_CELLS for of in narrow.values()):
+        return ", ".join(_join_values(axis, of) for axis, of in narrow.items())
+    labels = [label for cell in cells if (label := cell_label(cell))]
+    return join(labels) if len(labels) == len(cells) <= MAX_CELLS else f"{len(cells)} of {len(among)} cells"
+
+
+def _values(axis: str, cells: Iterable[Cell]) -> dict[str, Value]:
+    return {_key(value): value for value in (cell.point.get(axis) for cell in cells)}
+
+
+def _key(value: Value) -> str:
+    return f"{type(value)} {value}"
+
+
+def _join_values(axis: str, values: Sequence[Value]) -> str:
+    """'relu and tanh', 'depth 3 and 5'."""
+    labels = [value_label(axis, value) for value in values]
+    name = f"{axis_label(axis)} "
+    if all(label == name + format_value(value) for label, value in zip(labels, values, strict=True)):
+        return name + join(list(map(format_value, values)))
+    return join(labels)
+
+
+def join(words: Sequence[str]) -> str:
+    """'a, b and c'."""
+    *others, last = words or [""]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def tally(verdict: Verdict) -> str:
@@ -56,32 +156,50 @@ def tally(verdict: Verdict) -> str:
     return ", ".join([f"{counts[first]} of {total} {noun} {first}", *(f"{counts[o]} {o}" for o in others)])
 
 
-def explain(verdict: Verdict) -> str:
-    """The headline in a sentence (effect, rule, and which cell it is), and the tally."""
-    head = headline(verdict)
-    if head is None:
+def outlook(verdict: Verdict) -> str:
+    """What would decide the undecided cells: 'About 30 seeds would probably decide.' Empty if there are none."""
+    cells = [cell for condition, cell in verdict.cells if condition.decides and cell.outcome == "undecided" and cell.n]
+    if not cells or verdict.kind == "exact":
         return ""
-    condition, cell = head
-    where = f" ({label})" if (label := cell_label(cell)) else ""
-    effect = cell.note if cell.outcome == "not comparable" else format_effect(condition, cell)
-    beyond = condition.refuted_beyond
-    refuted = "" if beyond is None else f", refuted beyond {percent_factor(condition) * beyond:g}"
-    count = f" {_capitalize(text)}." if (text := tally(verdict)) else ""
-    rule = f"{format_rule(condition)}{unit(condition)}{refuted}"
-    return printable(f"{_capitalize(condition.what)}{where}: {effect}; rule: {rule}.{count}")
+    known = [cell.seeds_needed for cell in cells if cell.seeds_needed]
+    bounds = [cell for cell in cells if cell.bound]
+    close = len(cells) - len(known) - len(bounds)
+    sentences = [f"About {max(known):.0f} seeds would probably decide"] if known else []
+    sentences += ["Longer runs or a wider range would decide values that are only bounds"] if bounds else []
+    rest = (
+        "the effect is"
+        if close == len(cells)
+        else f"{plural(close, 'undecided effect')} {'is' if close == 1 else 'are'}"
+    )
+    sentences += [f"More seeds would hardly help: {rest} too close to a line"] if close else []
+    return " ".join(f"{sentence}." for sentence in sentences)
 
 
-def _capitalize(text: str) -> str:
-    """A capital first letter, unless the text starts with a name such as 'bn' or 'dl/dx'."""
+def explain(verdict: Verdict) -> str:
+    """The headline, how many cells have which outcome, and what would decide the undecided ones."""
+    count = f"{_capitalize(text)}." if (text := tally(verdict)) else ""
+    return " ".join(filter(None, (headline(verdict, max_length=MAX_EXPLANATION), count, outlook(verdict))))
+
+
+def brief(verdict: Verdict) -> str:
+    """The headline, and what would decide an undecided verdict."""
+    return f"{headline(verdict)} {outlook(verdict) if verdict.outcome == 'undecided' else ''}".strip()
+
+
+def _capitalize(text: str, labels: Iterable[str] = ()) -> str:
+    """A capital first letter, unless the text starts with a short name such as 'bn' or 'dl/dx', or with one of the labels."""
     first = text.partition(" ")[0].rstrip(",:")
-    return text[:1].upper() + text[1:] if first.isalpha() and len(first) > 2 else text
+    label = any(text.startswith(f"{label}: ") for label in labels if label)
+    return text[:1].upper() + text[1:] if first.isalpha() and len(first) > 2 and not label else text
 
 
 def reworded(verdict: Verdict, claim: Claim) -> Verdict:
     """A verdict on the claim's current rule, with the current sentences of the claim's file."""
     if len(verdict.conditions) != len(claim.rule):  # a damaged file
         return verdict
-    conditions = [replace(old, what=new.what) for old, new in zip(verdict.conditions, claim.rule, strict=True)]
+    conditions = [
+        replace(old, what=new.what, says=new.says) for old, new in zip(verdict.conditions, claim.rule, strict=True)
+    ]
     words = {name: getattr(claim, name) for name in ("statement", "source", "explanation")}
     verdict = replace(verdict, conditions=conditions, **words)
     return replace(verdict, because=explain(verdict))
@@ -95,13 +213,3 @@ def outdated(verdict: Verdict) -> Verdict:
 def is_outdated(verdict: Verdict) -> bool:
     """Whether the verdict is marked as outdated."""
     return verdict.because.startswith(OUTDATED)
-
-
-def _clearance(condition: ConditionVerdict, cell: Cell) -> float:
-    """Distance from the nearer end of an interval to the line, in widths of the interval."""
-    low, high, line = cell.low, cell.high, condition.threshold
-    if low is None or high is None or line is None:
-        return math.inf
-    margin = condition.margin or 0.0
-    nearer = min(abs(end - edge) for end in (low, high) for edge in (line - margin, line + margin))
-    return nearer / ((high - low if high > low else abs(line)) or 1.0)

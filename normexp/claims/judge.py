@@ -1,96 +1,125 @@
-"""Decide a claim by its rule. Defines the four outcomes.
+"""Decide a claim by its rule, with more seeds for what is still undecided. Defines the outcomes.
 
-A cell is one comparison: a condition at one value of each remaining axis. Its effect has a confidence interval over seeds.
+A cell is one comparison: a condition at one value of each remaining axis.
 
-confirmed: the whole interval satisfies the rule. refuted: the whole interval violates it. inconclusive: the interval crosses the
-threshold. not comparable: a requirement of the claim does not hold on average, or the effect is not defined for some seed, for
-example because an arm never learned.
+confirmed: the mean effect is surely beyond the confirming line. refuted: surely beyond the refuting line. smaller than claimed:
+surely between the two. undecided: the seeds can't tell. not comparable: a requirement of the claim does not hold, or the effect
+is not defined for too many seeds, for example because an arm never learned.
 
-A claim that combines `all` conditions is refuted by a single refuted cell. It is confirmed if all comparable cells are, and each
-condition has one. With `any` it is the other way round. The level of the intervals is corrected for their number.
+A claim of which `all` cells must hold is confirmed if all comparable ones are, and confirmed in part if some are and others
+surely aren't. One of which `any` must hold is confirmed by a single cell.
 """
 
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from normexp.claims.effects import Effects, Measured, effects
-from normexp.claims.schema import Claim, Condition, Point, Value, is_number
-from normexp.claims.verdict import Cell, ConditionVerdict, Outcome
-from normexp.claims.wording import edge_note, undefined_note, unmet_note
+from normexp.claims.decide import (
+    Evidence,
+    classify,
+    confirming_range,
+    holm,
+    lower_bound,
+    seeds_needed,
+    unrefuted_range,
+    weigh,
+    win_probability,
+)
+from normexp.claims.effects import Effects, Measured, Reader, RunKey, effects
+from normexp.claims.schema import Claim, Condition, Point, Value
+from normexp.claims.verdict import Cell, ConditionVerdict, Look, Outcome
+from normexp.claims.wording import end_note, undefined_note, unmet_note
 from normexp.rundir import finite
-from normexp.stats import bonferroni_level, t_interval
 
-RELATIVE_TOLERANCE = 1e-9
-"""Tolerance for rounding at a threshold: 0.3 / 0.1 is not quite 3."""
+MAX_MISSING = 0.25
+"""Largest fraction of seeds without an effect with which a cell is still comparable."""
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Outcome of a claim, and its conditions in the order of the rule."""
+    """Outcome of a claim, and its conditions in the order of the rule.
+
+    wanted: the runs that must be trained before the claim can be judged, or judged further; the rest is provisional until then.
+    seeds: the number of seeds that they are for.
+    """
 
     outcome: Outcome
     conditions: list[ConditionVerdict]
+    wanted: list[RunKey]
+    seeds: int
 
 
-def judge(claim: Claim, measured: Measured) -> Judgement:
-    """Decide a claim by its rule."""
-    deciding = sum(len(list(cells(c, claim))) for c in claim.rule if c.decides)
-    unmet = [(point, required.what) for required in claim.requires for point in _unmet(required, claim, measured)]
-    conditions = []
-    for condition in claim.rule:
-        level = bonferroni_level(deciding if condition.decides else 1)
-        judged = []
-        for point in cells(condition, claim):
-            reason = next((what for where, what in unmet if _concerns(where, condition, point)), None)
-            effect = effects(condition, claim, point, measured)
-            cell = _judge_cell(condition, point, effect, level, reason)
-            judged.append(cell if cell.note else replace(cell, note=_edge_note(condition, claim, effect)))
-        conditions.append(ConditionVerdict.of(condition, judged))
-    outcomes = [[cell.outcome for cell in condition.cells] for condition in conditions if condition.decides]
-    return Judgement(combine_outcomes(claim.combine, outcomes), conditions)
+@dataclass
+class CellState:
+    """A cell while its claim is judged."""
+
+    condition: Condition
+    point: Point
+    outcome: Outcome = "undecided"
+    n: int = 0
+    effect: Effects | None = None
+    evidence: Evidence | None = None
+    looks: list[Look] = field(default_factory=list)
+    note: str | None = None
 
 
-def combine_outcomes(combine: Literal["all", "any"], outcomes: Sequence[Sequence[Outcome]]) -> Outcome:
-    """The outcome of a claim from those of each deciding condition's cells."""
-    decisive: tuple[Outcome, Outcome] = ("refuted", "confirmed") if combine == "all" else ("confirmed", "refuted")
-    for outcome in (decisive[0], "inconclusive"):
-        if any(outcome in cells for cells in outcomes):
-            return outcome
-    if any(all(outcome == "not comparable" for outcome in cells) for cells in outcomes):
-        return "not comparable"
-    return decisive[1]
+def judge(claim: Claim, measured: Measured, *, max_seeds: int | None = None) -> Judgement:
+    """Decide a claim by its rule, as far as runs are there."""
+    reader = Reader(claim, measured)
+    unmet = [(point, required) for required in claim.requires for point in _unmet(required, reader)]
+    states = [CellState(condition, point) for condition in claim.rule for point in cells(condition, claim)]
+    looks = [n for n in claim.looks if n == claim.looks[0] or max_seeds is None or n <= max_seeds]
+    reached = looks[0]
+    for n in looks:
+        undecided = [state for state in states if state.outcome == "undecided"]
+        if n > reached and (reader.missing or not any(state.condition.decides for state in undecided)):
+            break
+        reached, seeds, missing = n, claim.seeds[:n], dict[RunKey, None]()
+        for state in undecided:
+            own = Reader(claim, measured)
+            effect = effects(state.condition, state.point, seeds, own)
+            if state.condition.decides or n == claim.looks[0]:
+                missing |= own.missing  # more seeds are only for what decides
+            if not own.missing:
+                reason = next((r.what for where, r in unmet if _concerns(where, state.condition, state.point)), None)
+                _examine(state, effect, n, claim.level, reason)
+        reader.missing |= missing
+        if not reader.missing:
+            _decide(states, claim)
+    judged = {id(condition): [s for s in states if s.condition is condition] for condition in claim.rule}
+    conditions = [ConditionVerdict.of(c, [_cell(s, claim) for s in judged[id(c)]]) for c in claim.rule]
+    deciding = [states for condition, states in zip(claim.rule, judged.values(), strict=True) if condition.decides]
+    return Judgement(_combine(claim, deciding), conditions, list(reader.missing), reached)
 
 
 def cells(condition: Condition, claim: Claim) -> Iterator[Point]:
     """Every combination of values of the axes that are neither reduced nor contrasted, in the order of the file."""
     axes = claim.sweep.axes if claim.sweep else {}
-    used = {condition.over, *(condition.contrast or ())[:1]}
+    used = {condition.over, condition.best_of, *condition.pool, *(condition.contrast or ())[:1]}
     remaining = {a: condition.where.get(a, tuple(values)) for a, values in axes.items() if a not in used}
     return (dict(zip(remaining, values, strict=True)) for values in itertools.product(*remaining.values()))
 
 
-def compare_to_threshold(condition: Condition, low: float, high: float) -> Outcome:
-    """Which side of the threshold an interval lies on. An end that equals the threshold up to rounding counts as confirming."""
-    bottom, top = _bounds(condition, condition.threshold)
-    if bottom <= low and high <= top:
-        return "confirmed"
-    if condition.refuted_beyond is not None:
-        bottom, top = _bounds(condition, condition.refuted_beyond)
-    return "refuted" if high < bottom or low > top else "inconclusive"
+def _unmet(required: Condition, reader: Reader) -> Iterator[Point]:
+    """The cells in which a requirement does not hold on average over the first look's seeds."""
+    low, high = confirming_range(required)
+    for cell in cells(required, reader.claim):
+        effect = effects(required, cell, reader.claim.seeds[: reader.claim.looks[0]], reader)
+        known = _known(effect)
+        if not reader.missing and (
+            (~known).mean() > MAX_MISSING
+            or not low <= float(effect.low[known].mean()) <= float(effect.high[known].mean()) <= high
+        ):
+            yield cell
 
 
-def _bounds(condition: Condition, line: float) -> tuple[float, float]:
-    """The range that satisfies the condition with this threshold, including rounding."""
-    margin = condition.margin or 0.0
-    slack = margin + RELATIVE_TOLERANCE * max(abs(line), margin)
-    bottom = -math.inf if condition.direction == "<=" else line - slack
-    top = math.inf if condition.direction == ">=" else line + slack
-    return bottom, top
+def _known(effect: Effects) -> NDArray[np.bool]:
+    """The seeds for which an effect is defined."""
+    return ~(np.isnan(effect.low) | np.isnan(effect.high))
 
 
 def _concerns(unmet: Point, condition: Condition, cell: Point) -> bool:
@@ -101,51 +130,136 @@ def _concerns(unmet: Point, condition: Condition, cell: Point) -> bool:
     return all(value in values.get(axis, (value,)) for axis, value in unmet.items())
 
 
-def _unmet(required: Condition, claim: Claim, measured: Measured) -> Iterator[Point]:
-    """The cells in which a requirement does not hold on average."""
-    for cell in cells(required, claim):
-        mean = _in_unit(required, float(effects(required, claim, cell, measured).by_seed.mean()))
-        if math.isnan(mean) or compare_to_threshold(required, mean, mean) != "confirmed":
-            yield cell
+def _examine(state: CellState, effect: Effects, n: int, level: float, unmet: str | None) -> None:
+    """Weigh a cell's effects over the first n seeds. unmet: the requirement of the claim that does not hold here, if any."""
+    known = _known(effect)
+    state.n, state.effect, low, high = int(known.sum()), effect, effect.low[known], effect.high[known]
+    state.evidence = None
+    if not known.all():
+        missing = {arm: int(np.isnan(values).any(axis=0).sum()) for arm, values in effect.values.items()}
+        state.note = undefined_note(missing, n)
+    if unmet or (~known).mean() > MAX_MISSING:
+        state.outcome, state.note = "not comparable", unmet_note(unmet) if unmet else state.note
+        return
+    if state.condition.comparison == "each":
+        state.looks = [Look(n=n, effect=None, low=finite(float(low.min())), high=finite(float(high.max())))]
+        state.outcome = _side_of_all(state.condition, low)
+        return
+    state.evidence = weigh(state.condition, low, high)
+    bottom = lower_bound(low, level, signs=bool(np.isposinf(high).all()))
+    top = -lower_bound(-high, level, signs=bool(np.isneginf(low).all()))
+    mean, *ends = (finite(_in_unit(state.condition, x)) for x in (_center(low, high), bottom, top))
+    state.looks.append(Look(n=n, effect=mean, low=ends[0], high=ends[1]))
 
 
-def _judge_cell(condition: Condition, point: Point, effect: Effects, level: float, unmet: str | None) -> Cell:
-    """unmet: the requirement of the claim that does not hold here, if any."""
-    by_seed, mean = effect.by_seed, float(effect.by_seed.mean())
-    cell = Cell(
-        point=point,
-        outcome="not comparable",
-        effect=finite(_in_unit(condition, mean)),
-        level=level,
-        n=len(by_seed),
-        values={arm: [finite(float(v)) for v in values] for arm, values in effect.values.items()},
-        chosen=effect.chosen,
+def _center(low: np.ndarray, high: np.ndarray) -> float:
+    """The mean effect, or its bound if it is censored; NaN if on both sides."""
+    with np.errstate(invalid="ignore"):
+        ends = float(low.mean()), float(high.mean())
+    return (
+        sum(ends) / 2 if all(map(math.isfinite, ends)) else next((end for end in ends if math.isfinite(end)), math.nan)
     )
-    if unmet:
-        return replace(cell, note=unmet_note(unmet))
-    if math.isnan(mean):
-        missing = {arm: int((~np.isfinite(values)).sum()) for arm, values in effect.values.items()}
-        return replace(cell, note=undefined_note(missing, len(by_seed)))
-    if condition.comparison == "each":
-        low, high = float(by_seed.min()), float(by_seed.max())
-        outcomes = {compare_to_threshold(condition, float(value), float(value)) for value in by_seed}
-        outcome = outcomes.pop() if len(outcomes) == 1 else "inconclusive"
-        worst = low if condition.direction == ">=" else high
-        return replace(cell, outcome=outcome, effect=finite(worst), low=finite(low), high=finite(high), level=1.0)
-    estimate = t_interval(by_seed, level)
-    mean, low, high = (_in_unit(condition, number) for number in (estimate.mean, estimate.low, estimate.high))
-    outcome, size = compare_to_threshold(condition, low, high), estimate.effect_size
-    return replace(cell, outcome=outcome, effect=finite(mean), low=finite(low), high=finite(high), effect_size=size)
 
 
-def _edge_note(condition: Condition, claim: Claim, effect: Effects) -> str | None:
-    """A note if the best value is the first or last one tried, since a better one may lie beyond it."""
-    if condition.over is None or condition.reduction != "best" or claim.sweep is None:
-        return None
-    tried = [value for value in claim.sweep.axes[condition.over] if is_number(value)]
-    ends = {min(tried): "smallest", max(tried): "largest"} if len(tried) > 1 else {}
-    at_end = {arm: ends[value] for arm, of in effect.chosen.items() if (value := of[condition.over]) in ends}
-    return edge_note(condition.over, at_end) if at_end else None
+def _side_of_all(condition: Condition, effect: np.ndarray) -> Outcome:
+    """The outcome if it is the same for each seed."""
+    (low, high), (outer_low, outer_high) = confirming_range(condition), unrefuted_range(condition)
+    if ((low <= effect) & (effect <= high)).all():
+        return "confirmed"
+    return "refuted" if ((effect < outer_low) | (effect > outer_high)).all() else "undecided"
+
+
+def _decide(states: Sequence[CellState], claim: Claim) -> None:
+    """Set the outcome of the cells that this look decides. Those decided before keep theirs, and count in the correction."""
+    reported = [[s] for s in states if not s.condition.decides]
+    for family in ([s for s in states if s.condition.decides], *reported):
+        weighed = [state for state in family if state.evidence is not None]
+        if not weighed:
+            continue
+        for state, *flags in zip(weighed, *classify(_stack(weighed), claim.combine, claim.level), strict=True):
+            if state.outcome == "undecided":
+                names: tuple[Outcome, ...] = ("confirmed", "refuted", "smaller than claimed")
+                state.outcome = next(itertools.compress(names, flags), "undecided")
+
+
+def _stack(states: Sequence[CellState]) -> Evidence:
+    """The evidence of several cells as one, with an axis for the cells."""
+    parts = zip(*(vars(state.evidence).values() for state in states), strict=True)
+    return Evidence(*(np.array(part, dtype=np.float64) for part in parts))
+
+
+def _combine(claim: Claim, conditions: Sequence[Sequence[CellState]]) -> Outcome:
+    """The outcome of a claim from the cells of its deciding conditions."""
+    states = [state for of in conditions for state in of]
+    outcomes = {state.outcome for state in states}
+    empty = any(all(state.outcome == "not comparable" for state in of) for of in conditions)
+    if claim.combine == "any":
+        if "confirmed" in outcomes:
+            return "confirmed"
+        order: tuple[Outcome, ...] = ("undecided", "smaller than claimed", "refuted")
+        return "not comparable" if empty else next(outcome for outcome in order if outcome in outcomes)
+    fails = outcomes & {"refuted", "smaller than claimed"}
+    if fails and _any_surely_holds(states, claim.level):
+        return "confirmed in part"
+    if "refuted" in outcomes or "undecided" in outcomes:
+        return "refuted" if "refuted" in outcomes else "undecided"
+    if fails:
+        return "smaller than claimed"
+    return "not comparable" if empty else "confirmed"
+
+
+def _any_surely_holds(states: Sequence[CellState], level: float) -> bool:
+    """Whether a cell is confirmed even with a correction for the number of cells: a part is picked after the fact."""
+    weighed = [state for state in states if state.evidence is not None]
+    surely = bool(weighed) and bool((holm(_stack(weighed).confirms) < level).any())
+    return surely or any(s.outcome == "confirmed" and s.condition.comparison == "each" for s in states)
+
+
+def _cell(state: CellState, claim: Claim) -> Cell:
+    """A judged cell as it is stored."""
+    effect, last = state.effect, state.looks[-1] if state.looks else Look(n=0, effect=None)
+    condition = state.condition
+    if effect is None:  # its runs are still to be trained
+        return Cell(point=state.point, outcome=state.outcome, effect=None, level=claim.level, n=0, values={}, chosen={})
+    exact = condition.comparison == "each"
+    worst = last.low if condition.direction == ">=" else last.high
+    if condition.direction == "within":
+        worst = max(last.low, last.high, key=lambda end: abs((end or 0.0) - condition.center))
+    known = _known(effect)
+    low, high = effect.low[known], effect.high[known]
+    bound = (">" if np.isinf(high).any() else "") if np.isfinite(low).all() else "<" if np.isfinite(high).all() else "?"
+    open_ = state.outcome == "undecided" and not exact
+    lines = (*confirming_range(condition), *unrefuted_range(condition))
+    compared = condition.comparison in ("difference", "ratio") and bound != "?" and state.outcome != "not comparable"
+    return Cell(
+        point=state.point,
+        outcome=state.outcome,
+        effect=worst if exact else last.effect,
+        bound=bound,
+        low=last.low,
+        high=last.high,
+        level=1.0 if exact else 1 - 2 * claim.level,
+        n=state.n,
+        looks=[] if exact else state.looks,
+        seeds_needed=finite(seeds_needed(low, high, lines, claim.level)) if open_ else None,
+        win=win_probability(low, high) if compared else None,
+        values={
+            arm: [finite(_known_end(*pair)) for pair in values.T.tolist()] for arm, values in effect.values.items()
+        },
+        censored={
+            arm: ["".join((">" * math.isinf(high), "<" * (low <= 0 and high > 0))) for low, high in values.T.tolist()]
+            for arm, values in effect.values.items()
+            if not np.array_equal(values[0], values[1], equal_nan=True)
+        },
+        chosen=effect.chosen,
+        at_end=effect.at_end,
+        note=state.note or (end_note(condition.over, effect.at_end) if effect.at_end and condition.over else None),
+    )
+
+
+def _known_end(low: float, high: float) -> float:
+    """The number between two bounds that is shown: the upper one, such as the evaluation that reached 90 %, if it is known."""
+    return low if math.isinf(high) else high
 
 
 def _in_unit(condition: Condition, effect: float) -> float:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from normexp.claims import schema
-from normexp.claims.checks import check_condition, check_sweep
-from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value, format_point
+from normexp.claims.checks import check_condition, check_lines, check_sweep
+from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value, format_point, is_number
 from normexp.config import ConfigError, Objective, printable, show, suggest, unknown_key, yaml_files
 from normexp.config.reader import convert
 from normexp.rundir import safe_read
@@ -17,11 +17,14 @@ from normexp.rundir import safe_read
 MAX_BYTES = 2**20
 """Limit on the size of a claim's file, which may come from anyone; real ones have a few kilobytes."""
 
-CLAIM_KEYS = "kind statement source explanation cost seeds sweep rule requires combine quick full"
-CONDITION_KEYS = """what measure at across below over take working choose compare as contrast with where is threshold margin
-    refuted_beyond decides"""
-MEASURE_KEYS = "measure at across below"
-EXACT_CONDITION_KEYS = "what measure is threshold margin decides"
+MAX_NUMBER = 1e100
+"""Limit on the values of an axis, so that their products don't overflow."""
+
+CLAIM_KEYS = "kind group statement source explanation cost seeds sweep rule requires combine quick full"
+CONDITION_KEYS = """what says measure at reaches across below over take working best_of choose multiple compare as pool contrast
+    with where is center confirm refute decides"""
+MEASURE_KEYS = "measure at reaches across below"
+EXACT_CONDITION_KEYS = "what says measure is center confirm refute decides"
 
 CLAIM_SETS = ("all", "exact", "experiments")
 """Names of sets of claims, reserved."""
@@ -81,11 +84,9 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
         raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing; an experiment needs one.")
     asked = ["full"] * (scale == "full") + ["quick"] * quick
     changes = [Fields(fields.get(key, mapping), "seeds base axes") for key in asked]
-    seeds = fields.get("seeds", sequence)
+    seeds = fields.get("seeds", _seeds)
     for change in changes:
-        seeds = change.get("seeds", sequence, seeds)
-    if not seeds or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds={show(seeds)}: seeds must be a list of distinct integers >= 0, such as [1,2,3].")
+        seeds = change.get("seeds", _seeds, seeds)
     sweep = None if exact else _read_sweep(fields.get("sweep", mapping), changes)
     rule = _read_conditions(fields.get("rule", sequence), "rule", sweep)
     if not any(condition.decides for condition in rule):
@@ -94,8 +95,9 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
     combine = fields.typed("combine", Literal["all", "any"], "all")
     words = {key: fields.get(key, text) for key in ("statement", "source")}
     words |= {key: fields.get(key, text, "") for key in ("explanation", "cost")}
-    same = {"name": name, "kind": kind, "scale": scale, "quick": quick}
-    return Claim(**same, **words, seeds=tuple(seeds), sweep=sweep, rule=rule, requires=requires, combine=combine)
+    group = fields.typed("group", schema.Group, "mechanism")
+    same = {"name": name, "kind": kind, "group": group, "scale": scale, "quick": quick}
+    return Claim(**same, **words, seeds=seeds, sweep=sweep, rule=rule, requires=requires, combine=combine)
 
 
 def _read_sweep(tree: Mapping[str, Any], changes: Sequence[Fields]) -> Sweep:
@@ -127,6 +129,8 @@ def _read_axis(name: str, tree: Any) -> dict[Value, tuple[str, ...]]:
         axis = {value: (format_point({name: value}),) for value in tree}
         if len(axis) < len(tree):
             raise ConfigError(f"axes.{show(name)}={show(tree)}: duplicate value.")
+        if not all(abs(value) < MAX_NUMBER for value in tree if is_number(value)):  # nan, too
+            raise ConfigError(f"axes.{show(name)}={show(tree)}: numbers must be finite.")
     elif isinstance(tree, dict):
         axis = {str(value): overrides(item, f"sweep.axes.{name}.{value}") for value, item in tree.items()}
     if not axis:
@@ -138,39 +142,40 @@ def _read_conditions(trees: Sequence[Any], key: str, sweep: Sweep | None) -> tup
     conditions = []
     for i, tree in enumerate(trees, start=1):
         try:
-            conditions.append(_read_condition(Fields(tree, CONDITION_KEYS), sweep))
+            conditions.append(_read_condition(Fields(tree, CONDITION_KEYS), sweep, required=key == "requires"))
         except ConfigError as error:
             raise ConfigError(f"{key}, condition {i}: {error}") from error
     return tuple(conditions)
 
 
-def _read_condition(fields: Fields, sweep: Sweep | None) -> Condition:
+def _read_condition(fields: Fields, sweep: Sweep | None, *, required: bool) -> Condition:
+    measure, direction = _read_measure(fields), fields.typed("is", schema.Direction)
+    confirm = fields.typed("confirm", float)
+    # an exact claim's numbers have no spread, and a requirement needs only one line
+    refute = fields.typed("refute", float, *([confirm] if sweep is None or required else []))
     condition = Condition(
         what=fields.get("what", text),
-        measure=_read_measure(fields),
+        says=fields.get("says", text, ""),
+        measure=measure,
         over=fields.get("over", text, None),
         reduction=fields.typed("take", schema.Reduction, "best"),
         working_level=fields.typed("working", float, None),
-        choose_by=fields.typed("choose", Objective, "val/accuracy"),
+        best_of=fields.get("best_of", text, None),
+        choose_by=fields.typed("choose", Objective, "val/accuracy" if measure.reaches is None else None),
+        multiple=fields.typed("multiple", float, None),
         arms=tuple(str(scalar(arm, "compare")) for arm in fields.get("compare", sequence, [])),
         comparison=fields.typed("as", schema.Comparison) if sweep else "each",
+        pool=tuple(text(axis, "pool") for axis in fields.get("pool", sequence, [])),
         contrast=fields.get("contrast", _contrast, None),
         other=fields.get("with", lambda tree, _: _read_measure(Fields(tree, MEASURE_KEYS, "with.")), None),
         where={axis: _where(axis, values) for axis, values in fields.get("where", mapping, {}).items()},
-        direction=fields.typed("is", schema.Direction),
-        threshold=fields.typed("threshold", float),
-        margin=fields.typed("margin", float, None),
-        refuted_beyond=fields.typed("refuted_beyond", float, None),
+        direction=direction,
+        center=fields.typed("center", float, 0.0),
+        confirm=confirm,
+        refute=refute,
         decides=fields.typed("decides", bool, True),
     )
-    if (condition.direction == "within") != (condition.margin is not None):
-        raise ConfigError("margin (the largest distance from the threshold) and is: within require each other.")
-    beyond, line = condition.refuted_beyond, condition.threshold
-    if beyond is not None and not {">=": beyond <= line, "<=": beyond >= line}.get(condition.direction):
-        side = f"the side of threshold={show(line)} that violates the rule"
-        raise ConfigError(f"refuted_beyond={show(beyond)} must lie on {side}.")
-    if condition.comparison == "ratio" and line <= 0:
-        raise ConfigError(f"threshold={show(line)}: the threshold of a ratio must be > 0.")
+    check_lines(condition, single=sweep is None or required)
     if sweep:
         check_condition(condition, sweep)
     elif extra := sorted(set(fields.tree) - set(EXACT_CONDITION_KEYS.split())):
@@ -198,6 +203,7 @@ def _read_measure(fields: Fields) -> Measure:
         at=at if type(at) is int and at >= 0 else fields.typed("at", schema.At, "last"),
         across=fields.typed("across", schema.Across, "mean"),
         below=fields.get("below", _below, None),
+        reaches=fields.typed("reaches", float, None),
     )
 
 
@@ -237,6 +243,17 @@ def text(value: Any, key: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{key}={show(value)}: {key} must be a string.")
     return " ".join(printable(line) for line in value.split("\n")).strip()
+
+
+def _seeds(value: Any, key: str) -> tuple[int, ...]:
+    """[1, 2, 3] or "501-520"."""
+    if isinstance(value, str) and (ends := re.fullmatch(r"(\d{1,18})-(\d{1,18})", value)):
+        first, last = map(int, ends.groups())
+        value = list(range(first, last + 1)) if last < first + 10_000 else []
+    seeds = sequence(value, key)
+    if not seeds or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise ConfigError(f"seeds={show(seeds)}: seeds must be distinct integers >= 0, such as [1,2,3] or 501-520.")
+    return tuple(seeds)
 
 
 def scalar(value: Any, key: str) -> Value:

@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from normexp import rundir
-from normexp.claims.schema import At, Claim, Measure, Point, Value
+from normexp.claims.effects import Bounds, RunKey
+from normexp.claims.schema import At, Claim, Measure, Point, format_point
 from normexp.compose.validate import validate
 from normexp.config import show, suggest
 from normexp.data import DATA
@@ -24,32 +25,28 @@ from normexp.models.describe import describe
 from normexp.report.read import Curve, Run, UnreadableRunError, curves, read_run
 from normexp.sweeps.names import sort_overrides
 
-RunKey = tuple[str, tuple[tuple[str, Value], ...], int]
-"""A run of a claim: arm, value of each axis, seed."""
-
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that a claim needs. name: of its directory, shared by claims with the same overrides."""
+    """A run that a claim needs.
+
+    name: of its directory, shared by claims with the same overrides. added: whether an axis has a value beyond those of the file.
+    """
 
     name: str
     overrides: tuple[str, ...]
+    added: bool = False
 
 
-def plan_runs(claim: Claim) -> dict[RunKey, PlannedRun]:
-    """Every combination of an arm, a value of each axis and a seed."""
-    if claim.sweep is None:
-        return {}
-    sweep, runs = claim.sweep, dict[RunKey, PlannedRun]()
-    for arm, of_arm in sweep.arms.items():
-        for values in itertools.product(*(axis.items() for axis in sweep.axes.values())):
-            point = tuple((axis, value) for axis, (value, _) in zip(sweep.axes, values, strict=True))
-            own = [*sweep.base, *of_arm, *(override for _, overrides in values for override in overrides)]
-            for seed in claim.seeds:
-                last = {override.partition("=")[0]: override for override in [*own, f"seed={seed}"]}
-                overrides = tuple(sort_overrides(last.values()))
-                runs[arm, point, seed] = PlannedRun(run_name(overrides), overrides)
-    return runs
+def plan_run(claim: Claim, key: RunKey) -> PlannedRun:
+    """The run of an arm, a value of each axis and a seed. The values may lie beyond those of the file."""
+    assert claim.sweep is not None
+    (arm, point, seed), sweep = key, claim.sweep
+    of_axes = [sweep.axes[axis].get(value, (format_point({axis: value}),)) for axis, value in point]
+    own = [*sweep.base, *sweep.arms[arm], *itertools.chain.from_iterable(of_axes), f"seed={seed}"]
+    last = {override.partition("=")[0]: override for override in own}
+    overrides = tuple(sort_overrides(last.values()))
+    return PlannedRun(run_name(overrides), overrides, any(value not in sweep.axes[axis] for axis, value in point))
 
 
 def run_name(overrides: Sequence[str]) -> str:
@@ -66,22 +63,18 @@ def run_name(overrides: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Results:
-    """The runs of a claim in a folder; callable as effects.Measured. Each run is read once."""
+    """The runs of a claim in a folder; callable as effects.Measured. Each run is read once.
+
+    names: the directories that count; None for all. impossible: runs that can't be trained, whose numbers are not defined.
+    """
 
     claim: Claim
     folder: Path
+    names: Set[str] | None = None
+    impossible: Set[str] = frozenset()
+    runs: dict[RunKey, Run | None] = field(default_factory=dict)
+    """Runs that were asked for; None for those that didn't complete or diverge."""
     _curve_cache: dict[RunKey, Mapping[str, Curve]] = field(default_factory=dict)
-
-    @cached_property
-    def runs(self) -> dict[RunKey, Run]:
-        """Runs that completed or diverged."""
-        runs = {}
-        for key, planned in plan_runs(self.claim).items():
-            with suppress(OSError, UnreadableRunError):
-                run = read_run(self.folder / planned.name, planned.name)
-                if run.state in ("completed", "diverged"):
-                    runs[key] = run
-        return runs
 
     @cached_property
     def tags(self) -> list[str]:
@@ -90,31 +83,57 @@ class Results:
         measures = [measure for c in conditions for measure in (c.measure, c.other) if measure]
         return [tag for measure in measures for tag in (measure.tag, *(measure.below or ())[:1])]
 
-    def __call__(self, measure: Measure, arm: str, point: Point, seed: int) -> float:
-        """The number of a run; NaN if it is not defined. A diverged run has chance accuracy, and no other number."""
+    def __call__(self, measure: Measure, arm: str, point: Point, seed: int) -> Bounds | None:
+        """The number of a run; None if it is still to be trained. A diverged run has chance accuracy and no other number."""
         assert self.claim.sweep is not None
         key = arm, tuple((axis, point[axis]) for axis in self.claim.sweep.axes), seed
+        if key not in self.runs:
+            self.runs[key] = self._read(plan_run(self.claim, key).name)
         run = self.runs[key]
-        if run.state == "diverged":
-            return 1 / DATA[run.config["data"]].classes if is_fraction(measure.tag) else math.nan
+        if run is None:
+            return (math.nan, math.nan) if plan_run(self.claim, key).name in self.impossible else None
         if measure.tag == "parameters":
             rows = describe(validate(rundir.read_config(run.directory)))
-            return float(sum(row.parameters + row.norm_parameters for row in rows))
-        if measure.at == "last" and measure.below is None and measure.tag in run.metrics:
+            return (float(sum(row.parameters + row.norm_parameters for row in rows)),) * 2
+        if run.state == "diverged" and measure.reaches is None:
+            return (1 / DATA[run.config["data"]].classes if is_fraction(measure.tag) else math.nan,) * 2
+        if measure == Measure(tag=measure.tag) and measure.tag in run.metrics:
             final = run.metrics[measure.tag]
-            return math.nan if final is None else float(final)
+            return (math.nan if final is None else float(final),) * 2
         if key not in self._curve_cache:
             wanted = lambda tag: any(fnmatchcase(tag, pattern) for pattern in self.tags)  # noqa: E731
             self._curve_cache[key] = curves(run, wanted)[0]
-        return read_measure(measure, self._curve_cache[key])
+        if measure.reaches is not None:
+            curve = self._curve_cache[key].get(measure.tag)
+            return steps_to(measure.reaches, curve, run.config["steps"] or (int(curve.steps[-1]) if curve else 0))
+        return (read_measure(measure, self._curve_cache[key]),) * 2
+
+    def _read(self, name: str) -> Run | None:
+        if self.names is not None and name not in self.names:
+            return None
+        with suppress(OSError, UnreadableRunError):
+            run = read_run(self.folder / name, name)
+            return run if run.state in ("completed", "diverged") else None
+        return None
 
     def unknown_tag(self) -> str | None:
         """A message about a tag that no run has logged, with the nearest known one; None if all tags are known."""
-        logged = {tag: None for run in self.runs.values() if run.state == "completed" for tag in run.metrics}
+        logged = {tag: None for run in self.runs.values() if run and run.state == "completed" for tag in run.metrics}
         for tag in self.tags if logged else ():  # nothing is known if all diverged
             if tag != "parameters" and not any(fnmatchcase(known, tag) for known in logged):
                 return f"no run has logged {show(tag)}.{suggest(tag, logged)}"
         return None
+
+
+def steps_to(level: float, curve: Curve | None, steps: int) -> Bounds:
+    """The number of steps until a curve first is at least `level`: after the evaluation before, and at most at this one.
+
+    (steps, inf) if it never is: the run is right-censored at its length, even if it diverged before.
+    """
+    if curve is None or not (reached := curve.values >= level).any():
+        return float(steps), math.inf
+    first = int(reached.argmax())
+    return float(curve.steps[first - 1]) if first else 0.0, float(curve.steps[first])
 
 
 def read_measure(measure: Measure, by_tag: Mapping[str, Curve]) -> float:

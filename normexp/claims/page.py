@@ -1,4 +1,4 @@
-"""HTML page of claims: a summary table and a card per claim, in one self-contained file made from verdicts only."""
+"""HTML page of claims: a summary and a card per claim, by group, in one self-contained file made from verdicts only."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from normexp.claims import facts, overview, wording
 from normexp.claims import headline as headlines
 from normexp.claims import verdict as claims
-from normexp.claims import wording
 from normexp.claims.figures import draw
+from normexp.claims.overview import SIGNS
 from normexp.claims.schema import Value, is_number
 from normexp.claims.verdict import OUTCOMES, ConditionVerdict, Outcome, Verdict, one_line
 from normexp.html import Cell, Section, Table, link, render
@@ -20,8 +21,6 @@ from normexp.report.groups import format_value
 from normexp.rundir import atomic
 
 TEMPLATE = Path(__file__).parent / "templates" / "claims.html.j2"
-
-SIGNS: dict[Outcome, str] = {"confirmed": "✓", "refuted": "✗", "inconclusive": "?", "not comparable": "-"}
 
 MINUS = re.compile(r"(?<![\w.])-(?=\d)|(?<=\de)-(?=\d)")
 
@@ -35,15 +34,16 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
     for i, verdict in enumerate(verdicts):
         anchor = f"claim-{file_stem(verdict.claim)}"
         anchors.append(f"{anchor}-{i}" if anchor in anchors else anchor)
-    sections = [Section("summary", "Summary", "summary.html.j2", _summary(verdicts, anchors))] if verdicts else []
     with figure_style():
-        for kind, heading in (("experiment", "Experiments"), ("exact", "Exact claims")):
-            pairs = [pair for pair in zip(verdicts, anchors, strict=True) if pair[0].kind == kind]
-            if cards := [_card(verdict, anchor=anchor, page=path) for verdict, anchor in pairs]:
-                sections.append(Section(kind, heading, "cards.html.j2", cards))
+        cards = [_card(verdict, anchor=anchor, page=path) for verdict, anchor in zip(verdicts, anchors, strict=True)]
+    groups = {group: [card for card in cards if card["verdict"].group == group] for group in overview.GROUPS}
+    groups = {group: own for group, own in groups.items() if own}
+    sections = [Section("summary", "Summary", "summary.html.j2", groups)] if verdicts else []
+    sections += [Section(group, group.capitalize(), "cards.html.j2", own) for group, own in groups.items()]
     if pending:
         sections.append(Section("pending", "Not judged yet", "pending.html.j2", [one_line(name) for name in pending]))
-    sections.append(Section("reading", "How to read this page", "reading.html.j2", list(map(_badge, OUTCOMES))))
+    reading = {"badges": list(map(_badge, OUTCOMES)), "grades": overview.GRADES}
+    sections.append(Section("reading", "How to read this page", "reading.html.j2", reading))
     days = sorted(verdict.judged_at[:10] for verdict in verdicts if verdict.judged_at)
     dates = f", {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else ""
     waiting = f"; {wording.plural(len(pending), 'claim')} not judged yet" if pending else ""
@@ -52,6 +52,7 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
         TEMPLATE,
         title="Claims about normalization",
         overview=f"{wording.plural(len(verdicts), 'claim')} judged{dates}{waiting}.",
+        errors=overview.expected_errors(verdicts),
         quick=sum(verdict.quick for verdict in verdicts),
         counts={outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         sections=sections,
@@ -59,25 +60,9 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
     atomic.write_bytes(path, text.encode("utf-8", "replace"))  # names may have lone surrogates
 
 
-def _summary(verdicts: Sequence[Verdict], anchors: Sequence[str]) -> Table:
-    rows = []
-    for verdict, anchor in zip(verdicts, anchors, strict=True):
-        effect, rule, seeds = headlines.format_headline(verdict)
-        warning = ", ".join(["quick"] * verdict.quick + ["outdated"] * headlines.is_outdated(verdict))
-        position = "\n".join(filter(None, (headlines.headline_label(verdict), headlines.tally(verdict))))
-        claim = Cell(verdict.claim, verdict.claim, "text", href=f"#{anchor}", part=verdict.statement)
-        badge = _badge(verdict.outcome, sort_by=OUTCOMES.index(verdict.outcome), part=warning)
-        number, scale = Cell(_typeset(effect), kind="effect", part=position), verdict.scale * (verdict.kind != "exact")
-        rows.append([claim, badge, number, Cell(_typeset(rule)), Cell(str(seeds), kind="number"), Cell(scale)])
-    return Table(["claim", "verdict", "effect [interval]", "rule", "seeds", "scale"], rows)
-
-
 def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
-    """The content of a card for cards.html.j2. page: the file that links to the runs are relative to."""
-    figure, head = draw(verdict, name=f"figure-{anchor}"), headlines.headline(verdict)
-    effect, rule, seeds = headlines.format_headline(verdict)
-    rule = f"rule: {rule}{wording.unit(head[0]) if head else ''}; {wording.plural(seeds, 'seed')}"
-    cells = list(verdict.cells)
+    """The content of a card and of its row in the summary. page: the file that links to the runs are relative to."""
+    figure, cells = draw(verdict, name=f"figure-{anchor}"), list(verdict.cells)
     sizes = [wording.plural(len(verdict.conditions), "condition")]
     sizes += [wording.plural(len(cells), "cell")] if not _single_cells(verdict) else []
     sizes += [wording.combine_label(verdict.combine, verdict.conditions)] if len(cells) > 1 else []
@@ -85,9 +70,14 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
         "verdict": verdict,
         "anchor": anchor,
         "badge": _badge(verdict.outcome),
-        "effect": (_typeset(effect) if head[1].effect is not None else "undefined") if head else "",
-        "because": _typeset(verdict.because),
-        "rule": _typeset(rule),
+        "headline": _typeset(headlines.headline(verdict, max_length=headlines.MAX_EXPLANATION)),
+        "brief": _typeset(headlines.brief(verdict)),
+        "strip": _strip(verdict),
+        "grade": overview.grade_label(verdict),
+        "scale": facts.scale_label(verdict),
+        "flags": [flag for flag in overview.flags(verdict) if flag != "full scale"],
+        "trust": {term: _typeset(text) for term, text in _trust(verdict).items() if text},
+        "outdated": headlines.OUTDATED if headlines.is_outdated(verdict) else "",
         "paragraphs": [text for part in verdict.explanation.split("\n\n") if (text := one_line(part))],
         "svg": inline_svg(figure) if figure else "",
         "caption": figure.caption if figure else "",
@@ -98,15 +88,54 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
             Table(table.columns, [list(map(_value_cell, row)) for row in table.rows], title=table.title)
             for table in verdict.tables
         ],
-        "facts": wording.facts(verdict),
+        "facts": {**facts.setup_rows(verdict.setup), **_facts(verdict)},
         "folder_link": link(Path(verdict.folder), page) if verdict.folder else "",
     }
 
 
-def _badge(outcome: Outcome, *, sort_by: float | None = None, part: str = "") -> Cell:
-    """Sign and name of an outcome, in its color. part: a warning below it."""
-    text = f"{SIGNS[outcome]} {outcome}"
-    return Cell(text, sort_by, kind="warned" if part else "", badge=outcome.replace(" ", "-"), part=part)
+def _facts(verdict: Verdict) -> dict[str, str]:
+    return {term: text for term, text in facts.facts(verdict).items() if term != "scale"}  # which is above
+
+
+def _trust(verdict: Verdict) -> dict[str, str]:
+    """How sure a verdict is, by term."""
+    cells = [cell for of in overview.deciding_cells(verdict) for cell in of]
+    return {
+        "cells": headlines.tally(verdict),
+        "undecided": headlines.outlook(verdict),
+        "grade": overview.grade_sentence(verdict),
+        "seeds": overview.seeds_label(verdict).replace("-", " to ")
+        + " per cell" * ("-" in overview.seeds_label(verdict)),
+        "new seed": f"same sign with probability {text}" if (text := overview.same_sign_label(cells)) else "",
+        "scale": facts.scale_label(verdict),
+    }
+
+
+def _strip(verdict: Verdict) -> list[list[Cell]]:
+    """A sign per cell of each deciding condition, with its effect as a tooltip (`part`)."""
+    return [
+        [
+            Cell(
+                SIGNS[cell.outcome],
+                kind=_css_class(cell.outcome),
+                part=_typeset(
+                    f"{wording.cell_label(cell) or condition.what}: {cell.outcome}, {wording.format_effect(condition, cell)}"
+                ),
+            )
+            for cell in condition.cells
+        ]
+        for condition in verdict.conditions
+        if condition.decides and condition.cells
+    ]
+
+
+def _css_class(outcome: Outcome) -> str:
+    return outcome.replace(" ", "-")
+
+
+def _badge(outcome: Outcome) -> Cell:
+    """Sign and name of an outcome, in its color."""
+    return Cell(f"{SIGNS[outcome]} {outcome}", badge=_css_class(outcome))
 
 
 def _typeset(text: str) -> str:
@@ -139,20 +168,29 @@ def _cell_table(
 ) -> Table:
     """One row per cell, without empty columns. names: the columns that tell the cells apart."""
     percent = "condition" not in names and any(wording.percent_factor(condition) > 1 for condition, _ in pairs)
-    sizes = [cell.effect_size for _, cell in pairs]
+    looks = [wording.look_lines(*pair) if len(pair[1].looks) > 1 else [] for pair in pairs]
     lines = [_typeset("\n".join(wording.arm_lines(*pair))) for pair in pairs]
     columns: dict[str, Sequence[Cell]] = {
         **names,
         "verdict": [_badge(cell.outcome) for _, cell in pairs],
-        "effect [interval]": [Cell(_typeset(wording.format_effect(*pair)), pair[1].effect) for pair in pairs],
-        "effect size": [Cell("-" if d is None else f"{d:.1f}", d, "number") for d in sizes],
+        "effect [interval]": [
+            Cell(_typeset(wording.format_effect(*pair)), pair[1].effect, part=_typeset("\n".join(of)))
+            for pair, of in zip(pairs, looks, strict=True)
+        ],
+        "same sign": [Cell(overview.same_sign_label([cell]), overview.same_sign(cell), "number") for _, cell in pairs],
         "seeds": [Cell(str(wording.seed_count(verdict, cell)), kind="number") for _, cell in pairs],
         f"each seed{' (%)' if percent else ''}": [Cell(line, kind="lines") for line in lines],
-        "note": [Cell(cell.note or "", kind="text") for _, cell in pairs],
+        "note": [Cell("; ".join(_notes(*pair)), kind="text") for pair in pairs],
     }
     empty = [head for head, cells in columns.items() if all(not c.part and c.text in ("", "-") for c in cells)]
     shown = {head: cells for head, cells in columns.items() if head not in empty}
     return Table(list(shown), list(zip(*shown.values(), strict=True)))
+
+
+def _notes(condition: ConditionVerdict, cell: claims.Cell) -> list[str]:
+    """What would decide an undecided cell, and other notes."""
+    needed = f"about {cell.seeds_needed:.0f} seeds would probably decide" if cell.seeds_needed else ""
+    return [note for note in (needed, *wording.censored_notes(condition, cell), cell.note) if note]
 
 
 def _about(condition: ConditionVerdict) -> str:

@@ -13,17 +13,21 @@ from typing import Any
 from rich.console import Console
 
 from normexp import rundir
+from normexp.claims.checks import check_overrides
+from normexp.claims.effects import Bounds
 from normexp.claims.fingerprint import code_fingerprint, is_fresh, judging_fingerprint
+from normexp.claims.grade import grade, is_exploratory, record_seeds
 from normexp.claims.headline import explain, reworded
 from normexp.claims.judge import Judgement, judge
 from normexp.claims.load import read_claim
-from normexp.claims.measure import PlannedRun, Results, plan_runs
+from normexp.claims.measure import PlannedRun, Results, plan_run
 from normexp.claims.schema import Claim, Measure, Point, Scale
 from normexp.claims.series import build_series
+from normexp.claims.setup import describe_setup
 from normexp.claims.verdict import Lines, Verdict, path_of, read, write
-from normexp.compose.compose import Composer, compose_sweep, quoted
-from normexp.compose.overrides import validate_overrides
-from normexp.config import ConfigError, join_names, suggest
+from normexp.claims.wording import plural
+from normexp.compose.compose import Combination, Composer, compose_sweep, quoted
+from normexp.config import ConfigError, join_names, suggest, yaml_files
 from normexp.console import print_line
 from normexp.rundir import atomic, process
 from normexp.sweeps import launch
@@ -37,7 +41,8 @@ from normexp.sweeps.run_sweep import close_session, open_session, train_runs
 class Request:
     """A `claims run` command.
 
-    again: also run claims that are already judged. overrides: where and how to run (data_dir, device, ...), for every run.
+    again: also run claims that are already judged. max_seeds: the most seeds that any cell gets; None: all of the file.
+    overrides: where and how to run (data_dir, device, ...), for every run. data_overrides: data.verify, for runs that have it.
     words: the command line after `normexp`.
     """
 
@@ -45,7 +50,9 @@ class Request:
     scale: Scale
     quick: bool
     again: bool
+    max_seeds: int | None
     overrides: list[str]
+    data_overrides: list[str]
     config_dir: Path | None
     words: list[str]
 
@@ -72,7 +79,12 @@ def run(request: Request, folder: Path, console: Console) -> Result:
         for i, claim in enumerate(claims, start=1):
             path = path_of(folder, claim.name, scale=claim.scale, quick=claim.quick)
             known = read(path)
-            if known is not None and is_fresh(known, claim, code) and not request.again:
+            if (
+                known is not None
+                and is_fresh(known, claim, code)
+                and not request.again
+                and is_complete(known, claim, request.max_seeds)
+            ):
                 verdicts.append(reworded(known, claim))
                 print_line(console, f"{claim.name}: already judged, {known.outcome}; --again repeats it")
                 continue
@@ -113,8 +125,10 @@ class SharedSweep:
         self.session = Session(words, str(Path.cwd()), threads, process.identity(), True, named=True)
         self.path: Path | None = None
         self.signal: int | None = None
-        self.replaced: set[str] = set()
-        """Runs that --again has set aside, once each even if several claims share them."""
+        self.trained: set[str] = set()
+        """Runs trained by this command. With --again, only these count."""
+        self.impossible: set[str] = set()
+        """Runs at an axis value beyond those of the file that no network can have, such as a dropout of 1.3."""
 
     def close(self) -> None:
         if self.path is not None:
@@ -123,50 +137,103 @@ class SharedSweep:
             launch.mark_stopped(self.folder)
 
     def judge(self, claim: Claim) -> Verdict | str:
-        """Train the runs that are missing and judge the claim. Returns a sentence if some runs have no result."""
-        wanted = {planned.name: planned for planned in plan_runs(claim).values()}
-        if self.request.again:
-            for name in wanted.keys() - self.replaced:
+        """Train the runs that are missing, look by look, and judge the claim. Returns a sentence if some runs have no result."""
+        tried: set[str] = set()
+        while True:
+            results = Results(claim, self.folder, self.trained if self.request.again else None, self.impossible)
+            judgement = judge(claim, results, max_seeds=self.request.max_seeds)
+            if not judgement.wanted:
+                break
+            wanted = {planned.name: planned for planned in (plan_run(claim, key) for key in judgement.wanted)}
+            if failed := [name for name in wanted if name in tried]:
+                lost, log = f"{len(failed)} of {len(wanted)} runs have no result", self.folder / failed[0] / "train.log"
+                return f"no verdict: {lost}; see {log}. Repeat the command to resume."
+            grid = self._plan(list(wanted.values()))
+            for name in wanted if self.request.again else ():
                 if is_finished(self.folder / name):
                     set_aside(self.folder / name)
-            self.replaced |= wanted.keys()
-        if missing := [planned for planned in wanted.values() if not is_finished(self.folder / planned.name)]:
-            self._train(missing)
-        if self.signal is not None:
-            return "interrupted"
-        results = Results(claim, self.folder)
-        by_name = {run.name: run for run in results.runs.values()}
-        if failed := [name for name in wanted if name not in by_name]:
-            lost, log = f"{len(failed)} of {len(wanted)} runs have no result", self.folder / failed[0] / "train.log"
-            return f"no verdict: {lost}; see {log}. Repeat the command to resume."
+            self._record(claim, judgement)
+            reason = progress(judgement, claim, again=bool(tried))
+            if grid:
+                print_line(self.console, f"{claim.name}: {reason}; training {plural(len(grid), 'run')}")
+                self._train(grid)
+            tried |= wanted.keys()
+            self.trained |= wanted.keys()
+            if self.signal is not None:
+                return "interrupted"
         if (unknown := results.unknown_tag()) is not None:
             raise ConfigError(f"{claim.name}: {unknown}")
+        self._record(claim, judgement)
+        used = {run.name: run for run in results.runs.values() if run}
+        unverified = any(run.config.get("data.verify") is False for run in used.values())
         return build_verdict(
             claim,
-            judge(claim, results),
+            judgement,
             code=self.code,
-            seconds=sum(run.status["seconds"] for run in by_name.values()),
+            seconds=sum(run.status["seconds"] for run in used.values()),
             config_dir=self.request.config_dir,
-            series=build_series(claim, results),
-            runs=len(wanted),
+            unverified=unverified,
+            exploratory=is_exploratory(claim, claim.seeds[: judgement.seeds], self.folder.parent),
+            max_seeds=max(n for n in claim.looks if n <= max(self.request.max_seeds or n, claim.looks[0])),
+            series=build_series(claim, results, [key for key, run in results.runs.items() if run]),
+            setup=describe_setup(claim, results.runs),
+            runs=len(used),
             folder=str(self.folder),
         )
 
-    def _train(self, missing: Sequence[PlannedRun]) -> None:
+    def _record(self, claim: Claim, judgement: Judgement) -> None:
+        with atomic.writing(self.folder.parent):
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            record_seeds(claim, claim.seeds[: judgement.seeds], self.folder.parent)
+
+    def _plan(self, missing: Sequence[PlannedRun]) -> list[Combination]:
+        """The runs as Hydra composes them, without those that are impossible. Raises ConfigError for invalid ones of the file."""
         with self.console.status(f"checking {len(missing)} runs"):
             composer = Composer(self.cfg, self.loader)
-            own = self.request.overrides
-            grid = [composer.compose(r.name, [*r.overrides, *own, f"name={quoted(r.name)}"]) for r in missing]
-            grid = check_data(grid, self.folder)
+            grid = [composer.compose(run.name, [*run.overrides, *self._own_overrides(run)]) for run in missing]
+            added = {run.name for run in missing if run.added}
+            self.impossible |= {planned.name for planned in grid if planned.config is None} & added
+            grid = check_data([planned for planned in grid if planned.name not in self.impossible], self.folder)
         for planned in grid:
             if planned.problem:
                 raise ConfigError(f"run {planned.name} can't be trained: {planned.problem}")
+        return grid
+
+    def _own_overrides(self, run: PlannedRun) -> list[str]:
+        """The command's overrides of a run, and its name."""
+        of_data = self.request.data_overrides if has_checksums(run) else []
+        return [*self.request.overrides, *of_data, f"name={quoted(run.name)}"]
+
+    def _train(self, grid: list[Combination]) -> None:
         if self.path is None:
-            with atomic.writing(self.folder.parent):
-                self.folder.parent.mkdir(parents=True, exist_ok=True)
             self.path = open_session(self.folder, self.cfg, self.session, self.session.command[1:])
         plan = Plan(self.folder, self.cfg, self.loader, [], grid, 0, self.jobs, True)
         self.signal = train_runs(plan, self.path, self.console)
+
+
+def has_checksums(run: PlannedRun) -> bool:
+    """Whether the data of a run has published checksums."""
+    named = [override.removeprefix("data=") for override in run.overrides if override.startswith("data=")]
+    return "verify" in yaml_files.choice("data", named[0] if named else str(yaml_files.default_choice("data")))
+
+
+def progress(judgement: Judgement, claim: Claim, *, again: bool) -> str:
+    """Why runs are trained: '2 of 4 cells undecided after 5 seeds'. again: after others of this claim in the same command."""
+    if judgement.seeds <= claim.looks[0] and claim.sweep:
+        arms = f"{join_names(claim.sweep.arms)} with {plural(judgement.seeds, 'seed')}"
+        return "chosen values, and values beyond those tried where the best is at an end" if again else arms
+    cells = [cell for condition in judgement.conditions if condition.decides for cell in condition.cells]
+    seeds = [cell.n or 0 for cell in cells if cell.outcome == "undecided"]
+    return f"{len(seeds)} of {plural(len(cells), 'cell')} undecided after {max(seeds, default=0)} seeds"
+
+
+def is_complete(verdict: Verdict, claim: Claim, max_seeds: int | None) -> bool:
+    """Whether no cell of a verdict could get more seeds."""
+    cells = [cell for condition, cell in verdict.cells if condition.decides]
+    used = verdict.max_seeds or claim.looks[-1]
+    return all(cell.outcome != "undecided" for cell in cells) or not any(
+        used < n <= (max_seeds or n) for n in claim.looks
+    )
 
 
 def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:
@@ -181,24 +248,33 @@ def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:
     results = {seed: EXACT[claim.name].compute(seed) for seed in claim.seeds}
     seconds = time.monotonic() - start
 
-    def measured(measure: Measure, arm: str, point: Point, seed: int) -> float:
+    def measured(measure: Measure, arm: str, point: Point, seed: int) -> Bounds:
         numbers = results[seed].numbers
         if measure.tag not in numbers:
             raise ConfigError(
                 f"measure={measure.tag}: {claim.name} computes {join_names(numbers)}.{suggest(measure.tag, numbers)}"
             )
-        return float(numbers[measure.tag])
+        return (float(numbers[measure.tag]),) * 2
 
     first, judgement = results[claim.seeds[0]], judge(claim, measured)
-    own = {"tables": first.tables, "drawing": Lines(first.drawing) if first.drawing else None}
+    own: dict[str, Any] = {"tables": first.tables, "drawing": Lines(first.drawing) if first.drawing else None}
     return build_verdict(claim, judgement, code=code, seconds=seconds, config_dir=config_dir, **own)
 
 
 def build_verdict(
-    claim: Claim, judgement: Judgement, *, code: str, seconds: float, config_dir: Path | None, **own: Any
+    claim: Claim,
+    judgement: Judgement,
+    *,
+    code: str,
+    seconds: float,
+    config_dir: Path | None,
+    exploratory: bool = False,
+    unverified: bool = False,
+    **own: Any,
 ) -> Verdict:
     """Combine a claim and its judgement. seconds: of training or computing. own: further fields of this kind of claim."""
-    same = ("kind", "statement", "source", "scale", "quick", "combine", "seeds")
+    same = ("kind", "group", "statement", "source", "scale", "quick", "combine")
+    letter, lacks = grade(claim, judgement, exploratory=exploratory, unverified=unverified)
     packages = {name: version(name) for name in ("normexp", "torch", "numpy", "scipy")}
     flags = ["--quick"] * claim.quick + ["--scale", "full"] * (claim.scale == "full")
     flags += ["--config-dir", str(config_dir)] if config_dir else []
@@ -206,6 +282,10 @@ def build_verdict(
         **{name: getattr(claim, name) for name in same},
         **own,
         claim=claim.name,
+        seeds=claim.seeds[: judgement.seeds],
+        grade=letter,
+        lacks=lacks,
+        exploratory=exploratory,
         explanation=Lines(claim.explanation),
         outcome=judgement.outcome,
         conditions=judgement.conditions,
@@ -218,21 +298,3 @@ def build_verdict(
         judging=judging_fingerprint(),
     )
     return replace(verdict, because=explain(verdict))
-
-
-def check_overrides(claim: Claim, config_dir: Path | None) -> None:
-    """Raise ConfigError if an override of a claim's sweep is not valid for `normexp train`."""
-    if claim.sweep is None:
-        return
-    groups = [("base", claim.sweep.base), *((f"arms.{arm}", overrides) for arm, overrides in claim.sweep.arms.items())]
-    groups += [
-        (f"axes.{axis}", overrides) for axis, values in claim.sweep.axes.items() for overrides in values.values()
-    ]
-    for where, overrides in groups:
-        for override in dict.fromkeys(overrides):
-            try:
-                validate_overrides([override], config_dir)
-                if override.partition("=")[0] in ("seed", "name", "runs_dir", "experiment", "debug"):
-                    raise ConfigError(f"{override}: can't be set in a claim's runs; list their seeds under seeds.")
-            except ConfigError as error:
-                raise ConfigError(f"claim {claim.name}, sweep.{where}: {error}") from error

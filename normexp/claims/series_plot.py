@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -50,10 +51,13 @@ class SeriesPanel:
         points = [(x if axis else name, by_seed) for name, of_arm in arms for x, by_seed in of_arm]
         positions, ticks = _positions({_key(x): x for x, _ in points}, log=series.log_x)
         # a tag such as test/accuracy is not enough: reduced along an axis, it may be a number of steps
-        percent = is_fraction(series.y) and all(abs(y) <= 1 for _, by_seed in points for y in by_seed if y is not None)
+        own = [
+            point for other in same_axis if other.y == series.y for of_arm in other.arms.values() for point in of_arm
+        ]
+        percent = is_fraction(series.y) and all(abs(y) <= 1 for _, by_seed in own for y in by_seed if y is not None)
         factor = 100.0 if percent else 1.0
         self.title, self.x_label, self.line = series.title, axis, scaled(series.line, factor)
-        self.y_label = measure_label(series.y) + " (%)" * percent
+        self.y_label = re.sub(r"^(steps to \S+ %) .*", r"\1", measure_label(series.y)) + " (%)" * percent
         self.ticks = tuple(truncate(safe_label(tick), MAX_TICK_LABEL) for tick in ticks)
         self.log_x = series.log_x and not ticks
         self.connected = bool(axis) and all(plottable(x) is not None for x, _ in points)
@@ -131,7 +135,7 @@ def draw_panels(
     crowded = {_is_crowded(points) for points in arms}
     caption = ["Top: means over seeds; each dot is one seed."] * (False in crowded)
     caption += ["Bands: range over seeds."] * (True in crowded)
-    caption += ["Cross at the bottom: a seed without a value, for example because it diverged."] * missing
+    caption += ["Cross at the bottom: a seed without a value, because it diverged or never got there."] * missing
     return canvas, caption
 
 

@@ -10,31 +10,90 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from normexp.claims import facts, overview, wording
 from normexp.claims import headline as headlines
 from normexp.claims import verdict as verdicts
-from normexp.claims import wording
 from normexp.claims.schema import Claim, Condition, is_number
-from normexp.claims.verdict import OUTCOMES, ConditionVerdict, Outcome, Verdict, one_line
-from normexp.report.groups import format_value
+from normexp.claims.setup import describe_setup
+from normexp.claims.text_forest import print_forest
+from normexp.claims.verdict import OUTCOMES, Cell, ConditionVerdict, Outcome, Verdict, one_line
 
-COLORS: dict[Outcome, str] = dict(zip(OUTCOMES, ("green", "red", "yellow", "cyan"), strict=True))
+COLORS: dict[Outcome, str] = dict(zip(OUTCOMES, ("green", "green", "yellow", "red", "yellow", "cyan"), strict=True))
+
+Row = tuple[Claim | None, Verdict | None]
+"""A claim and its verdict, of which one may be missing."""
 
 
 def show(console: Console, rows: Sequence[tuple[Claim, Verdict | None]]) -> None:
-    """Print the list of claims: name, verdict if there is one, cost of a run, and statement."""
-    for kind, head in (("exact", "Exact claims (computed in float64)"), ("experiment", "Experiments (trained)")):
-        own = [(claim, verdict) for claim, verdict in rows if claim.kind == kind]
-        if not own:
-            continue
-        _print(console, head, "bold")
-        wide = max(len(one_line(claim.name)) for claim, _ in own)
-        outcomes = [Text("not judged", style="dim") if verdict is None else _outcome(verdict) for _, verdict in own]
-        for (claim, _), outcome in zip(own, outcomes, strict=True):
-            name, padding = f"{one_line(claim.name):<{wide}}  ", " " * (max(map(len, outcomes)) - len(outcome))
-            cost = (f"{padding}  {one_line(claim.cost)}", "dim") if claim.cost else padding
-            console.print(Text.assemble((name, "bold"), outcome, cost), overflow="fold")
-            console.print(Padding.indent(Text(one_line(claim.statement)), 2))
+    """Print the list of claims by group: name, verdict, grade, seeds, a sign per cell, and the headline.
+
+    A claim without a verdict has its cost and its statement instead.
+    """
+    _print_rows(console, rows)
+
+
+def summary(console: Console, verdicts: Sequence[Verdict]) -> None:
+    """Print verdicts as in the list, and the number of claims with each outcome."""
+    _print_rows(console, [(None, verdict) for verdict in verdicts])
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    by_outcome = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
+    _print(console, f"{wording.plural(len(verdicts), 'claim')}: {by_outcome}".removesuffix(": ") + ".")
+    _print(console, overview.expected_errors(verdicts))
+    if quick := sum(verdict.quick for verdict in verdicts):
+        _print(console, f"{wording.plural(quick, 'quick verdict')}: a smoke test, not evidence.", "dim")
+
+
+def _print_rows(console: Console, rows: Sequence[Row]) -> None:
+    judged, ascii_only = [verdict for _, verdict in rows if verdict], console.options.ascii_only
+    heads = [_row_head(claim, verdict, ascii_only=ascii_only) for claim, verdict in rows]
+    titles = [
+        Text(title, style="dim") for title in ("claim", "verdict", "grade", "seeds", "cells" if judged else "cost")
+    ]
+    widths = [max(map(len, column)) for column in zip(titles, *heads, strict=True)]
+    if not judged:  # then there are no grades and no seeds
+        titles, heads, widths = (
+            titles[:2] + titles[4:],
+            [head[:2] + head[4:] for head in heads],
+            widths[:2] + widths[4:],
+        )
+    if rows:
+        _print_columns(console, titles, widths)
+    for group in overview.GROUPS:
+        own = [i for i, row in enumerate(rows) if any(part is not None and part.group == group for part in row)]
+        _print(console, group.capitalize() if own else "", "bold")
+        for i in own:
+            claim, verdict = rows[i]
+            _print_columns(console, heads[i], widths)
+            text = headlines.brief(verdict) if verdict else one_line(claim.statement) if claim else ""
+            flags = ", ".join(overview.flags(verdict)) if verdict else ""
+            console.print(Padding.indent(Text.assemble(text, (f" ({flags})" if flags else "", "dim")), 2))
+        if own:
+            console.print()
+    if judged:
+        _print(console, overview.legend(judged, ascii_only=ascii_only), "dim")
+        grades = {verdict.grade for verdict in judged}
+        for grade, meaning in overview.GRADES.items():
+            _print(console, f"{grade}  {meaning}" if grade in grades else "", "dim")
         console.print()
+
+
+def _row_head(claim: Claim | None, verdict: Verdict | None, *, ascii_only: bool) -> list[Text]:
+    """Name, verdict, grade, seeds and cells of a claim."""
+    if verdict is None:
+        assert claim is not None
+        cost = Text(one_line(claim.cost), style="dim")
+        return [Text(one_line(claim.name), style="bold"), Text("not judged", style="dim"), Text(), Text(), cost]
+    outcome = Text(verdict.outcome, style=COLORS[verdict.outcome])
+    rest = overview.grade_label(verdict), overview.seeds_label(verdict), overview.strip(verdict, ascii_only=ascii_only)
+    return [Text(verdict.claim, style="bold"), outcome, *map(Text, rest)]
+
+
+def _print_columns(console: Console, texts: Sequence[Text], widths: Sequence[int]) -> None:
+    line = Text()
+    for text, width in zip(texts, widths, strict=True):
+        line.append_text(text).append(" " * (width + 2 - len(text)))
+    line.rstrip()
+    console.print(line, overflow="fold")
 
 
 def rule(console: Console, claim: Claim) -> None:
@@ -49,32 +108,15 @@ def rule(console: Console, claim: Claim) -> None:
     for required in claim.requires:
         _print(console, f"requires: {one_line(required.what)}", "dim")
     if claim.sweep is not None:
-        arms, axes = claim.sweep.arms, claim.sweep.axes
-        runs = len(arms) * math.prod(map(len, axes.values())) * len(claim.seeds)
-        rows = {"arms": "; ".join(map(one_line, arms))}
-        rows |= {one_line(axis): one_line(", ".join(map(format_value, values))) for axis, values in axes.items()}
-        rows |= {"seeds": ", ".join(map(str, claim.seeds)), "runs": f"{runs}, {one_line(claim.cost)}".rstrip(", ")}
+        settings = len(claim.sweep.arms) * math.prod(map(len, claim.sweep.axes.values()))
+        looks = ", ".join(map(str, claim.looks))
+        more = f" (cells that stay undecided get more seeds, up to {claim.looks[-1]})" * (len(claim.looks) > 1)
+        rows = facts.setup_rows(describe_setup(claim))
+        rows |= {"seeds": f"{claim.seeds[0]} to {claim.seeds[-1]}, judged after {looks}"}
+        rows |= {"runs": f"{settings * claim.looks[0]}{more}", "cost": one_line(claim.cost)}
         console.print()
         _print_pairs(console, rows)
     console.print()
-
-
-def summary(console: Console, verdicts: Sequence[Verdict]) -> None:
-    """Print one line per claim, and the number of claims with each outcome."""
-    table = _new_table("claim", "verdict", "effect", "rule", "n", header_style="bold")
-    for verdict in verdicts:
-        effect, rule, seeds = headlines.format_headline(verdict)
-        parts = filter(None, (headlines.headline_label(verdict), headlines.tally(verdict)))
-        details = "".join(f"\n{part}" for part in parts)
-        outcome = Text.assemble((verdict.outcome, COLORS[verdict.outcome]), ("\nquick" * verdict.quick, "dim"))
-        table.add_row(Text(verdict.claim), outcome, Text.assemble(effect, (details, "dim")), Text(rule), str(seeds))
-    if verdicts:
-        console.print(table, "")
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    by_outcome = ", ".join(f"{counts[outcome]} {outcome}" for outcome in OUTCOMES if counts[outcome])
-    _print(console, f"{wording.plural(len(verdicts), 'claim')}: {by_outcome}".removesuffix(": ") + ".")
-    if quick := sum(verdict.quick for verdict in verdicts):
-        _print(console, f"{wording.plural(quick, 'quick verdict')}: a smoke test, not evidence.", "dim")
 
 
 def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) -> None:
@@ -83,10 +125,12 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
     saved: for a verdict that was computed only to be shown, the state of the one on disk.
     """
     _print_head(console, verdict.claim, verdict)
-    console.print(Text(f"{saved}; computed now: " if saved else "").append_text(_outcome(verdict)))
+    strip = overview.strip(verdict, ascii_only=console.options.ascii_only)
+    first = Text(f"{saved}; computed now: " if saved else "").append_text(_outcome(verdict))
+    console.print(first.append(f"  {strip}" if len(strip) > 1 else ""), overflow="fold")
     _print(console, verdict.because)
-    if verdict.quick:
-        _print(console, "Quick run: fewer seeds, steps or axis values than the full claim. A smoke test, not evidence.")
+    for line in overview.trust(verdict):
+        _print(console, line)
     for table in verdict.tables:
         console.print()
         _print_table(console, table)
@@ -101,8 +145,9 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
     else:
         for condition in verdict.conditions:
             _print_condition(console, condition)
+            print_forest(console, condition)
             _print_cells(console, verdict, condition)
-    known = wording.facts(verdict)
+    known = facts.setup_rows(verdict.setup) | facts.facts(verdict)
     known.pop("scale", None)  # the line of the outcome has it
     _print_pairs(console, known | {"folder": verdict.folder or "", "run it" if saved else "rerun": verdict.command})
 
@@ -125,11 +170,10 @@ def _print_table(console: Console, table: verdicts.Table) -> None:
     console.print(printed)
 
 
-def _new_table(*heads: str, header_style: str = "dim") -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=header_style)
+def _new_table(*heads: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for head in heads:
-        whole, justify = head in ("verdict", "n"), "right" if head == "n" else "left"
-        table.add_column(head, overflow="fold", no_wrap=whole, justify=justify)  # type: ignore[arg-type]
+        table.add_column(head, overflow="fold", no_wrap=head == "verdict")
     return table
 
 
@@ -147,13 +191,21 @@ def _print_exact_conditions(console: Console, verdict: Verdict) -> None:
 def _print_cells(console: Console, verdict: Verdict, condition: ConditionVerdict) -> None:
     for cell in condition.cells:
         label, effect = wording.cell_label(cell), wording.format_effect(condition, cell)
-        size = "" if cell.effect_size is None else f", effect size {cell.effect_size:.1f}"
-        numbers = f", {effect}{size}, n={wording.seed_count(verdict, cell)}"
+        numbers = f", {effect}, {wording.plural(wording.seed_count(verdict, cell), 'seed')}"
         outcome = cell.outcome, COLORS[cell.outcome]
         console.print(Text.assemble("  ", f"{label}: " if label else "", outcome, numbers), overflow="fold")
-        for detail in filter(None, [*wording.arm_lines(condition, cell), cell.note]):
+        for detail in _cell_details(condition, cell):
             console.print(Padding.indent(Text(detail, style="dim"), 6))
     console.print()
+
+
+def _cell_details(condition: ConditionVerdict, cell: Cell) -> list[str]:
+    """The chance that a new seed agrees, the effect at each look, the seeds that would decide, the seeds' values, and notes."""
+    sign = f"same sign in a new seed: {text}" if (text := overview.same_sign_label([cell])) else ""
+    needed = f"about {cell.seeds_needed:.0f} seeds would probably decide" if cell.seeds_needed else ""
+    looks = wording.look_lines(condition, cell) if len(cell.looks) > 1 else []
+    notes = [*wording.censored_notes(condition, cell), cell.note or ""]
+    return [line for line in (sign, *looks, needed, *wording.arm_lines(condition, cell), *notes) if line]
 
 
 def _print_rule_size(console: Console, conditions: Sequence[Condition | ConditionVerdict], combine: str) -> None:
@@ -182,8 +234,8 @@ def _print_pairs(console: Console, rows: Mapping[str, str]) -> None:
 
 
 def _outcome(verdict: Verdict) -> Text:
-    """'confirmed, full scale, outdated', with the outcome in color."""
-    labels = [wording.scale_label(verdict), "outdated" * headlines.is_outdated(verdict)]
+    """'confirmed, CIFAR-10, full scale, outdated', with the outcome in color."""
+    labels = [facts.scale_label(verdict), "outdated" * headlines.is_outdated(verdict)]
     return Text.assemble((verdict.outcome, COLORS[verdict.outcome]), *(f", {label}" for label in labels if label))
 
 

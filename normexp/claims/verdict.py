@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NewType, get_args, get_origin, get_type_hints
 
-from normexp.claims.schema import Condition, Point, Value, is_number
+from normexp.claims.schema import Condition, Group, Point, Value, is_number
 from normexp.config import printable
 from normexp.rundir import atomic, safe_read
 from normexp.rundir.reader import displayable
 
-FORMAT = 1
+FORMAT = 2
 
 MAX_BYTES = 2**26
 """Limit on the size of a verdict file, which may come from anyone; real ones have a few hundred kilobytes."""
@@ -23,7 +23,7 @@ MAX_BYTES = 2**26
 MAX_NUMBER = 1e100
 """Limit on the numbers in a file, so that axis limits and their squares don't overflow."""
 
-Outcome = Literal["confirmed", "refuted", "inconclusive", "not comparable"]
+Outcome = Literal["confirmed", "confirmed in part", "smaller than claimed", "refuted", "undecided", "not comparable"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 Lines = NewType("Lines", str)
@@ -35,52 +35,88 @@ KEYS |= {"comparison": "as", "direction": "is", "reduction": "take"}  # as in th
 
 
 @dataclass(frozen=True, kw_only=True)
+class Look:
+    """The effect of a cell and its one-sided bounds over the first n seeds; None if not defined or infinite."""
+
+    n: int
+    effect: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One comparison, at one value of each axis that is neither reduced nor contrasted.
 
-    effect, low, high: in the measure's unit, or a factor for ratios; None if not defined or infinite. level: confidence level of
-    the interval. effect_size: Cohen's d. n: number of seeds. values: by arm, one number per seed. chosen: by arm, the axis value
-    chosen on validation data.
+    effect, low, high: in the measure's unit, or a factor for ratios; None if not defined or infinite. bound: ">" if the effect is
+    only known to be at least this, "<" at most, "?" neither. level: confidence level of the interval. n: number of seeds with an
+    effect. looks: the numbers of seeds that it was judged with. seeds_needed: the number that would probably decide it, if it is
+    undecided. win: probability that the effect is above 0 (or 1, for ratios) in a new seed. values: by arm, one number per seed.
+    censored: by arm, ">" or "<" where the number is only a bound. chosen: by arm, the axis value chosen on validation data.
+    at_end: by arm, whether that is the smallest or largest one tried.
     """
 
     point: Point
     outcome: Outcome
     effect: float | None
+    bound: str = ""
     low: float | None = None
     high: float | None = None
     level: float | None
-    effect_size: float | None = None
     n: int | None
+    looks: Sequence[Look] = ()
+    seeds_needed: float | None = None
+    win: float | None = None
     values: Mapping[str, Sequence[float | None]]
+    censored: Mapping[str, Sequence[str]] = field(default_factory=dict)
     chosen: Mapping[str, Point]
+    at_end: Mapping[str, str] = field(default_factory=dict)
     note: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionVerdict:
-    """A condition of the rule, reduced to what a verdict needs, with its cells. measure: the tag alone."""
+    """A condition of the rule, reduced to what a verdict needs. measure: the tag. contrast: an axis and two of its values."""
 
     what: str
+    says: str
     decides: bool
     measure: str
+    reaches: float | None
     comparison: str
     reduction: str | None
     over: str | None
+    multiple: float | None = None
+    contrast: Sequence[Value] = ()
     arms: Sequence[str]
     direction: str
-    threshold: float | None
-    margin: float | None
-    refuted_beyond: float | None
+    center: float | None
+    confirm: float | None
+    refute: float | None
     cells: Sequence[Cell]
 
     @classmethod
     def of(cls, condition: Condition, cells: Sequence[Cell] = ()) -> ConditionVerdict:
         """The condition with its judged cells; without cells before anything is run."""
-        same = ("what", "decides", "comparison", "over", "arms", "direction", "threshold", "margin", "refuted_beyond")
+        same = (
+            "what",
+            "says",
+            "decides",
+            "comparison",
+            "over",
+            "arms",
+            "direction",
+            "center",
+            "confirm",
+            "refute",
+            "multiple",
+        )
         return cls(
             **{name: getattr(condition, name) for name in same},
             measure=condition.measure.tag,
+            reaches=condition.measure.reaches,
             reduction=condition.reduction if condition.over else None,
+            contrast=condition.contrast or (),
             cells=cells,
         )
 
@@ -114,13 +150,16 @@ class Table:
 class Verdict:
     """The verdict on a claim, with everything needed to show it and to run it again.
 
-    tables, drawing: of exact claims. seconds: of training or computing. folder: of the runs. judged_at: ISO 8601.
+    seeds: in the order of the file, as far as some cell used them. max_seeds: the most that any cell was allowed. grade: A to C,
+    and lacks: why it is not A. exploratory: seeds of it were seen under another rule. setup: what was trained, by term; see
+    setup.py. tables, drawing: of exact claims. seconds: of training or computing. folder: of the runs. judged_at: ISO 8601.
     rule, code, judging: fingerprints of the claim's file, of the code that computes a run's numbers, and of the code that judges
     them; see fingerprint.py. because: the deciding cell in a sentence.
     """
 
     claim: str
     kind: Literal["exact", "experiment"]
+    group: Group
     statement: str
     source: str
     explanation: Lines
@@ -133,6 +172,11 @@ class Verdict:
     tables: Sequence[Table] = ()
     drawing: Lines | None = None
     seeds: Sequence[int]
+    max_seeds: int | None = None
+    grade: str = ""
+    lacks: Sequence[str] = ()
+    exploratory: bool = False
+    setup: Mapping[str, str] = field(default_factory=dict)
     runs: int = 0
     seconds: float | None
     folder: str | None = None

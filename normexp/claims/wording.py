@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from normexp.claims.schema import Condition, Value, is_number
 from normexp.claims.verdict import Cell, ConditionVerdict, Verdict, one_line, plottable
 from normexp.metrics import is_fraction, metric_title
 from normexp.report.groups import format_value
-from normexp.sweeps.progress import format_duration
 
 REDUCTIONS = {
     "best": "{measure} at each arm's best {over}",
@@ -23,16 +23,28 @@ REDUCTIONS = {
 """Names of a measure reduced along an axis."""
 
 
-def scale_label(verdict: Verdict) -> str:
-    """'quick', 'small scale', 'full scale'; empty for an exact claim."""
-    if verdict.quick:
-        return "quick"
-    return "" if verdict.kind == "exact" else f"{verdict.scale} scale"
+OPPOSITE = {">=": "<=", "<=": ">="}
+
+UNCLEAR_ALONE = ("none", "off", "on", "default", "true", "false")
+"""Words that say nothing without their axis."""
 
 
 def cell_label(cell: Cell) -> str:
-    """'activation=relu, depth=3'; empty for a condition's only cell."""
-    return ", ".join(f"{axis}={format_value(value)}" for axis, value in cell.point.items())
+    """'relu depth 3'; empty for a condition's only cell."""
+    return " ".join(value_label(axis, value) for axis, value in cell.point.items())
+
+
+def value_label(axis: str, value: Value) -> str:
+    """'relu', 'depth 3', 'lr 0.1': a word stands alone; other values follow their axis, without its config group."""
+    shown = format_value(value)
+    if isinstance(value, str) and value[:1].isalpha() and value.lower() not in UNCLEAR_ALONE:
+        return shown
+    return f"{axis_label(axis)} {shown}".lstrip()
+
+
+def axis_label(axis: str) -> str:
+    """'batch size' for data.batch_size."""
+    return axis.rpartition(".")[2].replace("_", " ")
 
 
 def percent_factor(condition: ConditionVerdict) -> float:
@@ -40,45 +52,75 @@ def percent_factor(condition: ConditionVerdict) -> float:
 
     A tag such as test/accuracy is not enough: reduced along an axis it may be a learning rate or a number of steps.
     """
+    if condition.comparison == "share":
+        return 100.0
     numbers = [number for cell in condition.cells for number in (cell.effect, *chain(*cell.values.values()))]
-    share = (
+    fraction = (
         condition.comparison in ("difference", "value")
         and condition.reduction not in ("decades", "largest", "slope")
+        and condition.reaches is None
         and is_fraction(condition.measure)
-        and all(abs(number or 0) <= 1 for number in [*numbers, condition.threshold])
+        and all(abs(number or 0) <= 1 for number in [*numbers, condition.confirm])
     )
-    return 100.0 if share else 1.0
+    return 100.0 if fraction else 1.0
+
+
+def is_difference(condition: ConditionVerdict) -> bool:
+    """Whether effects are differences: between arms, or of one arm's values between two points of an axis."""
+    return condition.comparison == "difference" or (condition.comparison == "value" and len(condition.contrast) == 3)
 
 
 def unit(condition: ConditionVerdict) -> str:
-    """' points', ' %', ' times', or empty."""
+    """' points', ' %', ' times', ' decades', ' steps', or empty."""
     if percent_factor(condition) > 1:
-        return " points" if condition.comparison == "difference" else " %"
-    return " times" if condition.comparison == "ratio" else ""
+        return " points" if is_difference(condition) else " %"
+    if condition.comparison == "ratio":
+        return " times"
+    if is_difference(condition) and condition.reaches is not None:
+        return " steps"
+    return " decades" if condition.reduction == "decades" else ""
 
 
-def format_effect(condition: ConditionVerdict, cell: Cell) -> str:
-    """'+24.1 points [20.3, 27.9]', '2.4 times [1.9, 3.0]'; '-' if not defined."""
+def format_effect(condition: ConditionVerdict, cell: Cell, *, interval: bool = True) -> str:
+    """'+24.1 points [20.3, 27.9]', 'more than 13 times'; '-' if not defined. interval: with it, if there is one."""
     factor = percent_factor(condition)
     effect, low, high = (scaled(number, factor) for number in (cell.effect, cell.low, cell.high))
     if effect is None:
         return "-"
-    shown = _format_numbers([effect, low, high], line=scaled(condition.threshold, factor), percent=factor > 1)
-    sign = "+" if condition.comparison == "difference" and effect > 0 else ""
+    lines = edges(condition, condition.confirm, condition.refute)
+    side, bound = {">": ("more than ", low), "<": ("less than ", high)}.get(cell.bound, ("", None))
+    sure = bound is not None and not (condition.comparison == "ratio" and bound == 0)
+    numbers = [bound] if sure else [effect, low, high] if interval else [effect]
+    digits = 2 if len(numbers) == 1 and condition.comparison != "each" else None
+    shown = _format_numbers(numbers, lines=lines, percent=factor > 1, digits=digits)
+    first = numbers[0] or 0.0
+    sign = "+" if is_difference(condition) and first > 0 else ""
+    side = side if sure else {">": "at least ", "<": "at most "}.get(cell.bound, "")
+    text = f"{side}{sign}{shown[0]}{unit(condition)}"
     single = (low, high) == (None, None) or (condition.comparison == "each" and low == high)
+    if sure or single or not interval:
+        return text
     # an end that is null is infinite
-    interval = f" [{shown[1] if low is not None else '-inf'}, {shown[2] if high is not None else 'inf'}]"
-    return f"{sign}{shown[0]}{unit(condition)}{'' if single else interval}"
+    return f"{text} [{shown[1] if low is not None else '-inf'}, {shown[2] if high is not None else 'inf'}]"
 
 
-def format_rule(condition: ConditionVerdict) -> str:
-    """'>= 3', '<= 1e-12', '1.467 ± 0.05', in the unit of the effect."""
+def edges(condition: ConditionVerdict, *lines: float | None) -> list[float]:
+    """Ends of the ranges that lines bound, in the unit of the effect."""
+    factor, center = percent_factor(condition), condition.center or 0.0
+    signs = (-1.0, 1.0) if condition.direction == "within" else (1.0,)
+    return [factor * (center + sign * line) for line in lines if line is not None for sign in signs]
+
+
+def format_rule(condition: ConditionVerdict, *, refuting: bool = False) -> str:
+    """'>= 3', '<= 1e-12', '1.467 ± 0.05', in the unit of the effect. refuting: '<= 1.2', 'not 1.467 ± 0.1'."""
     factor = percent_factor(condition)
-    threshold, margin = scaled(condition.threshold, factor), scaled(condition.margin, factor)
-    line = "-" if threshold is None else f"{threshold:.6g}"
+    number = scaled(condition.refute if refuting else condition.confirm, factor)
+    line = "-" if number is None else f"{number:.6g}"
     if condition.direction == "within":
-        return f"{line} ± {'-' if margin is None else f'{margin:.6g}'}" if margin != 0 else f"= {line}"
-    return f"{condition.direction} {line}"
+        center = f"{factor * (condition.center or 0.0):.6g}"
+        return "not " * refuting + (f"{center} ± {line}" if number != 0 else f"= {center}")
+    direction = OPPOSITE.get(condition.direction, "") if refuting else condition.direction
+    return f"{direction} {line}"
 
 
 def measure_label(tag: str) -> str:
@@ -86,27 +128,56 @@ def measure_label(tag: str) -> str:
     return one_line(metric_title(tag).replace("*", " "))
 
 
+def steps_label(tag: str, level: float) -> str:
+    """'steps to 90 % val accuracy'."""
+    return f"steps to {f'{100 * level:g} %' if is_fraction(tag) else f'{level:g}'} {measure_label(tag)}"
+
+
 def describe_comparison(condition: ConditionVerdict) -> str:
-    """'difference in test accuracy, bn - none'."""
-    arms, measure = condition.arms, measure_label(condition.measure)
+    """'difference in test accuracy, bn - none'; with a contrast '(bn - none) at depth 10 - (bn - none) at depth 3'."""
+    arms, measure, multiple = condition.arms, measure_label(condition.measure), ""
+    if condition.reaches is not None:
+        measure = steps_label(condition.measure, condition.reaches)
     if condition.over:
         measure = REDUCTIONS.get(condition.reduction or "", "{measure}").format(measure=measure, over=condition.over)
+    if condition.multiple and len(arms) == 2:
+        multiple = f" ({arms[0]} at {condition.multiple:g} times the best {condition.over} of {arms[1]})"
     match condition.comparison, arms:
-        case "difference", [first, second]:
-            return f"difference in {measure}, {first} - {second}"
-        case "ratio", [first, second]:
-            return f"ratio of {measure}, {first} / {second}"
+        case ("difference" | "ratio") as comparison, [first, second]:
+            head, sign = ("difference in", "-") if comparison == "difference" else ("ratio of", "/")
+            text = f"{head} {measure}, {_contrasted(condition, f'{first} {sign} {second}', sign)}{multiple}"
+        case "share", [first, second]:
+            text = f"{measure}, {first} as a share of {second}"
+        case "share", [a, b, c, d]:
+            text = f"{measure}, ({a} - {b}) as a share of ({c} - {d})"
         case "correlation", _:
-            return f"rank correlation of {measure} across {', '.join(arms)}"
-    return f"{measure} of {', '.join(arms)}" if arms else measure
+            text = f"Kendall's rank correlation with {measure}, across {', '.join(arms)}"
+        case "value", [arm] if condition.contrast:
+            text = f"{measure}, {_contrasted(condition, arm, '-')}"
+        case _:
+            text = f"{measure} of {', '.join(arms)}" if arms else measure
+    return text
+
+
+def _contrasted(condition: ConditionVerdict, effect: str, sign: str) -> str:
+    """'(bn - none) at depth 10 - (bn - none) at depth 3', or the effect itself without a contrast."""
+    if len(condition.contrast) != 3:
+        return effect
+    axis, *values = condition.contrast
+    effect = f"({effect})" if " " in effect else effect
+    first, second = (f"{effect} at {value_label(str(axis), value)}" for value in values)
+    return f"{first} {sign} {second}"
 
 
 def describe_condition(condition: ConditionVerdict) -> str:
-    """'difference in test accuracy, bn - none: >= 3 points; 97.5 % intervals': comparison, rule, and level of the intervals."""
+    """'difference in test accuracy, bn - none: >= 3 points confirms, <= 1 refutes; 96.4 % intervals'."""
     levels = {cell.level for cell in condition.cells if cell.level is not None and cell.level < 1}
     level = ", ".join(f"{100 * level:.6g} %" for level in sorted(levels))
-    compared = "rule" if condition.comparison == "each" else describe_comparison(condition)
-    parts = [f"{compared}: {format_rule(condition)}{unit(condition)}"] + [f"{level} intervals"] * bool(level)
+    if condition.comparison == "each":
+        parts = [f"rule: {format_rule(condition)}{unit(condition)}"]
+    else:
+        rule = f"{format_rule(condition)}{unit(condition)} confirms, {format_rule(condition, refuting=True)} refutes"
+        parts = [f"{describe_comparison(condition)}: {rule}"] + [f"{level} intervals"] * bool(level)
     return "; ".join(parts + ["doesn't count toward the verdict"] * (not condition.decides))
 
 
@@ -121,10 +192,20 @@ def undefined_note(missing: Mapping[str, int], seeds: int) -> str:
     return f"undefined for {', '.join(parts) or 'some seeds'}"
 
 
-def edge_note(axis: str, ends: Mapping[str, str]) -> str:
+def end_note(axis: str, ends: Mapping[str, str]) -> str:
     """The note of a cell where an arm's best axis value is the smallest or largest one tried. ends: which end, by arm."""
     arms = ", ".join(f"{end} for {arm}" for arm, end in ends.items())
     return f"best {axis} at the edge of the range: {arms}"
+
+
+def censored_notes(condition: ConditionVerdict, cell: Cell) -> list[str]:
+    """'none never gets there', 'no lr works for none': arms whose number is known on the same side only, for all seeds."""
+    largest, over = condition.reduction == "largest", condition.over
+    notes = {(False, ">"): "{arm} never gets there", (True, "<"): "no {over} works for {arm}"}
+    notes |= {(True, ">"): "even the largest {over} works for {arm}"}
+    sides = {arm: next(iter(set(signs)), "") for arm, signs in cell.censored.items() if len(set(signs)) == 1}
+    texts = {arm: notes.get((largest, side), "") for arm, side in sides.items()}
+    return [note.format(arm=arm, over=over) for arm, note in texts.items() if note]
 
 
 def combine_label(combine: str, conditions: Sequence[Condition | ConditionVerdict]) -> str:
@@ -143,30 +224,23 @@ def seed_count(verdict: Verdict, cell: Cell) -> int:
 
 def arm_lines(condition: ConditionVerdict, cell: Cell) -> list[str]:
     """The values behind an effect, one line per arm: 'bn (lr=0.3): 95.1 95.4 95.0'."""
-    factor, lines = percent_factor(condition), []
+    in_percent = condition.comparison != "share" or is_fraction(condition.measure)
+    factor, lines = percent_factor(condition) if in_percent else 1.0, list[str]()
     for arm, values in cell.values.items():
         setting = ", ".join(f"{axis}={format_value(value)}" for axis, value in cell.chosen.get(arm, {}).items())
         scaled_values = [scaled(value, factor) for value in values]
-        numbers = " ".join(_format_numbers(scaled_values, percent=factor > 1, by_magnitude=True))
+        signs = cell.censored.get(arm) or [""] * len(scaled_values)
+        shown = _format_numbers(scaled_values, percent=factor > 1, digits=3)
+        numbers = " ".join(f"{sign}{number}" for sign, number in zip(signs, shown, strict=False))
         name = f"{arm}{f' ({setting})' if setting else ''}"
         lines.append(f"{name}: {numbers}" if name else numbers)
     return lines
 
 
-def facts(verdict: Verdict) -> dict[str, str]:
-    """How a verdict was reached, by term, as far as known."""
-    utc, hashes = verdict.judged_at.endswith(("+00:00", "Z")), {"rule": verdict.rule, "code": verdict.code}
-    seconds, trained = verdict.seconds, str(verdict.runs or "no training")
-    duration = "" if seconds is None else f"{seconds:.2g} s" if seconds < 10 else format_duration(seconds)
-    known = {
-        "runs": f"{trained}, {duration}" if duration else trained,
-        "seeds": ", ".join(map(str, verdict.seeds)),
-        "scale": "" if verdict.kind == "exact" else scale_label(verdict),
-        "judged": f"{verdict.judged_at[:16].replace('T', ' ')}{' UTC' if utc else ''}",
-        "versions": ", ".join(f"{name} {v}" for name, v in verdict.versions.items()),
-        "hashes": ", ".join(f"{name} {hashed}" for name, hashed in hashes.items() if hashed),
-    }
-    return {term: value for term, value in known.items() if value}
+def look_lines(condition: ConditionVerdict, cell: Cell) -> list[str]:
+    """'5 seeds: +1.0 points [-0.2, 2.2]', for each number of seeds at which the cell was judged."""
+    looks = [replace(cell, effect=look.effect, low=look.low, high=look.high) for look in cell.looks]
+    return [f"{look.n} seeds: {format_effect(condition, at)}" for look, at in zip(cell.looks, looks, strict=True)]
 
 
 def format_table_value(value: Value, *, digits: int = 6) -> str:
@@ -190,18 +264,24 @@ def scaled(value: float | None, factor: float) -> float | None:
 
 
 def _format_numbers(
-    numbers: Sequence[float | None], *, line: float | None = None, percent: bool, by_magnitude: bool = False
+    numbers: Sequence[float | None], *, lines: Sequence[float] = (), percent: bool, digits: int | None = None
 ) -> list[str]:
-    """Round to the decimals that the spread (or magnitude) warrants, with enough to show on which side of `line` each lies."""
+    """Round to the decimals that the spread warrants, with enough to show on which side of each line they lie.
+
+    digits: significant digits of the largest number instead.
+    """
+    numbers = [
+        None if number is None else float(f"{number:.12g}") for number in numbers
+    ]  # 10 is not 10.000000000000002
     known = [number for number in numbers if number is not None]
     largest = max(map(abs, known), default=0.0)
     span = max(known, default=0.0) - min(known, default=0.0)
     integers = not percent and all(number == round(number) for number in known)
-    if integers or not 1e-3 <= largest < 1e6 or 0 < abs(line or 0.0) < 1e-3:
+    if integers or not 1e-3 <= largest < 1e6 or any(0 < abs(line) < 1e-3 for line in lines):
         return ["-" if number is None else f"{number:.{6 if integers else 3}g}" for number in numbers]
-    resolution = span if span > 1e-6 * largest and not by_magnitude else largest / 10
+    resolution = span if span > 1e-6 * largest and digits is None else largest / 10 ** ((digits or 3) - 2)
     places = min(max(1 - math.floor(math.log10(resolution)), 0), 6) if resolution else 0
-    others = [] if line is None else [number for number in known if number != line]
-    while places < 6 and any(f"{number:.{places}f}" == f"{line:.{places}f}" for number in others):
+    pairs = [(number, line) for number in known for line in lines if number != line]
+    while places < 6 and any(f"{number:.{places}f}" == f"{line:.{places}f}" for number, line in pairs):
         places += 1
     return ["-" if number is None else f"{number:.{places}f}" for number in numbers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from normexp.claims.load import CLAIM_SETS, claim_names, read_claim
+from normexp.claims.schema import LOOKS
 from normexp.commands.parser import Parser, check_output_file, writing
 from normexp.compose.compose import compose
 from normexp.compose.overrides import existing_config_dir, validate_overrides
@@ -30,23 +32,27 @@ usage: normexp claims
          computed on the spot
        normexp claims run NAME... | all | exact | experiments [flags] [key=value]
          train the runs of each claim and judge it by its rule: confirmed,
-         refuted, inconclusive or not comparable; claims that are already judged
-         are skipped, interrupted ones resumed
+         confirmed in part, smaller than claimed, refuted, undecided or not
+         comparable; judged after 5 seeds, and again after 8, 12 and 20 where the
+         rule is undecided; claims that are already judged are skipped,
+         interrupted ones resumed
        normexp claims report [--html FILE]
          write an HTML page of all verdicts (default: runs/claims/claims.html)
 
   --quick              fewer seeds, steps and values: all claims in minutes; a
                        smoke test, not evidence
+  --max-seeds N        at most N seeds, 5 or more; what they can't decide stays
+                       undecided, until the command is repeated without it
   --scale small|full   small (default): digits and MNIST, minutes on a CPU;
                        full: the setups of the papers, for a GPU
   --again              train and judge again what is already judged
   --config-dir DIR     folder with your own claims: DIR/claim/NAME.yaml
   key=value            where and how to run: runs_dir, data_dir, device,
-                       threads, jobs, checkpoint_every"""
+                       threads, jobs, checkpoint_every, data.verify"""
 
 VERBS = ("show", "run", "report")
 
-UNSETTABLE_KEYS = ("name", "objective", "own_choices", "data.verify")
+UNSETTABLE_KEYS = ("name", "objective", "own_choices")
 SETTABLE_KEYS = tuple(key for key in RESULT_INDEPENDENT_KEYS if key not in UNSETTABLE_KEYS)
 """Keys that a user may set: where and how to run. They don't change the results."""
 
@@ -69,6 +75,7 @@ def parser() -> Parser:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--scale", choices=("small", "full"), default="small")
+    parser.add_argument("--max-seeds")
     parser.add_argument("--config-dir")
     parser.add_argument("--html", type=Path)
     return parser
@@ -84,12 +91,22 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         is_claim = options.verb in claim_names(None)
         hint = f" Try normexp claims show {options.verb}." if is_claim else suggest(options.verb, VERBS)
         raise ConfigError(f"normexp claims takes show, run or report, not {show(options.verb)}.{hint}")
+    if (text := options.max_seeds) is not None:
+        if not re.fullmatch(r"\d{1,9}", text) or int(text) < LOOKS[0]:
+            raise ConfigError(
+                f"--max-seeds {show(text)}: must be an integer >= {LOOKS[0]}, the seeds of the first look."
+            )
+        options.max_seeds = int(text)
     options.config_dir = None if options.config_dir is None else existing_config_dir(options.config_dir)
     for word in options.overrides:
         key = word.partition("=")[0]
         if key not in SETTABLE_KEYS:
             settable = f"only {', '.join(SETTABLE_KEYS)} can be set.{suggest(key, SETTABLE_KEYS)}"
             raise ConfigError(f"{show(word)}: a claim fixes the configs of its runs; {settable}")
+    # not a key of every data set
+    options.data_overrides = [word for word in options.overrides if word.startswith("data.")]
+    options.overrides = [word for word in options.overrides if word not in options.data_overrides]
+    compose(validate_overrides(["data=mnist", *options.data_overrides]))
     return options
 
 
@@ -103,7 +120,7 @@ def _list(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import terminal
 
     claims = [read_claim(name, options.config_dir) for name in claim_names(options.config_dir)]
-    claims.sort(key=lambda claim: claim.kind != "exact")
+    claims.sort(key=lambda claim: claim.kind == "exact")
     terminal.show(console, [(claim, _verdict(folder, claim.name, options)) for claim in claims])
     print_labelled(console, "run one", "normexp claims run NAME" + _location(options), width=10)
     print_labelled(console, "run all", "normexp claims run all --quick" + _location(options), width=10)
@@ -148,7 +165,8 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
         names += [name for name in selected if name not in names]
     console = RunConsole(highlight=False, emoji=False)
     overrides, words = validate_overrides(options.overrides), ["claims", *argv]
-    request = Request(names, options.scale, options.quick, options.again, overrides, options.config_dir, words)
+    limits = options.scale, options.quick, options.again, options.max_seeds
+    request = Request(names, *limits, overrides, options.data_overrides, options.config_dir, words)
     result = run(request, folder, console)
     console.print()
     if result.verdicts:
@@ -172,7 +190,7 @@ def _report(options: argparse.Namespace, folder: Path, console: Console) -> None
         hint = f"try normexp claims show {show(options.names[0])}"
         raise ConfigError(f"normexp claims report covers all claims and takes no name; {hint}.")
     by_claim = {name: _verdict(folder, name, options) for name in claim_names(options.config_dir)}
-    verdicts = list(filter(None, by_claim.values()))
+    verdicts = sorted(filter(None, by_claim.values()), key=lambda verdict: verdict.kind == "exact")
     if not verdicts:
         start = f"normexp claims run all --quick{_location(options)}"
         raise ConfigError(f"No verdicts in {printable(folder)} yet. Start with {start}.")

@@ -45,6 +45,7 @@ class NormConfig:
 @dataclass(frozen=True, kw_only=True)
 class InitConfig:
     name: str
+    input_std: float | None = number(above=0, maximum=1e6, default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class DataConfig:
     val_size: float = number(above=0, below=1)
     test_size: int | None = number(minimum=1)
     augment: tuple[Literal["crop", "flip"], ...]
-    inputs: Literal["raw", "standardize", "zca"]
+    inputs: Literal["raw", "standardize", "standardize_pixel", "zca"]
     zca_eps: float = number(minimum=1e-6, maximum=1e3)
 
 

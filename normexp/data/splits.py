@@ -16,6 +16,7 @@ from normexp.data import DATA
 from normexp.data.base import Arrays, stratified, value_counts
 from normexp.data.batches import Augment
 from normexp.data.cache import release
+from normexp.data.pixels import pixel_scales
 from normexp.data.zca import whitened, zca
 from normexp.streams import stream_seed
 
@@ -27,9 +28,9 @@ MAX_CACHED_BYTES = 2**26  # largest float32 inputs to cache for a split that is 
 class Split:
     """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and the constants of their preprocessing.
 
-    Inputs are (image - mean) / std with mean and std (1, C, 1, 1) in units of a pixel, or W (image - mean) with mean (1, C, H, W)
-    and W = whitening (C H W, C H W). Images are stored as bytes: they take a quarter of the memory, and preprocessing a
-    batch is cheap. cache_inputs: cache the preprocessed inputs of a small split that is evaluated repeatedly.
+    Inputs are (image - mean) / std with mean and std (1, C, 1, 1) or (1, C, H, W) in units of a pixel, or W (image - mean) with
+    mean (1, C, H, W) and W = whitening (C H W, C H W). Images are stored as bytes: they take a quarter of the memory, and
+    preprocessing a batch is cheap. cache_inputs: cache the preprocessed inputs of a small split that is evaluated repeatedly.
     """
 
     images: Tensor
@@ -96,6 +97,8 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
         else:  # cheaper: subtract the counts of the validation samples, which are fewer
             counts = arrays.counts - value_counts(val_images, arrays.scale)
         offset, scale = moments(counts)
+    elif config.data.inputs == "standardize_pixel":
+        offset, scale = pixel_scales(images, eps=config.data.zca_eps)
     elif config.data.inputs == "zca":
         offset, matrix = zca(images, arrays.scale, eps=config.data.zca_eps)
         whitening = torch.from_numpy(matrix).float().to(device)

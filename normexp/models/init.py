@@ -14,12 +14,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
+class XavierInit(InitConfig):
+    gain: float = number(above=0, default=1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class NormalInit(InitConfig):
     std: float = number(minimum=0)
 
 
 INITS: dict[str, type] = {
-    **dict.fromkeys(("default", "kaiming", "xavier", "orthogonal"), InitConfig),
+    **dict.fromkeys(("default", "kaiming", "orthogonal"), InitConfig),
+    "xavier": XavierInit,
     "normal": NormalInit,
 }
 
@@ -58,7 +64,8 @@ def _draw(weight: Tensor, bound: float, config: Config, generator: Generator) ->
             nonlinearity: Any = "relu" if config.activation in ("gelu", "silu") else config.activation
             init.normal_(weight, std=init.calculate_gain(nonlinearity) * bound, generator=generator)
         case "xavier":
-            init.xavier_normal_(weight, generator=generator)
+            assert isinstance(config.init, XavierInit)
+            init.xavier_normal_(weight, gain=config.init.gain, generator=generator)
         case "orthogonal":
             init.orthogonal_(weight, generator=generator)
         case "normal":

@@ -54,5 +54,7 @@ def _localize(element: ElementTree.Element, drawn: DrawnFigure) -> None:
     for key in ("href", "clip-path"):
         if key in element.attrib:
             element.set(key, element.attrib[key].replace("#", f"#{drawn.name}-", 1))
+    if "url(#" in element.get("style", ""):  # a hatch
+        element.set("style", element.attrib["style"].replace("url(#", f"url(#{drawn.name}-"))
     if "d" in element.attrib:
         element.set("d", re.sub(r"(\.\d{2})\d+", r"\1", element.attrib["d"]))  # 0.01 pt; halves the file

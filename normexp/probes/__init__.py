@@ -17,15 +17,18 @@ from normexp.registry import names
 if TYPE_CHECKING:
     from normexp.probes.base import Probe
 
-ORDER = ("activations", "saturation", "drift", "jumps", "gradients", "updates", "noise", "affine", "batch_statistics")
+ORDER = (
+    *("activations", "saturation", "linearity", "drift", "jumps", "gradients", "updates", "noise", "affine"),
+    "batch_statistics",
+)
 """Order in charts and reports. Other probes follow by name."""
 
 PROBES = names(__path__, order=ORDER)
 
 Switches: type[ProbeConfig] = make_dataclass(
-    "Switches", [(name, bool) for name in PROBES], bases=(ProbeConfig,), frozen=True, kw_only=True
+    "Switches", [(name, bool, False) for name in PROBES], bases=(ProbeConfig,), frozen=True, kw_only=True
 )
-"""Config of the group `probe`: ProbeConfig with a switch for each probe."""
+"""Config of the group `probe`: ProbeConfig with a switch for each probe, off in configs that were stored before it existed."""
 
 
 def switched_on(config: ProbeConfig) -> list[str]:

@@ -17,6 +17,7 @@ from normexp.data.splits import Split, Splits, load, sample, split
 from normexp.models import layers
 from normexp.models.build import build_model
 from normexp.models.layer import named_layers
+from normexp.models.rescale import SAMPLES, rescale_weights
 from normexp.optim.optimizers import OPTIMIZERS
 from normexp.probes.runner import Probes
 from normexp.streams import stream_seed
@@ -62,7 +63,11 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     set_threads(config)
     set_precision(config, device)
     data = load(config, device) if arrays is None else split(arrays, config, device)
-    model = to_device(build_model(config), device)
+    model = build_model(config)
+    if config.init.input_std is not None:  # on the CPU, so that the weights are the same on every device
+        samples = torch.arange(min(SAMPLES, len(data.train)), device=device)
+        rescale_weights(model, data.train.batch(samples)[0].cpu(), config.init.input_std)
+    model = to_device(model, device)
     precision = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
     if config.compile and config.debug != "anomaly":  # a compiled model calls no hooks

@@ -1,152 +1,152 @@
-"""What the terminal shows of claims: at 80 columns, without colors, and whatever their texts hold."""
+"""What the terminal shows of claims: at 80 columns, without colors, in any encoding, and whatever their texts hold."""
 
-import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from normexp.claims import headline as headlines
 from normexp.claims import terminal, wording
-from normexp.claims.schema import Claim, Condition, Measure, Sweep
-from normexp.claims.verdict import Verdict
-from tests.claims.test_claims_page import a_cell, a_condition, a_verdict, an_exact, thirty_cells
+from normexp.claims.verdict import OUTCOMES, Verdict
+from tests.claims.verdicts import a_cell, a_claim, a_condition, a_verdict, an_exact, printed, thirty_cells
 
 
-def a_claim(name="faster", kind="experiment", **more):
-    made = {
-        "statement": "Batch norm makes training converge in fewer steps, whatever the activation and the initialization.",
-        "source": "Ioffe and Szegedy 2015",
-        "explanation": "Why it is so.",
-        "cost": "3 minutes",
-        "seeds": (101, 102, 103),
-        "sweep": Sweep(
-            base=(), arms={"none": (), "bn": ()}, axes={"activation": {"relu": ()}, "lr": {0.1: (), 1.0: ()}}
-        ),
-        "rule": (
-            Condition(
-                what="bn above none",
-                measure=Measure(tag="test/accuracy"),
-                over="lr",
-                arms=("bn", "none"),
-                comparison="difference",
-                direction=">=",
-                threshold=0.03,
-            ),
-        ),
-        "requires": (),
-    }
-    return Claim(name=name, kind=kind, **(made | more))
+def words_of(lines, name):
+    """The columns of a claim's line."""
+    (line,) = (line for line in lines if line.split(" ")[0] == name)
+    return [part.strip() for part in line.split("  ") if part.strip()]
 
 
-def typed(value):
-    """Fixtures as what they stand for."""
-    if isinstance(value, list | tuple):
-        return type(value)(map(typed, value))
-    return Verdict.from_json(value) if isinstance(value, dict) else value
-
-
-def printed(function, *values, width=80, color=False):
-    file = io.StringIO()
-    colors = "standard" if color else None
-    console = Console(file=file, width=width, highlight=False, emoji=False, force_terminal=color, color_system=colors)
-    function(console, *map(typed, values))
-    return file.getvalue()
-
-
-def test_the_list_says_what_is_said_what_came_out_and_what_it_costs():
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_list_has_a_line_and_a_headline_for_each_claim_by_group(width):
+    cells = [a_cell(verdict=outcome, cell={"lr": i}) for i, outcome in enumerate(("confirmed", "refuted", "undecided"))]
     rows = [
-        (a_claim("axes", "exact", cost="under a second", sweep=None), an_exact("axes")),
+        (a_claim("axes", "exact", group="architecture", sweep=None), an_exact("axes", group="architecture")),
         (a_claim(), None),
-        (a_claim("position"), a_verdict("position", "inconclusive", quick=True)),
-        (a_claim("sigmoid-depth"), a_verdict("sigmoid-depth", "refuted", scale="full")),
-        (a_claim("vanishing"), headlines.outdated(Verdict.from_json(a_verdict("vanishing")))),
+        (
+            a_claim("position"),
+            a_verdict("position", "undecided", quick=True, grade="C", conditions=[a_condition(*cells)]),
+        ),
+        (
+            a_claim("sigmoid-depth", group="stability"),
+            a_verdict("sigmoid-depth", "refuted", group="stability", scale="full"),
+        ),
+        (a_claim("vanishing"), headlines.outdated(Verdict.from_json(a_verdict("vanishing", exploratory=True)))),
     ]
-    text = printed(terminal.show, rows)
-    assert max(map(len, text.splitlines())) <= 80
-    words = [line.split("  ") for line in text.splitlines()]
-    found = {line[0]: [part.strip() for part in line if part.strip()][1:] for line in words if line[0]}
-    assert found["axes"] == ["confirmed", "under a second"]
-    assert found["faster"] == ["not judged", "3 minutes"]
-    assert found["position"] == ["inconclusive, quick", "3 minutes"]
-    assert found["sigmoid-depth"] == ["refuted, full scale", "3 minutes"]
-    assert found["vanishing"] == ["confirmed, small scale, outdated", "3 minutes"]
-    assert text.index("Exact") < text.index("axes") < text.index("Experiments") < text.index("faster")
+    text = printed(terminal.show, rows, width=width)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].split() == ["claim", "verdict", "grade", "seeds", "cells"]
+    assert words_of(lines, "axes") == ["axes", "confirmed", "exact", "3", "✓"]
+    assert words_of(lines, "faster") == ["faster", "not judged", "3 minutes"]
+    assert words_of(lines, "position") == ["position", "undecided", "C", "5", "✓✗?"]
+    flat = " ".join(text.split())
+    assert "bn gains +24.1 points [20.3, 27.9]. (full scale)" in flat
+    assert "bn gains +24.1 points [20.3, 27.9]. (exploratory, outdated)" in flat
+    assert "Batch norm makes training converge in fewer steps, whatever the activation" in flat  # what is not judged
+    places = [lines.index(head) for head in ("Speed", "Stability", "Architecture")]
+    assert places == sorted(places)
+    assert places[0] < lines.index(next(line for line in lines if line.startswith("vanishing"))) < places[1]
+    assert "✓ confirmed ✗ refuted ? undecided" in flat
 
 
-def test_a_line_a_claim_with_the_cell_that_decided():
+def test_a_terminal_without_unicode_gets_other_signs():
+    cells = [a_cell(verdict="confirmed"), a_cell(verdict="refuted")]
+    verdict = a_verdict("mine", "confirmed in part", conditions=[a_condition(*cells)])
+    text = printed(terminal.summary, [verdict], encoding="ascii") + printed(
+        terminal.evidence, verdict, encoding="ascii"
+    )
+    assert "+x" in text
+    assert "+ confirmed  x refuted" in text
+    assert "?" not in text
+
+
+def test_the_summary_counts_outcomes_and_the_false_verdicts_to_expect():
     verdicts = [
         a_verdict(),
-        a_verdict("position", "inconclusive", quick=True, conditions=[a_condition(*thirty_cells())]),
-        a_verdict(
-            "affine", "not comparable", conditions=[a_condition(a_cell(None, None, None, verdict="not comparable"))]
-        ),
+        a_verdict("position", "undecided", quick=True, conditions=[a_condition(*thirty_cells())]),
+        a_verdict("affine", "not comparable", conditions=[a_condition(a_cell(None, verdict="not comparable"))]),
         an_exact("inference-statistics"),
     ]
     text = printed(terminal.summary, verdicts)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 80
-    assert lines[0].split() == ["claim", "verdict", "effect", "rule", "n"]
-    assert lines[1].split("  ")[0] == "faster"
-    for part in ("confirmed", "+24.1 points [20.3, 27.9]", ">= 3", " 3"):
-        assert part in lines[1]
-    assert "of 30 cells inconclusive, " in " ".join(text.split())
-    (exact,) = (line for line in lines if line.startswith("inference-statistics"))
-    assert "2.1e-15 [8e-16, 2.1e-15]" in exact
-    assert "<= 1e-12" in exact
-    assert "4 claims: 2 confirmed, 1 inconclusive, 1 not comparable." in lines
+    assert words_of(lines, "faster") == ["faster", "confirmed", "A", "5", "✓"]
+    assert "  the formula agrees with torch's layer to within 2.1e-15." in text.lower()
+    assert "4 claims: 2 confirmed, 1 undecided, 1 not comparable." in lines
+    assert "The decided experiment is wrong by chance with a probability of at most 5 %." in lines
     assert "1 quick verdict: a smoke test, not evidence." in lines
+    assert "A  the rule is older than its seeds" in text
 
 
 @pytest.mark.parametrize("color", [True, False])
 def test_verdicts_are_words_and_colors_only_repeat_them(color):
-    text = printed(terminal.summary, [a_verdict("a", word) for word in terminal.COLORS], color=color)
-    assert all(word in text for word in terminal.COLORS)
+    text = printed(terminal.summary, [a_verdict("a", word) for word in OUTCOMES], color=color)
+    assert all(word in text for word in OUTCOMES)
     assert ("\x1b[3" in text) == color
 
 
 def test_the_evidence_for_a_claim():
-    required = a_cell(
-        None,
-        None,
-        None,
-        verdict="not comparable",
-        cell={"activation": "sigmoid"},
-        note="none never learned",
-        level=0.975,
-    )
-    verdict = a_verdict(
-        conditions=[
-            a_condition(a_cell(cell={"activation": "relu"}, level=0.975), required),
-            a_condition(decides=False),
-        ],
-        folder="runs/" + 90 * "x",
-    )
+    looks = [{"n": 5, "effect": 0.02, "low": -0.01, "high": 0.05}, {"n": 8, "effect": 0.02, "low": 0.0, "high": 0.04}]
+    open_ = {"looks": looks, "seeds_needed": 31.0, "n": 8}
+    cells = [
+        a_cell(cell={"activation": "relu"}),
+        a_cell(0.02, 0.0, 0.04, verdict="undecided", cell={"activation": "tanh"}, **open_),
+        a_cell(None, None, None, verdict="not comparable", cell={"activation": "sigmoid"}, note="none never learned"),
+    ]
+    conditions = [a_condition(*cells), a_condition(decides=False)]
+    lacks = ["the learning rate is not tuned"]
+    verdict = a_verdict(conditions=conditions, folder="runs/" + 90 * "x", grade="B", lacks=lacks, exploratory=True)
     lines = printed(terminal.evidence, verdict).splitlines()
-    assert "confirmed, small scale" in lines
-    assert "  activation=relu: confirmed, +24.1 points [20.3, 27.9], effect size 9.1, n=3" in lines
+    assert "confirmed, MNIST  ✓?-" in lines
+    assert "  relu: confirmed, +24.1 points [20.3, 27.9], 5 seeds" in lines
+    assert "      same sign in a new seed: 86 %" in lines
     assert "      bn (lr=0.3): 95.1 94.8 95.5" in lines
+    assert "      5 seeds: +2.0 points [-1.0, 5.0]" in lines
+    assert "      about 31 seeds would probably decide" in lines
     assert "      none never learned" in lines
-    assert "difference in test accuracy, bn - none: >= 3 points; 97.5 % intervals" in lines
-    assert "doesn't count toward the verdict" in " ".join(" ".join(lines).split())
+    assert "Grade B: the learning rate is not tuned." in lines
+    flat = " ".join(" ".join(lines).split())
+    assert "difference in test accuracy, bn - none: >= 3 points confirms, <= 1 refutes; 96.4 % intervals" in flat
+    assert "Exploratory: the rule changed" in flat
+    assert "doesn't count toward the verdict" in flat
+    assert "arms     none, bn" in lines
+    assert "all runs model=mlp steps=400" in lines
+    assert "seeds    501 to 505" in lines
     assert "folder   runs/" + 90 * "x" in lines  # as it is: there to be copied
     assert "rerun    normexp claims run faster" in lines
-    exact = printed(terminal.evidence, an_exact()).splitlines()
-    (row,) = (line.split("  ") for line in exact if line.startswith("largest difference from torch's "))
-    assert [part.strip() for part in row if part][1:] == ["confirmed", "2.1e-15 [8e-16, 2.1e-15]", "<= 1e-12"]
-    assert "1.2247" in next(line for line in exact if "1.2247" in line or "<= 1e-12" in line)  # the rule comes last
-    assert [line.split() for line in exact if "normalized" in line or "1.2247" in line] == [
-        ["value", "normalized"],
-        ["0.5", "1.2247"],
+
+
+def test_the_evidence_has_a_plot_between_both_lines():
+    cells = [
+        a_cell(cell={"activation": "relu"}),
+        a_cell(0.0, None, 0.02, verdict="refuted", cell={"activation": "tanh"}),
     ]
-    assert exact[exact.index("  B") : exact.index("  B") + 3] == ["  B", " +--+", " |  | C"]
+    lines = printed(terminal.evidence, a_verdict(conditions=[a_condition(*cells)])).splitlines()
+    first, second = (next(line for line in lines if line.startswith(f"  {name} ")) for name in ("relu", "tanh"))
+    assert first.index("┊") < first.index("│") < first.index("●")
+    assert second.index("◀") < second.index("●") < second.index("┊")
+    assert any("│ confirms  ┊ refutes" in line for line in lines)
+    narrow = printed(terminal.evidence, a_verdict(), width=30)
+    assert "┊" not in narrow
+
+
+def test_the_evidence_for_an_exact_claim():
+    lines = printed(terminal.evidence, an_exact()).splitlines()
+    (row,) = (line.split("  ") for line in lines if line.startswith("largest difference from torch's "))
+    assert [part.strip() for part in row if part][1:] == ["confirmed", "2.1e-15 [8e-16, 2.1e-15]", "<= 1e-12"]
+    assert "1.2247" in next(line for line in lines if "1.2247" in line or "<= 1e-12" in line)  # the rule comes last
+    table = [line.split() for line in lines if "normalized" in line or "1.2247" in line]
+    assert table == [["value", "normalized"], ["0.5", "1.2247"]]
+    assert lines[lines.index("  B") : lines.index("  B") + 3] == ["  B", " +--+", " |  | C"]
 
 
 def test_the_rule_before_anything_is_run():
     text = printed(terminal.rule, a_claim())
-    assert "difference in test accuracy at each arm's best lr, bn - none: >= 3 points" in text
+    flat = " ".join(text.split())
+    assert "difference in test accuracy at each arm's best lr, bn - none: >= 3 points confirms, <= 1 refutes" in flat
     assert "lr         0.1, 1" in text
-    assert "seeds      101, 102, 103\nruns       12, 3 minutes" in text
+    assert "seeds      501 to 520, judged after 5, 8, 12, 20" in text
+    assert "runs 40 (cells that stay undecided get more seeds, up to 20) cost 3 minutes" in flat
 
 
 @pytest.mark.parametrize(
@@ -168,14 +168,16 @@ def test_how_conditions_combine(combine, decides, words):
 
 def test_texts_from_files_command_nothing():
     evil = "\x1b[31m[red]x[/red]\n\r" + "very " * 30
+    cell = a_cell(cell={evil: evil}, note=evil, values={evil: [None]}, censored={evil: [evil]}, bound=evil)
+    texts = ("statement", "source", "because", "explanation", "command", "folder", "made", "rule", "code", "grade")
     verdict = a_verdict(
-        **dict.fromkeys(
-            ("statement", "source", "because", "explanation", "command", "folder", "made", "rule", "code"), evil
-        ),
-        conditions=[a_condition(a_cell(cell={evil: evil}, note=evil, values={evil: [None]}), what=evil, arms=[evil])],
+        **dict.fromkeys(texts, evil),
+        conditions=[a_condition(cell, what=evil, says=evil + "{effect}", arms=[evil])],
         tables=[{"title": evil, "columns": [evil], "rows": [[evil], [None]]}],
         drawing=evil,
         versions={evil: evil},
+        setup={"data": evil, evil: evil},
+        lacks=[evil],
     )
     claim = a_claim(statement=evil, cost=evil, source=evil, explanation=evil)
     for function, value in (
@@ -187,18 +189,14 @@ def test_texts_from_files_command_nothing():
         text = printed(function, value)
         assert "\x1b" not in text
         assert "\r" not in text
-        assert "[red]x[/red]" in text or function is terminal.summary
+        assert "[red]x[/red]" in text
 
 
 def test_numbers_that_are_not_there():
-    bare = dict.fromkeys(a_verdict()) | {
-        "format": 1,
-        "claim": "bare",
-        "verdict": "inconclusive",
-        "conditions": [a_condition(dict.fromkeys(a_cell()))],
-    }
+    bare = dict.fromkeys(a_verdict()) | {"format": 2, "claim": "bare", "verdict": "undecided"}
+    bare["conditions"] = [a_condition(dict.fromkeys(a_cell()))]
     assert "bare" in printed(terminal.summary, [bare, a_verdict(conditions=[])])
-    assert "not comparable, -, n=0" in printed(terminal.evidence, bare)
+    assert "not comparable, -, 0 seeds" in printed(terminal.evidence, bare)
     assert printed(terminal.summary, []) == "0 claims.\n"
 
 

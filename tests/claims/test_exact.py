@@ -59,11 +59,11 @@ def computed(name: str, seed: int) -> ExactResult:
 def holds(condition: Any, number: float) -> bool:
     match condition["is"]:
         case "<=":
-            return bool(number <= condition.threshold)
+            return bool(number <= condition.confirm)
         case ">=":
-            return bool(number >= condition.threshold)
+            return bool(number >= condition.confirm)
         case "within":
-            return bool(abs(number - condition.threshold) <= condition.margin)
+            return bool(abs(number - condition.get("center", 0.0)) <= condition.confirm)
     raise AssertionError(condition)
 
 

@@ -154,7 +154,7 @@ def test_runs_of_claims_refuse_it(capsys):
         "claim/mine.yaml",
         "kind: experiment\nstatement: x\nsource: x\nseeds: [1]\n"
         "sweep: {base: [steps=2, data.train_size=200], arms: {a: [norm=evil], b: [norm=none]}}\n"
-        "rule: [{what: x, measure: test/accuracy, as: difference, compare: [a, b], is: '>=', threshold: 0.0}]\n",
+        "rule: [{what: x, measure: test/accuracy, as: difference, compare: [a, b], is: '>=', confirm: 0.02, refute: 0.0}]\n",
     )
     assert main(["claims", "run", "mine", "--config-dir", "own"]) == 2
     error = capsys.readouterr().err

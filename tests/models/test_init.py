@@ -130,6 +130,27 @@ def test_kaimings_gain_is_that_of_the_activation(activation):
     assert stats.kstest(weight.ravel(), distribution("kaiming", weight.shape, activation).cdf).pvalue > 1e-4
 
 
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("gain", [0.5, 4.0])
+def test_xaviers_gain_is_a_factor_of_its_standard_deviation(net, gain):
+    plain = weights(*NETS[net], "init=xavier")
+    for name, weight in weights(*NETS[net], "init=xavier", f"init.gain={gain}").items():
+        np.testing.assert_allclose(weight, gain * plain[name], rtol=1e-6)
+        scaled = distribution("xavier", weight.shape)
+        assert stats.kstest(weight.ravel() / gain, scaled.cdf).pvalue > 1e-5, name
+
+
+def test_a_gain_of_4_keeps_the_variance_of_deep_sigmoid_networks():
+    """Near 0, a sigmoid has the slope 1/4; bias-free centered units in plain torch, 10 layers."""
+    net = named_layers(build_model(compose("model=mlp", "model.depth=12", "norm=none", "init=xavier", "init.gain=4")))
+    matrices = [net[f"fc{i}"].weight.weight.detach() for i in range(2, 12)]
+    x = 0.01 * torch.randn(500, 100, generator=torch.Generator().manual_seed(0))
+    start = x.std()
+    for matrix in matrices:
+        x = torch.sigmoid(x @ matrix.T) - 0.5
+    assert 0.3 < x.std() / start < 3
+
+
 def test_biases_are_torchs_with_the_default_init_and_else_0():
     for init in INITS:
         net = build_model(compose("model=mlp", "model.width=300", "norm=none", f"init={init}"))

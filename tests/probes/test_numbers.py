@@ -219,6 +219,22 @@ def test_jumps(snapshot):
         jump = ((means[2] - means[1]).abs() / stds[1])[stds[1] > 0].mean()
         assert f"jump/{name}" not in findings[0].scalars
         assert findings[2].scalars[f"jump/{name}"] == close(float(jump), rel=1e-3, abs=1e-5)
+        pooled = ((stds[0] ** 2 + stds[2] ** 2) / 2).sqrt()
+        drift = ((means[2] - means[0]).abs() / pooled)[pooled > 0].mean()
+        assert findings[0].scalars[f"unit_drift/{name}"] == 0
+        assert findings[2].scalars[f"unit_drift/{name}"] == close(float(drift), rel=1e-3, abs=1e-5)
+
+
+def test_linearity(snapshot):
+    _, _, model, directs, findings = snapshot
+    for name in (name for name, layer in named_layers(model).items() if hasattr(layer, "activation")):
+        kept = directs[-1][1]
+        sides = (kept.inputs[f"{name}.activation"], kept.outputs[f"{name}.activation"])
+        inputs, outputs = (side.detach().transpose(0, 1).flatten(1).numpy() for side in sides)
+        r2 = [
+            1.0 if np.ptp(y) == 0 else stats.linregress(x, y).rvalue ** 2 for x, y in zip(inputs, outputs, strict=True)
+        ]
+        assert findings[-1].scalars[f"linearity/{name}"] == close(np.mean(r2), rel=1e-5)
 
 
 def test_drift(snapshot):

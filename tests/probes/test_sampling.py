@@ -35,7 +35,7 @@ def measured(request):
     """Scalars of the third step for each seed, from a sample and from all values, with other weights, images and indices."""
     both = []
     for seed in SEEDS:
-        probes = ["probe.every=1", "probe.jumps=true", "probe.affine=false", f"seed={seed}"]
+        probes = ["probe.every=1", "probe.jumps=true", "probe.linearity=true", "probe.affine=false", f"seed={seed}"]
         config, whole = (compose(*NETS[request.param], *probes, f"probe.samples={n}") for n in (SIZE, 10**8))
         parts = build(compose(*NETS[request.param], f"seed={seed}"))
         batches = [parts.data.train.batch(next(parts.order)) for _ in range(3)]
@@ -56,8 +56,8 @@ def differences(measured, tag):
 @pytest.mark.long
 def test_the_whole_batch_counts_where_a_sample_would_mislead(measured):
     """Dead units and the units' own means: the same numbers, whatever the sample's size."""
-    tags = [tag for tag in measured[0][0] if tag.startswith(("dead/", "jump/"))]
-    assert len(tags) == 6
+    tags = [tag for tag in measured[0][0] if tag.startswith(("dead/", "jump/", "unit_drift/", "linearity/"))]
+    assert len(tags) == 12
     for tag in tags:
         assert not differences(measured, tag).any(), tag
 

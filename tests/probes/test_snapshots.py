@@ -89,7 +89,8 @@ GROUPS = {
     "activations": {"activation_in", "activation_out", "norm_out"},
     "saturation": {"saturated", "dead", "derivative"},
     "drift": {"drift", "drift_last"},
-    "jumps": {"jump"},
+    "jumps": {"jump", "unit_drift"},
+    "linearity": {"linearity"},
     "gradients": {"grad_flow", "grad_weight", "grad_growth"},
     "updates": {"weight_norm", "update_ratio"},
     "noise": {"noise_scale"},
@@ -146,3 +147,38 @@ def test_the_default_run_has_twenty_snapshots_denser_at_the_beginning():
     assert all(a <= b + 1 for a, b in pairwise(gaps))  # rounded
     for choice in ("off", "full", "landscape"):
         assert compose(f"probe='{choice}'").probe.early == 0
+
+
+def test_unit_drift_is_relative_to_step_0_after_a_resume():
+    """A checkpoint of version 0.2 lacks the moments of step 0: it is loaded, and the tag is left out."""
+    config = compose("model=mlp", "norm=none", "probe='off'", "probe.jumps=true", "probe.every=1")
+    watchers = [Watcher(build_model(config), config) for _ in range(3)]
+    whole, resumed, old = watchers
+    batches = [images(seed=seed) for seed in range(4)]
+    expected = [whole(*batch).scalars for batch in batches]
+    for batch in batches[:2]:
+        resumed(*batch)
+    state = resumed.probes.state_dict()
+    for watcher in (resumed, old):
+        watcher.model.load_state_dict(resumed.model.state_dict())
+        watcher.probes = Probes(named_layers(watcher.model), config.probe, seed=config.seed)
+        watcher.step = 2
+    resumed.probes.load_state_dict(state)
+    assert [resumed(*batch).scalars for batch in batches[2:]] == expected[2:]
+
+    old.model.load_state_dict(watchers[0].model.state_dict())
+    before = {"bins": {}, "probes": {"jumps": state["probes"]["jumps"]["last"]}}
+    old.probes.load_state_dict(before)
+    found = old(*batches[2]).scalars
+    assert "jump/fc1" in found and "unit_drift/fc1" not in found
+
+
+def test_constant_outputs_count_as_linear():
+    config = compose(
+        "model=mlp", "norm=none", "activation=relu", "probe='off'", "probe.linearity=true", "probe.every=1"
+    )
+    watcher = Watcher(build_model(config), config)
+    with torch.no_grad():
+        watcher.model.fc1.weight.bias[:50] = -1e3  # dead
+        watcher.model.fc1.weight.bias[50:] = 1e3  # never 0
+    assert watcher(*images()).scalars["linearity/fc1"] == pytest.approx(1)

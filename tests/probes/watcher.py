@@ -12,6 +12,7 @@ ALL = [
     "probe.landscape=true",
     "probe.noise=true",
     "probe.jumps=true",
+    "probe.linearity=true",
     "probe.samples=100000000",  # all values
 ]
 

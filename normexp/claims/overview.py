@@ -1,0 +1,118 @@
+"""Verdicts at a glance: their groups, a sign per cell, and how many of them may be wrong."""
+
+from collections.abc import Iterable, Sequence
+from typing import get_args
+
+from normexp.claims.headline import is_outdated
+from normexp.claims.schema import Group
+from normexp.claims.verdict import OUTCOMES, Cell, Outcome, Verdict
+
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+SIGNS: dict[Outcome, str] = dict(zip(OUTCOMES, "✓◐~✗?-", strict=True))
+
+ASCII = str.maketrans("✓◐✗", "+/x")
+"""Signs for terminals that have nothing but ASCII."""
+
+MAX_SIGNS = 24
+"""A strip with more cells has counts instead: ✓20 ✗4."""
+
+MAX_ERROR = 0.05
+"""Error that a decided experiment has at most; see LOOK_LEVEL in schema.py."""
+
+GRADES = {
+    "A": "the rule is older than its seeds, at least 5 seeds, the learning rate tuned and inside its range",
+    "B": "one of these is missing",
+    "C": "several are missing, or a quick run",
+}
+
+EXPLORATORY = "Exploratory: the rule changed after runs with these seeds were seen; confirm it on fresh seeds."
+QUICK = "Quick run: fewer seeds, steps or values than the full claim. A smoke test, not evidence."
+
+
+def deciding_cells(verdict: Verdict) -> list[list[Cell]]:
+    """The cells of each deciding condition."""
+    return [list(condition.cells) for condition in verdict.conditions if condition.decides and condition.cells]
+
+
+def strip(verdict: Verdict, *, ascii_only: bool = False) -> str:
+    """'✓✓ ~✗?': a sign per cell, with a space between conditions; counts if there are many cells."""
+    conditions = [[SIGNS[cell.outcome] for cell in cells] for cells in deciding_cells(verdict)]
+    signs = [sign for of in conditions for sign in of]
+    text = ("" if all(len(of) == 1 for of in conditions) else " ").join(map("".join, conditions))
+    if len(text) > MAX_SIGNS:
+        text = " ".join(f"{sign}{signs.count(sign)}" for sign in SIGNS.values() if sign in signs)
+    return text.translate(ASCII) if ascii_only else text
+
+
+def legend(verdicts: Iterable[Verdict], *, ascii_only: bool = False) -> str:
+    """'✓ confirmed  ✗ refuted': the signs that the strips of these verdicts have."""
+    outcomes = {cell.outcome for verdict in verdicts for cells in deciding_cells(verdict) for cell in cells}
+    text = "  ".join(f"{SIGNS[outcome]} {outcome}" for outcome in OUTCOMES if outcome in outcomes)
+    return text.translate(ASCII) if ascii_only else text
+
+
+def seeds_label(verdict: Verdict) -> str:
+    """'5', or '5-12' if some cells needed more seeds than others."""
+    counts = [cell.n for cells in deciding_cells(verdict) for cell in cells if cell.n]
+    low, high = (min(counts), max(counts)) if counts else (len(verdict.seeds),) * 2
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def grade_label(verdict: Verdict) -> str:
+    """'A', 'B', 'C', or 'exact'."""
+    return "exact" if verdict.kind == "exact" else verdict.grade
+
+
+def flags(verdict: Verdict) -> list[str]:
+    """Reasons for caution: 'quick run', 'full scale', 'exploratory', 'outdated'."""
+    known = {
+        "quick run": verdict.quick,
+        "full scale": verdict.scale == "full",
+        "exploratory": verdict.exploratory,
+        "outdated": is_outdated(verdict),
+    }
+    return [flag for flag, holds in known.items() if holds]
+
+
+def grade_sentence(verdict: Verdict) -> str:
+    """'B: a best value is at the end of its range'; empty for exact claims."""
+    if not verdict.grade:
+        return ""
+    return f"{verdict.grade}: {'; '.join(verdict.lacks) or GRADES.get(verdict.grade, '')}"
+
+
+def trust(verdict: Verdict) -> list[str]:
+    """Sentences on how sure a verdict is: its grade with what it lacks, the chance that a new seed agrees, and marks."""
+    sign = same_sign_label([cell for cells in deciding_cells(verdict) for cell in cells])
+    return [
+        *[f"Grade {grade_sentence(verdict)}."] * bool(verdict.grade),
+        *[f"Probability that the effect has the same sign in a new seed: {sign}."] * bool(sign),
+        *[EXPLORATORY] * verdict.exploratory,
+        *[QUICK] * verdict.quick,
+    ]
+
+
+def same_sign(cell: Cell) -> float | None:
+    """Probability that the effect has the same sign in a new seed (for a ratio: is on the same side of 1); None if not known."""
+    return None if cell.win is None else max(cell.win, 1 - cell.win)
+
+
+def same_sign_label(cells: Sequence[Cell]) -> str:
+    """'86 %', '71 to 95 %'; empty if not known for any of the cells."""
+    known = [100 * p for cell in cells if (p := same_sign(cell)) is not None and 0 <= p <= 1]
+    ends = list(dict.fromkeys(f"{end:.0f}" for end in (min(known), max(known)))) if known else []
+    return f"{' to '.join(ends)} %" if ends else ""
+
+
+def expected_errors(verdicts: Sequence[Verdict]) -> str:
+    """'About 1 of the 21 decided experiments is expected to be wrong by chance (at most 5 % each).'; empty if none is decided."""
+    decided = [v for v in verdicts if v.kind == "experiment" and v.outcome not in ("undecided", "not comparable")]
+    if not decided:
+        return ""
+    expected, percent = MAX_ERROR * len(decided), f"at most {100 * MAX_ERROR:.0f} % each"
+    if len(decided) == 1:
+        return f"The decided experiment is wrong by chance with a probability of {percent.removesuffix(' each')}."
+    number = f"About {expected:.0f}" if expected >= 1 else "Fewer than 1"
+    verb = "is" if expected < 1.5 else "are"
+    return f"{number} of the {len(decided)} decided experiments {verb} expected to be wrong by chance ({percent})."

@@ -1,0 +1,80 @@
+"""Verdicts are stale if the rule or the code that their numbers come from has changed."""
+
+import re
+import shutil
+from pathlib import Path
+
+from normexp.claims import fingerprint
+from normexp.claims import headline as headlines
+from normexp.claims.judge import judge
+from normexp.claims.load import read_claim
+from normexp.claims.runner import build_verdict
+from normexp.claims.verdict import FORMAT, Verdict
+from tests.commands.own_claim import MINE
+
+
+def test_verdicts_of_a_version_whose_numbers_differ_are_stale(monkeypatch):
+    claim, now = read_claim("higher-lr"), fingerprint.code_fingerprint()
+    judging = fingerprint.judging_fingerprint()
+    content = {"format": FORMAT, "conditions": [], "rule": claim.fingerprint, "code": now, "judging": judging}
+    verdict = Verdict.from_json(content)
+    assert fingerprint.is_fresh(verdict, claim, now)
+    monkeypatch.setattr(fingerprint, "NUMERICS", fingerprint.NUMERICS + 1)
+    assert not fingerprint.is_fresh(verdict, claim, fingerprint.code_fingerprint())
+
+
+def test_a_sentence_makes_no_verdict_stale_and_a_threshold_does(tmp_path):
+    (tmp_path / "claim").mkdir()
+
+    def own(text):
+        (tmp_path / "claim" / "own.yaml").write_text(text, encoding="utf-8")
+        return read_claim("own", tmp_path)
+
+    before = own(MINE)
+    reworded = own(
+        re.sub(r"(what|statement|source|cost): ", r"\1: other words ", MINE) + "explanation: One more line.\n"
+    )
+    assert reworded.fingerprint == before.fingerprint
+    texts = (reworded.statement, reworded.source, reworded.cost, reworded.rule[0].what)
+    assert all(text.startswith("other words ") for text in texts)
+    assert own(MINE.replace("confirm: 0.02", "confirm: 0.03")).fingerprint != before.fingerprint
+
+    judgement = judge(before, lambda *_: (0.5, 0.5))
+    verdict = build_verdict(before, judgement, code="", seconds=1.0, config_dir=None)
+    again = headlines.reworded(verdict, reworded)
+    assert (again.statement, again.conditions[0].what) == (reworded.statement, reworded.rule[0].what)
+
+
+def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path, monkeypatch):
+    package = tmp_path / "normexp"
+    shutil.copytree(Path(fingerprint.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "__file__", str(package / "claims" / "fingerprint.py"))
+    before = fingerprint.code_fingerprint(), fingerprint.judging_fingerprint()
+
+    norm = package / "norms" / "gn.py"
+    norm.write_text(norm.read_text().replace('"""', '"""In other words: ', 1) + "# a comment\n")
+    norm.rename(norm.with_name("group_norm.py"))
+    error = package / "config" / "reader.py"
+    error.write_text(error.read_text() + "def f():\n    raise ValueError('a message')\n")
+    with_error = fingerprint.code_fingerprint()
+    error.write_text(error.read_text().replace("a message", "other words"))
+    assert fingerprint.code_fingerprint() == with_error
+    error.write_text(error.read_text().replace("def f():\n    raise ValueError('other words')\n", ""))
+    terminal = package / "claims" / "terminal.py"
+    terminal.write_text(terminal.read_text() + "x = 1\n")
+    own = tmp_path / "own" / "norm" / "slow.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("eps: 1e-5  # a comment\n")
+    with_own = fingerprint.code_fingerprint(tmp_path / "own")
+    own.write_text("# another comment\neps: 1e-5\n")
+    assert fingerprint.code_fingerprint(tmp_path / "own") == with_own
+    own.write_text("eps: 1e-6\n")
+    assert fingerprint.code_fingerprint(tmp_path / "own") != with_own
+    assert (fingerprint.code_fingerprint(), fingerprint.judging_fingerprint()) == before
+
+    order = package / "data" / "batches.py"
+    order.write_text(order.read_text() + "x = 1\n")
+    assert fingerprint.code_fingerprint() != before[0]
+    judge = package / "claims" / "judge.py"
+    judge.write_text(judge.read_text() + "x = 1\n")
+    assert fingerprint.judging_fingerprint() != before[1]
