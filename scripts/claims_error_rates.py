@@ -71,7 +71,8 @@ def draw(means: Sequence[float], repetitions: int, slope: float | None, rng: np.
     score = -slope * np.abs(np.arange(RATES) - RATES // 2)[:, None] / np.sqrt(2)
     arms = []
     for _ in range(2):
-        metric = rng.standard_normal((*shape, RATES, CHOOSING_SEEDS + LOOKS[-1])) / np.sqrt(2)  # around the chosen rate's mean
+        # around the chosen rate's mean
+        metric = rng.standard_normal((*shape, RATES, CHOOSING_SEEDS + LOOKS[-1])) / np.sqrt(2)
         seen, judged = np.split(metric, [CHOOSING_SEEDS], axis=-1)
         noise = rng.standard_normal(seen.shape) / np.sqrt(2)
         scores = score + CORRELATION * seen + np.sqrt(1 - CORRELATION**2) * noise

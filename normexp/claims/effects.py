@@ -209,17 +209,15 @@ def _read_best_of(condition: Condition, arm: str, point: Point, seeds: Sequence[
 def _score(condition: Condition, arm: str, point: Point, reader: Reader) -> tuple[list[Value], Floats]:
     """The axis values of an arm, extended where the best one is at an end, and their scores (values, choosing seeds).
 
-    For a gain, the first value (no dropout) can't be chosen.
+    For a gain, the first value (no dropout) can't be chosen. A single value needs no runs to be chosen.
     """
     assert condition.over is not None and reader.claim.sweep is not None
     axis, tag = condition.over, condition.choose_by
     measure = condition.measure if tag is None else Measure(tag=tag)
-    listed = list(reader.claim.sweep.axes[axis])
-    can_extend, seeds, values = (
-        not reader.claim.quick and condition.reduction == "best",
-        reader.claim.choosing_seeds,
-        listed,
-    )
+    listed, seeds = list(reader.claim.sweep.axes[axis]), reader.claim.choosing_seeds
+    can_extend, values = not reader.claim.quick and condition.reduction == "best", listed
+    if len(listed) == 1:
+        return listed, np.zeros((1, len(seeds)))
     while True:
         bounds = np.stack([reader.read(measure, arm, {**point, axis: v}, seeds) for v in values], axis=1)
         scores = bounds[0]
@@ -245,18 +243,20 @@ def _best(scores: Floats) -> int:
 
 
 def _end(values: Sequence[Value], scores: Floats) -> str:
-    """ "smallest" or "largest" if the best value is that one, of positive numbers, and better than its neighbor by more than a
-    standard error: values that differ by noise alone, as at chance level, have no direction."""
-    if not is_grid(values):
+    """'smallest' or 'largest' if the best value is that one, of positive numbers, and surely better than its neighbor; else ''.
+
+    Surely: by more than a standard error. Values that differ by noise alone, as at chance level, have no direction.
+    """
+    means = scores.mean(axis=1)
+    if not is_grid(values) or (means == means[0]).all():
         return ""
-    order = np.argsort(np.array(values, dtype=np.float64)).tolist()
-    best = _best(scores)
+    order = np.argsort(np.array(values, dtype=np.float64))
     for name, (end, neighbor) in {"smallest": order[:2], "largest": order[:-3:-1]}.items():
-        if best == end:
-            with np.errstate(invalid="ignore"):
-                better = scores[end] - scores[neighbor]
-            error = better.std(ddof=1) / np.sqrt(len(better)) if len(better) > 1 else 0.0
-            return name if better.mean() > error or not np.isfinite(error) else ""
+        if means.argmax() == end:
+            better = scores[end] - scores[neighbor]  # infinite where the neighbor has no score; the best has them all
+            certain = np.isinf(better).any() or len(better) == 1
+            error = 0.0 if certain else better.std(ddof=1) / np.sqrt(len(better))
+            return name if better.mean() > error else ""
     return ""
 
 

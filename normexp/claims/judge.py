@@ -29,8 +29,8 @@ from normexp.claims.decide import (
     weigh,
     win_probability,
 )
-from normexp.claims.effects import Effects, Measured, Reader, RunKey, effects
-from normexp.claims.schema import Claim, Condition, Point, Value
+from normexp.claims.effects import Bounds, Effects, Measured, Reader, RunKey, effects
+from normexp.claims.schema import Claim, Condition, Measure, Point, Value
 from normexp.claims.verdict import Cell, ConditionVerdict, Look, Outcome
 from normexp.claims.wording import end_note, undefined_note, unmet_note
 from normexp.rundir import finite
@@ -94,6 +94,22 @@ def judge(claim: Claim, measured: Measured, *, max_seeds: int | None = None) -> 
     conditions = [ConditionVerdict.of(c, [_cell(s, claim) for s in judged[id(c)]]) for c in claim.rule]
     deciding = [states for condition, states in zip(claim.rule, judged.values(), strict=True) if condition.decides]
     return Judgement(_combine(claim, deciding), conditions, list(reader.missing), reached)
+
+
+def first_look(claim: Claim) -> list[RunKey]:
+    """The runs of the first look, if no value is better than another: those that choose, and those that are judged.
+
+    It needs more if a best value is at an end, or if conditions choose different values.
+    """
+    trained = dict[RunKey, None]()
+
+    def measured(measure: Measure, arm: str, point: Point, seed: int) -> Bounds | None:
+        axes = claim.sweep.axes if claim.sweep else ()
+        return (1.0, 1.0) if (arm, tuple((axis, point[axis]) for axis in axes), seed) in trained else None
+
+    while wanted := judge(claim, measured, max_seeds=claim.looks[0]).wanted:
+        trained |= dict.fromkeys(wanted)
+    return list(trained)
 
 
 def cells(condition: Condition, claim: Claim) -> Iterator[Point]:

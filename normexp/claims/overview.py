@@ -17,8 +17,8 @@ ASCII = str.maketrans("✓◐✗", "+/x")
 MAX_SIGNS = 24
 """A strip with more cells has counts instead: ✓20 ✗4."""
 
-MAX_ERROR = 0.05
-"""Error that a decided experiment has at most; see LOOK_LEVEL in schema.py."""
+ERROR = 0.05
+"""Probability that a decided experiment is wrong by chance, about; see LOOK_LEVEL in schema.py."""
 
 GRADES = {
     "A": "the rule is older than its seeds, at least 5 seeds, the learning rate tuned and inside its range",
@@ -106,11 +106,11 @@ def same_sign_label(cells: Sequence[Cell]) -> str:
 
 
 def expected_errors(verdicts: Sequence[Verdict]) -> str:
-    """'About 1 of the 21 decided experiments is expected to be wrong by chance (at most 5 % each).'; empty if none is decided."""
+    """'About 1 of the 21 decided experiments is expected to be wrong by chance (about 5 % each).'; empty if none is decided."""
     decided = [v for v in verdicts if v.kind == "experiment" and v.outcome not in ("undecided", "not comparable")]
     if not decided:
         return ""
-    expected, percent = MAX_ERROR * len(decided), f"at most {100 * MAX_ERROR:.0f} % each"
+    expected, percent = ERROR * len(decided), f"about {100 * ERROR:.0f} % each"
     if len(decided) == 1:
         return f"The decided experiment is wrong by chance with a probability of {percent.removesuffix(' each')}."
     number = f"About {expected:.0f}" if expected >= 1 else "Fewer than 1"

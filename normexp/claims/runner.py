@@ -173,7 +173,7 @@ class SharedSweep:
             seconds=sum(run.status["seconds"] for run in used.values()),
             config_dir=self.request.config_dir,
             unverified=unverified,
-            exploratory=is_exploratory(claim, claim.seeds[: judgement.seeds], self.folder.parent),
+            exploratory=is_exploratory(claim, _seen(claim, judgement), self.folder.parent),
             max_seeds=max(n for n in claim.looks if n <= max(self.request.max_seeds or n, claim.looks[0])),
             series=build_series(claim, results, [key for key, run in results.runs.items() if run]),
             setup=describe_setup(claim, results.runs),
@@ -184,7 +184,7 @@ class SharedSweep:
     def _record(self, claim: Claim, judgement: Judgement) -> None:
         with atomic.writing(self.folder.parent):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            record_seeds(claim, claim.seeds[: judgement.seeds], self.folder.parent)
+            record_seeds(claim, _seen(claim, judgement), self.folder.parent)
 
     def _plan(self, missing: Sequence[PlannedRun]) -> list[Combination]:
         """The runs as Hydra composes them, without those that are impossible. Raises ConfigError for invalid ones of the file."""
@@ -211,6 +211,11 @@ class SharedSweep:
         self.signal = train_runs(plan, self.path, self.console)
 
 
+def _seen(claim: Claim, judgement: Judgement) -> tuple[int, ...]:
+    """The seeds that the judgement has used, also those that only chose values."""
+    return (*claim.seeds[: judgement.seeds], *claim.choosing_seeds)
+
+
 def has_checksums(run: PlannedRun) -> bool:
     """Whether the data of a run has published checksums."""
     named = [override.removeprefix("data=") for override in run.overrides if override.startswith("data=")]
@@ -220,8 +225,14 @@ def has_checksums(run: PlannedRun) -> bool:
 def progress(judgement: Judgement, claim: Claim, *, again: bool) -> str:
     """Why runs are trained: '2 of 4 cells undecided after 5 seeds'. again: after others of this claim in the same command."""
     if judgement.seeds <= claim.looks[0] and claim.sweep:
-        arms = f"{join_names(claim.sweep.arms)} with {plural(judgement.seeds, 'seed')}"
-        return "chosen values, and values beyond those tried where the best is at an end" if again else arms
+        wanted = {seed for *_, seed in judgement.wanted}
+        choosing = wanted & {*claim.choosing_seeds}
+        if again and choosing:
+            both = "chosen values, and values beyond those tried where the best is at an end"
+            return both if wanted - choosing else "a best value is the smallest or largest one tried"
+        judged = plural(judgement.seeds, "seed") if wanted - choosing else ""
+        to_choose = f"{plural(len(choosing), 'seed')} to choose values" if choosing else ""
+        return f"{join_names(claim.sweep.arms)} with {' and '.join(filter(None, (judged, to_choose)))}"
     cells = [cell for condition in judgement.conditions if condition.decides for cell in condition.cells]
     seeds = [cell.n or 0 for cell in cells if cell.outcome == "undecided"]
     return f"{len(seeds)} of {plural(len(cells), 'cell')} undecided after {max(seeds, default=0)} seeds"

@@ -14,7 +14,7 @@ MAX_PANELS = 9
 
 
 def build_series(claim: Claim, measured: Measured, runs: Iterable[RunKey]) -> list[Series]:
-    """One panel per measure and per value of the axes that it is not drawn along. runs: those that were judged."""
+    """One panel per measure and per value of the axes that it is not drawn along. runs: those that judge or choose."""
     drawn: dict[tuple[Measure, str | None], Condition] = {}  # the first condition that needs the panels
     for condition in claim.rule:
         for measure in filter(None, (condition.measure, condition.other)):
@@ -56,7 +56,8 @@ def _panels(
         line = condition.confirm if condition.reduction in ("best", "min", "max", "mean") else None
     at = f"step {measure.at}" if isinstance(measure.at, int) else measure.at
     name = measure.tag if at == "last" else f"{measure.tag} ({at})"
-    seeds = [seed for seed in claim.seeds if any(seed == of for *_, of in runs)]
+    trained = {seed for *_, seed in runs}  # with those that chose: only the chosen value has the others
+    seeds = [seed for seed in (*claim.seeds, *claim.choosing_seeds) if seed in trained]
     for values in itertools.product(*others.values()):
         rest = dict(zip(others, values, strict=True))
         points = {x: {**rest, axis: x} if axis else rest for x in xs}

@@ -1,6 +1,5 @@
 """Claims in the terminal: the list, a summary of verdicts, and the evidence for one. Colors only repeat the words."""
 
-import math
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -98,6 +97,8 @@ def _print_columns(console: Console, texts: Sequence[Text], widths: Sequence[int
 
 def rule(console: Console, claim: Claim) -> None:
     """Print a claim that has no verdict: its statement, the rule that will decide it, and its runs."""
+    from normexp.claims.judge import first_look  # SciPy takes a while
+
     _print_head(console, claim.name, claim)
     _print(console, "not judged yet\n")
     if claim.explanation:
@@ -108,12 +109,14 @@ def rule(console: Console, claim: Claim) -> None:
     for required in claim.requires:
         _print(console, f"requires: {one_line(required.what)}", "dim")
     if claim.sweep is not None:
-        settings = len(claim.sweep.arms) * math.prod(map(len, claim.sweep.axes.values()))
+        runs = first_look(claim)
+        choosing = sum(seed in claim.choosing_seeds for *_, seed in runs)
+        chosen = f", {choosing} of them to choose values" * (choosing > 0)
         looks = ", ".join(map(str, claim.looks))
-        more = f" (cells that stay undecided get more seeds, up to {claim.looks[-1]})" * (len(claim.looks) > 1)
+        more = f"; cells that stay undecided get more seeds, up to {claim.looks[-1]}" * (len(claim.looks) > 1)
         rows = facts.setup_rows(describe_setup(claim))
         rows |= {"seeds": f"{claim.seeds[0]} to {claim.seeds[-1]}, judged after {looks}"}
-        rows |= {"runs": f"{settings * claim.looks[0]}{more}", "cost": one_line(claim.cost)}
+        rows |= {"runs": f"{len(runs)}{chosen}{more}", "cost": one_line(claim.cost)}
         console.print()
         _print_pairs(console, rows)
     console.print()

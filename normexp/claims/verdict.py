@@ -52,7 +52,7 @@ class Cell:
     only known to be at least this, "<" at most, "?" neither. level: confidence level of the interval. n: number of seeds with an
     effect. looks: the numbers of seeds that it was judged with. seeds_needed: the number that would probably decide it, if it is
     undecided. win: probability that the effect is above 0 (or 1, for ratios) in a new seed. values: by arm, one number per seed.
-    censored: by arm, ">" or "<" where the number is only a bound. chosen: by arm, the axis value chosen on validation data.
+    censored: by arm, ">" or "<" where the number is only a bound. chosen: by arm, the axis value chosen on other seeds.
     at_end: by arm, whether that is the smallest or largest one tried.
     """
 

@@ -170,7 +170,7 @@ def _contrasted(condition: ConditionVerdict, effect: str, sign: str) -> str:
 
 
 def describe_condition(condition: ConditionVerdict) -> str:
-    """'difference in test accuracy, bn - none: >= 3 points confirms, <= 1 refutes; 96.4 % intervals'."""
+    """'difference in test accuracy, bn - none: >= 3 points confirms, <= 1 refutes; 96.6 % intervals'."""
     levels = {cell.level for cell in condition.cells if cell.level is not None and cell.level < 1}
     level = ", ".join(f"{100 * level:.6g} %" for level in sorted(levels))
     if condition.comparison == "each":

@@ -1,74 +1,160 @@
 """Choosing an axis value for each arm: on other seeds, by validation data, on a grid that may be extended."""
 
 import math
+import warnings
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from normexp.claims.effects import _end
 from normexp.claims.grid import extend, nearest
+from normexp.claims.load import claim_names, read_claim
 from normexp.claims.schema import Measure
-from tests.claims.making import RATES, SEEDS, STEPS, compute, condition, exactly
+from normexp.config import ConfigError
+from tests.claims.making import RATES, SEEDS, STEPS, claim, compute, condition, exactly
 
 
 def best(**fields):
     return condition(over="lr", **{"reduction": "best", **fields})
 
 
-def scored(scores, values):
-    """Validation accuracies and test accuracies by (lr, seed)."""
-
-    def measured(measure, arm, point, seed):
-        which = scores if measure.tag == "val/accuracy" else values
-        return (which[point["lr"], seed],) * 2
-
-    return measured
-
-
-def random_scores(rates=RATES, seeds=range(1, 9), rng=None):
-    rng = rng or np.random.default_rng(0)
-    scores = {(lr, seed): rng.normal() + 3 * (lr == 0.1) for lr in rates for seed in seeds}
-    return scores, {key: rng.normal() for key in scores}
-
-
 TEST = Measure(tag="test/accuracy")
+CHOOSING = (21, 22, 23)
+"""The choosing seeds of a claim with the seeds 1 to 20."""
 
 
-def test_a_seed_of_the_first_look_has_no_part_in_the_choice_it_is_judged_by():
-    rng = np.random.default_rng(1)
-    scores = {(lr, seed): rng.normal() for lr in RATES for seed in SEEDS}
-    values = {key: rng.normal() for key in scores}
+class Random:
+    """Random numbers, the same each time for the same measure, arm, rate and seed. asked: the runs that were read."""
+
+    def __init__(self, rng):
+        self.rng, self.numbers, self.asked = rng, {}, set()
+
+    def __call__(self, measure, arm, point, seed):
+        self.asked.add((arm, point["lr"], seed))
+        key = measure.tag, arm, point["lr"], seed
+        if key not in self.numbers:
+            self.numbers[key] = float(self.rng.normal())
+        return (self.numbers[key],) * 2
+
+    def changed(self, seeds):
+        """The same, but with new numbers for these seeds."""
+        other = Random(self.rng)
+        other.numbers = {key: number for key, number in self.numbers.items() if key[-1] not in seeds}
+        return other
+
+
+@pytest.mark.parametrize("seeds", [(1,), (2, 1), (5, 1, 3), (0, 7), tuple(range(501, 521)), (520, 501), (2**40, 1)])
+@pytest.mark.parametrize("quick", [False, True])
+def test_choosing_seeds_come_after_those_that_are_judged(seeds, quick):
+    of = replace(claim(best(), axes={"lr": RATES}), seeds=seeds, quick=quick)
+    assert of.choosing_seeds == tuple(range(max(seeds) + 1, max(seeds) + (2 if quick else 4)))
+    assert not {*of.choosing_seeds} & {*of.seeds}
+
+
+@pytest.mark.parametrize("name", claim_names())
+def test_claims_judge_no_seed_that_chooses(name):
+    for scale, quick in (("small", False), ("small", True), ("full", False)):
+        with suppress(ConfigError):  # not every claim has a full scale
+            of = read_claim(name, scale=scale, quick=quick)
+            assert not {*of.choosing_seeds} & {*of.seeds}
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("start", range(30))
+def test_the_choosing_seeds_alone_choose(start, quick):
+    rng = np.random.default_rng(start)
+    results, rule = Random(rng), best(comparison="value", arms=("bn",), measure=TEST)
+    effect, _ = compute(rule, results, axes={"lr": RATES}, quick=quick)
+    seeds = CHOOSING[:1] if quick else CHOOSING
+    tried = sorted({lr for _, lr, _ in results.asked})
+    chosen = max(tried, key=lambda lr: np.mean([results.numbers["val/accuracy", "bn", lr, seed] for seed in seeds]))
+    assert effect.chosen == {"bn": {"lr": chosen}}
+    assert effect.low.tolist() == [results.numbers["test/accuracy", "bn", chosen, seed] for seed in SEEDS]
+    assert results.asked == {("bn", lr, s) for lr in tried for s in seeds} | {("bn", chosen, s) for s in SEEDS}
+
+    again, _ = compute(rule, results.changed(SEEDS), axes={"lr": RATES}, quick=quick)  # the judged seeds
+    assert (again.chosen, again.at_end) == (effect.chosen, effect.at_end)
+    assert not {*again.low} & {*effect.low}
+    more, _ = compute(rule, results, seeds=range(1, 9), axes={"lr": RATES}, quick=quick)
+    assert (more.chosen, more.low[:5].tolist()) == (effect.chosen, effect.low.tolist())
+
+
+def test_a_measure_that_chooses_for_itself_is_judged_on_other_seeds():
+    """Ten equal values: the best of them is lucky on the choosing seeds, and has no bias on the others."""
+    rates, rule = tuple(range(1, 11)), best(comparison="value", arms=("bn",), choose_by=None)
+    means = []
+    for start in range(400):
+        effect, _ = compute(rule, Random(np.random.default_rng(start)), axes={"lr": rates}, quick=True)
+        means.append(effect.low.mean())
+    assert abs(np.mean(means)) < 4 / np.sqrt(5 * 400)
+
+
+def test_first_all_values_are_trained_to_choose_then_the_chosen_one_is_judged():
+    rule, results = best(measure=TEST), peak_at(0.1)
+    _, missing = compute(rule, lambda *_: None, axes={"lr": RATES})
+    assert {*missing} == {(arm, (("lr", lr),), s) for arm in ("bn", "none") for lr in RATES for s in CHOOSING}
+    _, missing = compute(rule, lambda *key: results(*key) if key[-1] in CHOOSING else None, axes={"lr": RATES})
+    assert {*missing} == {(arm, (("lr", 0.1),), seed) for arm in ("bn", "none") for seed in SEEDS}
+    _, missing = compute(
+        rule, lambda *key: results(*key) if key[-1] not in (6, 7, 8) else None, seeds=range(1, 9), axes={"lr": RATES}
+    )
+    assert {*missing} == {(arm, (("lr", 0.1),), seed) for arm in ("bn", "none") for seed in (6, 7, 8)}
+
+
+def test_a_single_value_is_not_chosen_by_runs():
     rule = best(comparison="value", arms=("bn",), measure=TEST)
-    # no extension: quick claims have none
-    effect, _ = compute(rule, scored(scores, values), axes={"lr": RATES}, quick=True)
-    for seed in SEEDS:
-        others = [s for s in SEEDS if s != seed]
-        chosen = max(RATES, key=lambda lr, of=others: np.mean([scores[lr, s] for s in of]))
-        assert effect.low[seed - 1] == values[chosen, seed]
-        changed = scores | {(lr, seed): 100 * rng.normal() for lr in RATES}
-        again, _ = compute(rule, scored(changed, values), axes={"lr": RATES}, quick=True)
-        assert again.low[seed - 1] == effect.low[seed - 1]
-    middle = max(RATES, key=lambda lr: np.mean([scores[lr, s] for s in SEEDS]))
-    assert effect.chosen == {"bn": {"lr": middle}}
+    effect, missing = compute(rule, lambda *_: None, axes={"lr": (0.1,)})
+    assert {*missing} == {("bn", (("lr", 0.1),), seed) for seed in SEEDS}
+    assert (effect.chosen, effect.at_end) == ({"bn": {"lr": 0.1}}, {})
 
 
-def test_later_seeds_use_what_the_first_look_chose_and_train_nothing_else():
-    scores, values = random_scores()
-    rule = best(comparison="value", arms=("bn",), measure=TEST)
-    known = scored(scores, values)
-    asked = []
+@pytest.mark.parametrize(
+    ("scores", "end"),
+    [
+        ([[1, 1, 1], [2, 2, 2], [1, 1, 1]], ""),  # inside
+        ([[1, 1, 1], [2, 2, 2], [3, 3, 3]], "largest"),
+        ([[3, 3, 3], [2, 2, 2], [1, 1, 1]], "smallest"),
+        ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], ""),
+        ([[2, 2, 2], [2, 2, 2], [1, 1, 1]], ""),  # ties with its neighbor
+        ([[1, 1, 1], [2, 2, 2], [2, 2, 2]], ""),
+        ([[0, 0, 0], [1, 2, 3], [2, 3, 1.1]], ""),  # .03 better, with a standard error of 1
+        ([[0, 0, 0], [1, 2, 3], [2, 3, 4.1]], "largest"),  # the same step on each seed
+        ([[0, 0, 0], [0, 0, 0], [0, 0, 3]], ""),  # exactly one standard error
+        ([[0, 0, 0], [0, 0, 0], [0, 0.1, 3]], "largest"),
+        ([[1, 1, 1], [2, 2, -math.inf], [3, 3, 3]], "largest"),  # the neighbor lacks a seed
+        ([[3, 3, 3], [-math.inf] * 3, [-math.inf] * 3], "smallest"),
+        ([[-math.inf] * 3] * 3, ""),
+        ([[-math.inf] * 3] * 2, ""),
+        ([[1, -math.inf, 1], [2, 2, -math.inf]], ""),  # both lack one
+        ([[1, 1, 1], [1, 1, 1]], ""),
+        ([[1, 1, 1], [2, 2, 2]], "largest"),
+        ([[1], [2], [3]], "largest"),  # a quick run
+        ([[3], [3], [2]], ""),
+        ([[1, 1, 1]], ""),
+    ],
+)
+def test_the_best_value_is_at_an_end_if_it_is_surely_better_than_its_neighbor(scores, end):
+    numbers = np.array(scores, dtype=float)
+    rates = RATES[: len(scores)]
+    opposite = {"largest": "smallest", "smallest": "largest", "": ""}[end]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _end(rates, numbers) == end
+        assert _end(rates[::-1], numbers) == opposite  # the order of the file plays no part
+        assert _end(("a", "b", "c")[: len(scores)], numbers) == ""
+        assert _end((0.0, *rates[1:]), numbers) == ""  # no grid
 
-    def measured(measure, arm, point, seed):
-        if seed > 5:
-            asked.append((measure.tag, point["lr"], seed))
-        return known(measure, arm, point, seed)
 
-    effect, _ = compute(rule, measured, seeds=range(1, 9), axes={"lr": RATES})
-    assert effect.low[5:].tolist() == [values[0.1, seed] for seed in (6, 7, 8)]
-    assert set(asked) == {("test/accuracy", 0.1, seed) for seed in (6, 7, 8)}
-    _, missing = compute(rule, lambda *a: None if a[3] > 5 else known(*a), seeds=range(1, 9), axes={"lr": RATES})
-    assert list(missing) == [("bn", (("lr", 0.1),), seed) for seed in (6, 7, 8)]
+def test_noise_alone_extends_few_grids():
+    """By chance, one of three equal values is at an end in 2 of 3 cases, and better by a standard error in far fewer."""
+    rng = np.random.default_rng(0)
+    ends = [_end(RATES, rng.normal(size=(3, 3))) for _ in range(1000)]
+    assert 0.2 < np.mean([bool(end) for end in ends]) < 0.55
+    assert all(_end(RATES, np.arange(3)[:, None] * 2.0 + 0.1 * rng.normal(size=(3, 3))) for _ in range(100))
 
 
 def test_losses_and_steps_are_chosen_where_they_are_lowest():
@@ -160,7 +246,7 @@ def test_arms_extend_their_grids_at_the_same_time():
     assert {(arm, dict(point)["lr"]) for arm, point, _ in missing} == {("bn", 10.0), ("none", 1e-3)}
     rule = best(comparison="correlation", other=Measure(tag="norm"), pool=("act",))
     _, missing = compute(rule, measured, axes={"lr": RATES, "act": ("relu", "tanh")})
-    assert len(missing) == 4 * 5
+    assert len(missing) == 4 * 3
 
 
 def test_values_beyond_the_grid():
@@ -211,7 +297,7 @@ def test_a_gain_is_over_the_first_value_which_can_not_be_chosen():
 
 def test_a_value_that_lacks_a_seed_is_not_chosen():
     def measured(measure, arm, point, seed):
-        return (math.nan if (point["lr"], seed) == (0.1, 2) else -abs(point["lr"] - 0.1),) * 2
+        return (math.nan if (point["lr"], seed) == (0.1, 22) else -abs(point["lr"] - 0.1),) * 2
 
     effect, _ = compute(best(comparison="value", arms=("bn",), choose_by="val/accuracy"), measured, axes={"lr": RATES})
     assert effect.chosen == {"bn": {"lr": 0.01}}

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from normexp.claims.judge import judge
+from normexp.claims.judge import first_look, judge
 from normexp.claims.load import CLAIM_KEYS, Fields, _read_claim
 from normexp.claims.runner import build_verdict
 from normexp.claims.verdict import OUTCOMES, Verdict
@@ -130,16 +130,64 @@ def test_whatever_the_loader_accepts_is_judged(start):
     assert accepted > 50
 
 
-def test_nothing_is_wanted_twice_and_judging_ends():
-    """Each round trains what is wanted; extensions, looks and choices all come to an end."""
-    for seed in range(200):
+def test_judged_seeds_have_no_part_in_a_choice():
+    """With other numbers on the judged seeds, every arm has the same value in every cell."""
+    compared = 0
+    for claim, results in accepted(600):
+        chosen = [choices(judge(claim, results))]
+
+        def changed(measure, arm, point, seed, *, own=claim.choosing_seeds, results=results):
+            return results(measure, arm, point, seed + 1000 * (seed not in own))
+
+        chosen.append(choices(judge(claim, changed)))
+        assert chosen[0] == chosen[1]
+        compared += any(values for values, _ in chosen[0])
+    assert compared > 20
+
+
+def choices(judgement):
+    return [(cell.chosen, cell.at_end) for of in judgement.conditions for cell in of.cells]
+
+
+def test_only_chosen_values_are_trained_on_judged_seeds():
+    checked = 0
+    for claim, results in accepted(1500):
+        (first, *others) = claim.rule
+        alone = not others and not claim.requires and first.comparison != "correlation"
+        if not alone or first.over is None or first.reduction not in ("best", "gain"):
+            continue
+        runs = [run for wanted in train(claim, results) for run in wanted]
+        allowed = {
+            (arm.split(", ")[0], value[first.over])
+            for chosen, _ in choices(judge(claim, results))
+            for arm, value in chosen.items()
+        }
+        if first.reduction == "gain":  # over the first value
+            allowed |= {(arm, next(iter(claim.sweep.axes[first.over]))) for arm, _ in allowed}
+        judged = {(arm, dict(point)[first.over]) for arm, point, seed in runs if seed not in claim.choosing_seeds}
+        assert judged == allowed
+        assert {seed for *_, seed in runs} <= {*claim.seeds, *claim.choosing_seeds}
+        checked += bool(judged)
+    assert checked > 20
+
+
+def accepted(count):
+    """Random claims that the loader accepts, with random results."""
+    for seed in range(count):
         rng = np.random.default_rng(seed)
         try:
             claim = _read_claim("mine", Fields(random_tree(rng), CLAIM_KEYS), scale="small", quick=False)
         except ConfigError:
             continue
-        rounds = list(train(claim, random_results(rng)))
+        yield claim, random_results(rng)
+
+
+def test_nothing_is_wanted_twice_and_judging_ends():
+    """Each round trains what is wanted; extensions, looks and choices all come to an end."""
+    for claim, results in accepted(200):
+        rounds = list(train(claim, results))
         assert len(rounds) < 20
+        assert first_look(claim)
 
 
 def train(claim, results):

@@ -87,7 +87,7 @@ def test_seeds_are_recorded_once(tmp_path):
 
 def letter(of, best_lr=0.1, **options):
     judgement = judge(of, exactly(lambda arm, point, seed: (arm == "bn") - abs(point.get("lr", 0) - best_lr)))
-    return grade(of, judgement.conditions, **{"exploratory": False, **options})
+    return grade(of, judgement, **{"exploratory": False, **options})
 
 
 def test_grades():

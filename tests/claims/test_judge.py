@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from normexp.claims.judge import cells, judge
+from normexp.claims.judge import cells, first_look, judge
 from normexp.claims.schema import LOOKS, Measure
 from tests.claims.making import RATES, STEPS, claim, condition, exactly, noisy
 
@@ -74,7 +74,7 @@ def test_the_number_of_seeds_can_be_limited(limit, seeds):
 
 def test_with_few_seeds_there_is_one_look_at_the_usual_level():
     few, many = claim(condition(), seeds=3), claim(condition())
-    assert (few.looks, few.level, many.looks, many.level) == ((3,), 0.05, LOOKS, 0.018)
+    assert (few.looks, few.level, many.looks, many.level) == ((3,), 0.05, LOOKS, 0.017)
     assert (claim(condition(), seeds=5).looks, claim(condition(), seeds=5).level) == ((5,), 0.05)
     assert claim(condition(), seeds=10).looks == (5, 8)
     assert claim(condition(), seeds=1).looks == (1,)
@@ -82,7 +82,7 @@ def test_with_few_seeds_there_is_one_look_at_the_usual_level():
     assert settle(claim(condition(), seeds=1), noisy({"bn": 50.0, "none": 0.0}))[0].outcome == "undecided"
 
 
-def test_at_later_looks_only_the_chosen_values_are_trained():
+def test_judged_seeds_are_trained_at_the_chosen_values_alone():
     of = claim(condition(measure=Measure(tag="test/accuracy"), over="lr"), axes={"lr": RATES})
     best = {"bn": 0.1, "none": 1.0}
 
@@ -91,12 +91,65 @@ def test_at_later_looks_only_the_chosen_values_are_trained():
         return ((-far if measure.tag == "val/accuracy" else 2.0 * (-1) ** seed * (arm == "bn")),) * 2
 
     judgement, rounds = settle(of, measured)
-    first, extension, *later = rounds
-    assert len(first) == 2 * 3 * 5
-    assert {(arm, point) for arm, point, _ in extension} == {("none", (("lr", 10.0),))}
-    assert {(arm, dict(point)["lr"]) for runs in later for arm, point, _ in runs} == set(best.items())
-    assert seeds_of([run for runs in later for run in runs]) == list(range(6, 21))
+    first, second, third, *later = ([(arm, dict(point)["lr"], seed) for arm, point, seed in runs] for runs in rounds)
+    assert set(first) == {(arm, lr, seed) for arm in best for lr in RATES for seed in (21, 22, 23)}
+    assert set(second) == {("bn", 0.1, seed) for seed in range(1, 6)} | {("none", 10.0, seed) for seed in (21, 22, 23)}
+    assert set(third) == {("none", 1.0, seed) for seed in range(1, 6)}
+    looks = range(6, 9), range(9, 13), range(13, 21)
+    assert [set(runs) for runs in later] == [{(arm, best[arm], s) for arm in best for s in look} for look in looks]
     assert judgement.conditions[0].cells[0].chosen == {arm: {"lr": lr} for arm, lr in best.items()}
+
+
+def test_a_condition_that_needs_all_values_has_them_on_the_judged_seeds():
+    """Choosing seeds have no part in what covers all values."""
+    test = Measure(tag="test/accuracy")
+    rules = condition(measure=test, over="lr"), condition(measure=test, over="lr", reduction="mean", decides=False)
+    of = claim(*rules, axes={"lr": RATES})
+
+    def measured(measure, arm, point, seed):
+        return (float(point["lr"] == 0.1) if measure == test and seed <= 20 else -abs(math.log10(point["lr"]) + 1),) * 2
+
+    judgement, (first, second, *_) = settle(of, measured)
+    judged = {(arm, (("lr", lr),), seed) for arm in ("bn", "none") for lr in RATES for seed in range(1, 6)}
+    assert set(first) == judged | {(arm, point, seed + 20) for arm, point, seed in judged if seed <= 3}
+    assert {point for _, point, _ in second} == {(("lr", 0.1),)}
+    chosen, mean = (of.cells[0] for of in judgement.conditions)
+    assert chosen.values == dict.fromkeys(("bn", "none"), [1.0] * 20)
+    assert mean.values == dict.fromkeys(("bn", "none"), pytest.approx([1 / 3] * 5))
+
+
+def test_requirements_hold_on_average_over_the_first_looks_seeds():
+    """At the value that the choosing seeds prefer, whatever those measure."""
+    learns = condition(comparison="value", arms=("none",), measure=Measure(tag="test/accuracy"), over="lr", confirm=0.5)
+    of = claim(condition(), axes={"lr": RATES}, requires=(learns,))
+    for good, outcome in ((range(1, 6), "confirmed"), (range(6, 30), "not comparable")):
+
+        def measured(measure, arm, point, seed, good=good):
+            if measure.tag == "test/accuracy":
+                return (float(seed in good and point["lr"] == 0.1),) * 2
+            return (50.0 * (arm == "bn") - abs(math.log10(point["lr"]) + 1) + 0.01 * (-1) ** seed * (arm == "bn"),) * 2
+
+        judgement, rounds = settle(of, measured)
+        assert judgement.outcome == outcome
+        assert seeds_of(rounds[0]) == [1, 2, 3, 4, 5, 21, 22, 23]
+
+
+@pytest.mark.parametrize(
+    ("rules", "runs"),
+    [
+        ([condition()], 2 * 3 * 5),  # a cell for each rate
+        ([condition(over="lr")], 2 * 3 * 3 + 2 * 5),
+        ([condition(over="lr"), condition()], 2 * 3 * 3 + 2 * 3 * 5),
+        ([condition(over="lr", reduction="gain")], 2 * 3 * 3 + 2 * 2 * 5),
+        ([condition(over="lr", comparison="value", arms=("bn",))], 3 * 3 + 5),
+    ],
+)
+def test_the_runs_of_the_first_look(rules, runs):
+    of = claim(*rules, axes={"lr": RATES})
+    counted = first_look(of)
+    assert len(counted) == len(set(counted)) == runs
+    _, rounds = settle(of, lambda measure, arm, point, seed: (float(point["lr"] == 0.1),) * 2, max_seeds=5)
+    assert sorted(counted) == sorted(run for of_round in rounds for run in of_round)
 
 
 def test_reported_conditions_get_no_more_seeds_and_decide_nothing():

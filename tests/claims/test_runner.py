@@ -1,8 +1,10 @@
 """Looks of a claim as its runs are trained: which are trained when, and what a stop between two looks leaves."""
 
+import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,10 +104,17 @@ def trainer(monkeypatch):
     return Trainer(monkeypatch)
 
 
-def run(**options):
-    fields = {"scale": "small", "quick": False, "again": False, "max_seeds": None, "overrides": []}
+def run(console=None, **options):
+    fields = {
+        "scale": "small",
+        "quick": False,
+        "again": False,
+        "max_seeds": None,
+        "overrides": [],
+        "data_overrides": [],
+    }
     request = Request(names=["mine"], config_dir=Path("own"), words=["claims", "run", "mine"], **{**fields, **options})
-    return runner.run(request, Path("runs/claims"), Console(quiet=True))
+    return runner.run(request, Path("runs/claims"), console or Console(quiet=True))
 
 
 def judged():
@@ -139,6 +148,52 @@ def test_a_stop_between_two_looks_changes_nothing(trainer, stop):
     run()
     assert judged() == whole
     assert sum(map(len, trainer.rounds)) == 17  # none of them twice
+
+
+CHOOSES = MINE.replace("activation: [relu, tanh]", "lr: [0.1, 0.3, 1]").replace(
+    "    where: {activation: relu}\n", "    over: lr\n"
+)
+
+
+@pytest.mark.parametrize("stop", [None, 1, 2])
+def test_an_lr_is_chosen_first_and_then_judged(trainer, monkeypatch, stop):
+    """Also where the command stops before the extension, or after it."""
+    write(CHOOSES[: CHOOSES.rindex("  - what:")])
+    accuracy = trainer.result
+
+    def result(planned):
+        run = accuracy(planned)
+        run.metrics["val/accuracy"] += planned.config.lr if planned.config.lr < 2 else -1
+        return run
+
+    monkeypatch.setattr(trainer, "result", result)
+    trainer.stop, printed = stop, io.StringIO()
+    if stop is not None:
+        with pytest.raises(KeyboardInterrupt):
+            run()
+        trainer.stop = None
+    (verdict,) = run(Console(file=printed, width=200)).verdicts
+    found = [[re.search(r"_lr=([0-9.]+)_.*seed=(\d+)", name).groups() for name in names] for names in trainer.rounds]
+    assert [{(float(lr), int(seed)) for lr, seed in of_round} for of_round in found] == [
+        {(lr, seed) for lr in (0.1, 0.3, 1.0) for seed in (13, 14, 15)},
+        {(3.0, seed) for seed in (13, 14, 15)},
+        {(1.0, seed) for seed in range(1, 6)},
+    ]
+    assert (verdict.outcome, verdict.runs, len(verdict.seeds)) == ("confirmed", 17, 5)
+    reasons = [
+        "none with 3 seeds to choose values; training 9",
+        "a best value is the smallest or largest one tried; training 3",
+        "with 5 seeds; training 5",
+    ]
+    for reason in reasons[: None if stop is None else 0]:
+        assert reason in printed.getvalue()
+    xs = dict(verdict.series[0].arms["none"])
+    assert {x: len(ys) for x, ys in xs.items()} == {
+        0.1: 3,
+        0.3: 3,
+        1: 8,
+        3: 3,
+    }  # the plot has the choosing seeds as well
 
 
 def test_a_limit_on_the_seeds_can_be_raised_later(trainer):

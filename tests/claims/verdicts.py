@@ -18,7 +18,7 @@ def a_cell(effect=0.241, low=0.203, high=0.279, *, verdict="confirmed", values=N
         "bound": "",
         "low": low,
         "high": high,
-        "level": 0.964,
+        "level": 0.966,
         "n": 5,
         "looks": [{"n": 5, "effect": effect, "low": low, "high": high}],
         "seeds_needed": None,

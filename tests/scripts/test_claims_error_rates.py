@@ -1,16 +1,15 @@
-"""The simulated error rates of the rules, with fewer repetitions. The bounds tell level .018 from .03."""
+"""The simulated error rates of the rules, with fewer repetitions. The bounds tell level .017 from .03."""
 
-import claims_error_rates
 import pytest
-from claims_error_rates import Design, error_of_looks, false_confirmation, false_refutation, power, worst
+from claims_error_rates import RULE, Design, error_of_looks, false_confirmation, false_refutation, power, worst
 
 from normexp.claims import decide
 
 FEW = 4_000  # the standard error of a rate of .05 is then .0034
 
 
-def test_four_looks_at_pococks_level_add_up_to_5_percent():
-    assert error_of_looks(40_000) == pytest.approx(0.05, abs=0.004)
+def test_four_looks_add_up_to_less_than_5_percent():
+    assert error_of_looks(40_000) == pytest.approx(0.047, abs=0.003)
     assert error_of_looks(40_000, 0.03) > 0.07
 
 
@@ -44,13 +43,8 @@ def test_power():
     assert 5 <= power(Design(1, "all", 1000), 2).seeds < power(Design(1, "all", 1000), 1).seeds < 12
 
 
-def test_errors_where_the_learning_rate_is_chosen():
-    assert false_confirmation(Design(1, "all", FEW, slope=1.0)) < 0.07
-    assert all(
-        rates.confirmed < 0.07 for rates in worst(Design(4, "all", 2000, slope=2.0), claims_error_rates.RULE.confirm)
-    )
-
-
-@pytest.mark.xfail(reason="effects that share their choices correlate: .08 if five learning rates are equally good")
-def test_errors_where_all_learning_rates_are_equally_good():
-    assert false_confirmation(Design(1, "all", 20_000, slope=0.0)) < 0.065
+@pytest.mark.parametrize("slope", [0.0, 1.0, 2.0])
+def test_errors_where_the_learning_rate_is_chosen(slope):
+    """Also if all learning rates are equally good (slope 0). Seeds that choose for each other would have an error of .08."""
+    assert 0.035 < false_confirmation(Design(1, "all", 10_000, slope=slope)) < 0.06
+    assert all(rates.confirmed < 0.065 for rates in worst(Design(4, "all", 3000, slope=slope), RULE.confirm))
