@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from normexp.claims.decide import lower_bound
 from normexp.claims.grid import extend, grid_step, is_grid, nearest
-from normexp.claims.schema import Claim, Condition, Measure, Point, Value, format_point
+from normexp.claims.schema import SINGLE_LEVEL, Claim, Condition, Measure, Point, Value, format_point
 
 Floats = NDArray[np.float64]
 
@@ -115,11 +116,13 @@ def _share(a: Floats, b: Floats, c: Floats | None = None, d: Floats | None = Non
     """a / b, or (a - b) / (c - d), of means over seeds, linearized: one value per seed, whose mean is the share.
 
     The spread of these values gives the share's standard error to first order (ratio estimator; Cochran 1977, section 6.4).
+    NaN unless the denominator is surely positive, or, for two arms, surely not 0.
     """
     numerator, denominator = (a, b) if c is None or d is None else (a - b, c - d)
     known = np.isfinite(numerator) & np.isfinite(denominator)
     mean = denominator[known].mean() if known.any() else 0.0
-    if mean == 0:
+    sign = 1.0 if c is not None else np.sign(mean)
+    if not known.any() or lower_bound(sign * denominator[known], SINGLE_LEVEL) <= 0:
         return np.full_like(a, np.nan)
     share = numerator[known].mean() / mean
     return np.asarray(share + (numerator - share * denominator) / mean)
@@ -209,7 +212,8 @@ def _read_best_of(condition: Condition, arm: str, point: Point, seeds: Sequence[
 def _score(condition: Condition, arm: str, point: Point, reader: Reader) -> tuple[list[Value], Floats]:
     """The axis values of an arm, extended where the best one is at an end, and their scores (values, choosing seeds).
 
-    For a gain, the first value (no dropout) can't be chosen. A single value needs no runs to be chosen.
+    For a gain, the first value (no dropout) can't be chosen. A single value needs no runs to be chosen. Where no run ever reaches
+    the level, the measure's last value chooses.
     """
     assert condition.over is not None and reader.claim.sweep is not None
     axis, tag = condition.over, condition.choose_by
@@ -220,11 +224,14 @@ def _score(condition: Condition, arm: str, point: Point, reader: Reader) -> tupl
         return listed, np.zeros((1, len(seeds)))
     while True:
         bounds = np.stack([reader.read(measure, arm, {**point, axis: v}, seeds) for v in values], axis=1)
-        scores = bounds[0]
-        if measure.reaches is not None:  # a run that ends early without getting there is no better than the others
-            scores = -np.where(np.isinf(bounds[1]), scores.max(initial=0.0, where=np.isfinite(scores)), scores)
-        elif measure.tag.endswith("loss"):
-            scores = -scores
+        if measure.reaches is not None and np.isinf(bounds[1]).all():  # none gets there: which one comes nearest?
+            final = Measure(tag=measure.tag)
+            scores = np.array([reader.read(final, arm, {**point, axis: v}, seeds)[0] for v in values])
+        elif measure.reaches is not None:  # a run that ends early without getting there is no better than the others
+            longest = bounds[0].max(initial=0.0, where=np.isfinite(bounds[0]))
+            scores = -np.where(np.isinf(bounds[1]), longest, bounds[0])
+        else:
+            scores = -bounds[0] if measure.tag.endswith("loss") else bounds[0]
         scores = np.where(np.isnan(scores), -np.inf, scores)
         if condition.reduction == "gain" and len(values) > 1:
             scores[0] = -np.inf

@@ -46,6 +46,15 @@ def is_fresh(verdict: Verdict, claim: Claim, code: str) -> bool:
     return (verdict.rule, verdict.code, verdict.judging) == (claim.fingerprint, code, judging_fingerprint())
 
 
+def is_complete(verdict: Verdict, claim: Claim, max_seeds: int | None) -> bool:
+    """Whether no cell of a verdict could get more seeds."""
+    cells = [cell for condition, cell in verdict.cells if condition.decides]
+    used = verdict.max_seeds or claim.looks[-1]
+    return all(cell.outcome != "undecided" for cell in cells) or not any(
+        used < n <= (max_seeds or n) for n in claim.looks
+    )
+
+
 def _fingerprint(files: Iterable[Path], salt: str) -> str:
     """Hash of the files' contents, whatever their names and order: a renamed module computes the same."""
     contents = []

@@ -26,6 +26,9 @@ CONDITION_KEYS = """what says measure at reaches across below over take working 
 MEASURE_KEYS = "measure at reaches across below"
 EXACT_CONDITION_KEYS = "what says measure is center confirm refute decides"
 
+QUICK_SEEDS = 3
+"""Number of seeds of a quick run, if the file doesn't say what is quick."""
+
 CLAIM_SETS = ("all", "exact", "experiments")
 """Names of sets of claims, reserved."""
 
@@ -76,17 +79,19 @@ def _parse_yaml(path: Path) -> Any:
 
 
 def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Claim:
-    # a file without `full` or `quick` is the same at every scale
-    scale, quick = scale if "full" in fields.tree else "small", quick and "quick" in fields.tree
     kind = fields.typed("kind", Literal["exact", "experiment"])
     exact = kind == "exact"
+    # a file without `full` is the same at every scale; exact claims are quick
+    scale, quick = scale if "full" in fields.tree else "small", quick and not exact
     if exact == ("sweep" in fields.tree):
         raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing; an experiment needs one.")
-    asked = ["full"] * (scale == "full") + ["quick"] * quick
+    asked = ["full"] * (scale == "full") + ["quick"] * (quick and "quick" in fields.tree)
     changes = [Fields(fields.get(key, mapping), "seeds base axes") for key in asked]
     seeds = fields.get("seeds", _seeds)
     for change in changes:
         seeds = change.get("seeds", _seeds, seeds)
+    if quick and "quick" not in fields.tree:
+        seeds = seeds[:QUICK_SEEDS]
     sweep = None if exact else _read_sweep(fields.get("sweep", mapping), changes)
     rule = _read_conditions(fields.get("rule", sequence), "rule", sweep)
     if not any(condition.decides for condition in rule):

@@ -18,7 +18,7 @@ from normexp import rundir
 from normexp.claims.effects import Bounds, RunKey
 from normexp.claims.schema import At, Claim, Measure, Point, format_point
 from normexp.compose.validate import validate
-from normexp.config import show, suggest
+from normexp.config import show, suggest, yaml_files
 from normexp.data import DATA
 from normexp.metrics import is_fraction
 from normexp.models.describe import describe
@@ -59,6 +59,12 @@ def run_name(overrides: Sequence[str]) -> str:
     ]
     digest = hashlib.sha256("\n".join(o for o in overrides if not o.startswith("seed=")).encode()).hexdigest()[:8]
     return "_".join([*shown, digest, f"seed={values['seed']}"])
+
+
+def has_checksums(run: PlannedRun) -> bool:
+    """Whether the data of a run has published checksums."""
+    named = [override.removeprefix("data=") for override in run.overrides if override.startswith("data=")]
+    return "verify" in yaml_files.choice("data", named[0] if named else str(yaml_files.default_choice("data")))
 
 
 @dataclass(frozen=True)

@@ -106,13 +106,12 @@ def same_sign_label(cells: Sequence[Cell]) -> str:
 
 
 def expected_errors(verdicts: Sequence[Verdict]) -> str:
-    """'About 1 of the 21 decided experiments is expected to be wrong by chance (about 5 % each).'; empty if none is decided."""
+    """'Expect at most about 1 false verdict among the 21 decided experiments: ...'; empty if none is decided."""
     decided = [v for v in verdicts if v.kind == "experiment" and v.outcome not in ("undecided", "not comparable")]
     if not decided:
         return ""
-    expected, percent = ERROR * len(decided), f"about {100 * ERROR:.0f} % each"
-    if len(decided) == 1:
-        return f"The decided experiment is wrong by chance with a probability of {percent.removesuffix(' each')}."
-    number = f"About {expected:.0f}" if expected >= 1 else "Fewer than 1"
-    verb = "is" if expected < 1.5 else "are"
-    return f"{number} of the {len(decided)} decided experiments {verb} expected to be wrong by chance ({percent})."
+    number = ERROR * len(decided)
+    false = f"{number:.0f} false verdict{'s' * (number >= 1.5)}" if number >= 1 else "one false verdict"
+    among = f"the {len(decided)} decided experiments" if len(decided) > 1 else "1 decided experiment"
+    errs = f"if the truth is at a line, a rule errs in about {100 * ERROR:.0f} % of cases, otherwise less often."
+    return f"Expect at most {false} among {among}: {errs}"

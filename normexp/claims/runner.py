@@ -15,19 +15,19 @@ from rich.console import Console
 from normexp import rundir
 from normexp.claims.checks import check_overrides
 from normexp.claims.effects import Bounds
-from normexp.claims.fingerprint import code_fingerprint, is_fresh, judging_fingerprint
+from normexp.claims.fingerprint import code_fingerprint, is_complete, is_fresh, judging_fingerprint
 from normexp.claims.grade import grade, is_exploratory, record_seeds
 from normexp.claims.headline import explain, reworded
 from normexp.claims.judge import Judgement, judge
 from normexp.claims.load import read_claim
-from normexp.claims.measure import PlannedRun, Results, plan_run
+from normexp.claims.measure import PlannedRun, Results, has_checksums, plan_run
 from normexp.claims.schema import Claim, Measure, Point, Scale
 from normexp.claims.series import build_series
 from normexp.claims.setup import describe_setup
 from normexp.claims.verdict import Lines, Verdict, path_of, read, write
 from normexp.claims.wording import plural
 from normexp.compose.compose import Combination, Composer, compose_sweep, quoted
-from normexp.config import ConfigError, join_names, suggest, yaml_files
+from normexp.config import ConfigError, join_names, suggest
 from normexp.console import print_line
 from normexp.rundir import atomic, process
 from normexp.sweeps import launch
@@ -216,12 +216,6 @@ def _seen(claim: Claim, judgement: Judgement) -> tuple[int, ...]:
     return (*claim.seeds[: judgement.seeds], *claim.choosing_seeds)
 
 
-def has_checksums(run: PlannedRun) -> bool:
-    """Whether the data of a run has published checksums."""
-    named = [override.removeprefix("data=") for override in run.overrides if override.startswith("data=")]
-    return "verify" in yaml_files.choice("data", named[0] if named else str(yaml_files.default_choice("data")))
-
-
 def progress(judgement: Judgement, claim: Claim, *, again: bool) -> str:
     """Why runs are trained: '2 of 4 cells undecided after 5 seeds'. again: after others of this claim in the same command."""
     if judgement.seeds <= claim.looks[0] and claim.sweep:
@@ -236,15 +230,6 @@ def progress(judgement: Judgement, claim: Claim, *, again: bool) -> str:
     cells = [cell for condition in judgement.conditions if condition.decides for cell in condition.cells]
     seeds = [cell.n or 0 for cell in cells if cell.outcome == "undecided"]
     return f"{len(seeds)} of {plural(len(cells), 'cell')} undecided after {max(seeds, default=0)} seeds"
-
-
-def is_complete(verdict: Verdict, claim: Claim, max_seeds: int | None) -> bool:
-    """Whether no cell of a verdict could get more seeds."""
-    cells = [cell for condition, cell in verdict.cells if condition.decides]
-    used = verdict.max_seeds or claim.looks[-1]
-    return all(cell.outcome != "undecided" for cell in cells) or not any(
-        used < n <= (max_seeds or n) for n in claim.looks
-    )
 
 
 def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:

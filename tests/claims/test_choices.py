@@ -173,6 +173,21 @@ def test_losses_and_steps_are_chosen_where_they_are_lowest():
     assert effect.high == pytest.approx(np.full(5, math.log(50 / 40)))
 
 
+def test_where_no_rate_gets_there_the_most_accurate_one_is_chosen_and_the_grid_extended():
+    """Otherwise "it never gets there" would be said of an arbitrary learning rate."""
+
+    def measured(measure, arm, point, seed):
+        if measure.reaches is None:
+            return (0.3 + 0.2 * math.log10(point["lr"]),) * 2
+        return (40.0, 50.0) if arm == "bn" or point["lr"] > 50 else (1000.0, math.inf)
+
+    rule = best(comparison="ratio", arms=("none", "bn"), measure=STEPS, choose_by=None)
+    effect, _ = compute(rule, measured, axes={"lr": RATES})
+    assert effect.chosen["none"] == {"lr": 100.0}
+    assert effect.at_end == {"none": "largest"}
+    assert (effect.high < math.inf).all()
+
+
 def test_steps_that_never_end_give_a_bound():
     def steps(measure, arm, point, seed):
         return (1000.0, math.inf) if arm == "none" else (40.0, 50.0)

@@ -73,7 +73,7 @@ def test_the_summary_counts_outcomes_and_the_false_verdicts_to_expect():
     assert words_of(lines, "faster") == ["faster", "confirmed", "A", "5", "✓"]
     assert "  the formula agrees with torch's layer to within 2.1e-15." in text.lower()
     assert "4 claims: 2 confirmed, 1 undecided, 1 not comparable." in lines
-    assert "The decided experiment is wrong by chance with a probability of about 5 %." in lines
+    assert "Expect at most one false verdict among 1 decided experiment" in " ".join(lines)
     assert "1 quick verdict: a smoke test, not evidence." in lines
     assert "A  the rule is older than its seeds" in text
 

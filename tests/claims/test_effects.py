@@ -50,6 +50,20 @@ def test_a_share_of_nothing_is_not_defined():
     assert np.isnan(effect.low).all()
 
 
+@pytest.mark.parametrize(
+    ("gaps", "defined"),
+    [((1.0, 1.2, 0.8, 1.1, 0.9), True), ((1.0, -1.2, 0.8, -1.1, 0.9), False), ((-1.0, -1.2, -0.8, -1.1, -0.9), False)],
+)
+def test_a_share_of_a_gap_that_may_be_none_is_not_defined(gaps, defined):
+    """Fieller's interval is then unbounded; a gap on the other side has no share that confirms anything."""
+    numbers = {"a": 0.5, "b": 0.0, "d": 0.0}
+    measured = exactly(lambda arm, point, seed: gaps[seed - 1] if arm == "c" else numbers[arm])
+    effect, _ = compute(condition(comparison="share", arms=tuple("abcd")), measured, arms=tuple("abcd"))
+    assert np.isfinite(effect.low).all() == defined
+    two, _ = compute(condition(comparison="share", arms=("a", "c")), measured, arms=tuple("abcd"))
+    assert np.isfinite(two.low).all() == (abs(sum(gaps)) > 4)  # of two arms, both may be negative
+
+
 def test_a_share_without_one_seed_is_that_of_the_others():
     measured, values = table(bn=3.0, none=1.0)
     values["none"][2] = math.nan

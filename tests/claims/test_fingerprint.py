@@ -78,3 +78,14 @@ def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path
     judge = package / "claims" / "judge.py"
     judge.write_text(judge.read_text() + "x = 1\n")
     assert fingerprint.judging_fingerprint() != before[1]
+
+
+def test_a_quick_run_of_a_file_that_says_nothing_about_it_has_three_seeds(tmp_path):
+    (tmp_path / "claim").mkdir()
+    text = re.sub(r"(?ms)^quick:.*?(?=^\w)", "", MINE)
+    (tmp_path / "claim" / "mine.yaml").write_text(
+        re.sub("^seeds: .*$", "seeds: 1-20", text, flags=re.M), encoding="utf-8"
+    )
+    full, quick = (read_claim("mine", tmp_path, quick=quick) for quick in (False, True))
+    assert (quick.quick, quick.seeds, quick.looks) == (True, full.seeds[:3], (3,))
+    assert (quick.rule, quick.sweep) == (full.rule, full.sweep)

@@ -212,7 +212,12 @@ def test_seeds_and_the_chance_of_the_same_sign_are_ranges_over_cells():
 
 @pytest.mark.parametrize(
     ("n", "words"),
-    [(0, ""), (1, "with a probability of about 5 %"), (9, "Fewer than 1 of the 9"), (41, "About 2 of the 41")],
+    [
+        (0, ""),
+        (1, "one false verdict among 1 d"),
+        (9, "one false verdict among the 9"),
+        (41, "2 false verdicts among the 41"),
+    ],
 )
 def test_the_number_of_false_verdicts_to_expect(n, words):
     rest = [a_verdict(verdict="undecided"), a_verdict(verdict="not comparable"), an_exact()]
