@@ -135,6 +135,7 @@ def run(copy, *words):
     return done.stdout
 
 
+@pytest.mark.long
 def test_new_components_train(copy):
     run(copy, "train", "norm=center", "model=wide", "data=stripes", "epochs=5", "name=new")
     entries = read_metrics(Path("runs/new"))

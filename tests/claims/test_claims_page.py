@@ -151,7 +151,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.data())
 def test_values_of_unexpected_types_are_left_out(data):
     """Values at any depth of a verdict are replaced by others."""

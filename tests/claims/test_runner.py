@@ -133,7 +133,7 @@ def test_only_undecided_cells_are_trained_further(trainer):
     assert trainer.rounds == []
 
 
-@pytest.mark.parametrize("stop", [0, 1, 2])
+@pytest.mark.parametrize("stop", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 def test_a_stop_between_two_looks_changes_nothing(trainer, stop):
     run()
     whole = judged()

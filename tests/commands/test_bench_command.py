@@ -23,6 +23,7 @@ def strict(text):
     return json.loads(text, parse_constant=pytest.fail)
 
 
+@pytest.mark.long
 def test_from_the_shell():
     done = start("bench", *TINY, "--json", "costs.json", "--figure", "costs.png", env={**os.environ, "COLUMNS": "80"})
     assert (done.returncode, done.stderr) == (0, "")

@@ -79,7 +79,7 @@ def test_wherever_the_driver_of_a_sweep_can_not_write_it_says_so(tmp_path, capsy
     assert at > 20
 
 
-@pytest.mark.parametrize("pages", [0, 1, 2, 4, 6, 9, 13, 17])
+@pytest.mark.parametrize("pages", [0, 2, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 4, 6, 9, 13, 17))])
 def test_a_sweep_on_a_small_disk_goes_on_when_there_is_room(tmp_path, undisturbed, capsys, monkeypatch, pages):
     with small_disk(tmp_path / "disk") as disk:
         leave(disk, pages)

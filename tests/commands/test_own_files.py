@@ -28,6 +28,7 @@ NAMES = [
 SCRIPT = [str(Path(sys.executable).with_name("normexp"))]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [NORMEXP, pytest.param(SCRIPT, marks=pytest.mark.slow)], ids=["module", "script"])
 def test_a_sweep_imports_nothing_from_the_current_folder(command):
     for name in NAMES:

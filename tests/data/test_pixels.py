@@ -24,7 +24,8 @@ def test_moments_are_exact(shape):
     assert np.array_equal(variance, pixel_moments(images[::-1])[1])
 
 
-DATA_SETS = ["digits", pytest.param("mnist", marks=needs_data), pytest.param("cifar10", marks=needs_data)]
+LONG = [needs_data, pytest.mark.long]
+DATA_SETS = ["digits", pytest.param("mnist", marks=LONG), pytest.param("cifar10", marks=LONG)]
 
 
 @pytest.mark.parametrize("data", DATA_SETS)

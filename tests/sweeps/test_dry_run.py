@@ -73,6 +73,7 @@ def test_mistakes(words, says, capsys):
     assert says in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_estimate_grows_with_the_steps_and_the_network():
     small, long, wide = (
         estimate_seconds(compose("model=mlp", "probe=off", "eval_every=null", *words))

@@ -146,6 +146,7 @@ def test_optuna_makes_as_many_trials_as_asked_for_and_goes_on(capsys):
     assert {name: stamp for name, stamp in stamps("runs/s").items() if name in first} == first
 
 
+@pytest.mark.long
 def test_optuna_needs_a_search_space(capsys):
     pytest.importorskip("optuna")
     assert main(["train", "-m", "hydra/sweeper=optuna", "lr=0.1"]) == 2
@@ -185,6 +186,7 @@ def test_optuna_keeps_its_study_in_a_folder_of_any_name(capsys, monkeypatch):
     assert stamps("runs/s") == first
 
 
+@pytest.mark.long
 def test_an_optimizer_that_makes_no_trials_is_not_asked_for_ever(capsys, monkeypatch):
     from hydra_plugins.hydra_optuna_sweeper.optuna_sweeper import OptunaSweeper
 
@@ -218,6 +220,7 @@ def test_optuna_tries_the_trials_of_a_killed_command_again_and_loses_none(capsys
     assert len(states("runs/s")) == 5
 
 
+@pytest.mark.long
 def test_a_trial_that_diverges_or_can_not_be_trained_has_the_worst_value(capsys):
     import optuna
 

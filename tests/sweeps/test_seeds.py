@@ -10,6 +10,7 @@ from normexp.commands.completion import candidates
 from tests.sweeps.sweeping import SHORT, stamps, states
 
 
+@pytest.mark.long
 def test_it_is_short_for_a_sweep_over_seeds(capsys):
     words = [*SHORT, "jobs=1", "steps=1", "name=s"]
     assert main(["train", "seeds=2", *words]) == 0

@@ -60,7 +60,7 @@ def theirs(model, norm, seed, **more):
     }
 
 
-@pytest.mark.parametrize("norm", ["none", "bn"])
+@pytest.mark.parametrize("norm", [pytest.param("none", marks=pytest.mark.long), "bn"])
 @pytest.mark.parametrize("model", ["mlp", pytest.param("cnn", marks=pytest.mark.long)])
 def test_runs_match_plain_torch_in_distribution(model, norm):
     compare([ours(model, norm, seed) for seed in SEEDS], [theirs(model, norm, seed) for seed in SEEDS])

@@ -169,6 +169,7 @@ def test_compile_on_a_gpu_needs_triton_and_a_c_compiler(monkeypatch):
         check_compiler(gpu)
 
 
+@pytest.mark.long
 def test_while_warming_up_each_graph_starts_without_gradients(monkeypatch):
     """Gradients of a CUDA graph live in its memory, and its next replay can't add to them."""
     model, seen = nn.Linear(3, 2), []
