@@ -55,7 +55,9 @@ def test_every_group_has_a_table_with_a_row_for_each_claim(printed):
 
 
 def test_the_page_says_when_with_which_versions_and_how_many_may_be_wrong(printed):
-    assert "3 verdicts: 2 confirmed, 1 confirmed in part. Expect at most one false verdict among the 2 decided" in printed
+    assert (
+        "3 verdicts: 2 confirmed, 1 confirmed in part. Expect at most one false verdict among the 2 decided" in printed
+    )
     assert "Judged 2026-11-21 with normexp 0.1, torch 2.9, python 3.11.7, cpu some cpu." in printed
     assert "Cells: ✓ confirmed, ✗ refuted." in printed
     assert "Not judged yet: " in printed
