@@ -122,7 +122,7 @@ def test_in_process(planning, half):
     with ThreadPoolExecutor(1) as thread:
         thread.submit(each).result()
     assert sum(found.values()) >= HALF
-    assert min(found["planned"], found["refused"]) > HALF / 10, found
+    assert min(found["planned"], found["refused"]) >= HALF / 20, found  # a tenth is planned, on average
 
 
 def is_quick(line):
