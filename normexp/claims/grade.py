@@ -1,4 +1,4 @@
-"""How far a verdict can be trusted: its grade, and the rules that its seeds were judged by before."""
+"""Trust in a verdict: its grade, and the rules that its seeds were trained under before."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""What an experiment trains, in short: data, network, arms and axes."""
+"""Setup of an experiment in short: data, network, arms and axes."""
 
 from __future__ import annotations
 

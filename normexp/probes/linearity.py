@@ -1,4 +1,4 @@
-"""How nearly linear the activations are over the range of their inputs."""
+"""Linearity of the activations over the range of their inputs."""
 
 from functools import partial
 from typing import Any, ClassVar
