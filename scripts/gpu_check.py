@@ -50,15 +50,15 @@ BUDGET_SECONDS = 475
 """For all parts on a GPU, so that the check takes less than 8 minutes."""
 
 LIMITS: dict[str, float | None] = {
-    "device": 30,
+    "device": 15,
     "determinism": 60,
     "resume": 60,
-    "combinations": 60,
-    "probes": 30,
-    "sweep": 60,
+    "combinations": 35,
+    "probes": 25,
+    "sweep": 120,
     "loop": 40,
-    "throughput": 35,
-    "formats": 55,
+    "throughput": 30,
+    "formats": 45,
     "compiled combinations": None,
     "compiled throughput": None,
 }

@@ -26,6 +26,9 @@ class Part:
     quick: bool
     deadline: float
     results: Path
+    longest: float = 0.0
+    """Seconds that the longest attempt took so far."""
+
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def record(self, what: str, state: str, detail: str = "", *, value: float | None = None, unit: str = "") -> None:
@@ -38,8 +41,12 @@ class Part:
             print(f"{what}: {detail}", file=sys.stderr, flush=True)
 
     def attempt(self, what: str, work: Callable[..., object], *arguments: Any) -> None:
-        """Call work(*arguments), which records its results. An error is recorded as a failure and does not end the part."""
-        if time.monotonic() > self.deadline:
+        """Call work(*arguments), which records its results. An error is recorded as a failure and does not end the part.
+
+        Nothing is started that would end after the deadline if it took as long as the longest attempt before it.
+        """
+        start = time.monotonic()
+        if start + self.longest > self.deadline:
             self.record(what, "left out", "the part's time was over")
             return
         try:
@@ -47,3 +54,4 @@ class Part:
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             self.record(what, "failed", f"{type(error).__name__}: {lines[0][:200]}")
+        self.longest = max(self.longest, time.monotonic() - start)

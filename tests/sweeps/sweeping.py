@@ -58,7 +58,7 @@ def at_work(folder, step=5):
     """The pids of the runs that have made a step."""
     found = []
     for path in Path(folder).glob("*/metrics.jsonl"):
-        lines = path.read_text().splitlines()
+        lines = path.read_text().rpartition("\n")[0].splitlines()  # the last line may be half written
         if lines and json.loads(lines[-1])["step"] >= step and read_status(path.parent)["state"] == "running":
             found.append(read_status(path.parent)["pid"])
     return found
