@@ -2,11 +2,16 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from normexp.claims.schema import Claim, Condition, Sweep, Value, is_number
 from normexp.compose.overrides import validate_overrides
-from normexp.config import ConfigError, show, suggest
+from normexp.config import Config, ConfigError, show, suggest
+from normexp.data import sizes
+from normexp.metrics import find_pattern, is_fraction
+from normexp.report.logged import known_metrics
 
 NUM_ARMS = {"difference": (2,), "ratio": (2,), "value": (1,), "share": (2, 4), "correlation": range(1, 100)}
 """Possible numbers of arms of each comparison."""
@@ -18,6 +23,10 @@ MIN_POINTS = 4
 def check_condition(condition: Condition, sweep: Sweep) -> None:
     """Raise ConfigError, with the nearest name, if the condition can't be judged from the sweep."""
     _check_arms(condition, sweep)
+    for measure in filter(None, (condition.measure, condition.other)):
+        _check_tag("measure", measure.tag)
+        if measure.below is not None:
+            _check_tag("below", measure.below[0])
     named: list[tuple[str, str, tuple[Value, ...]]] = [("where", axis, of) for axis, of in condition.where.items()]
     named += [("pool", axis, ()) for axis in condition.pool]
     named += [(key, axis, ()) for key in ("over", "best_of") if (axis := getattr(condition, key)) is not None]
@@ -33,6 +42,7 @@ def check_condition(condition: Condition, sweep: Sweep) -> None:
     if len({axis for _, axis, _ in named}) < len(named):
         raise ConfigError("over, best_of, pool, contrast and where must name different axes.")
     _check_reduction(condition, sweep)
+    _check_range(condition)
     arms = dict.fromkeys(condition.arms)
     if len({sweep.arms[arm] for arm in arms}) < len(arms):
         raise ConfigError(f"compare={show(condition.arms)}: two of these arms have the same overrides.")
@@ -70,16 +80,17 @@ def check_lines(condition: Condition, *, single: bool) -> None:
 
 
 def check_sweep(sweep: Sweep) -> None:
-    """Raise ConfigError if an arm or axis sets a key that another axis also sets: one of them would have no effect."""
+    """Raise ConfigError if an axis sets a key that base, an arm or another axis also sets: one of them would have no effect."""
     owners: dict[str, str] = {}
     for axis, values in sweep.axes.items():
         for key in dict.fromkeys(override.partition("=")[0] for overrides in values.values() for override in overrides):
             if key in owners:
                 raise ConfigError(f"sweep.axes: {axis} and {owners[key]} both set {key}.")
             owners[key] = axis
-    for arm, key in ((arm, override.partition("=")[0]) for arm, own in sweep.arms.items() for override in own):
+    others = {"base": sweep.base, **{f"arms.{arm}": own for arm, own in sweep.arms.items()}}
+    for where, key in ((where, override.partition("=")[0]) for where, own in others.items() for override in own):
         if key in owners:
-            raise ConfigError(f"sweep.arms.{arm}: {key} is already set by the axis {owners[key]}.")
+            raise ConfigError(f"sweep.{where}: {key} is already set by the axis {owners[key]}.")
 
 
 def check_overrides(claim: Claim, config_dir: Path | None) -> None:
@@ -98,7 +109,15 @@ def check_overrides(claim: Claim, config_dir: Path | None) -> None:
                     hint = "; list their seeds under seeds" if key == "seed" else ""
                     raise ConfigError(f"{override}: {key} can't be set in a claim's runs{hint}.")
             except ConfigError as error:
-                raise ConfigError(f"claim {claim.name}, sweep.{where}: {error}") from error
+                raise ConfigError(f"sweep.{where}: {error}") from error
+
+
+def check_steps(claim: Claim, configs: Iterable[Config]) -> None:
+    """Raise ConfigError if a measure is read at a step that some run never reaches."""
+    last = min((sizes(config).total_steps for config in configs), default=math.inf)
+    for measure in claim.measures:
+        if isinstance(measure.at, int) and measure.at > last:
+            raise ConfigError(f"at={measure.at}: {measure.tag} can't be read at this step of runs with {last} steps.")
 
 
 def _check_arms(condition: Condition, sweep: Sweep) -> None:
@@ -170,6 +189,45 @@ def _check_reaches(condition: Condition) -> None:
             ),
         }
     )
+
+
+def _check_tag(key: str, tag: str) -> None:
+    """Raise ConfigError if no run logs a tag, or anything that matches a pattern."""
+    known = _known_metrics()
+    if (find_pattern(tag, known) and "LAYER" not in tag) or any(
+        fnmatchcase(name, tag) for name in ("parameters", *known)
+    ):
+        return
+    names = ["parameters", *(name.replace("LAYER", "*") for name in known)]
+    raise ConfigError(f"{key}: unknown metric {show(tag)}.{suggest(tag, names) or ' normexp metrics lists them.'}")
+
+
+_known_metrics = cache(known_metrics)
+
+
+def _check_range(condition: Condition) -> None:
+    """Raise ConfigError for a level or a line that the measure can't reach, such as 90 for an accuracy of 90 %."""
+    tag, comparison, reduction = condition.measure.tag, condition.comparison, condition.reduction
+    reaches, fraction = condition.measure.reaches, is_fraction(tag)
+    for key, level in {"reaches": reaches, "working": condition.working_level}.items():
+        if fraction and level is not None and not 0 <= level <= 1:
+            raise ConfigError(f"{key}={show(level)}: {tag} is a fraction; 90 % is 0.9.")
+    low, high, hint = -1.0, 1.0, ""
+    if comparison != "correlation":
+        if not fraction or reaches is not None or reduction in ("slope", "decades", "largest"):
+            return
+        if comparison not in ("value", "difference"):
+            return
+        low, hint = -1.0 if reduction == "gain" else 0.0, "; 3 points are 0.03"
+        if comparison == "difference":
+            low, high = low - high, high - low
+    if condition.contrast is not None:
+        low, high = low - high, high - low
+    confirm, center = condition.confirm, condition.center
+    near = low - confirm <= center <= high + confirm
+    if not {">=": confirm <= high, "<=": confirm >= low, "within": near}[condition.direction]:
+        of = "a correlation" if comparison == "correlation" else f"{tag} as: {comparison}"
+        raise ConfigError(f"confirm={show(confirm)} can't be reached: {of} lies between {low:g} and {high:g}{hint}.")
 
 
 def _raise_first(problems: Mapping[str, bool]) -> None:

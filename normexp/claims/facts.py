@@ -1,7 +1,9 @@
 """Facts about a verdict, by term: what was trained, with which seeds, versions and code."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from normexp.claims.verdict import Verdict
 from normexp.sweeps.progress import format_duration
@@ -35,6 +37,16 @@ def facts(verdict: Verdict) -> dict[str, str]:
         "hashes": ", ".join(f"{name} {hashed}" for name, hashed in hashes.items() if hashed),
     }
     return {term: value for term, value in known.items() if value}
+
+
+def rerun_command(verdict: Verdict) -> str:
+    """The command that finds the verdict's runs again and judges them, from the folder in which they were trained."""
+    words = [verdict.command]
+    claims = Path(verdict.folder or "").parent  # in runs_dir, which is `runs` by default
+    if claims.name == "claims" and claims.parent != Path("runs"):
+        words.append(shlex.quote(f"runs_dir={claims.parent}"))
+    words += ["data.verify=false"] * any("checksums" in lack for lack in verdict.lacks)
+    return " ".join(words) if verdict.command else ""
 
 
 def seeds_text(seeds: Sequence[int]) -> str:

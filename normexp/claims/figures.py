@@ -32,7 +32,7 @@ def draw(verdict: Verdict, *, name: str) -> DrawnFigure | None:
         caption += ["Open circle: undecided or not comparable."] * bool(outcomes & {"undecided", "not comparable"})
         caption += ["Cross: refuted."] * ("refuted" in outcomes)
         caption += ["Diamond: smaller than claimed."] * ("smaller than claimed" in outcomes)
-        caption += ["Triangle: only a bound, or the interval extends beyond the axis."] * (cut or bounded)
+        caption += ["Arrow: only a bound, or the interval extends beyond the axis."] * (cut or bounded)
     title = " and ".join(["the runs"] * bool(panels) + ["the effects"] * bool(conditions))
     return DrawnFigure(file_stem(name), f"{verdict.claim}: {title}", " ".join(caption), canvas.figure, canvas.tips)
 

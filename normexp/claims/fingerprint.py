@@ -41,9 +41,26 @@ def judging_fingerprint() -> str:
     return _fingerprint([claims / f"{name}.py" for name in JUDGING], version("scipy"))
 
 
+def outdated_by(verdict: Verdict, claim: Claim, code: str) -> str:
+    """What has changed since a verdict, and what running the claim again takes; empty if the verdict is fresh.
+
+    code: the current fingerprint. Of several changes, the one that costs most.
+    """
+    exact = claim.kind == "exact"
+    if verdict.code != code and not exact:
+        return "The code that the runs depend on has changed: claims run trains them again."
+    if verdict.rule != claim.fingerprint and not exact:
+        return "The claim's file has changed: claims run judges it again and trains the runs that are missing."
+    if (verdict.rule, verdict.code, verdict.judging) == (claim.fingerprint, code, judging_fingerprint()):
+        return ""
+    if exact:
+        return "The claim's file or the code has changed: claims run computes it again, in seconds."
+    return "Only the code that judges has changed: claims run judges the runs again, usually in seconds."
+
+
 def is_fresh(verdict: Verdict, claim: Claim, code: str) -> bool:
-    """Whether a verdict was reached with the claim's current rule and the current code."""
-    return (verdict.rule, verdict.code, verdict.judging) == (claim.fingerprint, code, judging_fingerprint())
+    """Whether a verdict was reached with the claim's current file and the current code."""
+    return not outdated_by(verdict, claim, code)
 
 
 def is_complete(verdict: Verdict, claim: Claim, max_seeds: int | None) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from normexp.claims.rule_words import describe_comparison
 from normexp.claims.verdict import Cell, ConditionVerdict, Outcome
-from normexp.claims.wording import cell_label, describe_comparison, edges, format_effect, percent_factor, scaled, unit
+from normexp.claims.wording import cell_label, edges, format_effect, percent_factor, scaled, unit
 from normexp.plotting.colors import FAINT, INK
 from normexp.plotting.labels import safe_label, truncate
 from normexp.plotting.style import WIDE, Canvas, log_axis

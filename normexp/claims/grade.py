@@ -1,10 +1,11 @@
 """Trust in a verdict: its grade, and the rules that its seeds were trained under before."""
 
+import hashlib
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +23,56 @@ MAX_BYTES = 2**24
 
 @dataclass(frozen=True)
 class Seen:
-    """Seeds of a claim that were trained under a rule."""
+    """Seeds of a claim that were trained under a rule.
+
+    runs: hash of what was trained; empty in older records. others: rules of other claims with the same runs that existed then, so
+    they are older than the seeds, too.
+    """
 
     claim: str
     scale: str
     quick: bool
     rule: str
     seeds: tuple[int, ...]
+    runs: str = ""
+    others: tuple[str, ...] = ()
 
 
 def is_exploratory(claim: Claim, seeds: Sequence[int], folder: Path) -> bool:
-    """Whether some of these seeds were seen under another rule of the claim before: this one may have been fitted to them."""
-    records = [*_read(yaml_files.folder() / "claim" / SEEN), *_read(folder / SEEN)]
-    key = claim.name, claim.scale, claim.quick
-    own = (seen for seen in records if (seen.claim, seen.scale, seen.quick) == key)
-    before = itertools.takewhile(lambda seen: seen.rule != claim.rule_hash, own)
+    """Whether some of these seeds were seen before this rule existed, which may have been fitted to them.
+
+    They were if they had been trained for a claim of this name, or for one of any name with the same runs.
+    """
+    records, runs = [*_read(yaml_files.folder() / "claim" / SEEN), *_read(folder / SEEN)], runs_hash(claim)
+    same = (
+        seen
+        for seen in records
+        if (seen.scale, seen.quick) == (claim.scale, claim.quick) and (seen.claim == claim.name or seen.runs == runs)
+    )
+    before = itertools.takewhile(lambda seen: claim.rule_hash not in (seen.rule, *seen.others), same)
     return any(set(seen.seeds) & set(seeds) for seen in before)
 
 
-def record_seeds(claim: Claim, seeds: Sequence[int], folder: Path) -> None:
-    """Note that runs with these seeds are about to be trained or judged."""
-    path, new = folder / SEEN, Seen(claim.name, claim.scale, claim.quick, claim.rule_hash, tuple(seeds))
-    known = list(_read(path))
+def record_seeds(claim: Claim, seeds: Sequence[int], folder: Path, existing: Iterable[Claim] = ()) -> None:
+    """Note that runs with these seeds are about to be trained or judged. existing: all claims that exist now."""
+    path, known, runs = folder / SEEN, list(_read(folder / SEEN)), runs_hash(claim)
+    others = sorted(
+        {other.rule_hash for other in existing if other.sweep and runs_hash(other) == runs} - {claim.rule_hash}
+    )
+    new = Seen(claim.name, claim.scale, claim.quick, claim.rule_hash, tuple(seeds), runs, tuple(others))
     if not any(
-        vars(seen) | {"seeds": ()} == vars(new) | {"seeds": ()} and set(seeds) <= set(seen.seeds) for seen in known
+        replace(seen, seeds=(), others=()) == replace(new, seeds=(), others=()) and set(seeds) <= set(seen.seeds)
+        for seen in known
     ):
         atomic.write_text(path, "".join(json.dumps(vars(seen)) + "\n" for seen in [*known, new]))
+
+
+def runs_hash(claim: Claim) -> str:
+    """Hash of a claim's base, arms and the keys of its axes: the same if only names, seeds, values or the rule differ."""
+    assert claim.sweep is not None
+    base, arms, axes = claim.sweep.base, claim.sweep.arms.values(), claim.sweep.axes
+    parts = sorted(base), sorted(sorted(overrides) for overrides in arms), sorted(axes)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def _read(path: Path) -> Sequence[Seen]:
@@ -62,7 +87,8 @@ def _read(path: Path) -> Sequence[Seen]:
 
 def _parse(tree: dict[str, Any]) -> Seen:
     seeds = tuple(int(seed) for seed in tree["seeds"])
-    return Seen(str(tree["claim"]), str(tree["scale"]), bool(tree["quick"]), str(tree["rule"]), seeds)
+    runs, others = str(tree.get("runs", "")), tuple(map(str, tree.get("others", ())))
+    return Seen(str(tree["claim"]), str(tree["scale"]), bool(tree["quick"]), str(tree["rule"]), seeds, runs, others)
 
 
 def grade(claim: Claim, judgement: Judgement, *, exploratory: bool, unverified: bool = False) -> tuple[str, list[str]]:

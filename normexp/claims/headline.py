@@ -4,16 +4,25 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from normexp.claims.schema import Claim, Value
+from normexp.claims.schema import LOOKS, Claim, Value
 from normexp.claims.verdict import OUTCOMES, Cell, ConditionVerdict, Outcome, Verdict
-from normexp.claims.wording import axis_label, cell_label, censored_notes, format_effect, plural, unit, value_label
+from normexp.claims.wording import (
+    axis_label,
+    cell_label,
+    censored_notes,
+    format_effect,
+    format_range,
+    is_open,
+    plural,
+    value_label,
+)
 from normexp.config import printable
 from normexp.report.groups import format_value
 
-OUTDATED = "Outdated: the rule or the code has changed since; run the claim again."
+OUTDATED = "Outdated."
 """Start of the explanation of an outdated verdict."""
 
-MAX_LENGTH, MAX_EXPLANATION = 250, 600
+MAX_LENGTH, MAX_EXPLANATION = 200, 600
 """Longest headline in a table, and on its own, as far as shorter forms of it go."""
 
 MAX_CELLS = 3
@@ -21,23 +30,32 @@ MAX_CELLS = 3
 
 
 def headline(verdict: Verdict, *, max_length: int = MAX_LENGTH) -> str:
-    """What holds, where, and with which effect: a sentence per deciding condition, as detailed as max_length allows."""
+    """What holds, where, and with which effect; then what doesn't: a sentence per deciding condition.
+
+    It is as detailed as max_length allows. If the claim is confirmed, it ends with what is refuted of the conditions that are
+    only reported.
+    """
     deciding = [condition for condition in verdict.conditions if condition.decides and condition.cells]
+    deciding.sort(key=lambda condition: min(map(OUTCOMES.index, _outcomes(condition))))
     if verdict.kind == "exact":
         deciding = _telling(deciding, verdict.outcome)
+    reported = [condition for condition in verdict.conditions if not condition.decides]
+    against = [c for c in reported if "refuted" in _outcomes(c)] if verdict.outcome == "confirmed" else []
+    notes = [f"Not counted: {_say(c, 1, marked=True, interval=False, only='refuted')}." for c in against]
     marked = any(_outcomes(condition) - {"not comparable"} - {verdict.outcome} for condition in deciding)
     sentences = list[str]()
     for most, intervals in ((MAX_CELLS, True), (1, True), (1, False)):
         shown = intervals and verdict.kind == "experiment"
         texts = [(_say(c, most, marked=marked, interval=shown), map(cell_label, c.cells)) for c in deciding]
         sentences = [f"{_capitalize(text, labels)}." for text, labels in texts]
-        if len(" ".join(sentences)) <= max_length:
+        if len(" ".join(sentences + notes)) <= max_length:
             break
-    while len(sentences) > 1 and len(" ".join(sentences)) > max_length:
-        sentences.pop()
-    left = len(deciding) - len(sentences)
+    for part in (notes, sentences):
+        while len(part) > 1 and len(" ".join(sentences + notes)) > max_length:
+            part.pop()
+    left = len(deciding) + len(against) - len(sentences) - len(notes)
     more = f"{plural(left, 'more condition')}." if left and verdict.kind == "experiment" else ""
-    return printable(" ".join([*sentences, *[more] * bool(more)]))
+    return printable(" ".join([*sentences, *notes, *[more] * bool(more)]))
 
 
 def _telling(conditions: Sequence[ConditionVerdict], outcome: Outcome) -> list[ConditionVerdict]:
@@ -54,12 +72,12 @@ def _outcomes(condition: ConditionVerdict) -> set[Outcome]:
     return {cell.outcome for cell in condition.cells}
 
 
-def _say(condition: ConditionVerdict, most: int, *, marked: bool, interval: bool) -> str:
+def _say(condition: ConditionVerdict, most: int, *, marked: bool, interval: bool, only: Outcome | None = None) -> str:
     """'confirmed for sigmoid: bn gains +80 points [70, 90]; refuted for relu: +0.1 points [-0.2, 0.4]'.
 
-    most: cells to spell out. marked: name the outcome even if all cells have the same.
+    most: cells to spell out. marked: name the outcome even if all cells have the same. only: leave out cells with other outcomes.
     """
-    present = [outcome for outcome in OUTCOMES if outcome in _outcomes(condition)]
+    present = [outcome for outcome in OUTCOMES if outcome in _outcomes(condition) and only in (None, outcome)]
     parts, said = list[str](), False
     for outcome in present:
         cells = [cell for cell in condition.cells if cell.outcome == outcome]
@@ -75,6 +93,8 @@ def _say(condition: ConditionVerdict, most: int, *, marked: bool, interval: bool
             parts.append(f"{mark}{what}{f': {join(notes)}' if notes else ''}")
             continue
         labels, said = len(cells) > 1 or not where, True
+        if where and labels and len(known) <= most:  # then each cell is named
+            mark = outcome
         text = _effects(condition, known, sentence, most, labels=labels, interval=interval)
         parts.append(f"{mark}: {text}" if mark else text)
     return "; ".join(parts)
@@ -88,10 +108,7 @@ def _effects(
     labels: name the cells.
     """
     if len(cells) > most:
-        ends = sorted(cells, key=lambda cell: cell.effect or 0.0)
-        first, last = (format_effect(condition, cell, interval=False) for cell in (ends[0], ends[-1]))
-        spread = last if first == last else f"{first.removesuffix(unit(condition))} to {last}"
-        text = sentence.replace("{effect}", spread)
+        text = sentence.replace("{effect}", format_range(condition, cells))
         return f"{text} in {len(cells)} cells" if len(cells) == len(condition.cells) else text
     parts = list[str]()
     for cell in cells:
@@ -156,15 +173,29 @@ def tally(verdict: Verdict) -> str:
     return ", ".join([f"{counts[first]} of {total} {noun} {first}", *(f"{counts[o]} {o}" for o in others)])
 
 
-def outlook(verdict: Verdict) -> str:
-    """What would decide the undecided cells: 'About 30 seeds would probably decide.' Empty if there are none."""
-    cells = [cell for condition, cell in verdict.cells if condition.decides and cell.outcome == "undecided" and cell.n]
+def outlook(verdict: Verdict, *, advice: bool = True) -> str:
+    """What would decide the undecided cells: 'About 12 seeds would probably decide.' Empty if there are none.
+
+    advice: what a user can do where no number of seeds that a claim can have would.
+    """
+    cells = [cell for condition, cell in verdict.cells if is_open(verdict, condition, cell)]
     if not cells or verdict.kind == "exact":
         return ""
+    if verdict.quick:
+        return "The full claim, without --quick, has more seeds, steps or values."
     known = [cell.seeds_needed for cell in cells if cell.seeds_needed]
     bounds = [cell for cell in cells if cell.bound]
-    close = len(cells) - len(known) - len(bounds)
-    sentences = [f"About {max(known):.0f} seeds would probably decide"] if known else []
+    close, most = len(cells) - len(known) - len(bounds), max(known, default=0)
+    used, sentences = verdict.max_seeds or LOOKS[-1], list[str]()
+    if most > LOOKS[-1]:
+        sentences += [f"About {most:.0f} seeds would probably decide, more than the {LOOKS[-1]} that a claim can have"]
+        smaller = (
+            "A claim of your own whose runs differ less between seeds (more steps, a larger test set) may need fewer"
+        )
+        sentences += [smaller] * advice
+    elif known:
+        more = f", more than the {used} allowed: list more in the file, or repeat without --max-seeds" * (most > used)
+        sentences += [f"About {most:.0f} seeds would probably decide{more}"]
     sentences += ["Longer runs or a wider range would decide values that are only bounds"] if bounds else []
     rest = (
         "the effect is"
@@ -183,7 +214,8 @@ def explain(verdict: Verdict) -> str:
 
 def brief(verdict: Verdict) -> str:
     """The headline, and what would decide an undecided verdict."""
-    return f"{headline(verdict)} {outlook(verdict) if verdict.outcome == 'undecided' else ''}".strip()
+    open_ = verdict.outcome == "undecided"
+    return f"{headline(verdict)} {outlook(verdict, advice=False) if open_ else ''}".strip()
 
 
 def _capitalize(text: str, labels: Iterable[str] = ()) -> str:
@@ -198,18 +230,28 @@ def reworded(verdict: Verdict, claim: Claim) -> Verdict:
     if len(verdict.conditions) != len(claim.rule):  # a damaged file
         return verdict
     conditions = [
-        replace(old, what=new.what, says=new.says) for old, new in zip(verdict.conditions, claim.rule, strict=True)
+        replace(old, what=new.what, says=new.says, other=new.other, pool=new.pool)
+        for old, new in zip(verdict.conditions, map(ConditionVerdict.of, claim.rule), strict=True)
     ]
+    requires = list(map(ConditionVerdict.of, claim.requires))
+    if len(requires) == len(verdict.requires):  # else it was judged before requirements were stored
+        requires = [replace(new, cells=old.cells) for old, new in zip(verdict.requires, requires, strict=True)]
     words = {name: getattr(claim, name) for name in ("statement", "source", "explanation")}
-    verdict = replace(verdict, conditions=conditions, **words)
+    verdict = replace(verdict, conditions=conditions, requires=requires, **words)
     return replace(verdict, because=explain(verdict))
 
 
 def outdated(verdict: Verdict) -> Verdict:
-    """The verdict, marked as one of an earlier rule or code."""
+    """The verdict, marked as one of an earlier rule or code. `because` should start with a sentence on what has changed."""
     return replace(verdict, because=f"{OUTDATED} {verdict.because}")
 
 
 def is_outdated(verdict: Verdict) -> bool:
     """Whether the verdict is marked as outdated."""
     return verdict.because.startswith(OUTDATED)
+
+
+def outdated_label(verdict: Verdict) -> str:
+    """'Outdated. Only the code that judges has changed: ...'; empty if the verdict is not marked."""
+    reason, end, _ = verdict.because.removeprefix(OUTDATED).partition(". ")
+    return f"{OUTDATED}{reason}{end}".rstrip() if is_outdated(verdict) else ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from normexp.claims import schema
-from normexp.claims.checks import check_condition, check_lines, check_sweep
+from normexp.claims.checks import check_condition, check_lines, check_overrides, check_sweep
+from normexp.claims.fields import Fields, mapping, overrides, scalar, seed_list, sequence, single_item, text
 from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value, format_point, is_number
-from normexp.config import ConfigError, Objective, printable, show, suggest, unknown_key, yaml_files
+from normexp.config import ConfigError, Objective, show, suggest, yaml_files
 from normexp.config.reader import convert
 from normexp.rundir import safe_read
 
@@ -38,10 +39,13 @@ def claim_names(config_dir: Path | None = None) -> list[str]:
     return yaml_files.choices("claim", *([config_dir] if config_dir else []))
 
 
-def read_claim(name: str, config_dir: Path | None = None, *, scale: Scale = "small", quick: bool = False) -> Claim:
+def read_claim(
+    name: str, config_dir: Path | None = None, *, scale: Scale = "small", quick: bool = False, strict: bool = False
+) -> Claim:
     """Read a claim. Raises ConfigError for an unknown name and for an invalid file.
 
     quick, scale="full": apply the changes that the file lists under `quick` and `full` (seeds, overrides, axis values).
+    strict: also check the overrides of its runs, which takes some milliseconds, and that the file has the scale.
     """
     if name not in claim_names(config_dir):
         own = "" if config_dir else " Your own (DIR/claim/NAME.yaml) need --config-dir DIR."
@@ -57,7 +61,12 @@ def read_claim(name: str, config_dir: Path | None = None, *, scale: Scale = "sma
     try:
         fields = Fields(_parse_yaml(path), CLAIM_KEYS)
         _read_claim(name, fields, scale="full", quick=True)  # report errors in these parts, too
-        return _read_claim(name, fields, scale=scale, quick=quick)
+        claim = _read_claim(name, fields, scale=scale, quick=quick)
+        if strict:
+            if claim.sweep and claim.scale != scale:
+                raise ConfigError(f"has no key {scale}, so it can't be run with --scale {scale}.")
+            check_overrides(claim, config_dir)
+        return claim
     except ConfigError as error:
         raise ConfigError(f"{show(path, 200)}: {error}") from error
 
@@ -75,7 +84,10 @@ def _parse_yaml(path: Path) -> Any:
     except AssertionError as error:  # OmegaConf's, for a number or a boolean
         raise ConfigError("must be a mapping of keys to values.") from error
     except (OSError, ValueError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
-        raise ConfigError(f"can't be read ({show(str(error).splitlines()[0] if str(error) else error)}).") from error
+        reason = str(error).splitlines()[0] if str(error) else error
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+            reason = f"line {error.problem_mark.line + 1}: {error.problem}"
+        raise ConfigError(f"can't be read ({show(reason, 200)}).") from error
 
 
 def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Claim:
@@ -87,9 +99,9 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
         raise ConfigError("an exact claim has no sweep." if exact else "sweep is missing; an experiment needs one.")
     asked = ["full"] * (scale == "full") + ["quick"] * (quick and "quick" in fields.tree)
     changes = [Fields(fields.get(key, mapping), "seeds base axes") for key in asked]
-    seeds = fields.get("seeds", _seeds)
+    seeds = fields.get("seeds", seed_list)
     for change in changes:
-        seeds = change.get("seeds", _seeds, seeds)
+        seeds = change.get("seeds", seed_list, seeds)
     if quick and "quick" not in fields.tree:
         seeds = seeds[:QUICK_SEEDS]
     sweep = None if exact else _read_sweep(fields.get("sweep", mapping), changes)
@@ -156,6 +168,10 @@ def _read_conditions(trees: Sequence[Any], key: str, sweep: Sweep | None) -> tup
 def _read_condition(fields: Fields, sweep: Sweep | None, *, required: bool) -> Condition:
     measure, direction = _read_measure(fields), fields.typed("is", schema.Direction)
     confirm = fields.typed("confirm", float)
+    if required and "refute" in fields.tree:
+        raise ConfigError("refute: a requirement has one line, confirm; remove refute.")
+    if "{effect}" not in (says := fields.get("says", text, "{effect}")):
+        raise ConfigError(f"says={show(says)}: says needs {{effect}}, where the number and its interval go.")
     # an exact claim's numbers have no spread, and a requirement needs only one line
     refute = fields.typed("refute", float, *([confirm] if sweep is None or required else []))
     condition = Condition(
@@ -219,75 +235,3 @@ def _below(value: Any, key: str) -> tuple[str, float, float | None]:
     if len(more) > 1:
         raise ConfigError(f"below={show(levels)} takes one level, or two with the larger one first.")
     return tag, convert(first, float, key, {}), convert(more[0], float, key, {}) if more else None
-
-
-class Fields:
-    """A mapping with known keys, given as the words of a string. prefix: of the keys in messages."""
-
-    def __init__(self, tree: Any, keys: str, prefix: str = "") -> None:
-        if not isinstance(tree, Mapping):
-            raise ConfigError(f"{prefix.removesuffix('.') or show(tree)} must be a mapping of keys to values.")
-        names = [prefix + key for key in keys.split()]
-        self.tree = {str(key): value for key, value in tree.items()}
-        for key in self.tree:
-            if prefix + key not in names:
-                raise ConfigError(unknown_key(prefix + key, names))
-
-    def get(self, key: str, read: Callable[[Any, str], Any], default: Any = ...) -> Any:
-        """read(value, key), or the default if the key is missing. Raises ConfigError if it has no default either."""
-        if key not in self.tree and default is ...:
-            raise ConfigError(f"{key} is missing.")
-        return read(self.tree[key], key) if key in self.tree else default
-
-    def typed(self, key: str, hint: Any, default: Any = ...) -> Any:
-        """The value of a key as a float, bool or Literal."""
-        return self.get(key, lambda value, key: convert(value, hint, key, {}), default)
-
-
-def text(value: Any, key: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ConfigError(f"{key}={show(value)}: {key} must be a string.")
-    return " ".join(printable(line) for line in value.split("\n")).strip()
-
-
-def _seeds(value: Any, key: str) -> tuple[int, ...]:
-    """[1, 2, 3] or "501-520"."""
-    if isinstance(value, str) and (ends := re.fullmatch(r"(\d{1,18})-(\d{1,18})", value)):
-        first, last = map(int, ends.groups())
-        value = list(range(first, last + 1)) if last < first + 10_000 else []
-    seeds = sequence(value, key)
-    if not seeds or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise ConfigError(f"seeds={show(seeds)}: seeds must be distinct integers >= 0, such as [1,2,3] or 501-520.")
-    return tuple(seeds)
-
-
-def scalar(value: Any, key: str) -> Value:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ConfigError(f"{key}: {show(value)} must be a number, string, boolean or null.")
-
-
-def sequence(value: Any, key: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise ConfigError(f"{key}={show(value)}: {key} must be a list.")
-    return value
-
-
-def mapping(value: Any, key: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{key}={show(value)}: {key} must be a mapping of keys to values.")
-    return {str(name): item for name, item in value.items()}
-
-
-def single_item(value: Any, key: str, what: str) -> tuple[str, Any]:
-    """The only key of a mapping and its value. what: a description of both, for the message."""
-    items = list(mapping(value, key).items())
-    if len(items) != 1:
-        raise ConfigError(f"{key} takes {what}.")
-    return items[0]
-
-
-def overrides(value: Any, key: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(text, str) and "=" in text for text in value):
-        raise ConfigError(f"{key}={show(value)}: {key} must be a list of overrides, such as [norm=bn, lr=0.1].")
-    return tuple(value)

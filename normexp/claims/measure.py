@@ -85,9 +85,7 @@ class Results:
     @cached_property
     def tags(self) -> list[str]:
         """The tags (or patterns) that the claim's measures read."""
-        conditions = (*self.claim.rule, *self.claim.requires)
-        measures = [measure for c in conditions for measure in (c.measure, c.other) if measure]
-        return [tag for measure in measures for tag in (measure.tag, *(measure.below or ())[:1])]
+        return [tag for measure in self.claim.measures for tag in (measure.tag, *(measure.below or ())[:1])]
 
     def __call__(self, measure: Measure, arm: str, point: Point, seed: int) -> Bounds | None:
         """The number of a run; None if it is still to be trained. A diverged run has chance accuracy and no other number."""
@@ -122,12 +120,21 @@ class Results:
             return run if run.state in ("completed", "diverged") else None
         return None
 
-    def unknown_tag(self) -> str | None:
-        """A message about a tag that no run has logged, with the nearest known one; None if all tags are known."""
+    def unlogged(self) -> str | None:
+        """A message about a tag or step that is not logged, with the nearest ones; None if all are."""
         logged = {tag: None for run in self.runs.values() if run and run.state == "completed" for tag in run.metrics}
         for tag in self.tags if logged else ():  # nothing is known if all diverged
             if tag != "parameters" and not any(fnmatchcase(known, tag) for known in logged):
                 return f"no run has logged {show(tag)}.{suggest(tag, logged)}"
+        for measure in self.claim.measures:
+            if not isinstance(at := measure.at, int) or measure.below is not None:
+                continue
+            for key, by_tag in self._curve_cache.items():
+                own = [curve for tag, curve in by_tag.items() if fnmatchcase(tag, measure.tag)]
+                steps = {int(step) for curve in own for step in curve.steps}
+                if (run := self.runs[key]) and run.state == "completed" and steps and at not in steps:
+                    nearest = sorted(sorted(steps, key=lambda step: abs(step - at))[:2])
+                    return f"{measure.tag} is not logged at step {at}; nearest: {' and '.join(map(str, nearest))}."
         return None
 
 

@@ -5,7 +5,7 @@ from typing import get_args
 
 from normexp.claims.headline import is_outdated
 from normexp.claims.schema import Group
-from normexp.claims.verdict import OUTCOMES, Cell, Outcome, Verdict
+from normexp.claims.verdict import OUTCOMES, Cell, ConditionVerdict, Outcome, Verdict
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 
@@ -23,7 +23,7 @@ ERROR = 0.05
 GRADES = {
     "A": "the rule is older than its seeds, at least 5 seeds, the learning rate tuned and inside its range",
     "B": "one of these is missing",
-    "C": "several are missing, or a quick run",
+    "C": "several of them are missing, or a quick run",
 }
 
 EXPLORATORY = "Exploratory: the rule changed after runs with these seeds were seen; confirm it on fresh seeds."
@@ -33,6 +33,11 @@ QUICK = "Quick run: fewer seeds, steps or values than the full claim. A smoke te
 def deciding_cells(verdict: Verdict) -> list[list[Cell]]:
     """The cells of each deciding condition."""
     return [list(condition.cells) for condition in verdict.conditions if condition.decides and condition.cells]
+
+
+def deciding_pairs(verdict: Verdict) -> list[tuple[ConditionVerdict, Cell]]:
+    """Each deciding cell with its condition."""
+    return [(condition, cell) for condition, cell in verdict.cells if condition.decides]
 
 
 def strip(verdict: Verdict, *, ascii_only: bool = False) -> str:
@@ -84,7 +89,7 @@ def grade_sentence(verdict: Verdict) -> str:
 
 def trust(verdict: Verdict) -> list[str]:
     """Sentences on how sure a verdict is: its grade with what it lacks, the chance that a new seed agrees, and marks."""
-    sign = same_sign_label([cell for cells in deciding_cells(verdict) for cell in cells])
+    sign = same_sign_label(deciding_pairs(verdict))
     return [
         *[f"Grade {grade_sentence(verdict)}."] * bool(verdict.grade),
         *[f"Probability that the effect has the same sign in a new seed: {sign}."] * bool(sign),
@@ -93,14 +98,17 @@ def trust(verdict: Verdict) -> list[str]:
     ]
 
 
-def same_sign(cell: Cell) -> float | None:
-    """Probability that the effect has the same sign in a new seed (for a ratio: is on the same side of 1); None if not known."""
-    return None if cell.win is None else max(cell.win, 1 - cell.win)
+def same_sign(condition: ConditionVerdict, cell: Cell) -> float | None:
+    """Probability that the effect has the same sign in a new seed (for a ratio: is on the same side of 1).
+
+    None if not known, or if the sign doesn't matter because the rule asks for a small effect.
+    """
+    return None if cell.win is None or condition.direction == "within" else max(cell.win, 1 - cell.win)
 
 
-def same_sign_label(cells: Sequence[Cell]) -> str:
+def same_sign_label(cells: Iterable[tuple[ConditionVerdict, Cell]]) -> str:
     """'86 %', '71 to 95 %'; empty if not known for any of the cells."""
-    known = [100 * p for cell in cells if (p := same_sign(cell)) is not None and 0 <= p <= 1]
+    known = [100 * p for pair in cells if (p := same_sign(*pair)) is not None and 0 <= p <= 1]
     ends = list(dict.fromkeys(f"{end:.0f}" for end in (min(known), max(known)))) if known else []
     return f"{' to '.join(ends)} %" if ends else ""
 

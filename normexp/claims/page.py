@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from normexp.claims import facts, overview, wording
+from normexp.claims import facts, overview, rule_words, wording
 from normexp.claims import headline as headlines
 from normexp.claims import verdict as claims
 from normexp.claims.figures import draw
@@ -53,6 +53,7 @@ def write(path: Path, verdicts: Sequence[Verdict], pending: Sequence[str]) -> No
         title="Claims about normalization",
         overview=f"{wording.plural(len(verdicts), 'claim')} judged{dates}{waiting}.",
         errors=overview.expected_errors(verdicts),
+        exploratory=any(verdict.exploratory for verdict in verdicts),
         quick=sum(verdict.quick for verdict in verdicts),
         counts={outcome: outcomes.count(outcome) for outcome in OUTCOMES},
         sections=sections,
@@ -65,7 +66,7 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
     figure, cells = draw(verdict, name=f"figure-{anchor}"), list(verdict.cells)
     sizes = [wording.plural(len(verdict.conditions), "condition")]
     sizes += [wording.plural(len(cells), "cell")] if not _single_cells(verdict) else []
-    sizes += [wording.combine_label(verdict.combine, verdict.conditions)] if len(cells) > 1 else []
+    sizes += [rule_words.combine_label(verdict.combine, verdict.conditions)] if len(cells) > 1 else []
     return {
         "verdict": verdict,
         "anchor": anchor,
@@ -77,12 +78,14 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
         "scale": facts.scale_label(verdict),
         "flags": [flag for flag in overview.flags(verdict) if flag != "full scale"],
         "trust": {term: _typeset(text) for term, text in _trust(verdict).items() if text},
-        "outdated": headlines.OUTDATED if headlines.is_outdated(verdict) else "",
+        "outdated": headlines.outdated_label(verdict),
         "paragraphs": [text for part in verdict.explanation.split("\n\n") if (text := one_line(part))],
         "svg": inline_svg(figure) if figure else "",
         "caption": figure.caption if figure else "",
         "summary": ", ".join(sizes),
         "conditions": _conditions(verdict),
+        "requires": [_typeset(rule_words.describe_requirement(required)) for required in verdict.requires],
+        "command": facts.rerun_command(verdict),
         "unfolded": len(cells) <= MAX_UNFOLDED_CELLS,
         "tables": [
             Table(table.columns, [list(map(_value_cell, row)) for row in table.rows], title=table.title)
@@ -99,14 +102,14 @@ def _facts(verdict: Verdict) -> dict[str, str]:
 
 def _trust(verdict: Verdict) -> dict[str, str]:
     """How sure a verdict is, by term."""
-    cells = [cell for of in overview.deciding_cells(verdict) for cell in of]
+    sign = overview.same_sign_label(overview.deciding_pairs(verdict))
     return {
         "cells": headlines.tally(verdict),
         "undecided": headlines.outlook(verdict),
         "grade": overview.grade_sentence(verdict),
         "seeds": overview.seeds_label(verdict).replace("-", " to ")
         + " per cell" * ("-" in overview.seeds_label(verdict)),
-        "new seed": f"same sign with probability {text}" if (text := overview.same_sign_label(cells)) else "",
+        "new seed": f"same sign with probability {sign}" if sign else "",
         "scale": facts.scale_label(verdict),
     }
 
@@ -177,24 +180,18 @@ def _cell_table(
             Cell(_typeset(wording.format_effect(*pair)), pair[1].effect, part=_typeset("\n".join(of)))
             for pair, of in zip(pairs, looks, strict=True)
         ],
-        "same sign": [Cell(overview.same_sign_label([cell]), overview.same_sign(cell), "number") for _, cell in pairs],
+        "same sign": [Cell(overview.same_sign_label([pair]), overview.same_sign(*pair), "number") for pair in pairs],
         "seeds": [Cell(str(wording.seed_count(verdict, cell)), kind="number") for _, cell in pairs],
         f"each seed{' (%)' if percent else ''}": [Cell(line, kind="lines") for line in lines],
-        "note": [Cell("; ".join(_notes(*pair)), kind="text") for pair in pairs],
+        "note": [Cell("; ".join(wording.cell_notes(verdict, *pair)), kind="text") for pair in pairs],
     }
     empty = [head for head, cells in columns.items() if all(not c.part and c.text in ("", "-") for c in cells)]
     shown = {head: cells for head, cells in columns.items() if head not in empty}
     return Table(list(shown), list(zip(*shown.values(), strict=True)))
 
 
-def _notes(condition: ConditionVerdict, cell: claims.Cell) -> list[str]:
-    """What would decide an undecided cell, and other notes."""
-    needed = f"about {cell.seeds_needed:.0f} seeds would probably decide" if cell.seeds_needed else ""
-    return [note for note in (needed, *wording.censored_notes(condition, cell), cell.note) if note]
-
-
 def _about(condition: ConditionVerdict) -> str:
-    return _typeset(wording.describe_condition(condition))
+    return _typeset(rule_words.describe_condition(condition))
 
 
 def _value_cell(value: Value) -> Cell:

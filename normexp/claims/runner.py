@@ -1,36 +1,33 @@
 """Run claims: train what they need as one shared sweep, judge them, and write their verdicts."""
 
-import platform
-import shlex
-import time
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from importlib.metadata import version
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from normexp import rundir
-from normexp.claims.checks import check_overrides
-from normexp.claims.effects import Bounds
-from normexp.claims.fingerprint import code_fingerprint, is_complete, is_fresh, judging_fingerprint
-from normexp.claims.grade import grade, is_exploratory, record_seeds
-from normexp.claims.headline import explain, reworded
+from normexp.claims.build import build_verdict, judge_exact
+from normexp.claims.checks import check_steps
+from normexp.claims.fingerprint import code_fingerprint, is_complete, is_fresh
+from normexp.claims.grade import is_exploratory, record_seeds
+from normexp.claims.headline import reworded
 from normexp.claims.judge import Judgement, judge
-from normexp.claims.load import read_claim
+from normexp.claims.load import claim_names, read_claim
 from normexp.claims.measure import PlannedRun, Results, has_checksums, plan_run
-from normexp.claims.schema import Claim, Measure, Point, Scale
+from normexp.claims.requirements import requirements
+from normexp.claims.schema import LOOKS, Claim, Scale
 from normexp.claims.series import build_series
 from normexp.claims.setup import describe_setup
-from normexp.claims.verdict import Lines, Verdict, path_of, read, write
+from normexp.claims.verdict import Verdict, path_of, read, write
 from normexp.claims.wording import plural
 from normexp.compose.compose import Combination, Composer, compose_sweep, quoted
-from normexp.config import ConfigError, join_names, suggest
+from normexp.config import ConfigError, join_names
 from normexp.console import print_line
 from normexp.rundir import atomic, process
 from normexp.sweeps import launch
+from normexp.sweeps.gpus import visible_gpus
 from normexp.sweeps.manifest import Session
 from normexp.sweeps.outcome import is_finished, set_aside
 from normexp.sweeps.plan import Plan, check_data, count_jobs, set_sweep_dir
@@ -71,9 +68,9 @@ def run(request: Request, folder: Path, console: Console) -> Result:
 
     Raises ConfigError, with nothing written, if a claim's file or one of its runs is invalid.
     """
-    claims = [read_claim(n, request.config_dir, scale=request.scale, quick=request.quick) for n in request.names]
-    for claim in claims:
-        check_overrides(claim, request.config_dir)
+    scale, quick = request.scale, request.quick
+    claims = [read_claim(n, request.config_dir, scale=scale, quick=quick, strict=True) for n in request.names]
+    _check_max_seeds(request, claims)
     code, verdicts, problems = code_fingerprint(request.config_dir), list[Verdict](), list[str]()
     with closing(SharedSweep(request, folder, code, console)) as sweep:
         for i, claim in enumerate(claims, start=1):
@@ -94,7 +91,7 @@ def run(request: Request, folder: Path, console: Console) -> Result:
                 verdict = judge_exact(claim, code, request.config_dir) if claim.kind == "exact" else sweep.judge(claim)
             except ConfigError as error:
                 if len(claims) == 1:
-                    raise
+                    raise ConfigError(f"{claim.name}: {error}") from error
                 problems.append(f"{claim.name}: {error}")
                 continue
             if sweep.signal is not None:
@@ -112,12 +109,25 @@ def run(request: Request, folder: Path, console: Console) -> Result:
     return Result(verdicts, problems, sweep.signal)
 
 
+def _check_max_seeds(request: Request, claims: Sequence[Claim]) -> None:
+    """Raise ConfigError if the limit is higher than the number of seeds that any of the claims can use."""
+    experiments = [claim for claim in claims if claim.sweep]
+    most = max((min(len(claim.seeds), LOOKS[-1]) for claim in experiments), default=0)
+    if experiments and (request.max_seeds or 0) > max(most, LOOKS[0]):
+        whose = experiments[0].name if len(experiments) == 1 else "each of these claims"
+        raise ConfigError(f"--max-seeds {request.max_seeds}: {whose} can use {most} seeds at most.")
+
+
 class SharedSweep:
     """The sweep that all claims of a command share. Its folder and session are created with the first run."""
 
     def __init__(self, request: Request, folder: Path, code: str, console: Console) -> None:
         self.request, self.code, self.console = request, code, console
         self.cfg, self.loader = compose_sweep(request.overrides, request.config_dir)
+        if self.cfg.device == "cuda" and not visible_gpus():  # torch decides, and every run would fail
+            from normexp.training.build import choose_device
+
+            choose_device(self.cfg.device)
         self.folder, self.jobs = folder / f"runs-{code}", count_jobs(self.cfg)
         set_sweep_dir(self.cfg, self.folder.absolute(), self.jobs)
         threads = 1 if self.jobs > 1 else None
@@ -149,6 +159,7 @@ class SharedSweep:
                 lost, log = f"{len(failed)} of {len(wanted)} runs have no result", self.folder / failed[0] / "train.log"
                 return f"no verdict: {lost}; see {log}. Repeat the command to resume."
             grid = self._plan(list(wanted.values()))
+            check_steps(claim, [planned.config for planned in grid if planned.config])
             for name in wanted if self.request.again else ():
                 if is_finished(self.folder / name):
                     set_aside(self.folder / name)
@@ -161,8 +172,8 @@ class SharedSweep:
             self.trained |= wanted.keys()
             if self.signal is not None:
                 return "interrupted"
-        if (unknown := results.unknown_tag()) is not None:
-            raise ConfigError(f"{claim.name}: {unknown}")
+        if (unlogged := results.unlogged()) is not None:
+            raise ConfigError(unlogged)
         self._record(claim, judgement)
         used = {run.name: run for run in results.runs.values() if run}
         unverified = any(run.config.get("data.verify") is False for run in used.values())
@@ -175,6 +186,7 @@ class SharedSweep:
             unverified=unverified,
             exploratory=is_exploratory(claim, _seen(claim, judgement), self.folder.parent),
             max_seeds=max(n for n in claim.looks if n <= max(self.request.max_seeds or n, claim.looks[0])),
+            requires=requirements(claim, results),
             series=build_series(claim, results, [key for key, run in results.runs.items() if run]),
             setup=describe_setup(claim, results.runs),
             runs=len(used),
@@ -184,7 +196,16 @@ class SharedSweep:
     def _record(self, claim: Claim, judgement: Judgement) -> None:
         with atomic.writing(self.folder.parent):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            record_seeds(claim, _seen(claim, judgement), self.folder.parent)
+            record_seeds(claim, _seen(claim, judgement), self.folder.parent, self._existing)
+
+    @cached_property
+    def _existing(self) -> list[Claim]:
+        """All claims whose files can be read."""
+        claims, request = list[Claim](), self.request
+        for name in claim_names(request.config_dir):
+            with suppress(ConfigError):
+                claims.append(read_claim(name, request.config_dir, scale=request.scale, quick=request.quick))
+        return claims
 
     def _plan(self, missing: Sequence[PlannedRun]) -> list[Combination]:
         """The runs as Hydra composes them, without those that are impossible. Raises ConfigError for invalid ones of the file."""
@@ -230,67 +251,3 @@ def progress(judgement: Judgement, claim: Claim, *, again: bool) -> str:
     cells = [cell for condition in judgement.conditions if condition.decides for cell in condition.cells]
     seeds = [cell.n or 0 for cell in cells if cell.outcome == "undecided"]
     return f"{len(seeds)} of {plural(len(cells), 'cell')} undecided after {max(seeds, default=0)} seeds"
-
-
-def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:
-    """Compute and judge an exact claim. code: fingerprint of the code."""
-    from normexp.claims.exact import EXACT
-
-    if claim.name not in EXACT:
-        raise ConfigError(
-            f"{claim.name}: exact claims are computed by normexp itself, which has no {claim.name}; use kind: experiment."
-        )
-    start = time.monotonic()
-    results = {seed: EXACT[claim.name].compute(seed) for seed in claim.seeds}
-    seconds = time.monotonic() - start
-
-    def measured(measure: Measure, arm: str, point: Point, seed: int) -> Bounds:
-        numbers = results[seed].numbers
-        if measure.tag not in numbers:
-            raise ConfigError(
-                f"measure={measure.tag}: {claim.name} computes {join_names(numbers)}.{suggest(measure.tag, numbers)}"
-            )
-        return (float(numbers[measure.tag]),) * 2
-
-    first, judgement = results[claim.seeds[0]], judge(claim, measured)
-    own: dict[str, Any] = {"tables": first.tables, "drawing": Lines(first.drawing) if first.drawing else None}
-    return build_verdict(claim, judgement, code=code, seconds=seconds, config_dir=config_dir, **own)
-
-
-def build_verdict(
-    claim: Claim,
-    judgement: Judgement,
-    *,
-    code: str,
-    seconds: float,
-    config_dir: Path | None,
-    exploratory: bool = False,
-    unverified: bool = False,
-    **own: Any,
-) -> Verdict:
-    """Combine a claim and its judgement. seconds: of training or computing. own: further fields of this kind of claim."""
-    same = ("kind", "group", "statement", "source", "scale", "quick", "combine")
-    letter, lacks = grade(claim, judgement, exploratory=exploratory, unverified=unverified)
-    packages = {name: version(name) for name in ("normexp", "torch", "numpy", "scipy")}
-    flags = ["--quick"] * claim.quick + ["--scale", "full"] * (claim.scale == "full")
-    flags += ["--config-dir", str(config_dir)] if config_dir else []
-    verdict = Verdict(
-        **{name: getattr(claim, name) for name in same},
-        **own,
-        claim=claim.name,
-        seeds=claim.seeds[: judgement.seeds],
-        grade=letter,
-        lacks=lacks,
-        exploratory=exploratory,
-        explanation=Lines(claim.explanation),
-        outcome=judgement.outcome,
-        conditions=judgement.conditions,
-        seconds=seconds,
-        command=shlex.join(["normexp", "claims", "run", claim.name, *flags]),
-        judged_at=rundir.now(),
-        versions=packages | {"python": platform.python_version(), "machine": platform.machine()},
-        rule=claim.fingerprint,
-        code=code,
-        judging=judging_fingerprint(),
-    )
-    return replace(verdict, because=explain(verdict))

@@ -135,6 +135,12 @@ class Claim:
     quick: bool = False
 
     @property
+    def measures(self) -> list[Measure]:
+        """What its conditions read from the runs."""
+        conditions = *self.rule, *self.requires
+        return [measure for c in conditions for measure in (c.measure, c.other) if measure]
+
+    @property
     def looks(self) -> tuple[int, ...]:
         """Numbers of seeds at which this claim is judged; all at once if it is exact or has fewer than the first look needs."""
         looks = () if self.kind == "exact" else tuple(n for n in LOOKS if n <= len(self.seeds))

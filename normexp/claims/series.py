@@ -67,6 +67,8 @@ def _panels(
         }
         known = {arm: of for arm, of in arms.items() if any(y is not None for _, ys in of for y in ys)}
         if known:
+            if measure.reaches is not None:  # an arm that never gets there belongs into the picture
+                known = {arm: of for arm, of in arms.items() if any(ys for _, ys in of)}
             yield Series(
                 title=format_point(rest),
                 x=axis or "",

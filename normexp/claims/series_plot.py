@@ -19,6 +19,7 @@ from normexp.report.groups import format_value
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 MAX_PANELS = 12
 """Limit on panels, so that the figure fits a page."""
@@ -26,17 +27,24 @@ MAX_PANELS = 12
 MAX_DOTS = 150
 """Arms with more values in a panel get a band from the smallest to the largest seed instead."""
 
+STEPS = re.compile(r"^(steps to \S+(?: %)?) .*")
+
 MAX_TICK_LABEL = 22
 """Longer names of categories are truncated."""
 
 
 class Point(NamedTuple):
-    """A position along the x axis, its name, the values of the seeds that have one, and whether a seed has none."""
+    """A position along the x axis, its name, the values of the seeds that have one, and the number of seeds that have none."""
 
     x: float
     name: str
-    values: list[float]
-    incomplete: bool
+    values: tuple[float, ...]
+    missing: int
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds; NaN if one has no value, since those without one are not like the others."""
+        return math.nan if self.missing else fmean(self.values)
 
 
 class SeriesPanel:
@@ -56,8 +64,10 @@ class SeriesPanel:
         ]
         percent = is_fraction(series.y) and all(abs(y) <= 1 for _, by_seed in own for y in by_seed if y is not None)
         factor = 100.0 if percent else 1.0
+        self.counts_steps = bool(STEPS.match(series.y))
+        """Whether seeds without a value never got there, and so lie beyond the top."""
         self.title, self.x_label, self.line = series.title, axis, scaled(series.line, factor)
-        self.y_label = re.sub(r"^(steps to \S+ %) .*", r"\1", measure_label(series.y)) + " (%)" * percent
+        self.y_label = STEPS.sub(r"\1", measure_label(series.y)) + " (%)" * percent
         self.ticks = tuple(truncate(safe_label(tick), MAX_TICK_LABEL) for tick in ticks)
         self.log_x = series.log_x and not ticks
         self.connected = bool(axis) and all(plottable(x) is not None for x, _ in points)
@@ -69,8 +79,8 @@ class SeriesPanel:
                 Point(
                     positions[_key(x if axis else arm)] + shift,
                     format_value(x) if axis else "",
-                    [factor * value for value in by_seed if value is not None],
-                    None in by_seed,
+                    tuple(factor * value for value in by_seed if value is not None),
+                    sum(value is None for value in by_seed),
                 )
                 for x, by_seed in of_arm
             )
@@ -111,12 +121,12 @@ def draw_panels(
     height = 1.9 if columns == 1 else 1.45
     shared = len({(panel.x_label, panel.y_label, panel.log_x, panel.ticks) for panel in panels}) == 1
     arms = [points for panel in panels for points in panel.arms.values()]
-    missing = any(point.incomplete for points in arms for point in points)
+    missing = {panel.counts_steps for panel in panels for of in panel.arms.values() if any(p.missing for p in of)}
     # on an x axis of arms, the ticks name them
     legend = [*styles.values()] if any(panel.x_label for panel in panels) else []
     canvas = new_canvas(
         [Panel(*divmod(i, columns), panel.title or panel.y_label) for i, panel in enumerate(panels)],
-        legend=[*legend, *[marker_handle("x", "no value")] * missing],
+        legend=[*legend, *[marker_handle("x", "no value")] * (False in missing)],
         height=height,
         width=WIDE,
         bottom=max((BOTTOM + panel.tick_room(columns) for panel in panels), default=0.0),
@@ -133,9 +143,13 @@ def draw_panels(
         if panel.title and (not shared or column == 0):
             axes.set_ylabel(truncate(safe_label(panel.y_label), int(height / 0.056)))
     crowded = {_is_crowded(points) for points in arms}
-    caption = ["Top: means over seeds; each dot is one seed."] * (False in crowded)
+    means = "means over seeds, where all have a value" if missing else "means over seeds"
+    caption = [f"Top: {means}; each dot is one seed."] * (False in crowded)
     caption += ["Bands: range over seeds."] * (True in crowded)
-    caption += ["Cross at the bottom: a seed without a value, because it diverged or never got there."] * missing
+    caption += ["Triangle at the top: the number of seeds that never got there."] * (True in missing)
+    caption += ["Cross at the bottom: the number of seeds without a value, for example because they diverged."] * (
+        False in missing
+    )
     return canvas, caption
 
 
@@ -144,10 +158,10 @@ def _is_crowded(points: Sequence[Point]) -> bool:
 
 
 def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[str, LineStyle]) -> None:
-    lines_of_crosses = 0
+    rows = 0  # of marks for missing values
     for arm, points in panel.arms.items():
         style, known = styles[arm], [point for point in points if point.values]
-        xs, means = [point.x for point in known], [fmean(point.values) for point in known]
+        xs = [point.x for point in known]
         if _is_crowded(points):
             low, high = ([end(point.values) for point in known] for end in (min, max))
             canvas.mark(axes.fill_between(xs, low, high, color=style.color, alpha=0.18, linewidth=0), None)
@@ -157,24 +171,46 @@ def _draw_arms(canvas: Canvas, axes: Axes, panel: SeriesPanel, styles: Mapping[s
             at, ys = [x + spread * shift for x, shift, _ in dots], [y for _, _, y in dots]
             axes.plot(at, ys, "o", color=style.color, markersize=size, markeredgewidth=0, alpha=0.55)
         name = f"{arm}, {panel.x_label}=" if panel.x_label else arm
-        tips = [
-            f"{name}{point.name}: {mean:.4g} ({min(point.values):.4g} to {max(point.values):.4g}, n={len(point.values)})"
-            for point, mean in zip(known, means, strict=True)
-        ]
+        tips = {point: f"{name}{point.name}: {_describe(point)}" for point in points if point.values or point.missing}
+        means = [point.mean for point in known]
         if not panel.x_label:
-            for x, mean, tip in zip(xs, means, tips, strict=True):
-                canvas.mark(axes.hlines(mean, x - 0.25, x + 0.25, color=style.color, linewidth=1.6), None, [tip])
-        elif means:
-            dashes, marker = style.dashes if panel.connected else "none", "" if len(means) > 25 else style.marker
+            for point in known:
+                ends = point.x - 0.25, point.x + 0.25
+                canvas.mark(axes.hlines(point.mean, *ends, color=style.color, linewidth=1.6), None, [tips[point]])
+        elif known:
+            dashes, marker = style.dashes if panel.connected else "none", "" if len(known) > 25 else style.marker
             (path,) = axes.plot(xs, means, color=style.color, linestyle=dashes, marker=marker, markersize=3.6)
-            canvas.mark(path, None, tips)
-        if missing := [point.x for point in points if point.incomplete]:
-            heights, transform = [0.04 + 0.075 * lines_of_crosses] * len(missing), axes.get_xaxis_transform()
-            (crosses,) = axes.plot(missing, heights, "x", color=style.color, transform=transform)
-            crosses.set(markersize=4.5, markeredgewidth=1.3)
-            lines_of_crosses += 1
+            canvas.mark(
+                path, None, [tips[point] for point in known if not point.missing]
+            )  # no marker where there is no mean
+        if missing := [point for point in points if point.missing]:
+            marks = _mark_missing(axes, missing, style, row=rows, top=panel.counts_steps)
+            canvas.mark(marks, None, [tips[point] for point in missing])
+            rows += 1
+            axes.margins(y=0.05 + 0.09 * rows)
     if panel.line is not None:
         axes.axhline(panel.line, color=INK, linewidth=0.9, linestyle=(0, (4, 2)))
+
+
+def _describe(point: Point) -> str:
+    """'0.95 (0.94 to 0.96, n=5)', or '0.94 to 0.96, n=3, 2 without a value'."""
+    without = f"{point.missing} without a value" if point.missing else ""
+    if not point.values:
+        return without
+    ends = f"{min(point.values):.4g} to {max(point.values):.4g}, n={len(point.values)}"
+    return f"{ends}, {without}" if without else f"{point.mean:.4g} ({ends})"
+
+
+def _mark_missing(axes: Axes, points: Sequence[Point], style: LineStyle, *, row: int, top: bool) -> Line2D:
+    """Mark the points at which seeds have no value, with their number. row: from the edge, so that arms don't overlap."""
+    height, transform = 0.045 + 0.085 * row, axes.get_xaxis_transform()
+    y, marker = (1 - height, "^") if top else (height, "x")
+    (marks,) = axes.plot([p.x for p in points], [y] * len(points), marker, color=style.color, transform=transform)
+    marks.set(markersize=4.5, markeredgewidth=1.3)
+    for point in points:
+        text = axes.annotate(f"{point.missing}", (point.x, y), (4, 0), xycoords=transform, textcoords="offset points")
+        text.set(color=style.color, fontsize=6, va="center")
+    return marks
 
 
 def _set_scales(axes: Axes, panel: SeriesPanel, panels: Sequence[SeriesPanel], *, width: float, slanted: bool) -> None:
@@ -186,7 +222,7 @@ def _set_scales(axes: Axes, panel: SeriesPanel, panels: Sequence[SeriesPanel], *
         log_axis(axes.yaxis)
     if panel.log_x:
         axes.set_xscale("log")
-    xs = sorted({point.x for point in points if point.values or point.incomplete})
+    xs = sorted({point.x for point in points if point.values or point.missing})
     if panel.ticks:
         rotation, align = (35, "right") if slanted else (0, "center")
         axes.set_xticks(range(len(panel.ticks)), panel.ticks, rotation=rotation, ha=align)

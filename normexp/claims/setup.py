@@ -29,7 +29,9 @@ def describe_setup(claim: Claim, runs: Collection[RunKey] = ()) -> dict[str, str
     varied = [*arms.values(), *(overrides for axis in axes.values() for overrides in axis.values())]
     names = [name for overrides in varied for name in _values("data", overrides)]
     names = names or list(_values("data", base))[-1:] or [yaml_files.default_choice("data") or ""]
-    last = {override.partition("=")[0]: override for override in base if not override.startswith(UNIMPORTANT)}
+    steps = any(condition.measure.reaches is not None for condition in claim.rule)  # counted between evaluations
+    hidden = tuple(name for name in UNIMPORTANT if not (steps and name == "eval_every"))
+    last = {override.partition("=")[0]: override for override in base if not override.startswith(hidden)}
     shown = {
         "data": ", ".join(DATA_NAMES.get(name, name) for name in dict.fromkeys(names)),
         "base": " ".join(last.values()),

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from normexp.claims import facts, overview, wording
+from normexp.claims import facts, overview, rule_words, wording
 from normexp.claims import headline as headlines
 from normexp.claims import verdict as verdicts
 from normexp.claims.schema import Claim, Condition, is_number
@@ -45,9 +45,8 @@ def summary(console: Console, verdicts: Sequence[Verdict]) -> None:
 def _print_rows(console: Console, rows: Sequence[Row]) -> None:
     judged, ascii_only = [verdict for _, verdict in rows if verdict], console.options.ascii_only
     heads = [_row_head(claim, verdict, ascii_only=ascii_only) for claim, verdict in rows]
-    titles = [
-        Text(title, style="dim") for title in ("claim", "verdict", "grade", "seeds", "cells" if judged else "cost")
-    ]
+    last = "cost" if not judged else "cells" if len(judged) == len(rows) else "cells or cost"
+    titles = [Text(title, style="dim") for title in ("claim", "verdict", "grade", "seeds", last)]
     widths = [max(map(len, column)) for column in zip(titles, *heads, strict=True)]
     if not judged:  # then there are no grades and no seeds
         titles, heads, widths = (
@@ -71,8 +70,10 @@ def _print_rows(console: Console, rows: Sequence[Row]) -> None:
     if judged:
         _print(console, overview.legend(judged, ascii_only=ascii_only), "dim")
         grades = {verdict.grade for verdict in judged}
-        for grade, meaning in overview.GRADES.items():
-            _print(console, f"{grade}  {meaning}" if grade in grades else "", "dim")
+        for grade, meaning in overview.GRADES.items() if grades & {*overview.GRADES} else ():
+            _print(console, f"{grade}  {meaning}", "dim")
+        for reason in dict.fromkeys(map(headlines.outdated_label, judged)):
+            _print(console, reason, "dim")
         console.print()
 
 
@@ -106,8 +107,7 @@ def rule(console: Console, claim: Claim) -> None:
     _print_rule_size(console, claim.rule, claim.combine)
     for condition in map(ConditionVerdict.of, claim.rule):
         _print_condition(console, condition)
-    for required in claim.requires:
-        _print(console, f"requires: {one_line(required.what)}", "dim")
+    _print_requirements(console, list(map(ConditionVerdict.of, claim.requires)))
     if claim.sweep is not None:
         runs = first_look(claim)
         choosing = sum(seed in claim.choosing_seeds for *_, seed in runs)
@@ -131,7 +131,7 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
     strip = overview.strip(verdict, ascii_only=console.options.ascii_only)
     first = Text(f"{saved}; computed now: " if saved else "").append_text(_outcome(verdict))
     console.print(first.append(f"  {strip}" if len(strip) > 1 else ""), overflow="fold")
-    _print(console, verdict.because)
+    _print(console, f"{headlines.outdated_label(verdict)} {headlines.explain(verdict)}".lstrip())
     for line in overview.trust(verdict):
         _print(console, line)
     for table in verdict.tables:
@@ -150,9 +150,14 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
             _print_condition(console, condition)
             print_forest(console, condition)
             _print_cells(console, verdict, condition)
+    _print_requirements(console, verdict.requires)
+    if verdict.requires:
+        console.print()
     known = facts.setup_rows(verdict.setup) | facts.facts(verdict)
     known.pop("scale", None)  # the line of the outcome has it
-    _print_pairs(console, known | {"folder": verdict.folder or "", "run it" if saved else "rerun": verdict.command})
+    _print_pairs(
+        console, known | {"folder": verdict.folder or "", "run it" if saved else "rerun": facts.rerun_command(verdict)}
+    )
 
 
 def _print_table(console: Console, table: verdicts.Table) -> None:
@@ -187,7 +192,7 @@ def _print_exact_conditions(console: Console, verdict: Verdict) -> None:
         outcome = Text(cell.outcome, style=COLORS[cell.outcome])
         note = f"\n{cell.note}" if cell.note else ""
         effect = Text.assemble(wording.format_effect(condition, cell), (note, "dim"))
-        table.add_row(Text(one_line(condition.what)), outcome, effect, Text(wording.format_rule(condition)))
+        table.add_row(Text(one_line(condition.what)), outcome, effect, Text(rule_words.format_rule(condition)))
     console.print(table, "")
 
 
@@ -197,29 +202,33 @@ def _print_cells(console: Console, verdict: Verdict, condition: ConditionVerdict
         numbers = f", {effect}, {wording.plural(wording.seed_count(verdict, cell), 'seed')}"
         outcome = cell.outcome, COLORS[cell.outcome]
         console.print(Text.assemble("  ", f"{label}: " if label else "", outcome, numbers), overflow="fold")
-        for detail in _cell_details(condition, cell):
+        for detail in _cell_details(verdict, condition, cell):
             console.print(Padding.indent(Text(detail, style="dim"), 6))
     console.print()
 
 
-def _cell_details(condition: ConditionVerdict, cell: Cell) -> list[str]:
-    """The chance that a new seed agrees, the effect at each look, the seeds that would decide, the seeds' values, and notes."""
-    sign = f"same sign in a new seed: {text}" if (text := overview.same_sign_label([cell])) else ""
-    needed = f"about {cell.seeds_needed:.0f} seeds would probably decide" if cell.seeds_needed else ""
+def _cell_details(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> list[str]:
+    """The chance that a new seed agrees, the effect at each look, the seeds' values, what would decide, and notes."""
+    sign = overview.same_sign_label([(condition, cell)])
     looks = wording.look_lines(condition, cell) if len(cell.looks) > 1 else []
-    notes = [*wording.censored_notes(condition, cell), cell.note or ""]
-    return [line for line in (sign, *looks, needed, *wording.arm_lines(condition, cell), *notes) if line]
+    values, notes = wording.arm_lines(condition, cell), wording.cell_notes(verdict, condition, cell)
+    return [*[f"same sign in a new seed: {sign}"] * bool(sign), *looks, *values, *notes]
 
 
 def _print_rule_size(console: Console, conditions: Sequence[Condition | ConditionVerdict], combine: str) -> None:
     """Print '3 conditions; all must hold', if there are several."""
     if len(conditions) > 1:
-        _print(console, f"{len(conditions)} conditions; {wording.combine_label(combine, conditions)}", "dim")
+        _print(console, f"{len(conditions)} conditions; {rule_words.combine_label(combine, conditions)}", "dim")
 
 
 def _print_condition(console: Console, condition: ConditionVerdict) -> None:
     _print(console, one_line(condition.what), "bold")
-    _print(console, one_line(wording.describe_condition(condition)), "dim")
+    _print(console, one_line(rule_words.describe_condition(condition)), "dim")
+
+
+def _print_requirements(console: Console, requires: Sequence[ConditionVerdict]) -> None:
+    for required in requires:
+        _print(console, f"requires: {rule_words.describe_requirement(required)}", "dim")
 
 
 def _print_head(console: Console, name: str, of: Claim | Verdict) -> None:

@@ -10,7 +10,7 @@ from normexp.claims.wording import cell_label, edges, percent_factor, scaled, un
 MAX_ROWS, MIN_WIDTH, MAX_WIDTH = 12, 30, 70
 """Conditions with more cells have no plot in the terminal; limits on the width of its axis, in characters."""
 
-KEY = "│ confirms  ┊ refutes"
+KEY = "│ confirms  ┊ refutes  ● confirmed or refuted  ○ neither"
 
 ASCII = str.maketrans("●○─┊│◀▶", "o.-:|<>")
 
@@ -28,7 +28,7 @@ def print_forest(console: Console, condition: ConditionVerdict) -> None:
         for label, cell in zip(labels, condition.cells, strict=True)
     ]
     low, high = f"{scale.low:.3g}", f"{scale.high:.3g}{unit(condition)}"
-    rows.append(f"{'':{left}}{low}{KEY:^{width - len(low) - len(high)}}{high}")
+    rows += [f"{'':{left}}{low}{high:>{width - len(low)}}", KEY]
     for row in rows:
         text = f"  {row}".rstrip()
         console.print(

@@ -76,12 +76,16 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class ConditionVerdict:
-    """A condition of the rule, reduced to what a verdict needs. measure: the tag. contrast: an axis and two of its values."""
+    """A condition of the rule, reduced to what a verdict needs.
+
+    measure, other: tags; see schema.Condition. contrast: an axis and two of its values. Cells of a requirement have no interval.
+    """
 
     what: str
     says: str
     decides: bool
     measure: str
+    other: str | None = None
     reaches: float | None
     comparison: str
     reduction: str | None
@@ -89,6 +93,7 @@ class ConditionVerdict:
     multiple: float | None = None
     contrast: Sequence[Value] = ()
     arms: Sequence[str]
+    pool: Sequence[str] = ()
     direction: str
     center: float | None
     confirm: float | None
@@ -98,22 +103,12 @@ class ConditionVerdict:
     @classmethod
     def of(cls, condition: Condition, cells: Sequence[Cell] = ()) -> ConditionVerdict:
         """The condition with its judged cells; without cells before anything is run."""
-        same = (
-            "what",
-            "says",
-            "decides",
-            "comparison",
-            "over",
-            "arms",
-            "direction",
-            "center",
-            "confirm",
-            "refute",
-            "multiple",
-        )
+        sentence = ("what", "says", "decides", "comparison", "over", "arms", "pool")
+        lines = ("direction", "center", "confirm", "refute", "multiple")
         return cls(
-            **{name: getattr(condition, name) for name in same},
+            **{name: getattr(condition, name) for name in sentence + lines},
             measure=condition.measure.tag,
+            other=condition.other.tag if condition.other else None,
             reaches=condition.measure.reaches,
             reduction=condition.reduction if condition.over else None,
             contrast=condition.contrast or (),
@@ -168,6 +163,7 @@ class Verdict:
     outcome: Outcome
     combine: Literal["any", "all"]
     conditions: Sequence[ConditionVerdict]
+    requires: Sequence[ConditionVerdict] = ()
     series: Sequence[Series] = ()
     tables: Sequence[Table] = ()
     drawing: Lines | None = None

@@ -5,25 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-from normexp.claims.schema import Condition, Value, is_number
+from normexp.claims.schema import LOOKS, Value, is_number
 from normexp.claims.verdict import Cell, ConditionVerdict, Verdict, one_line, plottable
 from normexp.metrics import is_fraction, metric_title
 from normexp.report.groups import format_value
-
-REDUCTIONS = {
-    "best": "{measure} at each arm's best {over}",
-    "decades": "range of working {over} in decades, by {measure}",
-    "largest": "largest working {over}, by {measure}",
-    "min": "lowest {measure} over {over}",
-    "max": "highest {measure} over {over}",
-    "mean": "mean {measure} over {over}",
-    "gain": "gain in {measure} from {over}",
-    "slope": "slope of log {measure} against log {over}",
-}
-"""Names of a measure reduced along an axis."""
-
-
-OPPOSITE = {">=": "<=", "<=": ">="}
 
 UNCLEAR_ALONE = ("none", "off", "on", "default", "true", "false")
 """Words that say nothing without their axis."""
@@ -89,19 +74,31 @@ def format_effect(condition: ConditionVerdict, cell: Cell, *, interval: bool = T
         return "-"
     lines = edges(condition, condition.confirm, condition.refute)
     side, bound = {">": ("more than ", low), "<": ("less than ", high)}.get(cell.bound, ("", None))
-    sure = bound is not None and not (condition.comparison == "ratio" and bound == 0)
-    numbers = [bound] if sure else [effect, low, high] if interval else [effect]
+    if side and not has_sure_bound(condition, cell):
+        side, bound = {">": "at least ", "<": "at most "}[cell.bound], effect
+    numbers = [bound] if side else [effect, low, high] if interval else [effect]
     digits = 2 if len(numbers) == 1 and condition.comparison != "each" else None
     shown = _format_numbers(numbers, lines=lines, percent=factor > 1, digits=digits)
-    first = numbers[0] or 0.0
-    sign = "+" if is_difference(condition) and first > 0 else ""
-    side = side if sure else {">": "at least ", "<": "at most "}.get(cell.bound, "")
+    sign = "+" if is_difference(condition) and (numbers[0] or 0.0) > 0 else ""
     text = f"{side}{sign}{shown[0]}{unit(condition)}"
     single = (low, high) == (None, None) or (condition.comparison == "each" and low == high)
-    if sure or single or not interval:
+    if side or single or not interval:
         return text
     # an end that is null is infinite
     return f"{text} [{shown[1] if low is not None else '-inf'}, {shown[2] if high is not None else 'inf'}]"
+
+
+def has_sure_bound(condition: ConditionVerdict, cell: Cell) -> bool:
+    """Whether the one-sided test bounds an effect of which only a bound is known. A few seeds don't."""
+    end = cell.low if cell.bound == ">" else cell.high
+    return end is not None and not (condition.comparison == "ratio" and end == 0)
+
+
+def format_range(condition: ConditionVerdict, cells: Sequence[Cell]) -> str:
+    """'+5.0 to +31 points': the smallest and the largest effect of cells that have one."""
+    ends = sorted(cells, key=lambda cell: cell.effect or 0.0)
+    first, last = (format_effect(condition, cell, interval=False) for cell in (ends[0], ends[-1]))
+    return last if first == last else f"{first.removesuffix(unit(condition))} to {last}"
 
 
 def edges(condition: ConditionVerdict, *lines: float | None) -> list[float]:
@@ -109,18 +106,6 @@ def edges(condition: ConditionVerdict, *lines: float | None) -> list[float]:
     factor, center = percent_factor(condition), condition.center or 0.0
     signs = (-1.0, 1.0) if condition.direction == "within" else (1.0,)
     return [factor * (center + sign * line) for line in lines if line is not None for sign in signs]
-
-
-def format_rule(condition: ConditionVerdict, *, refuting: bool = False) -> str:
-    """'>= 3', '<= 1e-12', '1.467 ± 0.05', in the unit of the effect. refuting: '<= 1.2', 'not 1.467 ± 0.1'."""
-    factor = percent_factor(condition)
-    number = scaled(condition.refute if refuting else condition.confirm, factor)
-    line = "-" if number is None else f"{number:.6g}"
-    if condition.direction == "within":
-        center = f"{factor * (condition.center or 0.0):.6g}"
-        return "not " * refuting + (f"{center} ± {line}" if number != 0 else f"= {center}")
-    direction = OPPOSITE.get(condition.direction, "") if refuting else condition.direction
-    return f"{direction} {line}"
 
 
 def measure_label(tag: str) -> str:
@@ -131,54 +116,6 @@ def measure_label(tag: str) -> str:
 def steps_label(tag: str, level: float) -> str:
     """'steps to 90 % val accuracy'."""
     return f"steps to {f'{100 * level:g} %' if is_fraction(tag) else f'{level:g}'} {measure_label(tag)}"
-
-
-def describe_comparison(condition: ConditionVerdict) -> str:
-    """'difference in test accuracy, bn - none'; with a contrast '(bn - none) at depth 10 - (bn - none) at depth 3'."""
-    arms, measure, multiple = condition.arms, measure_label(condition.measure), ""
-    if condition.reaches is not None:
-        measure = steps_label(condition.measure, condition.reaches)
-    if condition.over:
-        measure = REDUCTIONS.get(condition.reduction or "", "{measure}").format(measure=measure, over=condition.over)
-    if condition.multiple and len(arms) == 2:
-        multiple = f" ({arms[0]} at {condition.multiple:g} times the best {condition.over} of {arms[1]})"
-    match condition.comparison, arms:
-        case ("difference" | "ratio") as comparison, [first, second]:
-            head, sign = ("difference in", "-") if comparison == "difference" else ("ratio of", "/")
-            text = f"{head} {measure}, {_contrasted(condition, f'{first} {sign} {second}', sign)}{multiple}"
-        case "share", [first, second]:
-            text = f"{measure}, {first} as a share of {second}"
-        case "share", [a, b, c, d]:
-            text = f"{measure}, ({a} - {b}) as a share of ({c} - {d})"
-        case "correlation", _:
-            text = f"Kendall's rank correlation with {measure}, across {', '.join(arms)}"
-        case "value", [arm] if condition.contrast:
-            text = f"{measure}, {_contrasted(condition, arm, '-')}"
-        case _:
-            text = f"{measure} of {', '.join(arms)}" if arms else measure
-    return text
-
-
-def _contrasted(condition: ConditionVerdict, effect: str, sign: str) -> str:
-    """'(bn - none) at depth 10 - (bn - none) at depth 3', or the effect itself without a contrast."""
-    if len(condition.contrast) != 3:
-        return effect
-    axis, *values = condition.contrast
-    effect = f"({effect})" if " " in effect else effect
-    first, second = (f"{effect} at {value_label(str(axis), value)}" for value in values)
-    return f"{first} {sign} {second}"
-
-
-def describe_condition(condition: ConditionVerdict) -> str:
-    """'difference in test accuracy, bn - none: >= 3 points confirms, <= 1 refutes; 96.6 % intervals'."""
-    levels = {cell.level for cell in condition.cells if cell.level is not None and cell.level < 1}
-    level = ", ".join(f"{100 * level:.6g} %" for level in sorted(levels))
-    if condition.comparison == "each":
-        parts = [f"rule: {format_rule(condition)}{unit(condition)}"]
-    else:
-        rule = f"{format_rule(condition)}{unit(condition)} confirms, {format_rule(condition, refuting=True)} refutes"
-        parts = [f"{describe_comparison(condition)}: {rule}"] + [f"{level} intervals"] * bool(level)
-    return "; ".join(parts + ["doesn't count toward the verdict"] * (not condition.decides))
 
 
 def unmet_note(what: str) -> str:
@@ -208,13 +145,21 @@ def censored_notes(condition: ConditionVerdict, cell: Cell) -> list[str]:
     return [note.format(arm=arm, over=over) for arm, note in texts.items() if note]
 
 
-def combine_label(combine: str, conditions: Sequence[Condition | ConditionVerdict]) -> str:
-    """'all must hold', or '2 count toward the verdict and must hold' if some conditions are only reported."""
-    deciding = sum(condition.decides for condition in conditions)
-    if deciding == len(conditions):
-        return "at least one must hold" if combine == "any" else "all must hold"
-    counts = f"{deciding} {'counts' if deciding == 1 else 'count'} toward the verdict"
-    return f"{counts}, at least one must hold" if combine == "any" and deciding > 1 else f"{counts} and must hold"
+def is_open(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> bool:
+    """Whether more seeds for a cell could matter to the verdict."""
+    settled = verdict.combine == "any" and verdict.outcome == "confirmed"  # one confirmed cell is enough
+    return condition.decides and cell.outcome == "undecided" and bool(cell.n) and not settled
+
+
+def cell_notes(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> list[str]:
+    """How many seeds would decide a cell, arms that never get there, and the cell's own note."""
+    needed, notes = cell.seeds_needed, list[str]()
+    if needed and is_open(verdict, condition, cell):
+        limit = f", more than the {LOOKS[-1]} that a claim can have" * (needed > LOOKS[-1])
+        notes.append(f"about {needed:.0f} seeds would probably decide{limit}")
+    if cell.bound in ("<", ">") and not has_sure_bound(condition, cell):
+        notes.append("too few seeds for a sure bound")
+    return [*notes, *censored_notes(condition, cell), *([cell.note] if cell.note else [])]
 
 
 def seed_count(verdict: Verdict, cell: Cell) -> int:
@@ -239,8 +184,12 @@ def arm_lines(condition: ConditionVerdict, cell: Cell) -> list[str]:
 
 def look_lines(condition: ConditionVerdict, cell: Cell) -> list[str]:
     """'5 seeds: +1.0 points [-0.2, 2.2]', for each number of seeds at which the cell was judged."""
-    looks = [replace(cell, effect=look.effect, low=look.low, high=look.high) for look in cell.looks]
-    return [f"{look.n} seeds: {format_effect(condition, at)}" for look, at in zip(cell.looks, looks, strict=True)]
+    lines = list[str]()
+    for look in cell.looks:
+        open_ = None in (look.low, look.high)  # else no seed of this look was a bound
+        at = replace(cell, effect=look.effect, low=look.low, high=look.high, bound=cell.bound if open_ else "")
+        lines.append(f"{look.n} seeds: {format_effect(condition, at)}")
+    return lines
 
 
 def format_table_value(value: Value, *, digits: int = 6) -> str:

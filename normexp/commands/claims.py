@@ -7,6 +7,7 @@ import itertools
 import re
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,10 @@ from normexp.commands.parser import Parser, check_output_file, writing
 from normexp.compose.compose import compose
 from normexp.compose.overrides import existing_config_dir, validate_overrides
 from normexp.config import RESULT_INDEPENDENT_KEYS, ConfigError, expand_path, printable, show, suggest
-from normexp.console import print_labelled
+from normexp.console import print_labelled, print_message
 
 if TYPE_CHECKING:
-    from normexp.claims.schema import Scale
+    from normexp.claims.schema import Claim, Scale
     from normexp.claims.verdict import Verdict
 
 HELP = """\
@@ -119,9 +120,12 @@ def claims_folder(options: argparse.Namespace) -> Path:
 def _list(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import terminal
 
-    claims = [read_claim(name, options.config_dir) for name in claim_names(options.config_dir)]
-    claims.sort(key=lambda claim: claim.kind == "exact")
-    terminal.show(console, [(claim, _verdict(folder, claim.name, options)) for claim in claims])
+    rows, broken = _read_all(folder, options)
+    terminal.show(console, rows)
+    for problem in broken:
+        print_message(console, problem)
+    if broken:
+        console.print()
     print_labelled(console, "run one", "normexp claims run NAME" + _location(options), width=10)
     print_labelled(console, "run all", "normexp claims run all --quick" + _location(options), width=10)
 
@@ -133,7 +137,7 @@ def _show(options: argparse.Namespace, folder: Path, console: Console) -> None:
 
     if len(options.names) != 1:
         raise ConfigError("normexp claims show takes the name of one claim; normexp claims lists them.")
-    claim = read_claim(options.names[0], options.config_dir, scale=options.scale, quick=options.quick)
+    claim = read_claim(options.names[0], options.config_dir, scale=options.scale, quick=options.quick, strict=True)
     known = _verdict(folder, claim.name, options)
     if claim.kind == "exact" and (known is None or is_outdated(known)):
         from normexp.claims.runner import judge_exact
@@ -156,14 +160,16 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     if not options.names:
         kinds = "the names of claims, or all, exact or experiments"
         raise ConfigError(f"normexp claims run takes {kinds}; normexp claims lists them.")
-    names: list[str] = []
+    console, names = RunConsole(highlight=False, emoji=False), list[str]()
     for word in options.names:
-        selected = claim_names(options.config_dir) if word in CLAIM_SETS else [word]
-        if word in ("exact", "experiments"):
-            kind = word.removesuffix("s")
-            selected = [name for name in selected if read_claim(name, options.config_dir).kind == kind]
+        selected = [word]
+        if word in CLAIM_SETS:
+            every = (read_claim(n, options.config_dir, scale=options.scale) for n in claim_names(options.config_dir))
+            claims = [claim for claim in every if word in ("all", claim.kind, f"{claim.kind}s")]
+            selected = [claim.name for claim in claims if claim.kind == "exact" or claim.scale == options.scale]
+            for name in sorted({claim.name for claim in claims} - {*selected}):
+                print_message(console, f"{name}: left out; its file has no key full")
         names += [name for name in selected if name not in names]
-    console = RunConsole(highlight=False, emoji=False)
     overrides, words = validate_overrides(options.overrides), ["claims", *argv]
     limits = options.scale, options.quick, options.again, options.max_seeds
     request = Request(names, *limits, overrides, options.data_overrides, options.config_dir, words)
@@ -189,26 +195,40 @@ def _report(options: argparse.Namespace, folder: Path, console: Console) -> None
     if options.names:
         hint = f"try normexp claims show {show(options.names[0])}"
         raise ConfigError(f"normexp claims report covers all claims and takes no name; {hint}.")
-    by_claim = {name: _verdict(folder, name, options) for name in claim_names(options.config_dir)}
-    verdicts = sorted(filter(None, by_claim.values()), key=lambda verdict: verdict.kind == "exact")
+    rows, broken = _read_all(folder, options)
+    verdicts = [verdict for _, verdict in rows if verdict is not None]
     if not verdicts:
         start = f"normexp claims run all --quick{_location(options)}"
         raise ConfigError(f"No verdicts in {printable(folder)} yet. Start with {start}.")
     path = options.html or folder / "claims.html"
     check_output_file("--html", path, example="report.html")
     with writing(path):
-        page.write(path, verdicts, [name for name, verdict in by_claim.items() if verdict is None])
+        page.write(path, verdicts, [claim.name for claim, verdict in rows if verdict is None])
     terminal.summary(console, verdicts)
+    for problem in broken:
+        print_message(console, problem)
     console.print()
     print_labelled(console, "page", path, width=10)
+
+
+def _read_all(folder: Path, options: argparse.Namespace) -> tuple[list[tuple[Claim, Verdict | None]], list[str]]:
+    """All claims with their verdicts, experiments first; and a sentence for each file that is not valid."""
+    rows: list[tuple[Claim, Verdict | None]] = []
+    broken: list[str] = []
+    for name in claim_names(options.config_dir):
+        try:
+            rows.append((read_claim(name, options.config_dir), _verdict(folder, name, options)))
+        except ConfigError as error:
+            broken.append(str(error))
+    return sorted(rows, key=lambda row: row[0].kind == "exact"), broken
 
 
 def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | None:
     """The best verdict on a claim: full scale before small, and full before quick unless --quick is given.
 
-    A fresh verdict gets the current sentences of the claim's file, any other is marked as outdated.
+    A fresh verdict gets the current sentences of the claim's file, any other is marked as outdated, with what has changed.
     """
-    from normexp.claims.fingerprint import code_fingerprint, is_fresh
+    from normexp.claims.fingerprint import code_fingerprint, outdated_by
     from normexp.claims.headline import outdated, reworded
     from normexp.claims.verdict import path_of, read
 
@@ -217,8 +237,9 @@ def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | 
         verdict = read(path_of(folder, name, scale=scale, quick=quick))
         if verdict is not None:
             claim = read_claim(name, options.config_dir, scale=scale, quick=quick)
-            fresh = is_fresh(verdict, claim, code_fingerprint(options.config_dir))
-            return reworded(verdict, claim) if fresh else outdated(verdict)
+            reason = outdated_by(verdict, claim, code_fingerprint(options.config_dir))
+            marked = outdated(replace(verdict, because=f"{reason} {verdict.because}"))
+            return marked if reason else reworded(verdict, claim)
     return None
 
 

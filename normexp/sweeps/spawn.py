@@ -68,10 +68,10 @@ def _describe_exit(code: int, *, stopping: bool) -> tuple[rundir.State, str]:
     if code > 0:
         return "failed", f"its process exited with code {code}"
     name = signal.Signals(-code).name
+    if -code in (signal.SIGTERM, signal.SIGINT):  # once it trains, a run ends by itself
+        return "interrupted", f"stopped{'' if stopping else f' by {name}'} before training began"
     if stopping:
         return "interrupted", f"stopped at once, by {name}"
-    if -code in (signal.SIGTERM, signal.SIGINT):
-        return "interrupted", f"stopped by {name} before training began"
     return "killed", f"killed by {name}" + ", probably because memory ran out" * (-code == signal.SIGKILL)
 
 

@@ -48,6 +48,28 @@ WORKS = {"over": "lr", "working_level": 0.5}
         ({"comparison": "correlation", "pool": ("depth",), "other": STEPS}, "needs as: ratio or difference"),
         ({"contrast": ("depth", 3, 4)}, "axis depth has no value 4; its values are 3, 10"),
         ({"over": "lr", "where": {"lr": (0.1,)}}, "must name different axes"),
+        ({"measure": Measure(tag="val/acuracy")}, "unknown metric val/acuracy. Did you mean val/accuracy?"),
+        ({"measure": Measure(tag="grad_flw/*")}, "unknown metric grad_flw/*. Did you mean grad_flow/*?"),
+        ({"measure": Measure(tag="val/loss", below=("tran/loss", 1.0, None))}, "below: unknown metric tran/loss."),
+        (
+            {"measure": Measure(tag="val/accuracy", reaches=90.0)},
+            "reaches=90.0: val/accuracy is a fraction; 90 % is 0.9",
+        ),
+        ({**WORKS, "working_level": 90.0, "reduction": "decades"}, "working=90.0: val/accuracy is a fraction"),
+        ({"confirm": 3.0}, "confirm=3.0 can't be reached: val/accuracy as: difference lies between -1 and 1"),
+        ({"confirm": 90.0, "arms": ("bn",), "comparison": "value"}, "as: value lies between 0 and 1"),
+        ({"direction": "<=", "confirm": -3.0, "refute": 0.0}, "confirm=-3.0 can't be reached"),
+        (
+            {
+                "direction": "within",
+                "confirm": 0.5,
+                "refute": 1.0,
+                "center": 90.0,
+                "arms": ("bn",),
+                "comparison": "value",
+            },
+            "confirm=0.5 can't be reached",
+        ),
     ],
 )
 def test_conditions_that_could_not_be_judged(fields, says):
@@ -68,6 +90,13 @@ def test_conditions_that_could_not_be_judged(fields, says):
         {"measure": Measure(tag="test/accuracy", reaches=0.9), "comparison": "ratio"},
         {"comparison": "correlation", "pool": ("depth",), "other": TEST},
         {"multiple": 3.0, "over": "lr"},
+        {"confirm": 1.5, "contrast": ("depth", 3, 10)},
+        {"confirm": 3.0, "comparison": "ratio"},
+        {"confirm": 3.0, "over": "lr", "reduction": "slope"},
+        {"confirm": 3.0, "measure": Measure(tag="val/loss")},
+        {"confirm": 90.0, "measure": STEPS},
+        {"measure": Measure(tag="activation_in/*/mean")},
+        {"measure": Measure(tag="*/accuracy")},
     ],
 )
 def test_conditions_that_can_be_judged(fields):

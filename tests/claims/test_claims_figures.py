@@ -66,15 +66,15 @@ def test_markers_tell_outcomes_apart_and_bounds_are_arrows():
     at_effect = [line for line in axes.lines if list(line.get_xdata()) == [pytest.approx(24.1)]]
     looks = [(line.get_marker(), line.get_markerfacecolor() == INK) for line in at_effect]
     assert looks == [("o", True), ("X", True), ("D", True), ("o", False), (">", True), ("<", True)]
-    assert "Triangle: only a bound, or the interval extends beyond the axis." in figure.caption
+    assert "Arrow: only a bound, or the interval extends beyond the axis." in figure.caption
 
 
 def test_an_interval_much_wider_than_the_rest_is_cut():
     figure = drawn(a_verdict(series=[], conditions=[a_condition(a_cell(), a_cell(0.1, -0.99, 0.99))]))
     low, high = figure.figure.axes[0].get_xlim()
     assert -99 < low < high < 99
-    assert "Triangle: only a bound, or the interval extends beyond the axis." in figure.caption
-    assert "Triangle" not in drawn(a_verdict(series=[])).caption
+    assert "Arrow: only a bound, or the interval extends beyond the axis." in figure.caption
+    assert "Arrow" not in drawn(a_verdict(series=[])).caption
     assert drawn(a_verdict(series=[], conditions=[])) is None
 
 
@@ -118,3 +118,25 @@ def test_the_x_axis_has_numbers_categories_or_arms():
     alone = drawn(a_verdict(conditions=[], series=[a_series(x="", arms={"bn": [["", [0.5]]], "none": [["", [0.4]]]})]))
     assert [label.get_text() for label in alone.figure.axes[0].get_xticklabels()] == ["bn", "none"]
     assert len(alone.figure.legends) == 0
+
+
+def test_seeds_that_never_get_there_are_counted_at_the_top_and_have_no_mean():
+    arms = {
+        "none": [[1, [None, None, None]], [3, [600, None, 700]]],
+        "bn": [[1, [200, 300, 250]], [3, [100, 150, 200]]],
+    }
+    figure = drawn(a_verdict(conditions=[], series=[a_series(x="lr", y="steps to 90 % val accuracy", arms=arms)]))
+    (axes,) = figure.figure.axes
+    assert [text.get_text() for text in axes.texts] == ["3", "1"]
+    (marks,) = (line for line in axes.lines if line.get_marker() == "^")
+    assert list(marks.get_xdata()) == [1, 3]
+    means = {
+        tuple(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 2 and line.get_linestyle() != "None"
+    }
+    assert (250, 150) in means
+    assert not any(650 in line for line in means)
+    assert "Triangle at the top: the number of seeds that never got there." in figure.caption
+    assert [tips for tips in figure.tips.values() if tips] == [
+        ["none, lr=1: 3 without a value", "none, lr=3: 600 to 700, n=2, 1 without a value"],
+        ["bn, lr=1: 250 (200 to 300, n=3)", "bn, lr=3: 150 (100 to 200, n=3)"],
+    ]

@@ -201,12 +201,24 @@ def test_a_strip_has_a_sign_for_each_cell_with_its_effect():
 
 def test_looks_and_what_would_decide_are_in_the_table():
     looks = [{"n": n, "effect": 0.02, "low": 0.02 - 0.1 / n, "high": 0.02 + 0.1 / n} for n in (5, 8)]
-    cell = a_cell(0.02, 0.0075, 0.0325, verdict="undecided", n=8, looks=looks, seeds_needed=31.0)
+    cell = a_cell(0.02, 0.0075, 0.0325, verdict="undecided", n=8, looks=looks, seeds_needed=15.0)
     _, seen = written([a_verdict(verdict="undecided", conditions=[a_condition(cell)])])
     text = "\n".join(seen.texts).replace("\u2212", "-")
     assert "5 seeds: +2.0 points [0.0, 4.0]\n8 seeds: +2.0 points [0.8, 3.2]" in text
-    assert "about 31 seeds would probably decide" in text
-    assert "About 31 seeds would probably decide." in text
+    assert "about 15 seeds would probably decide" in text
+    assert "About 15 seeds would probably decide." in text
+
+
+def test_an_exploratory_card_is_an_exception_to_rules_before_runs():
+    for exploratory in (True, False):
+        text, _ = written([a_verdict(exploratory=exploratory)])
+        assert ("except on cards that say exploratory" in text) == exploratory
+
+
+def test_an_outdated_card_says_what_has_changed():
+    content = a_verdict(because="Outdated. Only the code that judges has changed: run again. bn gains +24 points.")
+    _, seen = written([content])
+    assert "Outdated. Only the code that judges has changed: run again." in seen.texts
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from normexp.claims import facts, terminal, wording
 from normexp.claims import headline as headlines
-from normexp.claims import terminal, wording
+from normexp.claims.grade import grade
+from normexp.claims.judge import Judgement
 from normexp.claims.verdict import OUTCOMES, Verdict
 from tests.claims.verdicts import a_cell, a_claim, a_condition, a_verdict, an_exact, printed, thirty_cells
 
@@ -35,7 +37,7 @@ def test_the_list_has_a_line_and_a_headline_for_each_claim_by_group(width):
     text = printed(terminal.show, rows, width=width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
-    assert lines[0].split() == ["claim", "verdict", "grade", "seeds", "cells"]
+    assert lines[0].split() == ["claim", "verdict", "grade", "seeds", "cells", "or", "cost"]
     assert words_of(lines, "axes") == ["axes", "confirmed", "exact", "3", "✓"]
     assert words_of(lines, "faster") == ["faster", "not judged", "3 minutes"]
     assert words_of(lines, "position") == ["position", "undecided", "C", "5", "✓✗?"]
@@ -47,6 +49,13 @@ def test_the_list_has_a_line_and_a_headline_for_each_claim_by_group(width):
     assert places == sorted(places)
     assert places[0] < lines.index(next(line for line in lines if line.startswith("vanishing"))) < places[1]
     assert "✓ confirmed ✗ refuted ? undecided" in flat
+
+
+def test_what_outdated_verdicts_need_is_said_once_in_the_list_and_with_each():
+    reason = "Outdated. Only the code that judges has changed: run again."
+    verdicts = [a_verdict(name, because=f"{reason} Old words.") for name in ("faster", "position")]
+    assert printed(terminal.show, [(None, verdict) for verdict in verdicts]).count(reason) == 1
+    assert f"{reason} bn gains +24.1" in printed(terminal.evidence, verdicts[0]).replace("\n", " ")
 
 
 def test_a_terminal_without_unicode_gets_other_signs():
@@ -87,7 +96,7 @@ def test_verdicts_are_words_and_colors_only_repeat_them(color):
 
 def test_the_evidence_for_a_claim():
     looks = [{"n": 5, "effect": 0.02, "low": -0.01, "high": 0.05}, {"n": 8, "effect": 0.02, "low": 0.0, "high": 0.04}]
-    open_ = {"looks": looks, "seeds_needed": 31.0, "n": 8}
+    open_ = {"looks": looks, "seeds_needed": 15.0, "n": 8}
     cells = [
         a_cell(cell={"activation": "relu"}),
         a_cell(0.02, 0.0, 0.04, verdict="undecided", cell={"activation": "tanh"}, **open_),
@@ -102,11 +111,14 @@ def test_the_evidence_for_a_claim():
     assert "      same sign in a new seed: 86 %" in lines
     assert "      bn (lr=0.3): 95.1 94.8 95.5" in lines
     assert "      5 seeds: +2.0 points [-1.0, 5.0]" in lines
-    assert "      about 31 seeds would probably decide" in lines
+    assert "      about 15 seeds would probably decide" in lines
     assert "      none never learned" in lines
     assert "Grade B: the learning rate is not tuned." in lines
     flat = " ".join(" ".join(lines).split())
-    assert "difference in test accuracy, bn - none: >= 3 points confirms, <= 1 refutes; 96.6 % intervals" in flat
+    rule = (
+        "difference in test accuracy, bn - none: at least 3 points confirms, at most 1 point refutes; 96.6 % intervals"
+    )
+    assert rule in flat
     assert "Exploratory: the rule changed" in flat
     assert "doesn't count toward the verdict" in flat
     assert "arms     none, bn" in lines
@@ -114,6 +126,25 @@ def test_the_evidence_for_a_claim():
     assert "seeds    501 to 505" in lines
     assert "folder   runs/" + 90 * "x" in lines  # as it is: there to be copied
     assert "rerun    normexp claims run faster" in lines
+
+
+@pytest.mark.parametrize(
+    ("folder", "lacks", "more"),
+    [
+        ("runs/claims/runs-ab12", [], ""),
+        ("/data/my runs/claims/runs-ab12", [], " 'runs_dir=/data/my runs'"),
+        ("runs/claims/runs-ab12", ["unverified"], " data.verify=false"),
+        (None, [], ""),
+    ],
+)
+def test_the_command_that_repeats_a_verdict_finds_its_runs(folder, lacks, more):
+    judgement = Judgement("confirmed", [], [], 5)
+    if lacks:
+        _, lacks = grade(a_claim(), judgement, exploratory=False, unverified=True)
+    verdict = Verdict.from_json(
+        a_verdict(folder=folder, lacks=lacks, command="normexp claims run faster --config-dir mine")
+    )
+    assert facts.rerun_command(verdict) == f"normexp claims run faster --config-dir mine{more}"
 
 
 def test_the_evidence_has_a_plot_between_both_lines():
@@ -125,7 +156,9 @@ def test_the_evidence_has_a_plot_between_both_lines():
     first, second = (next(line for line in lines if line.startswith(f"  {name} ")) for name in ("relu", "tanh"))
     assert first.index("┊") < first.index("│") < first.index("●")
     assert second.index("◀") < second.index("●") < second.index("┊")
-    assert any("│ confirms  ┊ refutes" in line for line in lines)
+    assert any(
+        line.startswith("  │ confirms  ┊ refutes") for line in lines
+    )  # not on the axis, where it would be a label
     narrow = printed(terminal.evidence, a_verdict(), width=30)
     assert "┊" not in narrow
 
@@ -143,7 +176,7 @@ def test_the_evidence_for_an_exact_claim():
 def test_the_rule_before_anything_is_run():
     text = printed(terminal.rule, a_claim())
     flat = " ".join(text.split())
-    assert "difference in test accuracy at each arm's best lr, bn - none: >= 3 points confirms, <= 1 refutes" in flat
+    assert "difference in test accuracy at each arm's best lr, bn - none: at least 3 points confirms" in flat
     assert "lr         0.1, 1" in text
     assert "seeds      501 to 520, judged after 5, 8, 12, 20" in text
     assert (

@@ -23,6 +23,19 @@ def test_verdicts_of_a_version_whose_numbers_differ_are_stale(monkeypatch):
     assert not fingerprint.is_fresh(verdict, claim, fingerprint.code_fingerprint())
 
 
+def test_an_outdated_verdict_says_what_running_it_again_takes():
+    claim, judging = read_claim("higher-lr"), fingerprint.judging_fingerprint()
+
+    def reason(**old):
+        content = {"format": FORMAT, "conditions": [], "rule": claim.fingerprint, "code": "now", "judging": judging}
+        return fingerprint.outdated_by(Verdict.from_json({**content, **old}), claim, "now")
+
+    assert reason() == ""
+    assert "Only the code that judges has changed" in reason(judging="old")
+    assert "trains the runs that are missing" in reason(rule="old", judging="old")
+    assert "trains them again" in reason(code="old", rule="old", judging="old")
+
+
 def test_a_sentence_makes_no_verdict_stale_and_a_threshold_does(tmp_path):
     (tmp_path / "claim").mkdir()
 

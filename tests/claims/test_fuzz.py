@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pytest
 
+from normexp.claims.fields import Fields
 from normexp.claims.judge import first_look, judge
-from normexp.claims.load import CLAIM_KEYS, Fields, _read_claim
+from normexp.claims.load import CLAIM_KEYS, _read_claim
 from normexp.claims.runner import build_verdict
 from normexp.claims.verdict import OUTCOMES, Verdict
 from normexp.config import ConfigError
@@ -19,7 +20,7 @@ AXES = {
     "depth": [[3], [2, 4], [2, 4, 8]],
     "flag": [[True, False], [None, 1]],
 }
-TAGS = ["val/accuracy", "val/loss", "test/accuracy", "grad/*", "parameters"]
+TAGS = ["val/accuracy", "val/loss", "test/accuracy", "grad_flow/*", "parameters"]
 EFFECTS = [0.0, 1.0, -1.0, 0.3, 1e-12, 1e12, math.nan, 0.5]
 
 
@@ -38,7 +39,7 @@ def random_tree(rng):
     def condition(required=False):
         comparison = pick(["difference", "ratio", "value", "share", "correlation"])
         count = {"value": 1, "share": pick([2, 4]), "correlation": len(arms)}.get(comparison, 2)
-        low, high = sorted(rng.choice([0.1, 0.5, 1.0, 1.5, 2.0, 3.0], size=2, replace=False).tolist())
+        low, high = sorted(rng.choice([0.1, 0.3, 0.5, 0.8, 1.0, 1.5], size=2, replace=False).tolist())
         direction = pick([">=", "<=", "within"])
         confirm, refute = (high, low) if direction == ">=" else (low, high)
         names = list(axes)

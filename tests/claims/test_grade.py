@@ -38,12 +38,45 @@ def test_a_rule_that_changes_after_its_seeds_were_seen_is_exploratory(tmp_path):
     assert not is_exploratory(fresh, fresh.seeds, tmp_path)
 
 
-def test_other_claims_scales_and_sentences_do_not_count(tmp_path):
+def test_a_copy_of_a_claim_is_exploratory_under_any_name(tmp_path):
+    """With the same runs, though arms may be renamed and values added: the author can have seen them."""
+    old = claim(condition(), axes={"lr": RATES})
+    copy = replace(changed(old), name="copy")
+    renamed = replace(old.sweep, arms=dict(zip("ab", old.sweep.arms.values(), strict=True)), axes={"lr": {}})
+    record_seeds(old, FIRST, tmp_path)
+    for of in (copy, replace(copy, sweep=renamed)):
+        assert is_exploratory(of, FIRST, tmp_path)
+        assert not is_exploratory(of, (601, 602), tmp_path)
+    for sweep in (
+        replace(old.sweep, base=("steps=9",)),
+        claim(condition(), arms=("bn", "ln"), axes={"lr": RATES}).sweep,
+    ):
+        assert not is_exploratory(replace(copy, sweep=sweep), FIRST, tmp_path)
+    assert not is_exploratory(replace(old, name="copy"), FIRST, tmp_path)  # the same rule
+
+
+def test_claims_that_share_runs_and_existed_before_them_are_not_exploratory(tmp_path):
+    old = claim(condition())
+    twin = replace(changed(old), name="twin")
+    record_seeds(old, FIRST, tmp_path, [old, twin])
+    assert not is_exploratory(twin, FIRST, tmp_path)
+    assert is_exploratory(replace(twin, combine="any"), FIRST, tmp_path)  # a third rule, written later
+
+
+def test_records_without_their_runs_count_by_name(tmp_path):
+    old = claim(condition())
+    line = {"claim": "mine", "scale": "small", "quick": False, "rule": "of old", "seeds": FIRST}
+    (tmp_path / SEEN).write_text(json.dumps(line))
+    assert is_exploratory(old, FIRST, tmp_path)
+    assert not is_exploratory(replace(old, name="copy"), FIRST, tmp_path)
+
+
+def test_other_scales_and_sentences_do_not_count(tmp_path):
     old = claim(condition())
     record_seeds(old, FIRST, tmp_path)
     new = changed(old)
     assert is_exploratory(replace(new, statement="In other words."), FIRST, tmp_path)
-    for field in ({"scale": "full"}, {"quick": True}, {"name": "other"}):
+    for field in ({"scale": "full"}, {"quick": True}):
         assert not is_exploratory(replace(new, **field), FIRST, tmp_path)
     reworded = replace(old, statement="In other words.", rule=(replace(old.rule[0], what="x", says="y"),))
     assert not is_exploratory(reworded, FIRST, tmp_path)

@@ -1,6 +1,7 @@
 """Numbers read from runs: values at a step, steps to a level, diverged runs."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -92,10 +93,19 @@ def test_final_metrics_are_read_from_the_summary(monkeypatch):
     read = results(monkeypatch, metrics={"val/accuracy": 0.9, "val/loss": None})
     assert read(ACCURACY, "bn", {"lr": 0.1}, 1) == (0.9, 0.9)
     assert all(map(math.isnan, read(Measure(tag="val/loss"), "bn", {"lr": 0.1}, 1)))
-    assert read.unknown_tag() is None
+    assert read.unlogged() is None
     other = results(monkeypatch, metrics={"val/acuracy": 0.9})
     other(ACCURACY, "bn", {"lr": 0.1}, 1)
-    assert other.unknown_tag() == "no run has logged val/accuracy. Did you mean val/acuracy?"
+    assert other.unlogged() == "no run has logged val/accuracy. Did you mean val/acuracy?"
+
+
+def test_a_step_that_is_not_logged_is_reported_with_the_nearest(monkeypatch):
+    read = results(monkeypatch, curves={"val/accuracy": curve([0.1, 0.5, 0.9])}, metrics={"val/accuracy": 0.9})
+    for at, message in ((10, None), (14, "val/accuracy is not logged at step 14; nearest: 10 and 20.")):
+        measure = Measure(tag="val/accuracy", at=at)
+        asked = replace(read, claim=claim(condition(measure=measure), axes={"lr": RATES}))
+        asked(measure, "bn", {"lr": 0.1}, 1)
+        assert asked.unlogged() == message
 
 
 @pytest.mark.parametrize("state", ["failed", "running", "interrupted"])

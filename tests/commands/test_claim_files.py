@@ -12,6 +12,8 @@ from normexp.config import yaml_files
 from tests.commands.own_claim import MINE, claims, write
 from tests.conftest import ROOT, compose
 
+REQUIRED = 'what: bn learns, measure: val/accuracy, compare: [bn], as: value, is: ">=", confirm: 0.7'
+
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
@@ -29,7 +31,7 @@ from tests.conftest import ROOT, compose
             "sweep.base: Unknown key optim.momntum. Did you mean optim.momentum?",
         ),
         ("optim.momentum=0.0", "seed=1", "list their seeds under seeds"),
-        ("optim.momentum=0.0", "'lr=0.1,0.2'", "several values"),
+        ("optim.momentum=0.0", "'batch_size=1,2'", "several values"),
         ("compare: [bn, ln]", "compare: [bn, lm]", "unknown arm lm. Known: bn, ln."),
         ("compare: [bn, ln]", "compare: [bn]", "needs 2 different arms"),
         ("over: lr", "over: rl", "unknown axis rl"),
@@ -57,6 +59,19 @@ from tests.conftest import ROOT, compose
         ("[0.0001, 0.1, 30.0]", "[0.1, 0.1]", "duplicate value"),
         ("measure: val/accuracy", "measure: test/accuracy\n    take: max", "would select on the test set"),
         ("seeds: [1, 2]", "seeds: &a [1, 2]\nexplanation: *a", "aliases such as *a are not allowed"),
+        ("says: bn gains {effect}", "says: bn gains", "says=bn gains: says needs {effect}"),
+        (
+            "refute: 0.0",
+            "refute: 0.0\n    at: 30",
+            "at=30: val/accuracy can't be read at this step of runs with 10 steps",
+        ),
+        ("optim.momentum=0.0", "lr=3", "sweep.base: lr is already set by the axis lr"),
+        (
+            "quick:",
+            f"requires: [{{{REQUIRED}, refute: 0.5}}]\nquick:",
+            "a requirement has one line, confirm; remove refute",
+        ),
+        ("  axes: {lr: [0.0001, 0.1, 30.0]}", "  axes: {lr: [0.1]}\n a: b", "mine.yaml: can't be read (line 10: "),
     ],
 )
 def test_a_file_that_is_not_as_it_should_be(old, new, says, capsys):
@@ -67,6 +82,28 @@ def test_a_file_that_is_not_as_it_should_be(old, new, says, capsys):
     assert says in captured.err
     assert captured.err.count("\n") == 1
     assert code == 2
+    assert not Path("runs").exists()
+
+
+def test_a_broken_file_is_named_and_hides_no_other_claim(capsys):
+    write()
+    write(MINE.replace("seeds: [1, 2]", "seeds: [1, 2"), "broken")
+    assert claims() == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"^mine +not judged", listed, re.M)
+    assert re.search(r"^own/claim/broken.yaml: can't be read \(line 6: .*\)\.$", listed, re.M)
+
+
+def test_overrides_of_runs_are_checked_when_a_claim_is_shown(capsys):
+    write(MINE.replace("steps=10", "stps=10"))
+    assert claims("show", "mine") == 2
+    assert "own/claim/mine.yaml: sweep.base: Unknown key stps. Did you mean steps?" in capsys.readouterr().err
+
+
+def test_a_claim_without_full_is_not_run_at_full_scale(capsys):
+    write()
+    assert claims("run", "mine", "--scale", "full") == claims("show", "mine", "--scale", "full") == 2
+    assert "mine.yaml: has no key full, so it can't be run with --scale full." in capsys.readouterr().err
     assert not Path("runs").exists()
 
 

@@ -58,16 +58,17 @@ def test_a_claim_of_ones_own_is_run_judged_shown_and_kept(capsys):
     assert (stamps(runs()), verdict()) == (before, first)
 
     # with another rule it is judged anew, and what another claim asks for is there: no run is trained
-    write(MINE.replace("confirm: 0.02", "confirm: 5.0").replace("refute: 0.0", "refute: 4.0"))
+    write(MINE.replace("confirm: 0.02", "confirm: 1.0").replace("refute: 0.0", "refute: 0.99"))
     write(
-        MINE.replace('">="', '"<="').replace("confirm: 0.02", "confirm: 4.0").replace("refute: 0.0", "refute: 5.0"),
+        MINE.replace('">="', '"<="').replace("confirm: 0.02", "confirm: 0.99").replace("refute: 0.0", "refute: 1.0"),
         "easy",
     )
     assert claims("show", "mine") == 0
-    assert "Outdated: the rule or the code has changed" in capsys.readouterr().out
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Outdated. The claim's file has changed: claims run judges it again" in shown
     assert claims("run", "mine", "easy") == 0
     assert [verdict(name)["runs"] for name in ("mine", "easy")] == [22, 22]
-    assert [verdict(name)["exploratory"] for name in ("mine", "easy")] == [True, False]  # a rule changed after its runs
+    assert [verdict(name)["exploratory"] for name in ("mine", "easy")] == [True, True]  # rules later than their runs
     assert (verdict("mine")["verdict"], verdict("easy")["verdict"]) == ("refuted", "confirmed")
     assert stamps(runs()) == before
 
@@ -187,6 +188,8 @@ def test_where_and_how_to_run_holds_for_every_run(monkeypatch, capsys):
         (["run", "faster", "--max-seeds", "4"], "--max-seeds 4: must be an integer >= 5"),
         (["run", "faster", "--max-seeds", "many"], "--max-seeds many: must be an integer >= 5"),
         (["run", "faster", "--max-seeds"], "must be followed by a value"),
+        (["run", "faster", "--max-seeds", "30"], "--max-seeds 30: faster can use 20 seeds at most."),
+        (["run", "faster", "higher-lr", "--quick", "--max-seeds", "8"], "each of these claims can use 3 seeds at most"),
         (["run", "faster", "lr=0.1"], "a claim fixes the configs of its runs"),
         (["run", "faster", "job=2"], "Did you mean jobs?"),
         (["run", "faster", "jobs=0"], "jobs=0"),
@@ -204,10 +207,19 @@ def test_what_can_not_be_understood(words, says, capsys):
     assert not Path("runs").exists()
 
 
+def test_a_gpu_that_is_not_there_is_reported_before_anything_is_written(monkeypatch, capsys):
+    write()
+    monkeypatch.setattr(runner, "visible_gpus", list)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert claims("run", "mine", "device=cuda") == 2
+    assert capsys.readouterr().err == "normexp: device=cuda: torch finds no GPU; use device=cpu or device=auto.\n"
+    assert not Path("runs").exists()
+
+
 @pytest.mark.long
-def test_a_number_that_no_run_has_is_told_with_the_nearest(capsys):
-    one = MINE.replace("seeds: [1, 2]", "seeds: [1]").replace("lr: [0.01, 0.1]", "lr: [0.1]")
-    write(one.replace("measure: val/accuracy", "measure: val/acuracy"))
+def test_a_metric_that_no_run_has_logged_is_reported(capsys):
+    one = MINE.replace("seeds: [1, 2]", "seeds: [1]").replace("lr: [0.0001, 0.1, 30.0]", "lr: [0.1]")
+    write(one.replace("measure: val/accuracy", "measure: grad_flow/*"))
     assert claims("run", "mine") == 2
-    assert "no run has logged val/acuracy. Did you mean val/accuracy?" in capsys.readouterr().err
+    assert "no run has logged grad_flow/*" in capsys.readouterr().err
     assert not Path("runs/claims/mine.json").exists()

@@ -14,7 +14,7 @@ from normexp import rundir
 from normexp.rundir import lock, process
 from normexp.sweeps.launch import mark_stopped
 from normexp.sweeps.shutdown import Watcher
-from normexp.sweeps.spawn import _record_exit
+from normexp.sweeps.spawn import _describe_exit, _record_exit
 from tests.sweeps.sweeping import SHORT, at_work, begin, environment, states, wait_for
 
 # One after another: each takes all cores.
@@ -117,6 +117,13 @@ def test_a_process_that_records_how_a_run_ended_is_not_taken_for_one_that_trains
     _record_exit(run, 2**22 + 1, "killed", "killed by SIGKILL")
     assert [*seen, watch._pids()] == [[], []]
     assert states(tmp_path) == {"run": "killed"}
+
+
+def test_a_run_that_is_stopped_before_it_trains_was_not_stopped_at_once():
+    """Ctrl-C ends a process with SIGTERM that has not begun to train."""
+    assert _describe_exit(-signal.SIGTERM, stopping=True) == ("interrupted", "stopped before training began")
+    assert _describe_exit(-signal.SIGTERM, stopping=False)[1] == "stopped by SIGTERM before training began"
+    assert _describe_exit(-signal.SIGKILL, stopping=True) == ("interrupted", "stopped at once, by SIGKILL")
 
 
 def test_a_lock_names_its_holder_for_as_long_as_it_is_held(tmp_path):
