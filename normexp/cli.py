@@ -48,6 +48,7 @@ def _report(error: ConfigError | OSError) -> int:
             sentence = str(error)
         case OSError(filename=None) if error.errno in UNWRITABLE_ERRNOS:  # files that normexp writes have a name
             sentence = f"Standard output could not be written ({error.strerror})."
+            _redirect_to_devnull(1)  # flushing what is left would fail again, and be reported twice
         case OSError(filename=None):
             sentence = f"{error.strerror or error}."
         case _:
