@@ -2,8 +2,9 @@
 
     python scripts/pictures.py [--data-dir DIR] [--out docs] [--no-sweep]
 
-Trains the runs of the README (a minute) and the sweeps of docs/tutorial.md and docs/reports.md (several minutes), and copies the
-histogram sheets. If Chromium or Chrome is on the path, takes screenshots of TensorBoard's pages and of parts of the reports.
+Draws docs/norms.svg (scripts/norm_picture.py). Trains the runs of the README (a minute) and the sweeps of docs/tutorial.md and
+docs/reports.md (several minutes), and copies the histogram sheets. If Chromium or Chrome is on the path, takes screenshots of
+TensorBoard's pages and of parts of the reports.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from norm_picture import draw
 from PIL import Image, ImageChops
 
 NORMS = ("none", "bn")
@@ -89,6 +91,7 @@ def main() -> None:
     parser.add_argument("--no-sweep", action="store_true", help="leave report.png and paper-figure.png as they are")
     arguments = parser.parse_args()
     arguments.out.mkdir(exist_ok=True)
+    (arguments.out / "norms.svg").write_text(draw(), encoding="utf-8")
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     with tempfile.TemporaryDirectory() as folder:
         common = [f"runs_dir={folder}", f"data_dir={arguments.data_dir}"]

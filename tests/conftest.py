@@ -34,6 +34,8 @@ needs_data = pytest.mark.skipif(
     reason="needs MNIST and CIFAR-10: set NORMEXP_DATA_DIR to a folder that has them",
 )
 
+MAPS_ONLY = ("in", "sn")  # norms that are refused after a linear layer
+
 _composed: dict[tuple[str, ...], Config] = {}
 
 

@@ -24,6 +24,7 @@ ORDER = [
     "models",
     "optim",
     "norms",
+    "weights",  # normalizations of weights
     "data",
     "plotting",  # colors, styles and canvases of all figures
     "html",  # the base of all HTML pages
@@ -39,7 +40,7 @@ ORDER = [
 """Top to bottom: a package imports only from those below it."""
 
 HEAVY = {
-    "torch": {"training", "models", "norms", "probes", "data", "optim", "bench", "sinks", "claims.exact"},
+    "torch": {"training", "models", "norms", "weights", "probes", "data", "optim", "bench", "sinks", "claims.exact"},
     "torchvision": {"data"},
     "hydra": {"compose", "sweeps", "commands.train", "bench.cases"},
     "matplotlib": {"plotting", "report.figures", "claims", "bench"},

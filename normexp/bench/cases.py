@@ -16,10 +16,11 @@ REFERENCE = "none"
 
 LIST_KEYS = ("model", "norm", "batch_size")  # keys that may have several values
 ACCEPTED_KEYS = (
-    *(*LIST_KEYS, "data", "init", "activation", "dropout", "dropout_layers", "dropout_at", "dropout_scaled", "noise"),
+    *(*LIST_KEYS, "data", "weight", "init", "activation", "noise"),
+    *("dropout", "dropout_layers", "dropout_at", "dropout_scaled"),
     *("seed", "device", "threads", "amp", "matmul_precision"),
 )
-"""Keys that affect the measurement, in addition to the keys of the groups `model`, `norm` and `init`."""
+"""Keys that affect the measurement, in addition to the keys of the groups `model`, `norm`, `weight` and `init`."""
 
 MAX_VALUES = 100  # of a key, since range(...) can have any length
 BATCH_SIZES = (8, 32, 128)
@@ -84,7 +85,7 @@ def plan_cases(overrides: Sequence[str]) -> tuple[list[Case], list[Skipped]]:
 
 def has_effect(key: str) -> bool:
     """Whether a key affects the measurement."""
-    return key in ACCEPTED_KEYS or key.partition(".")[0] in ("model", "norm", "init")
+    return key in ACCEPTED_KEYS or key.partition(".")[0] in ("model", "norm", "weight", "init")
 
 
 def _compose(model: str, norm: str, fixed: Iterable[str]) -> dict[str, Any]:
@@ -111,7 +112,7 @@ def _check_keys(fixed: Iterable[str], models: Sequence[str], norms: Sequence[str
         if not has_effect(key):
             raise ConfigError(
                 f"{show(override)}: {show(key)} has no effect here. bench accepts {', '.join(ACCEPTED_KEYS)} and the keys of "
-                "model, norm and init."
+                "model, norm, weight and init."
             )
         if "${" in override:
             raise ConfigError(f"{show(override)}: bench accepts values only, no references to other keys.")

@@ -23,6 +23,9 @@ ROW_TITLES = {"forward": "forward pass", "backward": "backward pass", "inference
 DODGE, MAX_DODGE = 1.05, 1.25
 """Factor between the x positions of adjacent norms, so that error bars don't overlap, and its maximum over all norms."""
 
+TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+"""Ratios that are labeled. The axis is logarithmic: with a linear one, an expensive norm makes all others look the same."""
+
 
 def write_figure(path: Path, results: Sequence[CaseResult]) -> None:
     """Write the figure as PNG (300 dpi), SVG or PDF, by the file's suffix. Raises WriteError."""
@@ -51,7 +54,8 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
         for column, model in enumerate(models)
     ]
     dodge = min(DODGE, MAX_DODGE ** (1 / max(len(norms), 1)))
-    canvas = new_canvas(panels, legend=[*lines.values(), *folded_lines.values()], height=1.25, shared="row")
+    height = 1.25 + 0.05 * max(0, len(norms) - 4)
+    canvas = new_canvas(panels, legend=[*lines.values(), *folded_lines.values()], height=height, shared="row")
     for row, phase in enumerate(ROW_TITLES):
         drawn = [(phase, lines)] + ([("folded", folded_lines)] if phase == "inference" else [])
         ends = [1.0]
@@ -69,8 +73,14 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
                     if points:
                         _plot(axis, styles[norm], points)
                         ends += [end for _, ratio in points for end in (ratio.low, ratio.high)]
-        margin = 0.1 * max(max(ends) - min(ends), 0.4)
-        canvas.axes[row, 0].set_ylim(min(ends) - margin, max(ends) + margin)
+        margin = max(max(ends) / min(ends), 1.4) ** 0.1
+        limits = min(ends) / margin, max(ends) * margin
+        ticks = [tick for tick in TICKS if limits[0] <= tick <= limits[1]]
+        axis = canvas.axes[row, 0]
+        axis.set_yscale("log")
+        axis.set_ylim(*limits)
+        axis.set_yticks(ticks, [str(tick) for tick in ticks])
+        axis.minorticks_off()
     sizes = sorted({result.batch_size for result in results})
     for axis in canvas.axes.values():
         axis.set_xscale("log")

@@ -72,8 +72,8 @@ def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None
 
 
 def count_blocks(case: Case, repeats: int) -> int:
-    """Number of ticks of `measure`, assuming that only bn can be folded."""
-    return repeats * (2 * len(case.norms) + ("bn" in case.norms))
+    """Number of ticks of `measure`, assuming that only bn and brn can be folded."""
+    return repeats * (2 * len(case.norms) + len({"bn", "brn"} & case.norms.keys()))
 
 
 def random_batch(case: Case, device: torch.device) -> Batch:

@@ -8,8 +8,9 @@ from normexp.compose.overrides import parse_argv, parse_overrides, validate_over
 from normexp.compose.validate import validate
 from normexp.config import ConfigError, show, yaml_files
 from normexp.console import print_message
-from normexp.models.describe import COLUMNS, cells, describe, warnings
+from normexp.models.describe import COLUMNS, cells, describe, warnings, weight_decay
 from normexp.norms import NORMS
+from normexp.weights import WEIGHTS
 
 HELP = """\
 usage: normexp describe [key=value ...]
@@ -34,7 +35,10 @@ def main(argv: list[str]) -> int:
     if config.norm.name != "none":
         positions = {"pre": "before the activation", "post": "after the activation", "input": "before the weight"}
         title += f" {positions[config.norm.position]}"
-    console.print(f"[bold]{title}[/], batch {config.batch_size}\n", soft_wrap=True)
+    if config.weight.name != "none":
+        title += f", {WEIGHTS[config.weight.name].title}"
+    parts = f" in {config.accumulate} micro-batches" if config.accumulate > 1 else ""
+    console.print(f"[bold]{title}[/], batch {config.batch_size}{parts}\n", soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column, name in enumerate(COLUMNS):
         table.add_column(name, no_wrap=column in (0, 2), justify="right" if column == 3 else "left")
@@ -42,7 +46,10 @@ def main(argv: list[str]) -> int:
         table.add_row(*cells(row))
     console.print(table)
     weights, norms = sum(row.parameters for row in rows), sum(row.norm_parameters for row in rows)
-    console.print(f"\n{weights + norms:,} parameters, {norms:,} of them gamma and beta")
+    where = "norms and activations" if config.activation == "tlu" else "norms"
+    console.print(f"\n{weights + norms:,} parameters, {norms:,} of them in {where}")
+    if decay := weight_decay(config):
+        console.print(decay)
     for note in warnings(config, yaml_files.differences(tree)):
         print_message(console, f"note: {note}")
     return 0

@@ -105,7 +105,7 @@ def _next_steps(result: Result, command: Sequence[str]) -> Iterator[tuple[str, s
     if result.state in ("interrupted", "failed") and result.directory.exists():
         yield "resume", "once the disk is writable: " * unwritten + f"normexp resume {shlex.quote(directory)}"
     if result.cause == "memory":
-        yield "less memory", "the same command with a smaller batch_size or network"
+        yield "less memory", "the same command with a smaller batch_size or network, or a larger accumulate"
     if result.state == "diverged":
         yield "see it happen", _repeated(command, "probe.every=1", "log_every=1")
         if result.debug != "anomaly":

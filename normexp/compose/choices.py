@@ -15,10 +15,12 @@ from normexp.optim.optimizers import OPTIMIZERS
 from normexp.optim.schedules import SCHEDULES
 from normexp.probes import Switches
 from normexp.records import Hyperparameter
+from normexp.weights import WEIGHTS
 
 CHOICES: dict[str, dict[str, type]] = {
     "model": {name: entry.config for name, entry in MODELS.items()},
     "norm": {name: entry.config for name, entry in NORMS.items()},
+    "weight": {name: entry.config for name, entry in WEIGHTS.items()},
     "init": INITS,
     "data": {name: entry.config for name, entry in DATA.items()},
     "optim": {name: cls for name, (cls, _) in OPTIMIZERS.items()},
@@ -60,6 +62,23 @@ def key_types(key: str) -> dict[str, tuple[Any, Mapping[str, float]]]:
     }
 
 
+def with_later_keys(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat stored config with the hyperparameters that did not exist when it was stored, at their defaults, such as
+    weight=none. Runs from before and after a key was added are the same if they are trained in the same way."""
+    later: dict[str, Any] = {}
+    for prefix, cls in [("", Config), *((f"{group}.", _class(group, flat.get(group))) for group in GROUPS)]:
+        for field in dataclasses.fields(cls) if cls else ():
+            key = f"{prefix}{field.name}"
+            if field.default is not dataclasses.MISSING and key.partition(".")[0] not in NOT_HYPERPARAMETERS:
+                later[key] = field.default.name if key in GROUPS else field.default
+    return {**later, **flat}
+
+
+def _class(group: str, choice: object) -> Any:
+    """The config class of a choice; None for an unknown one."""
+    return CHOICES[group].get(choice) if isinstance(choice, str) else None
+
+
 def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
     """All hyperparameters that any config can have, in the order of the config, with this config's values. A group is listed
     under its own name, with its choice. A key that this config's choice lacks has the value None."""
@@ -83,7 +102,8 @@ def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
 def _hyperparameter(hint: Any, value: Any) -> Hyperparameter:
     """Numbers and booleans keep a type of TensorBoard's; everything else is shown as a string."""
     if get_origin(hint) in (types.UnionType, Union):
-        (hint,) = (arg for arg in get_args(hint) if arg is not types.NoneType)
+        hints = [arg for arg in get_args(hint) if arg is not types.NoneType]
+        hint = hints[0] if len(hints) == 1 else str  # such as a number or "auto"
     kind: type = {bool: bool, int: float, float: float}.get(hint, str)
     convert = show if kind is str else kind
     return Hyperparameter(kind, None if value is None else convert(value))

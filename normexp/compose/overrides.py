@@ -56,6 +56,9 @@ LAUNCHER_LABELS = tuple(
 STRING_KEYS = ("checkpoint_every", "name", "runs_dir", "data_dir", *OVERLAYS)
 """Keys that are strings, and groups whose choices may be users' own files: a value such as 1e3 is no number here."""
 
+EXCLUSIVE_KEYS = (("norm.groups", "norm.group_size"),)
+"""Keys that set the same number in different ways."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
@@ -171,6 +174,7 @@ def validate_overrides(overrides: Sequence[str], config_dir: Path | None = None,
         raise ConfigError(f"{show(folder)}: only installed launchers and sweepers can be used; rename it.")
     validated: list[str] = []
     chosen_groups: set[str] = set()
+    chosen_keys: set[str] = set()
     for typed in overrides:
         text, override = _parse(typed)
         key = override.key_or_group
@@ -183,6 +187,11 @@ def validate_overrides(overrides: Sequence[str], config_dir: Path | None = None,
             raise ConfigError(problem)
         is_off = key in (*GROUPS, *OVERLAYS) and override.value() is False  # `off` is a boolean to Hydra
         validated.append(text.replace("=off", "='off'") if is_off else text)
+        if override.is_sweep_override() or override.value() is not None:
+            chosen_keys.add(key)
+    for pair in EXCLUSIVE_KEYS:
+        if chosen_keys.issuperset(pair):
+            raise ConfigError(f"{' and '.join(pair)} are both given: leave one out.")
     return validated
 
 
@@ -270,9 +279,10 @@ def _choice_problems(text: str, override: Override, config_dir: Path | None) -> 
             yield f"{show(text)}: {group} is one of {', '.join(names)}."
         elif name not in names:
             stem = name.lower().replace("norm", "").strip("_- ")  # batchnorm: bn, whose title begins so
-            named = [n for n, norm in NORMS.items() if group == "norm" and stem and norm.title.startswith(stem)]
-            hint = f" Did you mean {named[0]}?" if len(named) == 1 else ""
-            message = unknown_choice(group, name, names) + hint
+            titles = {n: norm.title.lower() for n, norm in NORMS.items() if group == "norm" and stem}
+            named = [n for n, title in titles.items() if title == f"{stem} norm"]
+            named = named or [n for n, title in titles.items() if title.startswith(stem)]
+            message = unknown_choice(group, name, names, meant=named[0] if len(named) == 1 else None)
             own = f" --config-dir DIR adds your own, from DIR/{group}/NAME.yaml."
             yield message if message.endswith("?") else message + own
 

@@ -9,11 +9,13 @@ from normexp import rundir
 from normexp.compose.choices import CHOICES
 from normexp.config import Config, ConfigError, expand_path, join_names, show, suggest
 from normexp.data import DATA, sizes
-from normexp.models import LayerPlan, layers
-from normexp.models.base import matches
-from normexp.norms import NORMS
+from normexp.models import LayerPlan, layers, zero_last
+from normexp.models.base import matches, normalized_weights
+from normexp.models.init import NormalInit
+from normexp.norms import NORMS, Site
 from normexp.optim.optimizers import SGD
 from normexp.probes import switched_on
+from normexp.weights import WEIGHTS
 
 
 def validate(tree: Mapping[str, Any]) -> Config:
@@ -54,16 +56,54 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"{cause}: batch statistics need at least 2 validation samples."
     if config.batch_size > split.train:
         yield f"batch_size={config.batch_size}: batch_size can be at most {split.train}, the number of training samples."
+    if config.batch_size % config.accumulate:
+        yield (
+            f"accumulate={config.accumulate}: a batch of {config.batch_size} samples can't be divided into {config.accumulate} "
+            "micro-batches. accumulate must divide batch_size."
+        )
     plans = layers(config)
-    for plan in plans:
-        site = plan.norm_site
-        if site and (problem := NORMS[config.norm.name].problem(config.norm, site, config.batch_size)):
-            wrong, works = problem
-            where = f"layer {plan.name} of model={config.model.name}"
-            yield f"norm={config.norm.name} can't work in {where}: {wrong}. {works}"
+    yield from _norm_problems(config, plans)
+    yield from zero_last.problems(config, plans)
+    yield from _weight_problems(config, plans)
     if config.probe.landscape_steps and "landscape" not in switched_on(config.probe):
         yield "probe.landscape_steps has no effect without the landscape: add probe.landscape=true."
     yield from _pattern_problems(config, plans)
+
+
+def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
+    for plan in plans:
+        site = plan.site("norm")
+        if site and (problem := NORMS[config.norm.name].problem(config.norm, site, config.micro_batch_size)):
+            wrong, works = problem
+            where = f"layer {plan.name} of model={config.model.name}"
+            if config.accumulate > 1:
+                where += f" with micro-batches of {config.micro_batch_size} (batch_size / accumulate)"
+                works = _smaller_accumulate(config, site) or works
+            yield f"norm={config.norm.name} can't work in {where}: {wrong}. {works}"
+
+
+def _smaller_accumulate(config: Config, site: Site) -> str | None:
+    """What to use instead if fewer micro-batches would work at a site."""
+    norm, batch_size = NORMS[config.norm.name], config.batch_size
+    for accumulate in range(config.accumulate - 1, 0, -1):
+        if batch_size % accumulate == 0 and norm.problem(config.norm, site, batch_size // accumulate) is None:
+            return f"Use accumulate={accumulate}."
+    return None
+
+
+def _weight_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
+    entry, init = WEIGHTS[config.weight.name], config.init
+    for filters in normalized_weights(config, plans).values():
+        if problem := entry.problem(config.weight, filters):
+            wrong, works = problem
+            yield f"weight={entry.name} can't work in layer {filters.layer} of model={config.model.name}: {wrong}. {works}"
+    if entry.cancels_scale and init.input_std is not None:
+        yield (
+            f"init.input_std={init.input_std}: weight={entry.name} undoes it, because it cancels the scale of the weights. Set "
+            "init.input_std=null, or use weight=weight_norm."
+        )
+    if entry.name != "none" and isinstance(init, NormalInit) and init.std == 0:
+        yield f"init.std=0: weight={entry.name} can't normalize weights that are all 0. Use init.std above 0."
 
 
 def _pattern_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:

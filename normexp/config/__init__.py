@@ -29,5 +29,6 @@ from normexp.config.schema import (
     OptimConfig,
     ProbeConfig,
     ScheduleConfig,
+    WeightConfig,
     number,
 )

@@ -15,6 +15,9 @@ SYNONYMS = {
     **dict.fromkeys(("dataset", "datasets"), "data"),
     **dict.fromkeys(("scheduler", "lr_scheduler", "lr_schedule"), "schedule"),
     **dict.fromkeys(("batch", "bs", "batchsize"), "batch_size"),
+    **dict.fromkeys(
+        ("accumulate_grad_batches", "gradient_accumulation_steps", "grad_accum", "micro_batches"), "accumulate"
+    ),
     **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "epochs"),
     **dict.fromkeys(("iterations", "iters", "max_steps", "num_steps"), "steps"),
     **dict.fromkeys(("act", "act_fn", "nonlinearity"), "activation"),
@@ -114,7 +117,8 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     return f"Unknown key {show(key)}." + (f" The keys are {', '.join(siblings)}." if siblings else "")
 
 
-def unknown_choice(group: str, name: str, known: Iterable[str]) -> str:
-    """Message for an unknown choice of a group, with the closest known one."""
+def unknown_choice(group: str, name: str, known: Iterable[str], *, meant: str | None = None) -> str:
+    """Message for an unknown choice of a group, with the one that is meant, by default the closest."""
     known = list(known)
-    return f"{group}={show(name)}: {group} is one of {', '.join(known)}.{suggest(name, known)}"
+    hint = f" Did you mean {meant}?" if meant else suggest(name, known)
+    return f"{group}={show(name)}: {group} is one of {', '.join(known)}.{hint}"

@@ -99,6 +99,9 @@ def _read_fields(cls: type, tree: Mapping[str, Any], prefix: str, choices: Choic
     return cls(**values)
 
 
+NULL = "null"
+"""How None is written in yaml and on the command line."""
+
 INT_LIMIT = 2**63
 """Integers must be below it, to fit into torch's and NumPy's int64."""
 
@@ -106,7 +109,7 @@ INT_LIMIT = 2**63
 def convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any:
     """Convert a value to the type `hint`. Raises InvalidValueError if it has another type or is out of bounds."""
     words, inner = _without_words(hint)
-    if (value is None and words) or (isinstance(value, str) and value in words[:-1]):
+    if (value is None and NULL in words) or (isinstance(value, str) and value in words and value != NULL):
         return value
     try:
         return _parse(value, inner, bounds)
@@ -126,11 +129,12 @@ def convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any
 
 
 def _without_words(hint: Any) -> tuple[list[str], Any]:
-    """Split the type of an optional value into its words, such as auto and null, and the type of all other values."""
+    """Split the type of a value into its words, such as auto and null, and the type of all other values."""
     if get_origin(hint) not in (types.UnionType, Union):
         return [], hint
     *literals, inner = (arg for arg in get_args(hint) if arg is not types.NoneType)
-    return [*(word for literal in literals for word in get_args(literal)), "null"], inner
+    words = [word for literal in literals for word in get_args(literal)]
+    return [*words, *[NULL] * (types.NoneType in get_args(hint))], inner
 
 
 def _parse(value: Any, hint: Any, bounds: Mapping[str, float]) -> Any:
@@ -166,11 +170,12 @@ def describe_values(hint: Any, bounds: Mapping[str, float]) -> str:
     signs = {"above": ">", "minimum": ">=", "below": "<", "maximum": "<="}
     bounded = [f"{signs[k]} {'2^63' if v == INT_LIMIT else show(v)}" for k, v in bounds.items() if math.isfinite(v)]
     limits = [" and ".join(bounded)] if bounded else []
-    others = "".join(f"{word}, " for word in words[:-1])
+    nullable = NULL in words
+    others = "".join(f"{word}, " if nullable else f"{word} or " for word in words if word != NULL)
     if get_origin(hint) is not tuple:
-        return others + " ".join([_NOUNS[hint], *limits]) + " or null" * bool(words)
+        return others + " ".join([_NOUNS[hint], *limits]) + " or null" * nullable
     (item, _) = get_args(hint)
     if get_origin(item) is Literal:
         return f"a list of any of {', '.join(get_args(item))}, such as [{get_args(item)[0]}]"
     items = " ".join([f"{_NOUNS[item].split()[-1]}s", *limits])
-    return f"{others}a list of {items}, such as {_EXAMPLES[item]}" + ", or null" * bool(words)
+    return f"{others}a list of {items}, such as {_EXAMPLES[item]}" + ", or null" * nullable

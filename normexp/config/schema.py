@@ -40,6 +40,12 @@ class NormConfig:
     layers: tuple[str, ...]
     affine: bool
     eps: float = number(above=0)
+    zero_last: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightConfig:
+    name: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +69,7 @@ class DataConfig:
 class OptimConfig:
     name: str
     weight_decay: float = number(minimum=0)
+    decay_norm: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +110,7 @@ class Cadence:
     seconds: float | None = None
 
 
-Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu"]
+Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "tlu", "identity"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +119,7 @@ class Config:
 
     model: ModelConfig
     norm: NormConfig
+    weight: WeightConfig = WeightConfig(name="none")
     init: InitConfig
     data: DataConfig
     optim: OptimConfig
@@ -126,6 +134,7 @@ class Config:
     lr: float = number(above=0)
     lr_batch: int | None = number(minimum=1)
     batch_size: int = number(minimum=1)
+    accumulate: int = number(minimum=1, default=1)
     epochs: int | None = number(minimum=1)
     steps: int | None = number(minimum=1)
     grad_clip: float | None = number(above=0)
@@ -147,6 +156,11 @@ class Config:
     debug: Literal["fast", "overfit", "profile", "anomaly"] | None
     own_choices: tuple[str, ...] = ()
     """Groups whose choice is a file in --config-dir, such as norm=slow_bn. Set when the config is composed."""
+
+    @property
+    def micro_batch_size(self) -> int:
+        """Samples per forward pass in training: batch_size / accumulate. Validation makes sure that it is an integer."""
+        return self.batch_size // self.accumulate
 
     @property
     def peak_lr(self) -> float:
@@ -179,7 +193,7 @@ RESULT_INDEPENDENT_KEYS = (
 )
 """Keys for where and how to run. Runs that differ in nothing else are the same run."""
 
-GROUPS = ("model", "norm", "init", "data", "optim", "schedule", "probe")
+GROUPS = ("model", "norm", "weight", "init", "data", "optim", "schedule", "probe")
 """Keys with choices."""
 
 OVERLAYS = ("experiment", "debug")

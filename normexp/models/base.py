@@ -4,7 +4,7 @@ Checks, tables and the network itself (models/build.py) use the same plans, so t
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import pairwise
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from normexp.config import Config, ConfigError, ModelConfig
 from normexp.norms import NORMS, Site
 from normexp.norms.base import Module
+from normexp.weights import WEIGHTS, Filters
 
 Part = Literal["weight", "norm", "noise", "activation", "dropout"]
 Shape = tuple[int, ...]
@@ -43,20 +44,22 @@ class LayerPlan:
     bias: bool = True
     possible: tuple[Part, ...] = ()
 
-    @property
-    def norm_site(self) -> Site | None:
-        """The input of this layer's norm, if any."""
-        if "norm" not in self.parts:
+    def site(self, part: Part) -> Site | None:
+        """The input of this layer's norm or activation; None if it has none."""
+        if part not in self.parts:
             return None
-        before_weight = "weight" in self.parts and self.parts.index("norm") < self.parts.index("weight")
-        return Site(self.name, self.inputs if before_weight else self.outputs)
+        before_weight = "weight" in self.parts and self.parts.index(part) < self.parts.index("weight")
+        return Site(self.name, self.inputs if before_weight else self.outputs, _activated(self.possible))
+
+    @property
+    def weights(self) -> int:
+        """Number of values of the linear layer's or convolution's weight."""
+        return self.inputs[0] * self.outputs[0] * (self.kernel or 1) ** 2 if "weight" in self.parts else 0
 
     @property
     def parameters(self) -> int:
         """Number of parameters of the linear layer or convolution, including the bias."""
-        if "weight" not in self.parts:
-            return 0
-        return self.inputs[0] * self.outputs[0] * (self.kernel or 1) ** 2 + self.outputs[0] * self.bias
+        return self.weights + self.outputs[0] * self.bias if "weight" in self.parts else 0
 
     @property
     def multiplications(self) -> int:
@@ -82,7 +85,7 @@ class Planner:
         self.hidden: tuple[Part, ...] = (*LAYER[self.position], "dropout")
         self.normed_activation = tuple(part for part in LAYER[self.position] if part != "weight")
         self._config = config
-        self._cancels_bias = NORMS[config.norm.name].cancels_bias
+        self._norm = NORMS[config.norm.name]
         self._layers = self._parameters = 0
 
     def conv(
@@ -102,7 +105,7 @@ class Planner:
 
     def joined(self, plan: LayerPlan, after: LayerPlan) -> LayerPlan:
         """`plan`, without its bias if `after`, the only layer that reads its output, starts with a norm that cancels it."""
-        cancelled = (*plan.parts[-1:], *after.parts[:1]) == ("weight", "norm") and self._cancels_bias
+        cancelled = (*plan.parts[-1:], *after.parts[:1]) == ("weight", "norm") and self._norm.cancels_bias
         return replace(plan, bias=plan.bias and not cancelled)
 
     def _finish(self, plan: LayerPlan) -> LayerPlan:
@@ -119,7 +122,9 @@ class Planner:
             "dropout": config.dropout > 0 and matches(plan.name, config.dropout_layers),
         }
         parts = [part for part in parts if included.get(part, True)]
-        cancelled = ("weight", "norm") in pairwise(parts) and self._cancels_bias
+        if self._norm.activates and _activated(parts):
+            parts.remove("activation")
+        cancelled = ("weight", "norm") in pairwise(parts) and self._norm.cancels_bias
         self._layers += 1
         self._parameters += plan.parameters
         if self._layers > self.MAX_LAYERS:
@@ -131,9 +136,25 @@ class Planner:
         return replace(plan, parts=tuple(parts), possible=plan.parts, bias=plan.bias and not cancelled)
 
 
+def _activated(parts: Iterable[Part]) -> bool:
+    """Whether the norm and the activation are next to each other; dropout and noise may be in between."""
+    order = [part for part in parts if part in ("weight", "norm", "activation")]
+    return any({"norm", "activation"} == set(pair) for pair in pairwise(order))
+
+
 def matches(layer: str, patterns: Iterable[str]) -> bool:
     """Whether a layer's name matches one of the patterns, such as block1.*."""
     return any(fnmatchcase(layer, pattern) for pattern in patterns)
+
+
+def normalized_weights(config: Config, plans: Sequence[LayerPlan]) -> dict[str, Filters]:
+    """The linear layers and convolutions whose weights `weight` normalizes, by name: all, or all but the last."""
+    weighted = [plan for plan in plans if "weight" in plan.parts]
+    entry, filters = WEIGHTS[config.weight.name], {}
+    for plan in weighted if entry.head else weighted[:-1]:
+        after = "identity" if plan is weighted[0] else config.activation  # the first one reads the data
+        filters[plan.name] = Filters(plan.name, plan.outputs[0], plan.inputs[0] * (plan.kernel or 1) ** 2, after)
+    return filters if entry.name != "none" else {}
 
 
 @dataclass(frozen=True)
@@ -143,6 +164,7 @@ class Model:
     layers: plans the layers in the order in which they compute, from the shape of an image and the number of classes. Raises
     ConfigError if the config's values don't fit together.
     wire: connects the layers, given by name, to a network. Imports torch inside, so that checks stay fast.
+    branches: names of the layers of each residual branch, in order; a branch ends before the addition.
     """
 
     name: str
@@ -150,3 +172,4 @@ class Model:
     config: type[ModelConfig]
     layers: Callable[[Any, Planner, Shape, int], list[LayerPlan]]
     wire: Callable[[Any, dict[str, Any]], Module]
+    branches: Callable[[Sequence[LayerPlan]], list[list[str]]] = lambda plans: []

@@ -1,20 +1,26 @@
 """Table of a config's network, without torch: parts and shape of each layer, and the axes of its norm."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from normexp.config import Config, show
+from normexp.data import sizes
 from normexp.models import layers
+from normexp.models.activations import activation_parameters
+from normexp.models.base import LayerPlan, normalized_weights
 from normexp.norms import NORMS
+from normexp.weights import WEIGHTS
 
 FEW_VALUES = 16  # fewer make noisy statistics: the relative error of a variance is about sqrt(2/n), here a third
 
 
 @dataclass(frozen=True)
 class Row:
-    """A layer. statistics: description of the norm's axes, empty without a norm. values: number of values per mean."""
+    """A layer. parameters: of the linear layer or convolution, with those of its weight's normalization. norm_parameters: of the
+    norm and the activation. statistics: description of the norm's axes, empty without a norm. values: number of values per mean.
+    """
 
     name: str
     parts: tuple[str, ...]
@@ -27,23 +33,85 @@ class Row:
 
 def describe(config: Config) -> list[Row]:
     """One row per layer, in the order in which they compute."""
-    norm, rows = NORMS[config.norm.name], []
-    for plan in layers(config):
+    norm, weight, rows = NORMS[config.norm.name], WEIGHTS[config.weight.name], []
+    plans = layers(config)
+    normalized = normalized_weights(config, plans)
+    for plan in plans:
         words = {"weight": "conv" if plan.kernel else "linear", "norm": norm.name, "activation": config.activation}
+        if plan.name in normalized:
+            words["weight"] = f"{weight.name} {words['weight']}"
         parts = tuple(words.get(part, part) for part in plan.parts)
+        parameters = plan.parameters + (weight.parameters(normalized[plan.name]) if plan.name in normalized else 0)
         norm_parameters, statistics, values = 0, "", 0
-        if (site := plan.norm_site) is not None:
-            norm_parameters = 2 * site.channels * config.norm.affine
-            sizes = norm.sizes(config.norm, site, config.batch_size)
-            values = math.prod(sizes.values())
-            product = f"{'*'.join(map(str, sizes.values()))} = " if len(sizes) > 1 else ""
-            count = config.batch_size * math.prod(site.shape) // values
-            statistics = f"{','.join(sizes)}: {product}{values:,} values, {count:,} statistics"
-        rows.append(Row(plan.name, parts, plan.outputs, plan.parameters, norm_parameters, statistics, values))
+        if (site := plan.site("activation")) is not None:
+            norm_parameters += activation_parameters(config.activation, site)
+        if (site := plan.site("norm")) is not None:
+            norm_parameters += norm.parameters(config.norm, site)
+            kinds = norm.all_sizes(config.norm, site, config.micro_batch_size)
+            values = min(math.prod(kind.values()) if kind else 0 for kind in kinds)
+            statistics = "; ".join(_statistics(kind, config.batch_size * math.prod(site.shape)) for kind in kinds)
+        rows.append(Row(plan.name, parts, plan.outputs, parameters, norm_parameters, statistics, values))
     return rows
 
 
-COLUMNS = ("layer", "parts", "output", "parameters", "mean and variance over")
+def _statistics(sizes: Mapping[str, int], total: int) -> str:
+    """Axes of a norm's statistics, and how many of the `total` values each averages: "H,W: 8*8 = 64 values, 512 statistics"."""
+    if not sizes:
+        return "none"
+    values = math.prod(sizes.values())
+    product = f"{'*'.join(map(str, sizes.values()))} = " if len(sizes) > 1 else ""
+    return f"{','.join(sizes)}: {product}{values:,} values, {total // values:,} statistics"
+
+
+def weight_decay(config: Config) -> str:
+    """Which parameters are decayed, in one line; empty without weight decay."""
+    if config.optim.weight_decay == 0:
+        return ""
+    total = sum(row.parameters + row.norm_parameters for row in describe(config))
+    if config.optim.decay_norm:
+        return f"weight decay {show(config.optim.weight_decay)} of all {total:,} parameters"
+    weights = sum(plan.weights for plan in layers(config))
+    return (
+        f"weight decay {show(config.optim.weight_decay)} of {weights:,} of {total:,} parameters: the weights of linear layers "
+        "and convolutions (optim.decay_norm=false)"
+    )
+
+
+def _norm_warnings(config: Config, asked: Mapping[str, Any]) -> Iterator[str]:
+    """Warnings about keys that a norm ignores, and activations that a paper does not use with it."""
+    norm = NORMS[config.norm.name]
+    if getattr(config.norm, "group_size", None) is not None and "groups" in asked.get("norm", {}):
+        yield f"norm.groups={show(asked['norm']['groups'])} has no effect with norm.group_size={config.norm.group_size}."  # type: ignore[attr-defined]
+    plans = layers(config)
+    if (
+        "activation" in asked
+        and norm.activates
+        and any(site and site.activated for site in (p.site("norm") for p in plans))
+    ):
+        where = "in layers with" if any("activation" in plan.parts for plan in plans) else "with"
+        yield (
+            f"activation={config.activation} has no effect {where} norm={norm.name}, which is norm and activation in one."
+        )
+    if norm.name == "frn" and config.activation != "tlu":
+        yield "Filter response norm does not center its output: its paper uses it with activation=tlu, which learns a threshold."
+
+
+def _pools_norms(config: Config, plans: Sequence[LayerPlan]) -> bool:
+    """Whether the input of the head is the output of a norm after a convolution, or a sum of such outputs."""
+
+    def ends_in_norm(parts: Sequence[str]) -> bool:
+        after = parts[parts.index("norm") :] if "norm" in parts else ["weight"]
+        return "weight" not in after and ("activation" not in after or config.activation == "identity")
+
+    hidden = plans[:-1]
+    if not hidden:
+        return False
+    last = hidden[-1].parts
+    is_sum = "weight" not in last and "norm" not in last and config.activation == "identity"
+    return ends_in_norm(last) or (is_sum and all(ends_in_norm(p.parts) for p in hidden if "weight" in p.parts))
+
+
+COLUMNS = ("layer", "parts", "output", "parameters", "statistics over")
 
 
 def cells(row: Row) -> tuple[str, ...]:
@@ -69,18 +137,25 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
             f"The statistics of {affected} are noisy: fewer than {FEW_VALUES} values per mean and variance "
             f"({fewest.name}: {fewest.values})."
         )
-    before_head = [part for plan in layers(config)[-2:-1] for part in plan.parts]
-    norm = NORMS[config.norm.name]
-    if norm.axes[0] == "H,W" and config.norm.position == "post" and "norm" in before_head:
+    if config.norm.name == "in" and _pools_norms(config, layers(config)):
+        works = "another activation" if config.activation == "identity" else "norm.position=pre"
         messages.append(
-            f"This network can't tell images apart: the last {norm.title} gives every channel of every image the same mean, and "
-            "global average pooling keeps only the mean. Use norm.position=pre."
+            "This network can't tell images apart: instance norm gives every channel of every image the same mean, and global "
+            f"average pooling keeps only the mean. Use {works}."
         )
     if config.norm.name == "none":
         # Its position may still determine that of noise or dropout.
         position_matters = config.noise > 0 or (config.dropout > 0 and config.dropout_at == "norm")
         keys = [key for key in asked.get("norm", {}) if key != "name" and not (key == "position" and position_matters)]
         messages += [f"norm.{key}={show(asked['norm'][key])} has no effect with norm=none." for key in keys]
+    messages += _norm_warnings(config, asked)
+    freeze_at = getattr(config.norm, "freeze_at", None)
+    if freeze_at is not None and freeze_at > (steps := sizes(config).total_steps):
+        messages.append(f"norm.freeze_at={freeze_at} has no effect: the run has {steps:,} steps.")
+    if (config.norm.name, config.weight.name) == ("none", "ws"):
+        messages.append(
+            "Without a norm, outputs grow with depth: weight=ws gives filters a norm of sqrt(fan_in). Use norm=gn, or weight=sws."
+        )
     if config.dropout == 0:
         keys = [key for key in ("dropout_layers", "dropout_at", "dropout_scaled") if key in asked]
         messages += [f"{key}={show(asked[key])} has no effect with dropout=0." for key in keys]

@@ -30,6 +30,10 @@ INITS: dict[str, type] = {
 }
 
 
+GAIN_OF = {"gelu": "relu", "silu": "relu", "tlu": "relu", "identity": "linear"}
+"""Activations whose gain torch doesn't know, and the one whose gain they use."""
+
+
 def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
     """Initialize the weights of all layers. Biases become 0, except with `default`, which is torch's own scheme.
 
@@ -60,8 +64,7 @@ def _draw(weight: Tensor, bound: float, config: Config, generator: Generator) ->
         case "default":  # as torch's Linear and Conv2d
             init.uniform_(weight, -bound, bound, generator=generator)
         case "kaiming":  # std = gain / sqrt(fan_in): He et al. 2015, eq. 10
-            # torch has no gain for gelu and silu, which use that of relu.
-            nonlinearity: Any = "relu" if config.activation in ("gelu", "silu") else config.activation
+            nonlinearity: Any = GAIN_OF.get(config.activation, config.activation)
             init.normal_(weight, std=init.calculate_gain(nonlinearity) * bound, generator=generator)
         case "xavier":
             assert isinstance(config.init, XavierInit)

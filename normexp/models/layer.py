@@ -1,7 +1,6 @@
 """Modules of the networks: the layer, and the modules that connect layers."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from functools import cache
 from typing import Any, cast
 
@@ -10,17 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.config import Config
+from normexp.models.activations import build_activation
 from normexp.models.base import LayerPlan
 from normexp.norms import NORMS
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky_relu": nn.LeakyReLU,
-    "sigmoid": nn.Sigmoid,
-    "tanh": nn.Tanh,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-}
 
 
 class Layer(nn.Sequential):
@@ -36,14 +27,17 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
         case "weight":
             return _weight(plan)
         case "norm":
-            assert plan.norm_site is not None
-            norm = NORMS[config.norm.name].build(config.norm, plan.norm_site)
+            site = plan.site("norm")
+            assert site is not None
+            norm = NORMS[config.norm.name].build(config.norm, site)
             assert norm is not None
             if config.amp is not None:
                 object.__setattr__(norm, "__class__", in_float32(cast(Any, type(norm))))
             return norm
         case "activation":
-            return ACTIVATIONS[config.activation]()
+            site = plan.site("activation")
+            assert site is not None
+            return build_activation(config.activation, site)
         case "dropout":
             return (nn.Dropout if config.dropout_scaled else UnscaledDropout)(config.dropout)
         case "noise":

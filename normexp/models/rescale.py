@@ -20,7 +20,7 @@ def rescale_weights(model: nn.Module, inputs: Tensor, std: float) -> None:
 
     The scale of LSUV (Mishkin and Matas 2016, "All you need is a good init", algorithm 1), without its orthogonal weights. The
     paper includes the last layer; here it keeps its scale, which is that of the logits. One forward pass in float32 of inputs
-    (B, C, H, W) rescales layer after layer. Norms use batch statistics, dropout and noise are off; buffers don't change. Raises
+    (B, C, H, W) rescales layer after layer. Norms compute as in training, dropout and noise are off; buffers don't change. Raises
     ConfigError for a layer whose outputs are constant or not finite.
     """
     twin = copy.deepcopy(model).eval()

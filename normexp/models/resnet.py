@@ -19,6 +19,7 @@ refused. Dropout is only inside the blocks (Zagoruyko and Komodakis 2016, sectio
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -79,6 +80,12 @@ def _preact_block(plan: Planner, name: str, inputs: Shape, channels: int, stride
     return [*preact, plan.joined(conv1, conv2), conv2, *shortcut]
 
 
+def branches(plans: Sequence[LayerPlan]) -> list[list[str]]:
+    """The two convolutions of each block."""
+    blocks = [plan.name.partition(".")[0] for plan in plans if plan.name.endswith(".conv1")]
+    return [[f"{block}.conv1", f"{block}.conv2"] for block in blocks]
+
+
 def wire(config: ResNet, layers: dict[str, Module]) -> Module:
     from torch import nn
 
@@ -93,4 +100,11 @@ def wire(config: ResNet, layers: dict[str, Module]) -> Module:
     return nn.Sequential(modules)
 
 
-ENTRY = Model(name="resnet", title="residual network for CIFAR", config=ResNet, layers=layers, wire=wire)
+ENTRY = Model(
+    name="resnet",
+    title="residual network for CIFAR",
+    config=ResNet,
+    layers=layers,
+    wire=wire,
+    branches=branches,
+)

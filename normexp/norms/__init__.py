@@ -3,6 +3,8 @@
 from normexp.norms.base import Norm, Site
 from normexp.registry import collect
 
-NORMS: dict[str, Norm] = collect(__name__, __path__, Norm, order=("none", "bn", "ln", "in", "gn"))
+ORDER = ("none", "bn", "ln", "in", "gn", "rms", "brn", "frn", "evonorm", "dyt", "derf", "iternorm", "sn")
+
+NORMS: dict[str, Norm] = collect(__name__, __path__, Norm, order=ORDER)
 
 __all__ = ["NORMS", "Site"]

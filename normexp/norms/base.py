@@ -17,10 +17,14 @@ else:  # torch is imported late
 
 @dataclass(frozen=True)
 class Site:
-    """The input of a norm: its layer, and the shape of one sample, (C, H, W) or (F,)."""
+    """The input of a norm: its layer, and the shape of one sample, (C, H, W) or (F,).
+
+    activated: whether the model puts an activation right before or after the norm, which `activates` replaces.
+    """
 
     layer: str
     shape: tuple[int, ...]
+    activated: bool = True
 
     @property
     def channels(self) -> int:
@@ -32,30 +36,57 @@ class Site:
         return math.prod(self.shape[1:])
 
 
+def gamma_and_beta(config: NormConfig, site: Site) -> int:
+    """Number of parameters of a norm that learns a scale and a shift per channel if `norm.affine` is set."""
+    return 2 * site.channels * config.affine
+
+
 @dataclass(frozen=True)
 class Norm:
     """A norm that `norm` can choose. `Any` stands for the entry's own config class.
 
     axes: axes that share a mean and a variance, after a convolution and after a linear layer, such as "B,H,W" and "B"; C/G is a
-    group of channels. Empty without a norm.
+    group of channels. Empty if nothing is averaged; joined by " + " if several statistics are mixed. A function of the config if
+    they depend on it.
     problem: why the norm can't be used at a site, as a clause, and what to use instead, as a sentence. None if it can.
     build: creates the module, or None for no norm. Imports torch inside, so that checks stay fast.
     cancels_bias: whether a constant added to a channel right before the norm has no effect.
     uses_batch: whether a sample's output depends on the rest of the batch in training, and on running statistics in evaluation.
+    activates: whether the norm is its own activation, so that layers leave out the one right before or after it.
+    groups: number of groups of channels, which C/G in `axes` refers to.
+    parameters: number of parameters at a site.
+    samples: number of samples of a batch that share statistics, if B is among the axes.
     """
 
     name: str
     title: str
-    axes: tuple[str, str]
+    axes: tuple[str, str] | Callable[[Any], tuple[str, str]]
     problem: Callable[[Any, Site, int], tuple[str, str] | None]
     build: Callable[[Any, Site], Module | None]
     config: type[NormConfig] = NormConfig
     cancels_bias: bool = False
     uses_batch: bool = False
+    activates: bool = False
+    groups: Callable[[Any, int], int] = lambda config, channels: 1
+    parameters: Callable[[Any, Site], int] = gamma_and_beta
+    samples: Callable[[Any, int], int] = lambda config, batch_size: batch_size
+
+    def axes_of(self, config: NormConfig) -> tuple[str, str]:
+        """`axes` with this config."""
+        return self.axes(config) if callable(self.axes) else self.axes
 
     def sizes(self, config: NormConfig, site: Site, batch_size: int) -> dict[str, int]:
-        """The axes that share a mean and a variance at a site, and their sizes: {"B": 64, "H": 8, "W": 8}."""
-        known = {"B": batch_size, "F": site.channels, **dict(zip("CHW", site.shape, strict=False))}
-        known["C/G"] = known["F/G"] = site.channels // getattr(config, "groups", 1)
-        axes = self.axes[0] if len(site.shape) == 3 else self.axes[1]
-        return {axis: known[axis] for axis in axes.split(",") if axis}
+        """The axes that share a mean and a variance at a site, and their sizes: {"B": 64, "H": 8, "W": 8}. Of several statistics,
+        the first."""
+        return self.all_sizes(config, site, batch_size)[0]
+
+    def all_sizes(self, config: NormConfig, site: Site, batch_size: int) -> list[dict[str, int]]:
+        """`sizes` of each of several statistics."""
+        known = {
+            "B": self.samples(config, batch_size),
+            "F": site.channels,
+            **dict(zip("CHW", site.shape, strict=False)),
+        }
+        known["C/G"] = known["F/G"] = site.channels // self.groups(config, site.channels)
+        axes = self.axes_of(config)[len(site.shape) == 1]
+        return [{axis: known[axis] for axis in each.split(",") if axis} for each in axes.split(" + ")]

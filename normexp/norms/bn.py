@@ -1,6 +1,7 @@
 """Batch norm (Ioffe and Szegedy 2015, algorithm 1): a mean and variance per channel, over B, H, W.
 
-Training normalizes with the biased batch variance. The running variance averages the unbiased one, m/(m-1) times as large.
+Training normalizes with the biased batch variance. The running variance averages the unbiased one, m/(m-1) times as large. In
+ghost batches, or frozen from a step on: bn_module.py.
 """
 
 from dataclasses import dataclass
@@ -11,14 +12,36 @@ from normexp.norms.base import Module, Norm, Site
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchNorm(NormConfig):
+class RunningConfig(NormConfig):
+    """Keys of norms that evaluate with a running mean and variance per channel."""
+
     momentum: float = number(above=0, maximum=1)
     statistics: Literal["running", "recomputed"]
     estimator: Literal["paper", "moments"]
     recompute_samples: int = number(minimum=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(RunningConfig):
+    ghost_batch: int | None = number(minimum=1, default=None)
+    freeze_at: int | None = number(minimum=0, default=None)
+
+
 def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
+    ghost = config.ghost_batch
+    if ghost is not None and batch_size % ghost:
+        return f"a batch of {batch_size} samples can't be divided into ghost batches of {ghost}", (
+            "norm.ghost_batch must divide it."
+        )
+    if ghost is not None and ghost * site.positions == 1:
+        return "with ghost batches of 1, each channel has a single value and thus no variance", (
+            "Use norm.ghost_batch=2 or more."
+        )
+    return single_value(config, site, batch_size)
+
+
+def single_value(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
+    """The problem of a batch with one value per channel."""
     if batch_size * site.positions > 1:
         return None
     return "with a batch size of 1, each channel has a single value and thus no variance", "Use batch_size=2 or more."
@@ -27,6 +50,17 @@ def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] |
 def build(config: BatchNorm, site: Site) -> Module:
     from torch import nn
 
+    if config.ghost_batch is not None or config.freeze_at is not None:
+        from normexp.norms.bn_module import GhostBatchNorm
+
+        return GhostBatchNorm(
+            site.channels,
+            ghost_batch=config.ghost_batch,
+            freeze_at=config.freeze_at,
+            eps=config.eps,
+            momentum=config.momentum,
+            affine=config.affine,
+        )
     norm = nn.BatchNorm1d if len(site.shape) == 1 else nn.BatchNorm2d
     return norm(site.channels, eps=config.eps, momentum=config.momentum, affine=config.affine)
 
@@ -40,4 +74,5 @@ ENTRY = Norm(
     build=build,
     cancels_bias=True,
     uses_batch=True,
+    samples=lambda config, batch_size: config.ghost_batch or batch_size,
 )

@@ -14,19 +14,26 @@ from torch.fx import Tracer
 from torch.fx.proxy import TraceError
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.nn.utils.parametrize import is_parametrized
+
+from normexp.norms.running import is_affine_in_evaluation
+from normexp.weights.plain import make_plain
 
 
 def fold(model: nn.Module) -> nn.Module:
     """A copy of the model in evaluation mode, with each batch norm that directly follows a linear layer or convolution folded in.
 
     "Directly" means that nothing else reads the layer's output. In normexp's networks, these are all batch norms of
-    `norm.position=pre`, except after an addition (in preact blocks) or dropout. Other norms stay as they are.
+    `norm.position=pre`, except after an addition (in preact blocks) or dropout. Other norms stay as they are. Normalized weights
+    (weight=ws and the like) become plain ones.
     Raises ValueError if there is nothing to fold.
     """
     folded = copy.deepcopy(model).eval()
     pairs = foldable(folded)
     if not pairs:
         raise ValueError("no batch norm of this network directly follows a linear layer or convolution")
+    for module in folded.modules():
+        make_plain(module)
     for weight_name, norm_name in pairs:
         weight, norm = folded.get_submodule(weight_name), folded.get_submodule(norm_name)
         assert isinstance(weight, nn.Linear | nn.Conv2d) and isinstance(norm, _BatchNorm)
@@ -67,19 +74,19 @@ def foldable(model: nn.Module) -> list[tuple[str, str]]:
 
 
 def _is_foldable(weight: nn.Module, norm: nn.Module) -> bool:
-    """Whether the norm is a fixed affine map per output channel. Excludes subclasses, which may compute something else, norms
+    """Whether the norm is a fixed affine map per output channel. Excludes subclasses that may compute something else, norms
     without running statistics, and norms after a linear layer on (B, N, F), whose channels are the N positions."""
     return (
         isinstance(weight, nn.Linear | nn.Conv2d)
         and isinstance(norm, _BatchNorm)
-        and getattr(type(norm), "of", type(norm)) in (nn.BatchNorm1d, nn.BatchNorm2d)
+        and is_affine_in_evaluation(norm)
         and norm.running_mean is not None
-        and norm.num_features == weight.weight.shape[0]
+        and norm.num_features == (weight.out_features if isinstance(weight, nn.Linear) else weight.out_channels)
     )
 
 
 class _ModuleTracer(Tracer):
-    """Traces down to modules without children."""
+    """Traces down to modules without children, and to those with a normalized weight."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return next(m.children(), None) is None
+        return next(m.children(), None) is None or is_parametrized(m)

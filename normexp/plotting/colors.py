@@ -13,8 +13,17 @@ NORM_STYLES = {
     "ln": ("#d55e00", (0, (5, 1.6)), "^"),
     "in": ("#cc79a7", (0, (3, 1.2, 1, 1.2)), "D"),
     "gn": ("#009e73", (0, (7, 1.6, 1.4, 1.6)), "v"),
+    "rms": ("#ffa600", (0, (2.5, 1.2)), "P"),
+    "brn": ("#56b4e9", (0, (6, 1, 1, 1, 1, 1)), "X"),
+    "frn": ("#661100", (0, (1, 0.8)), "<"),
+    "evonorm": ("#c9b65c", (0, (4, 1, 4, 1, 1, 1)), ">"),
+    "dyt": ("#117733", (0, (8, 2)), "*"),
+    "derf": ("#332288", (0, (2, 1, 6, 1)), "p"),
+    "iternorm": ("#003f5c", (0, (1, 2.5)), "h"),
+    "sn": ("#4d4d4d", (0, (9, 1.2, 3, 1.2)), "d"),
 }
-"""Color (Okabe and Ito 2008), dashes and marker of each norm."""
+"""Color, dashes and marker of each norm. The first five colors are of Okabe and Ito 2008; the others were chosen so that all
+differ for color-blind readers. Dashes and markers differ, too."""
 
 OTHER_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK, "#882255", "#999933")
 """Colors of lines that are not norms."""

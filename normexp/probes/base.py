@@ -1,7 +1,7 @@
 """Base class of the probes, and the recorder that they write to."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.hooks import RemovableHandle
 
 from normexp.config import ProbeConfig
@@ -36,9 +37,29 @@ class ProbedLayer:
 
 
 def layer_weights(layers: Mapping[str, ProbedLayer]) -> dict[str, nn.Parameter]:
-    """Weight of each linear layer and convolution."""
-    weights = {name: getattr(layer.weight, "weight", None) for name, layer in layers.items()}
+    """Trained weight of each linear layer and convolution."""
+    weights = {name: trained_weight(layer.weight) for name, layer in layers.items() if layer.weight is not None}
     return {name: weight for name, weight in weights.items() if isinstance(weight, nn.Parameter)}
+
+
+def trained_weight(module: nn.Module) -> object:
+    """The weight that the optimizer updates. If it is normalized (`weight=ws` and the like), that is the tensor from which the
+    effective weight is computed; of weight norm, v. Reading the effective one would compute it, and advance the power method of
+    spectral norm."""
+    if not is_parametrized(module, "weight"):
+        return getattr(module, "weight", None)
+    originals = module.get_submodule("parametrizations.weight").parameters(recurse=False)
+    return list(originals)[-1]  # g, v
+
+
+def filter_gains(module: nn.Module | None) -> nn.Parameter | None:
+    """The learned scale of each filter of a normalized weight: the gain of `weight=sws`, or g of weight norm."""
+    if module is None or not is_parametrized(module, "weight"):
+        return None
+    parametrization = module.get_submodule("parametrizations.weight")
+    first, *more = parametrization.parameters(recurse=False)
+    gains = first if more else getattr(parametrization.get_submodule("0"), "gain", None)
+    return gains if isinstance(gains, nn.Parameter) else None
 
 
 def chunks(values: Tensor) -> Sequence[Tensor]:
@@ -77,8 +98,9 @@ def is_due(step: int, total: int, every: int | None, early: int = 0) -> bool:
 class Step:
     """Inputs of a training step.
 
-    number: 1 to total. lr: the peak of the schedule, not the step's own. autocast: context for a forward pass.
-    loss_scale: factor on the loss in the backward pass; the parameters' gradients are already divided by it.
+    number: 1 to total. inputs, labels: of the whole batch, which is computed in `accumulate` micro-batches. lr: the peak of the
+    schedule, not the step's own. autocast: context for a forward pass. loss_scale: factor on the loss in the backward pass; the
+    parameters' gradients are already divided by it.
     """
 
     number: int
@@ -89,6 +111,12 @@ class Step:
     lr: float
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
     loss_scale: Tensor | float = 1.0
+    accumulate: int = 1
+
+    def micro_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of each micro-batch."""
+        size = len(self.inputs) // self.accumulate
+        return zip(self.inputs.split(size), self.labels.split(size), strict=True)
 
 
 class Sampler:
@@ -97,21 +125,30 @@ class Sampler:
     The sample is stratified: the values, in the order channel, sample, position, are divided into `size` equal parts, and one
     value is drawn uniformly from each. Every value is equally likely, so sample means are unbiased, and each channel gets its
     share. Within a step, tensors of the same shape use the same indices, so that an activation's inputs and outputs stay paired.
+
+    Each micro-batch gives its part of the sample of the whole batch, which does not depend on `accumulate`.
     """
 
     def __init__(self, size: int, *, seed: int) -> None:
         self.size, self._seed, self._step = size, seed, 0
+        self._accumulate, self._micro_batch = 1, 0
         self._indices: dict[tuple[torch.Size, torch.device], tuple[Tensor, ...]] = {}
 
-    def start(self, step: int) -> None:
+    def start(self, step: int, accumulate: int = 1) -> None:
         """Use the indices of this step for all following samples."""
-        self._step = step
+        self._step, self._accumulate = step, accumulate
+        self.start_micro_batch(0)
+
+    def start_micro_batch(self, number: int) -> None:
+        """The following samples are of this micro-batch, 0 to accumulate - 1."""
+        self._micro_batch = number
         self._indices.clear()
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Sample (B, C, ...). Returns a detached float32 copy of shape (n, C) if it holds all values, else (size, 1)."""
+        """Sample (B, C, ...). Returns a detached float32 copy of shape (n, C) if it holds all values, else (size, 1), or the
+        micro-batch's part of it."""
         values = values.detach()
-        if values.numel() <= self.size:
+        if values.numel() * self._accumulate <= self.size:
             return values.movedim(1, -1).reshape(-1, values.shape[1]).to(torch.float32, copy=True)
         channels_first = values.movedim(1, 0)  # a view
         key = (channels_first.shape, values.device)
@@ -120,7 +157,10 @@ class Sampler:
         return channels_first[self._indices[key]].float()[:, None]
 
     def _draw(self, shape: torch.Size, device: torch.device) -> tuple[Tensor, ...]:
-        """Indices of the sampled values, (size,) for each dimension."""
+        """Indices of the sampled values of a micro-batch of this shape, (C, B, ...), for each dimension: (size,), or fewer if it
+        is a part of the batch."""
+        channels, samples, *positions = shape
+        shape = torch.Size((channels, samples * self._accumulate, *positions))  # of the whole batch
         # A separate stream, so that probing does not affect training's random numbers. The shape is part of its name, so that the
         # sample does not depend on which other layers are probed.
         generator = torch.Generator().manual_seed(stream_seed(self._seed, "probe", f"{self._step} {tuple(shape)}"))
@@ -128,6 +168,9 @@ class Sampler:
         flat = ((torch.arange(self.size) + within) * (shape.numel() / self.size)).long().clamp_max(shape.numel() - 1)
         # NumPy's unravel_index, since torch's imports sympy on its first call, which takes half a second.
         indices = np.stack(np.unravel_index(flat.numpy(), shape))
+        if self._accumulate > 1:
+            indices = indices[:, indices[1] // samples == self._micro_batch]
+            indices[1] %= samples
         return torch.from_numpy(indices).to(device).unbind()  # one transfer, since each waits for the GPU
 
 
@@ -147,8 +190,12 @@ class Recorder:
         self._scalars: dict[str, Tensor] = {}
         self._arrays: dict[str, list[Tensor]] = {}
 
+    def start_micro_batch(self, number: int) -> None:
+        """The hooks will be called for this micro-batch of the step, 0 to accumulate - 1."""
+        self._sampler.start_micro_batch(number)
+
     def add_hook(self, handle: RemovableHandle) -> None:
-        """Register a hook, which is removed after the forward pass."""
+        """Register a hook, which is called for each micro-batch and removed after the last one."""
         self.hooks.append(handle)
 
     def sample_input(self, tag: str, module: nn.Module) -> None:
@@ -256,7 +303,8 @@ class Probe:
         return is_due(step, total, self.config.every, self.config.early)
 
     def before_forward(self, recorder: Recorder) -> None:
-        """Attach hooks with `recorder.add_hook`. They are removed after the forward pass."""
+        """Attach hooks with `recorder.add_hook`. They are called for each micro-batch, and removed after the last one. What
+        they append with `record_array` and the samples is of the whole batch; a scalar must be added up."""
 
     def after_backward(self, recorder: Recorder) -> None:
         """Record gradients before clipping."""

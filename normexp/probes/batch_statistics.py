@@ -6,30 +6,37 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from normexp.norms.brn_module import BatchRenorm
+from normexp.norms.running import ghost_batches, running_moments
 from normexp.probes.base import Measurements, Probe, Recorder, chunks
+from normexp.records import Chart
+
+CORRECTIONS = {"brn_r": "batch renorm's r", "brn_d": "batch renorm's d"}
 
 
 class BatchStatistics(Probe):
-    """For each batch norm, with the running statistics from before this batch:
+    """For each norm with a running mean and variance, with those from before this batch:
 
     batch_mean_distance/LAYER: |batch mean - running mean| / sqrt(running variance + eps), averaged over channels.
     batch_var_ratio/LAYER: (batch variance + eps) / (running variance + eps), geometric mean over channels. The batch variance
-    is the unbiased one, as in the running average.
+    is the unbiased one, as in the running average. With ghost batches or micro-batches, both are averaged over them, too.
+    brn_r/LAYER, brn_d/LAYER: histogram, mean and std over channels of the clipped factor and shift of `norm=brn`.
 
-    If these are far from 0 and 1, the network computes something else in evaluation than in training.
+    If the first two are far from 0 and 1, the network computes something else in evaluation than in training.
     """
 
     meanings: ClassVar = {
         "batch_mean_distance/LAYER": "distance between batch mean and running mean, in running standard deviations",
         "batch_var_ratio/LAYER": "batch variance / running variance",
+        "brn_r/LAYER": "factor r of batch renorm, the clipped batch std / running std: mean and std over channels",
+        "brn_d/LAYER": "shift d of batch renorm, the clipped distance of the means: mean and std over channels",
     }
-    titles: ClassVar = {tag.partition("/")[0]: meaning for tag, meaning in meanings.items()}
+    titles: ClassVar = {tag.partition("/")[0]: meaning for tag, meaning in meanings.items() if tag.startswith("batch_")}
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():
-            if isinstance(layer.norm, _BatchNorm) and layer.norm.running_mean is not None:
+            if layer.norm is not None and running_moments(layer.norm) is not None:
                 recorder.add_hook(layer.norm.register_forward_pre_hook(partial(_record_statistics, recorder, name)))
 
     def report(self, recorder: Recorder) -> Measurements:
@@ -43,14 +50,32 @@ class BatchStatistics(Probe):
                 scalars[f"batch_mean_distance/{name}"] = float(distance.mean())
                 ratio = np.log((var + eps) / (running_var + eps))
                 scalars[f"batch_var_ratio/{name}"] = float(np.exp(ratio.mean()))
-        return Measurements(scalars)
+        shown = {tag: d for tag, d in recorder.distributions.items() if tag.partition("/")[0] in CORRECTIONS}
+        scalars |= {f"{tag}/mean": d.mean for tag, d in shown.items()}
+        scalars |= {f"{tag}/std": d.std for tag, d in shown.items()}
+        return Measurements(scalars, {tag: d.histogram for tag, d in shown.items()})
+
+    def charts(self) -> list[Chart]:
+        renormalized = any(isinstance(layer.norm, BatchRenorm) for layer in self.layers.values())
+        corrections = [
+            Chart("Whole network", f"mean of {title}", lines=[f"{symbol}/.*/mean"])
+            for symbol, title in CORRECTIONS.items()
+            if renormalized
+        ]
+        return super().charts() + corrections
 
 
 def _record_statistics(recorder: Recorder, name: str, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Forward pre-hook: record mean and variance of the batch, then the running ones: (1, 4, C)."""
-    assert isinstance(norm, _BatchNorm) and norm.running_mean is not None and norm.running_var is not None
-    statistics = torch.stack([*batch_moments(inputs[0].detach()), norm.running_mean, norm.running_var])
-    recorder.record_array(f"_batch_statistics/{name}", statistics[None])
+    """Forward pre-hook: record mean and variance of the batch, then the running ones: (1, 4, C) per ghost batch. Also r and d."""
+    running = running_moments(norm)
+    assert running is not None
+    for part in ghost_batches(norm, inputs[0].detach()):
+        mean, var = batch_moments(part)
+        recorder.record_array(f"_batch_statistics/{name}", torch.stack([mean, var, *running])[None])
+    if isinstance(norm, BatchRenorm):
+        m = inputs[0].numel() // norm.num_features
+        for symbol, values in zip(CORRECTIONS, norm.corrections(mean, var * ((m - 1) / m)), strict=True):
+            recorder.record_array(f"{symbol}/{name}", values[:, None])
 
 
 def batch_moments(values: Tensor) -> tuple[Tensor, Tensor]:

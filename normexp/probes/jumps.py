@@ -54,6 +54,8 @@ class Jumps(Probe):
                 continue
             # (calls, 3, C): the activation may be called more than once in a pass, with batches of any size.
             count, means, variances = moments.astype(np.float64).swapaxes(0, 1)
+            if count[:, 0].sum() < 2:
+                continue
             mean = (count * means).sum(axis=0) / count.sum(axis=0)
             std = np.sqrt((count * (variances + (means - mean) ** 2)).sum(axis=0) / count.sum(axis=0))
             now = mean.tolist(), std.tolist()
@@ -85,12 +87,12 @@ def _shift(mean: Floats, before: Floats, std: Floats) -> float | None:
 
 def _record_moments(recorder: Recorder, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     """Forward pre-hook: record (1, 3, C): count, mean and biased variance of each channel of the input (B, C, ...)."""
-    if isinstance(inputs[0], Tensor) and inputs[0].numel() > inputs[0].shape[1]:
+    if isinstance(inputs[0], Tensor):
         values = inputs[0].detach()
         mean, var = batch_moments(values if values.dtype == torch.float64 else values.float())
         n = values.numel() // values.shape[1]
-        moments = torch.stack([torch.full_like(mean, n), mean, var * ((n - 1) / n)])
-        recorder.record_array(f"_jumps/{name}", moments[None])
+        biased = var * ((n - 1) / n) if n > 1 else torch.zeros_like(mean)  # of a single value, var is undefined
+        recorder.record_array(f"_jumps/{name}", torch.stack([torch.full_like(mean, n), mean, biased])[None])
 
 
 ENTRY = Jumps

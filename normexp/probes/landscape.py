@@ -22,11 +22,13 @@ Weights = dict[str, Tensor]
 
 
 class LossSurface:
-    """Loss and gradient of a step's batch as a function of the weights. Create it right before the forward pass."""
+    """Loss and gradient of a step's batch, in its micro-batches, as a function of the weights. Create it right before the forward
+    pass, which changes buffers: spectral norm's loss depends on them."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
         self.weights: Weights = {name: p.detach().clone() for name, p in step.model.named_parameters()}
+        self._buffers = {name: b.clone() for name, b in step.model.named_buffers()}
         self._trained = [name for name, p in step.model.named_parameters() if p.requires_grad]
         self._devices = [step.inputs.device] if step.inputs.is_cuda else []
         self._cpu = torch.get_rng_state()
@@ -44,17 +46,24 @@ class LossSurface:
 
     def _scaled(self, weights: Weights, scale: Tensor | float) -> tuple[Tensor, Weights]:
         """The loss, and the gradient of `scale` times the loss."""
-        model, leaves = self._step.model, {name: weights[name].detach().requires_grad_() for name in self._trained}
-        buffers = {name: b.clone() for name, b in model.named_buffers()}  # copies, since batch norm updates its own
+        step, leaves = self._step, {name: weights[name].detach().requires_grad_() for name in self._trained}
+        buffers = {name: b.clone() for name, b in self._buffers.items()}  # copies, since norms update their own
         with torch.random.fork_rng(self._devices):
             torch.set_rng_state(self._cpu)
             for device, state in zip(self._devices, self._cuda, strict=True):
                 torch.cuda.set_rng_state(state, device)
-            with self._step.autocast():
-                logits = torch.func.functional_call(model, {**weights, **buffers, **leaves}, (self._step.inputs,))
-                loss = F.cross_entropy(logits, self._step.labels)
-        gradients = torch.autograd.grad(loss * scale, list(leaves.values()), allow_unused=True, materialize_grads=True)
-        return loss.detach(), dict(zip(leaves, gradients, strict=True))
+            losses, sums = [], list[Tensor]()
+            for inputs, labels in step.micro_batches():
+                with step.autocast():
+                    logits = torch.func.functional_call(step.model, {**weights, **buffers, **leaves}, (inputs,))
+                    loss = F.cross_entropy(logits, labels)
+                scaled = loss * scale / step.accumulate
+                gradients = torch.autograd.grad(
+                    scaled, list(leaves.values()), allow_unused=True, materialize_grads=True
+                )
+                losses.append(loss.detach())
+                sums = list(torch._foreach_add(sums, gradients)) if sums else list(gradients)
+        return torch.stack(losses).mean(), dict(zip(leaves, sums, strict=True))
 
 
 class Landscape(Probe):

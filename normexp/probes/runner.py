@@ -14,7 +14,7 @@ from normexp.records import Chart, Histogram
 
 
 class Snapshot:
-    """The probes of one step. Use it as the context of the forward pass; the hooks are removed at the end."""
+    """The probes of one step. Use it as the context of the forward passes; the hooks are removed at the end."""
 
     def __init__(self, probes: Sequence[Probe], recorder: Recorder) -> None:
         self._probes, self._recorder = probes, recorder
@@ -26,6 +26,10 @@ class Snapshot:
     def __exit__(self, *_: object) -> None:
         for hook in self._recorder.hooks:
             hook.remove()
+
+    def start_micro_batch(self, number: int) -> None:
+        """To be called before the forward pass of each of several micro-batches."""
+        self._recorder.start_micro_batch(number)
 
     def after_backward(self) -> None:
         for probe in self._probes:
@@ -57,7 +61,7 @@ class Probes:
     def snapshot(self, step: Step) -> Snapshot | None:
         """Start the snapshot of a step. Returns None if no probe is due."""
         probes = self._due(step.number, step.total)
-        self._sampler.start(step.number)
+        self._sampler.start(step.number, step.accumulate)
         return Snapshot(probes, Recorder(step, self._sampler, self._describe)) if probes else None
 
     def due(self, step: int, total: int) -> bool:

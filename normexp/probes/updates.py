@@ -10,12 +10,13 @@ from normexp.probes.base import Measurements, Probe, Recorder, layer_weights
 
 class Updates(Probe):
     """weight_norm/LAYER: Euclidean norm of the weight before the update. update_ratio/LAYER: norm of the update over that of the
-    weight, usually around 1e-3. 0 for a frozen weight, undefined for a weight of 0.
+    weight, usually around 1e-3. 0 for a frozen weight, undefined for a weight of 0. Both are of the trained weight, before a
+    normalization by `weight`.
     """
 
     titles: ClassVar = {"weight_norm": "weight norm", "update_ratio": "update norm / weight norm"}
     meanings: ClassVar = {
-        "weight_norm/LAYER": "norm of the weight",
+        "weight_norm/LAYER": "norm of the weight that is trained, before weight standardization and the like",
         "update_ratio/LAYER": "norm of the update over the norm of the weight; around 1e-3 is usual, but less at the end of a "
         "schedule, where lr is near 0",
     }

@@ -20,8 +20,13 @@ HINT = "Write norm: {bn: BN, none: no norm} in a yaml file, or --names 'norm=bn:
 Entry = tuple[str, str | None, str]
 """A key, one of its values as `format_value` writes it, or None for the key itself, and the name."""
 
+ABBREVIATIONS = {"none": "none", "evonorm": "EvoNorm-S0", "dyt": "DyT", "derf": "Derf", "iternorm": "IterNorm"}
+"""Of norms that papers don't write in capitals."""
+
 BUILTIN: dict[tuple[str, str | None], str] = {
-    **{("norm", name): name if name == "none" else name.upper() for name in NORMS},
+    **{("norm", name): ABBREVIATIONS.get(name, name.upper()) for name in NORMS},
+    **{("weight", name): title for name, title in (("ws", "WS"), ("sws", "SWS"), ("weight_norm", "WN"))},
+    ("weight", "spectral"): "spectral norm",
     **{("data", name): entry.title for name, entry in DATA.items() if name != "digits"},
 }
 

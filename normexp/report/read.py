@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from normexp import rundir
+from normexp.compose.choices import with_later_keys
 from normexp.config import ConfigError, flatten, name_own_choices, printable, show, suggest_folder
 from normexp.rundir import reader
 
@@ -220,7 +221,7 @@ def read_status(directory: Path) -> dict[str, Any]:
 def read_config(directory: Path) -> dict[str, Any]:
     """The flat, displayable config of a run, with the names of the user's own choices. Raises UnreadableRunError."""
     with _readable(directory, "config.yaml"):
-        flat = flatten(reader.displayable(rundir.read_config(directory)))
+        flat = with_later_keys(flatten(reader.displayable(rundir.read_config(directory))))
         return {**name_own_choices(flat), **{key: flat[key] for key in ("data",) if key in flat}}
 
 

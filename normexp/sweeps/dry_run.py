@@ -33,7 +33,7 @@ from normexp.sweeps.survey import Survey, header, note_other_runs, survey
 
 NO_EFFECT_ON_TIME = {
     *("init", "schedule", "seed", "lr", "lr_batch", "grad_clip", "norm.eps", "norm.momentum", "data.verify"),
-    *("optim.weight_decay", "optim.momentum", *RESULT_INDEPENDENT_KEYS),
+    *("optim.weight_decay", "optim.decay_norm", "optim.momentum", *RESULT_INDEPENDENT_KEYS),
 }
 """Keys and groups that don't change the duration of a run."""
 
@@ -86,7 +86,7 @@ def _preview_run(config: Config, console: Console) -> None:
         "data": f"{config.data.name}: {split.train:,} training, {split.val:,} validation, "
         f"{config.data.test_size or data.test_samples:,} test samples",
         "steps": f"{split.total_steps:,} ({epochs:.4g} epoch{'s' * (epochs != 1)} of {split.steps_per_epoch:,}), "
-        f"batch_size={config.batch_size}",
+        f"batch_size={config.batch_size}" + f", accumulate={config.accumulate}" * (config.accumulate > 1),
         "time": f"roughly {format_duration(started + loading + seconds)} (from a few timed steps)",
     }
     for label, text in lines.items():

@@ -12,7 +12,7 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from normexp import NUMERICS, rundir
-from normexp.compose.choices import NOT_HYPERPARAMETERS
+from normexp.compose.choices import NOT_HYPERPARAMETERS, with_later_keys
 from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, as_tree, flatten, show, yaml_files
 from normexp.metrics import higher_is_better
 from normexp.rundir import atomic
@@ -47,7 +47,7 @@ def changed_keys(directory: Path, config: Config, *, given: Collection[str] = ()
     if not has_progress(directory):
         return []
     try:
-        old = flatten(rundir.read_config(directory))
+        old = with_later_keys(flatten(rundir.read_config(directory)))
     except (OSError, ValueError) as error:
         return [f"config.yaml ({type(error.__cause__ or error).__name__})"]
     new = flatten(dataclasses.asdict(config))

@@ -18,6 +18,8 @@ from normexp.models import layers
 from normexp.models.build import build_model
 from normexp.models.layer import named_layers
 from normexp.models.rescale import SAMPLES, rescale_weights
+from normexp.norms.running import whole_ghost_batches
+from normexp.optim.groups import parameter_groups
 from normexp.optim.optimizers import OPTIMIZERS
 from normexp.probes.runner import Probes
 from normexp.streams import stream_seed
@@ -65,16 +67,17 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     data = load(config, device) if arrays is None else split(arrays, config, device)
     model = build_model(config)
     if config.init.input_std is not None:  # on the CPU, so that the weights are the same on every device
-        samples = torch.arange(min(SAMPLES, len(data.train)), device=device)
+        count = whole_ghost_batches(model, min(SAMPLES, len(data.train)))
+        samples = torch.arange(count, device=device)
         rescale_weights(model, data.train.batch(samples)[0].cpu(), config.init.input_std)
     model = to_device(model, device)
     precision = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
     if config.compile and config.debug != "anomaly":  # a compiled model calls no hooks
-        example, _ = data.train.batch(torch.arange(config.batch_size, device=device))
+        example, _ = data.train.batch(torch.arange(config.micro_batch_size, device=device))
         forward = compile_forward(model, example, precision)
     _, make_optimizer = OPTIMIZERS[config.optim.name]
-    optimizer = make_optimizer(model.parameters(), config.optim, config.peak_lr)
+    optimizer = make_optimizer(parameter_groups(model, config.optim), config.optim, config.peak_lr)
     precision.prepare(optimizer)
     probes = Probes(named_layers(model), config.probe, seed=config.seed)
     order = BatchSampler(len(data.train), config.batch_size, seed=config.seed, device=device)
@@ -123,5 +126,5 @@ def memory_format(model: nn.Module, device: torch.device) -> torch.memory_format
 
 def set_threads(config: Config) -> None:
     """Set the number of CPU threads. threads=null: one if a step is too small to parallelize, else all."""
-    multiplications = config.batch_size * sum(plan.multiplications for plan in layers(config))
+    multiplications = config.micro_batch_size * sum(plan.multiplications for plan in layers(config))
     torch.set_num_threads(config.threads or (1 if multiplications < MAX_SINGLE_THREAD_MULTIPLICATIONS else ALL_THREADS))

@@ -110,7 +110,8 @@ def detect_anomalies(model: nn.Module, *, gradients: bool = True) -> Iterator[No
             return
         for parameter, value in part.named_parameters():
             if bad := _not_finite(value):
-                raise AnomalyError(f"{bad} in the {parameter} of {name}, after the last update")
+                shown = parameter.removeprefix("parametrizations.")  # of a normalized weight: weight.original
+                raise AnomalyError(f"{bad} in the {shown} of {name}, after the last update")
         if bad := _not_finite(output):
             raise AnomalyError(f"{bad} in the output of {name}, whose input was at most {_largest(inputs[0])}")
         if gradients and output.requires_grad:

@@ -29,7 +29,8 @@ def describe_error(error: BaseException, config: Config) -> str:
     """Describe a failure for status.json."""
     cause = cause_of(error)
     if cause == "memory":
-        return f"out of memory at batch_size={config.batch_size}"
+        parts = f" and accumulate={config.accumulate}" if config.accumulate > 1 else ""
+        return f"out of memory at batch_size={config.batch_size}{parts}"
     return str(error) if cause == "write" else f"{type(error).__name__}: {error}"
 
 

@@ -23,7 +23,8 @@ from normexp.config import Config
 from normexp.data import Sizes
 from normexp.data.splits import Split
 from normexp.models.layer import named_layers
-from normexp.norms.bn import BatchNorm
+from normexp.norms.bn import RunningConfig
+from normexp.norms.running import batch_norms, ghost_batches, running_norms, whole_ghost_batches
 from normexp.probes.base import power_spaced
 from normexp.probes.batch_statistics import batch_moments
 
@@ -69,12 +70,13 @@ def evaluate(model: nn.Module, split: Split, interrupted: Interrupted = lambda: 
 def evaluate_with_batch_statistics(
     model: nn.Module, split: Split, batch_size: int, interrupted: Interrupted = lambda: False
 ) -> tuple[float, float]:
-    """As `evaluate`, but bn normalizes each batch with its own statistics, as in training. Running statistics are neither used
-    nor updated.
+    """As `evaluate`, but norms with running statistics use each batch's own, as batch norm does in training. Running statistics
+    are neither used nor updated; this holds for frozen norms, too, and brn is batch norm.
 
-    batch_size: that of training, since the statistics depend on it. An incomplete last batch is dropped.
+    batch_size: that of the training (micro-)batches, since the statistics depend on it. An incomplete last batch is dropped. A
+    split smaller than that is one batch, without the samples that would not fill a ghost batch.
     """
-    size = min(batch_size, len(split))
+    size = whole_ghost_batches(model, min(batch_size, len(split)))
     with batch_statistics(model):
         return _means(model, (batch for batch in split.batches(size) if len(batch[1]) == size), interrupted)
 
@@ -108,8 +110,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
-    """As `evaluating`, but bn uses each batch's own statistics, and does not update the running ones."""
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    """As `evaluating`, but norms with running statistics use each batch's own, and do not update the running ones."""
+    norms = running_norms(model)
     with evaluating(model):
         for norm in norms:
             norm.train()
@@ -133,13 +135,14 @@ def evaluation_statistics(
     StoppedError.
     """
     norm = config.norm
-    if not isinstance(norm, BatchNorm) or norm.statistics == "running":
+    if not isinstance(norm, RunningConfig) or norm.statistics == "running":
         yield {}
         return
     samples = min(norm.recompute_samples, len(train), max_samples or len(train))
 
     def batches() -> Iterator[Tensor]:
-        return (inputs for inputs, _ in islice(train.batches(config.batch_size), max(1, samples // config.batch_size)))
+        size = config.micro_batch_size
+        return (inputs for inputs, _ in islice(train.batches(size), max(1, samples // size)))
 
     with evaluating(model):
         at_test_time = _statistics(model, batches(), "moments", interrupted)
@@ -177,18 +180,19 @@ def _statistics(
     model: nn.Module, batches: Iterable[Tensor], estimator: Estimator, interrupted: Interrupted
 ) -> dict[_BatchNorm, tuple[Tensor, Tensor]]:
     """Mean and variance, (C,) each, of each bn's input over the batches; summed in float64. Unused norms are left out."""
-    norms = [n for n in model.modules() if isinstance(n, _BatchNorm) and n.running_mean is not None]
+    norms = batch_norms(model)
     sums: dict[_BatchNorm, Tensor] = {}
     uses = dict.fromkeys(norms, 0)
 
     def add(norm: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(norm, _BatchNorm)
         values = args[0] if args[0].dtype == torch.float64 else args[0].float()  # amp may pass 16 bits
-        mean, unbiased = (moment.double() for moment in batch_moments(values))
-        m = values.numel() // norm.num_features
-        second = unbiased if estimator == "paper" else mean**2 + unbiased * (m - 1) / m
-        sums[norm] = sums.get(norm, 0) + torch.stack([mean, second])
-        uses[norm] += 1
+        for part in ghost_batches(norm, values):
+            mean, unbiased = (moment.double() for moment in batch_moments(part))
+            m = part.numel() // norm.num_features
+            second = unbiased if estimator == "paper" else mean**2 + unbiased * (m - 1) / m
+            sums[norm] = sums.get(norm, 0) + torch.stack([mean, second])
+            uses[norm] += 1
 
     with ExitStack() as hooks, torch.inference_mode():
         for norm in norms:

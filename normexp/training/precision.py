@@ -43,9 +43,12 @@ class Precision:
         """Context for a forward pass."""
         return nullcontext() if self._dtype is None else torch.autocast(self._device, self._dtype)
 
-    def backward(self, loss: Tensor, optimizer: Optimizer) -> None:
-        """Compute the gradients of the unscaled loss."""
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of the loss, scaled until `unscale`, to those of earlier micro-batches."""
         self.scaler.scale(loss).backward()
+
+    def unscale(self, optimizer: Optimizer) -> None:
+        """Divide the gradients by the loss scale; once per step."""
         self.scaler.unscale_(optimizer)
 
     def update(self, optimizer: Optimizer) -> None:

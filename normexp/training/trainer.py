@@ -16,6 +16,7 @@ from torch.profiler import profile
 from normexp.config import Config
 from normexp.models.layer import named_layers
 from normexp.norms import NORMS
+from normexp.norms.running import StepAware
 from normexp.optim.schedules import lr_factor
 from normexp.probes.base import Measurements, Step
 from normexp.probes.gradients import GradientNorms
@@ -77,6 +78,8 @@ class Trainer:
         self.region: Callable[[str], AbstractContextManager[Any]] = record_function if profiler else lambda _: unnamed
         self.model, self.optimizer, self.precision = parts.model, parts.optimizer, parts.precision
         self.parameters = list(parts.model.parameters())
+        self.step_aware = [module for module in parts.model.modules() if isinstance(module, StepAware)]
+        self.replays_graph = parts.forward is not parts.model and parts.device.type == "cuda"
         self.gradient_norms = GradientNorms(named_layers(parts.model))
         self.evaluations = evaluation_steps(config.eval_every, parts.sizes)
         self.checkpoint_every, self.last_checkpoint = config.checkpoints, time.monotonic()
@@ -114,15 +117,18 @@ class Trainer:
         lr = config.peak_lr * lr_factor(config.schedule, step - 1, state.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        for module in self.step_aware:
+            module.start_step(step, state.total_steps)
         with region("batch"):
             inputs, labels = self.parts.data.train.batch(next(self.parts.order), self.parts.augment)
         loss_scale, autocast = precision.loss_scale(), precision.autocast
-        context = Step(step, state.total_steps, self.model, inputs, labels, config.peak_lr, autocast, loss_scale)
+        micro = config.accumulate
+        context = Step(step, state.total_steps, self.model, inputs, labels, config.peak_lr, autocast, loss_scale, micro)
         snapshot = self.parts.probes.snapshot(context)
         loss, logits = self.forward_backward(inputs, labels, snapshot)
         grad_norms = self.gradient_norms.on_device() if logs else None  # before clipping
         self.update(snapshot)
-        state.window.add(loss.detach(), logits.detach(), labels)
+        state.window.add(loss, logits, labels)
         state.step = step
 
         scalars: Scalars = {}
@@ -137,16 +143,37 @@ class Trainer:
         self.finish_step(PendingRecord(scalars, measurements), error)
 
     def forward_backward(self, inputs: Tensor, labels: Tensor, snapshot: Snapshot | None) -> tuple[Tensor, Tensor]:
-        """Compute the gradients of a batch; returns the mean loss and the logits (B, classes), both on the device."""
+        """Compute the gradients of a batch; returns the mean loss and the logits (B, classes), both on the device.
+
+        The gradient is the mean of the micro-batches' gradients. Each is added before the next forward pass, so memory holds the
+        activations of one micro-batch.
+        """
         for parameter in self.parameters:  # optimizer.zero_grad() at a tenth of its cost
             parameter.grad = None  # before the forward pass: a CUDA graph overwrites the last step's gradients
-        with self.region("forward"), self.precision.autocast():
-            with snapshot or nullcontext():
-                logits = self.model(inputs) if snapshot else self.parts.forward(inputs)
-            loss = F.cross_entropy(logits, labels)  # autocast computes it in float32
-        with self.region("backward"):
-            self.precision.backward(loss, self.optimizer)
-        return loss, logits
+        count, size = self.config.accumulate, self.config.micro_batch_size
+        losses, logits = [], []
+        with snapshot or nullcontext():
+            for number, (part, targets) in enumerate(zip(inputs.split(size), labels.split(size), strict=True)):
+                if snapshot:
+                    snapshot.start_micro_batch(number)
+                with self.region("forward"), self.precision.autocast():
+                    outputs = self.model(part) if snapshot else self.parts.forward(part)
+                    loss = F.cross_entropy(outputs, targets)  # autocast computes it in float32
+                with self.region("backward"):
+                    self.precision.backward(loss if count == 1 else loss / count)
+                    if number == count - 1:
+                        self.precision.unscale(self.optimizer)
+                    elif number == 0 and self.replays_graph:
+                        self._copy_gradients()
+                losses.append(loss.detach())
+                logits.append(outputs.detach())
+        return (losses[0], logits[0]) if count == 1 else (torch.stack(losses).mean(), torch.cat(logits))
+
+    def _copy_gradients(self) -> None:
+        """Move the gradients out of the memory of a CUDA graph, whose next replay would overwrite what it should add to."""
+        for parameter in self.parameters:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.clone()
 
     def update(self, snapshot: Snapshot | None) -> None:
         """Clip the gradients and update the weights; the probes see both before and after."""
@@ -226,7 +253,7 @@ class Trainer:
             loss, accuracy = evaluate(model, split, self.interrupted)
             scalars: Scalars = {"val/loss": loss, "val/accuracy": accuracy}
             if self.uses_batch_statistics(last=last):
-                means = evaluate_with_batch_statistics(model, split, self.config.batch_size, self.interrupted)
+                means = evaluate_with_batch_statistics(model, split, self.config.micro_batch_size, self.interrupted)
                 scalars["val/loss_batch_statistics"], scalars["val/accuracy_batch_statistics"] = means
             if split is not sample:
                 _, accuracy = evaluate(model, sample, self.interrupted)

@@ -172,7 +172,8 @@ def _measure_images_per_second(part: Part, what: str, config: Config, layout: to
             parameter.grad = None
         with precision.autocast():
             loss = F.cross_entropy(forward(images), labels)
-        precision.backward(loss, optimizer)
+        precision.backward(loss)
+        precision.unscale(optimizer)
         precision.update(optimizer)
 
     seconds = seconds_per_call(step, part)

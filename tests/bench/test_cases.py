@@ -6,15 +6,16 @@ from normexp.bench.cases import BATCH_SIZES, has_effect, plan_cases
 from normexp.config import ConfigError
 from normexp.models import MODELS
 from normexp.norms import NORMS
+from tests.conftest import MAPS_ONLY
 
 
 def test_by_default_everything_that_works():
     cases, skipped = plan_cases([])
     assert [(case.model, case.batch_size) for case in cases] == [(m, size) for m in MODELS for size in BATCH_SIZES]
     assert {case.model: case.data for case in cases} == {"mlp": "mnist", "cnn": "mnist", "resnet": "cifar10"}
-    assert {(skip.model, skip.norm) for skip in skipped} == {("mlp", "in")}
+    assert {(skip.model, skip.norm) for skip in skipped} == {("mlp", norm) for norm in MAPS_ONLY}
     for case in cases:
-        assert list(case.norms) == [norm for norm in NORMS if (case.model, norm) != ("mlp", "in")]
+        assert list(case.norms) == [norm for norm in NORMS if case.model != "mlp" or norm not in MAPS_ONLY]
         for norm, config in case.norms.items():
             assert (config.norm.name, config.model.name, config.batch_size) == (norm, case.model, case.batch_size)
 
@@ -44,7 +45,7 @@ def test_what_cannot_work_is_left_out_with_its_reason():
         (["model=mlp", "norm=in"], "norm=in can't work in layer fc1"),
         (["lr=0.1"], "lr has no effect here. bench accepts model, norm, batch_size, data"),
         (["experiment=depth"], "experiment has no effect"),
-        (["norm=bn", "norm.groups=2"], "norm.groups exists only with norm=gn."),
+        (["norm=bn", "norm.groups=2"], "norm.groups exists only with norm=gn and norm=evonorm."),
         (["dropout=0,0.5"], "only model, norm, batch_size can have several values."),
         (["batch_size=0,8"], "batch_size=0: batch_size must be an integer >= 1."),
         (["batch_size=[8,16]"], "batch_size=[8,16]: batch_size must be an integer"),
@@ -53,7 +54,7 @@ def test_what_cannot_work_is_left_out_with_its_reason():
         (["batch_size=interval(1,9)"], "separate the values with commas"),
         (["norm=glob(*)"], "separate the values with commas"),
         (["dropout=2"], "dropout=2"),
-        (["norm.groups=0"], "norm.groups=0: norm.groups must be an integer >= 1."),
+        (["norm.groups=0"], "norm.groups=0: norm.groups must be auto or an integer >= 1."),
         (["norm.eps=${dropout}"], "bench accepts values only"),
         (["model=mlp", "batch_size=60000"], "batch_size can be at most 54000"),
     ],

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from normexp.cli import main
+from normexp.norms import NORMS
 from tests.commands.shell import start
 
+NORM_NAMES = ", ".join(sorted(NORMS))
+
 BAD = [
-    (["norm=batch"], "norm is one of bn, gn, in, ln, none. Did you mean bn?"),
+    (["norm=batch"], f"norm is one of {NORM_NAMES}. Did you mean bn?"),
     (["norm=LayerNorm"], "Did you mean ln?"),
     (["data=mnits"], "Did you mean mnist?"),
     (["lr=fast"], "lr must be a number > 0"),
@@ -31,13 +34,17 @@ BAD = [
     (["norm=[none,bn]", "-m"], "For a sweep: -m norm=none,bn"),
     (["lr=[0.1,1]", "-m"], "For a sweep: -m lr=0.1,1"),
     (["debug=true"], "debug=true: debug is one of"),
-    (["norm=rms"], "norm is one of bn, gn, in, ln, none. --config-dir DIR adds your own"),
+    (["norm=xyz"], f"norm is one of {NORM_NAMES}. --config-dir DIR adds your own"),
     (["model=rnn"], "model is one of cnn, mlp, resnet. --config-dir"),
     (["+typo=1"], "Unknown key typo"),
     (["typo=1"], "Unknown key typo"),
     (["+optim.nesterov=true"], "without +"),
     (["+norm.groups=4"], "without +"),
-    (["norm.groups=4"], "norm.groups is a key of norm=gn only"),
+    (["norm.groups=4"], "norm.groups is a key of norm=gn and norm=evonorm only"),
+    (
+        ["norm=gn", "norm.groups=4", "norm.group_size=8"],
+        "norm.groups and norm.group_size are both given: leave one out.",
+    ),
     (["norm.name=gn"], "use norm=... to choose a norm"),
     (["norm=null"], "norm is one of"),
     (["norm=[bn,gn]"], "norm is one of"),
@@ -225,7 +232,7 @@ def test_from_the_shell_bad_input_prints_no_traceback_unless_asked():
         (["fly"], "Unknown command fly. The commands are train"),
         (["help", "fly"], "Unknown command or key fly. normexp help train lists all keys."),
         (["help", "epohcs"], "Did you mean epochs?"),
-        (["help", "norm=rms"], "norm is one of bn, gn, in, ln, none."),
+        (["help", "norm=xyz"], f"norm is one of {NORM_NAMES}."),
         (["help", "debug=slow"], "debug is one of anomaly, fast, overfit, profile."),
     ],
 )

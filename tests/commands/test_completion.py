@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from normexp.cli import main
+from normexp.norms import NORMS
 
 
 def complete(line: str) -> list[str]:
@@ -33,10 +34,10 @@ def complete(line: str) -> list[str]:
             "normexp train mod",
             ["model=", "model.channels=", "model.convs=", "model.kernel=", "model.head=", "model.fc_width="],
         ),
-        ("normexp train norm=", ["bn", "gn", "in", "ln", "none"]),
+        ("normexp train norm=", sorted(NORMS)),
         ("normexp train -m norm=bn,g", ["bn,gn"]),
-        ("normexp train norm=gn norm.g", ["norm.groups="]),
-        ("normexp train -m norm=bn,gn norm.g", ["norm.groups="]),
+        ("normexp train norm=gn norm.g", ["norm.groups=", "norm.group_size="]),
+        ("normexp train -m norm=bn,gn norm.g", ["norm.ghost_batch=", "norm.groups=", "norm.group_size="]),
         ("normexp train activation=s", ["sigmoid", "silu"]),
         ("normexp train norm.position=", ["pre", "post", "input"]),
         ("normexp train amp=", ["bf16", "fp16"]),

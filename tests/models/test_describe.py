@@ -62,7 +62,7 @@ def test_the_command(capsys, monkeypatch):
     assert all(len(line) <= 80 for line in printed.splitlines())
     assert main(["describe", "norm=in", "model=mlp"]) == 2
     assert main(["describe", "norm.groups=2"]) == 2
-    assert "norm.groups is a key of norm=gn only" in capsys.readouterr().err
+    assert "norm.groups is a key of norm=gn and norm=evonorm only" in capsys.readouterr().err
     assert main(["describe", "-m", "lr=1"]) == 2
     assert main(["describe", "norm=bn,ln"]) == 2
     assert "norm=bn,ln: describe shows one network at a time" in capsys.readouterr().err

@@ -202,3 +202,16 @@ def test_notes_on_what_has_no_effect_and_on_what_can_not_learn():
     assert "tell images apart" in warnings(compose("norm=in", "norm.position=post"), {})[-1]
     assert warnings(compose("norm=in", "norm.position=post", "norm.layers=[conv1,conv2]"), {}) == []
     assert warnings(compose("norm=in", "norm.position=post", "model=mlp", "model.widths=[]"), {}) == []
+
+
+@pytest.mark.parametrize("model", [["model=cnn"], RESNET, PREACT])
+@pytest.mark.parametrize("position", ["pre", "post", "input"])
+@pytest.mark.parametrize("activation", ["relu", "identity"])
+def test_the_note_on_instance_norm_tells_whether_images_look_alike(model, position, activation):
+    """Their channels' means, which global average pooling keeps, are all those of beta."""
+    if (model, position) == (PREACT, "input"):
+        return
+    config = compose(*model, "norm=in", f"norm.position={position}", f"activation={activation}")
+    logits = build_model(config).double()(torch.randn(4, 1, 8, 8, dtype=torch.float64))
+    alike = bool((logits - logits[:1]).abs().max() < 1e-9)
+    assert any("tell images apart" in note for note in warnings(config, {})) == alike

@@ -28,8 +28,21 @@ def said(capsys, *words):
 def test_every_logged_metric_has_a_meaning_and_every_meaning_a_metric():
     switches = [f"probe.{name}=true" for name in PROBES]
     records, _, _ = train_and_record(
-        *switches, "probe.landscape_every=6", "norm.position=post", "norm.statistics=recomputed", "model.channels=[4,4]"
+        *switches,
+        "probe.landscape_every=6",
+        "norm.position=post",
+        "norm.statistics=recomputed",
+        "model.channels=[4,4]",
+        "weight=sws",
     )
+    for more in (
+        ["norm=brn"],
+        ["norm=sn"],
+        ["norm=derf"],
+        ["norm=evonorm"],
+        ["norm=frn", "model=mlp", "activation=tlu"],
+    ):
+        records += train_and_record("probe.affine=true", "probe.batch_statistics=true", *more)[0]
     patterns = known_metrics()
     found = {tag: find_pattern(tag, patterns) for record in records for tag in record.scalars}
     assert len(found) > 100

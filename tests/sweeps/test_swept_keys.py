@@ -37,7 +37,7 @@ def test_a_key_of_the_default_choice_is_ignored_elsewhere(capsys):
 def test_a_key_that_no_swept_choice_has_is_an_error(capsys):
     for words in (["norm=bn,ln"], ["seed=0,1"], ["norm=bn,ln", "lr=0.1,1"]):
         assert main([*SWEEP, *words, "norm.groups=2"]) == 2
-        assert "norm.groups is a key of norm=gn only" in capsys.readouterr().err
+        assert "norm.groups is a key of norm=gn and norm=evonorm only" in capsys.readouterr().err
     assert not Path("runs").exists()
 
 

@@ -57,7 +57,7 @@ def test_the_summary_gives_advice(monkeypatch, capsys):
     assert main(["train", *SHORT, "name=r"]) == 1
     printed = capsys.readouterr().out
     assert f"run            failed: {SENTENCE}\n" in printed
-    assert "less memory    the same command with a smaller batch_size or network\n" in printed
+    assert "less memory    the same command with a smaller batch_size or network, or a larger accumulate\n" in printed
 
 
 @pytest.mark.long

@@ -12,6 +12,7 @@ from normexp.models import MODELS
 from normexp.norms import NORMS
 from normexp.rundir import read_metrics, read_status
 from normexp.training import checkpoint, trainer
+from tests.conftest import MAPS_ONLY
 from tests.training.short import resume, terminate, train
 
 EVERY = "checkpoint_every=5"
@@ -30,8 +31,18 @@ def cut():
     raise Power
 
 
+FIRST_NORMS = ("none", "bn", "ln", "in", "gn")
+
+
 @pytest.mark.parametrize(
-    ("model", "norm"), [(m, n) for m in MODELS for n in NORMS if (m, n) != ("mlp", "in")], ids=lambda name: name
+    ("model", "norm"),
+    [
+        pytest.param(m, n, marks=() if n in FIRST_NORMS or m == "cnn" else pytest.mark.long)
+        for m in MODELS
+        for n in NORMS
+        if m != "mlp" or n not in MAPS_ONLY
+    ],
+    ids=lambda name: name,
 )
 def test_resuming_gives_the_same_result_for_every_model_and_norm(tmp_path, at_step, model, norm):
     overrides = [f"model={model}", f"norm={norm}", "probe=full", "dropout=0.2", "optim=adamw", EVERY]

@@ -1,0 +1,5 @@
+"""Fixtures of the training tests, for runs with weight decay."""
+
+from tests.training.conftest import at_step
+
+__all__ = ["at_step"]
