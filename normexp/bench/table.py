@@ -26,7 +26,7 @@ def print_results(
         parameters = {norm: costs.parameters for result in of_model for norm, costs in result.costs.items()}
         reference = parameters.pop(REFERENCE)
         added = [f"{norm} {count - reference:+,}" for norm, count in parameters.items()]
-        console.print(f"{', '.join([f'{reference:,} parameters without a norm', *added])}\n", soft_wrap=True)
+        console.print(f"{', '.join([f'{reference:,} parameters without a norm', *added])}\n")
     about = (
         "none: milliseconds per step, and memory that the forward pass saves for the backward pass. Others: ratio to none "
         f"in the same round, median ± half the interquartile range of {repeats} rounds. Each timed block takes at least "

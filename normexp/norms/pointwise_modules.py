@@ -37,8 +37,11 @@ class DynamicTanh(ScaleShift):
         super().__init__(channels, affine=affine)
         self.alpha = nn.Parameter(torch.tensor(alpha))
 
+    def squash(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.alpha * x)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale_shift(torch.tanh(self.alpha * x))
+        return self.scale_shift(self.squash(x))
 
 
 class DynamicErf(ScaleShift):
@@ -52,8 +55,11 @@ class DynamicErf(ScaleShift):
         self.alpha = nn.Parameter(torch.tensor(alpha))
         self.shift = nn.Parameter(torch.tensor(0.0))
 
+    def squash(self, x: Tensor) -> Tensor:
+        return torch.erf(self.alpha * x + self.shift)
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.scale_shift(torch.erf(self.alpha * x + self.shift))
+        return self.scale_shift(self.squash(x))
 
 
 class FilterResponseNorm(ScaleShift):

@@ -8,8 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from normexp.norms.pointwise_modules import DynamicErf, DynamicTanh
 from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.probes.distribution import Floats
+from normexp.records import Chart
 
 FLAT = 0.05
 """Threshold for saturation: distance from either end of a bounded activation's range, as a fraction of it; or derivative."""
@@ -21,6 +23,7 @@ class Saturation(Probe):
     derivative/LAYER: mean derivative of the activation over the sample. Both ignore values that are not finite.
     dead/LAYER: fraction of channels (or features) whose output is 0 everywhere in the batch. Counted over the whole batch,
     since units that are rarely active would look dead in a sample.
+    norm_saturated/LAYER: fraction of the values in the batch at which the tanh of norm=dyt or the erf of norm=derf is beyond 0.9.
     """
 
     titles: ClassVar = {
@@ -32,6 +35,7 @@ class Saturation(Probe):
         "saturated/LAYER": "saturated fraction of the activation's outputs",
         "dead/LAYER": "fraction of channels that are 0 for the whole batch",
         "derivative/LAYER": "mean derivative of the activation",
+        "norm_saturated/LAYER": "fraction of values at which the tanh of norm=dyt or the erf of norm=derf is beyond 0.9",
     }
 
     def before_forward(self, recorder: Recorder) -> None:
@@ -39,6 +43,8 @@ class Saturation(Probe):
             recorder.sample_input(f"activation_in/{name}", activation)
             recorder.sample_output(f"activation_out/{name}", activation)
             recorder.add_hook(activation.register_forward_hook(partial(_count_nonzero, recorder, name)))
+        for name, norm in self._squashing().items():
+            recorder.add_hook(norm.register_forward_pre_hook(partial(_record_squashed, recorder, name)))
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
@@ -58,7 +64,27 @@ class Saturation(Probe):
                 inputs, outputs = inputs[finite][:, None], outputs[finite][:, None]
             slope, saturated = flatness(activation, inputs, outputs) if any_finite else (None, None)
             scalars[f"saturated/{name}"], scalars[f"derivative/{name}"] = saturated, slope
+        for name in self._squashing():
+            if (shares := recorder.arrays.get(f"_norm_saturated/{name}")) is not None:  # of micro-batches of equal size
+                scalars[f"norm_saturated/{name}"] = float(shares.mean())
         return Measurements(scalars)
+
+    def charts(self) -> list[Chart]:
+        title = "saturated fraction of the norms"
+        return super().charts() + [Chart("Whole network", title, lines=["norm_saturated/.*"])] * bool(self._squashing())
+
+    def _squashing(self) -> dict[str, nn.Module]:
+        """The norms that squash their input, by layer."""
+        norms = {name: layer.norm for name, layer in self.layers.items() if layer.norm is not None}
+        return {name: norm for name, norm in norms.items() if isinstance(norm, DynamicTanh | DynamicErf)}
+
+
+def _record_squashed(recorder: Recorder, name: str, norm: nn.Module, inputs: tuple[Tensor]) -> None:
+    """Forward pre-hook: record the fraction of values at which the norm is saturated: (1,)."""
+    assert isinstance(norm, DynamicTanh | DynamicErf)
+    with torch.no_grad():
+        saturated = norm.squash(inputs[0]).abs() > 1 - 2 * FLAT
+    recorder.record_array(f"_norm_saturated/{name}", saturated.float().mean()[None])
 
 
 def _count_nonzero(recorder: Recorder, name: str, _: nn.Module, inputs: object, output: object) -> None:

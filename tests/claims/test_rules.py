@@ -31,7 +31,8 @@ def world_of(name, outcome):
 def possible(claim):
     """The outcomes that the claim's rule must be able to give."""
     deciding = [(c, cell) for c in claim.rule if c.decides for cell in cells(c, claim)]
-    outcomes = ["confirmed", "refuted"] + ["confirmed in part"] * (len(deciding) > 1)
+    several = claim.combine == "all" and len(deciding) > 1  # one cell of `any` confirms the whole
+    outcomes = ["confirmed", "refuted"] + ["confirmed in part"] * several
     lattice = any(c.reduction in ("decades", "largest") for c, _ in deciding)  # one step may be as wide as both lines
     return outcomes + ["smaller than claimed"] * (claim.sweep is not None and not lattice)
 

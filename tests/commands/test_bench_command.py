@@ -25,7 +25,16 @@ def strict(text):
 
 @pytest.mark.long
 def test_from_the_shell():
-    done = start("bench", *TINY, "--json", "costs.json", "--figure", "costs.png", env={**os.environ, "COLUMNS": "80"})
+    done = start(
+        "bench",
+        *TINY,
+        "norm=none,bn,ln,in,gn",
+        "--json",
+        "costs.json",
+        "--figure",
+        "costs.png",
+        env={**os.environ, "COLUMNS": "80"},
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -35,7 +44,7 @@ def test_from_the_shell():
     content = strict(Path("costs.json").read_text())
     assert [each["norm"] for each in content["measured"]] == ["none", "bn", "ln", "gn"]
     assert content["environment"]["packages"]["torch"]
-    assert content["overrides"] == [word for word in TINY if "=" in word]
+    assert content["overrides"] == [*(word for word in TINY if "=" in word), "norm=none,bn,ln,in,gn"]
     with Image.open("costs.png") as image:
         assert image.width > 900
 

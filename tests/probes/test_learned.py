@@ -43,3 +43,30 @@ def test_every_parameter_is_reported_under_its_symbol(norm):
         values = before[f"fc1.{parameter}"]
         assert found.scalars[f"{symbol}/fc1/mean"] == pytest.approx(float(values.mean()), rel=1e-5)
         assert f"{symbol}/fc1" in found.histograms
+
+
+@pytest.mark.parametrize("norm", ["dyt", "derf"])
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_saturation_of_norms_that_squash(norm, accumulate):
+    config = compose(f"norm={norm}", "model=mlp", "model.width=8", "model.depth=2", f"accumulate={accumulate}")
+    model = build_model(config)
+    layers = named_layers(model)
+    module = layers["fc1"].norm
+    with torch.no_grad():
+        module.alpha.fill_(3.0)
+        if norm == "derf":
+            module.shift.fill_(0.5)
+    inputs, labels = images()
+    z = 3 * layers["fc1"].weight(inputs.flatten(1)).detach().double()
+    squashed = torch.tanh(z) if norm == "dyt" else torch.erf(z + 0.5)
+    probes = Probes(layers, config.probe, seed=0)
+    step = Step(1, 10, model, inputs, labels, 0.1, accumulate=accumulate)
+    snapshot = probes.snapshot(step)
+    with snapshot:
+        for part, of in step.micro_batches():
+            torch.nn.functional.cross_entropy(model(part), of).backward()
+    snapshot.after_backward()
+    snapshot.after_update()
+    found = snapshot.measurements().scalars["norm_saturated/fc1"]
+    assert 0.05 < found < 0.95
+    assert found == pytest.approx(float((squashed.abs() > 0.9).double().mean()), abs=1e-6)

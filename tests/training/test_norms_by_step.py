@@ -13,7 +13,7 @@ FROZEN = ["norm=bn", "norm.freeze_at=7", "norm.ghost_batch=16"]
 RENORM = ["norm=brn", "norm.ramp_start=0.2", "norm.d_ramp_end=0.8", "norm.r_ramp_end=0.9"]
 
 
-@pytest.mark.parametrize("stop", [3, 6, 7, 9])
+@pytest.mark.parametrize("stop", [6, 7])
 @pytest.mark.parametrize("norm", [FROZEN, RENORM], ids=["frozen", "renorm"])
 def test_a_resumed_run_is_at_the_same_point(tmp_path, at_step, norm, stop):
     overrides = ["model=cnn", *norm, "probe=full"]

@@ -37,10 +37,10 @@ FIRST_NORMS = ("none", "bn", "ln", "in", "gn")
 @pytest.mark.parametrize(
     ("model", "norm"),
     [
-        pytest.param(m, n, marks=() if n in FIRST_NORMS or m == "cnn" else pytest.mark.long)
+        pytest.param(m, n, marks=() if n in (*FIRST_NORMS, "brn", "iternorm", "sn") else pytest.mark.long)
         for m in MODELS
         for n in NORMS
-        if m != "mlp" or n not in MAPS_ONLY
+        if (n in FIRST_NORMS or m == "cnn") and (m != "mlp" or n not in MAPS_ONLY)
     ],
     ids=lambda name: name,
 )
