@@ -45,9 +45,9 @@ def effective(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: layer.get_submodule("weight").weight.detach() for name, layer in layers.items()}
 
 
-@pytest.mark.parametrize("norm", ["norm=none", "norm=bn", "norm=gn norm.groups=2"])
+@pytest.mark.parametrize("norm", ["norm=none", "norm=bn"])
 @pytest.mark.parametrize("weight", NORMALIZED)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["cnn", "preact"])
 def test_one_step_moves_all_parameters(model, weight, norm):
     overrides = [*MODELS[model], f"weight={weight}", *norm.split(), "steps=1", "schedule=constant"]
     before = build_model(compose(*SMALL, *overrides)).state_dict()
@@ -180,7 +180,7 @@ def test_amp_computes_weights_in_float32(weight, amp):
 @pytest.mark.long
 @pytest.mark.filterwarnings("ignore")  # what torch says to itself when its compiler is imported
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
-@pytest.mark.parametrize("weight", NORMALIZED)
+@pytest.mark.parametrize("weight", ["sws", "spectral"])
 def test_compiled_training_is_the_same_up_to_rounding(weight):
     small = ["model=mlp", "model.depth=1", "model.width=8", "steps=3", "probe=off", f"weight={weight}"]
     plain, compiled = (train_and_record(*small, *more)[1].model.state_dict() for more in ([], ["compile=true"]))
