@@ -8,7 +8,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from normexp.cli import main
 from normexp.rundir import read_status
@@ -35,6 +37,7 @@ REPORTS = [
 ]
 METRICS = [line for line in SHELL if line.startswith("normexp metrics")]
 CLAIMS = [line for line in SHELL if line.startswith("normexp claims")]
+EVALS = [line for line in SHELL if line.startswith("normexp eval")]
 SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
 
 
@@ -58,6 +61,9 @@ def test_training_commands_train(line, monkeypatch):
     words = shlex.split(line.replace("$NORMEXP_DATA_DIR", str(SHARED_DATA)))[1:]
     shorter = ["epochs=null", "steps=2", "data.val_size=0.01", "log_every=1"]
     shorter += ["data.verify=false", "model.depth=8", "model.width=8"] if "cifar10" in line else []
+    if "data.path=" in line:
+        own_data()
+        shorter[2] = "data.val_size=0.2"
     sweeps = "-m" in words or "experiment=lr-range" in words
     words = [word for word in words if not word.startswith("seeds=")]
     shorter += ["jobs=1", "seed=0"] if sweeps else []
@@ -67,6 +73,18 @@ def test_training_commands_train(line, monkeypatch):
     found = list(Path("runs").glob("**/status.json"))
     assert len(found) > 1 if sweeps else len(found) == 1
     assert {read_status(path.parent)["state"] for path in found} <= {"completed", "diverged"}
+
+
+def own_data():
+    """The file and the folder of docs/data.md."""
+    images = np.random.default_rng(0).integers(0, 256, (1000, 12, 12), dtype=np.uint8)
+    labels = np.arange(1000) % 3
+    source = next(line for line in (ROOT / "docs/data.md").read_text().splitlines() if line.startswith("np.savez("))
+    exec(source, {"np": np, "images": images, "labels": labels})
+    for i in range(240):
+        path = Path("pictures", "abc"[labels[i]], f"{i}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images[i]).save(path)
 
 
 def test_commands_for_a_cluster_are_understood(capsys):
@@ -114,6 +132,15 @@ def test_a_run_is_resumed_as_shown(capsys):
         assert main(shlex.split(line)[1:]) == 0
         assert says in capsys.readouterr().out
     assert read_status(Path("runs/mine"))["step"] == 120
+
+
+def test_a_run_is_evaluated_as_shown(capsys):
+    assert main(["train", "norm=bn", "name=finished", "data.train_size=200", "steps=3", "probe=off"]) == 0
+    for line in EVALS:
+        assert main(shlex.split(line)[1:]) == 0, line
+        assert "confusion matrix" in capsys.readouterr().out
+    assert Path("runs/finished/evaluations.jsonl").read_text().count("\n") == len(EVALS) == 4
+    assert Path("confusion.png").is_file()
 
 
 @pytest.mark.parametrize("line", PRINTS)
@@ -256,7 +283,9 @@ def test_the_site_has_every_page():
 
 
 def test_every_shown_command_is_run_by_a_test_here():
-    others = [line for line in SHELL if line not in [*TRAIN, *PRINTS, *REPORTS, *METRICS, *RESUMES, *CLAIMS, PAIR]]
+    others = [
+        line for line in SHELL if line not in [*TRAIN, *PRINTS, *REPORTS, *METRICS, *RESUMES, *CLAIMS, *EVALS, PAIR]
+    ]
     assert all(any(line.startswith(start) for start in SHOWN) for line in others)
 
 

@@ -19,12 +19,13 @@ ACCEPTED_KEYS = (
     *(*LIST_KEYS, "data", "weight", "init", "activation", "noise"),
     *("dropout", "dropout_layers", "dropout_at", "dropout_scaled"),
     *("seed", "device", "threads", "amp", "matmul_precision"),
+    *("data.path", "data.size", "data.color"),  # which determine the shape of an image
 )
 """Keys that affect the measurement, in addition to the keys of the groups `model`, `norm`, `weight` and `init`."""
 
 MAX_VALUES = 100  # of a key, since range(...) can have any length
 BATCH_SIZES = (8, 32, 128)
-DEFAULT_DATA = {"resnet": "cifar10"}  # data set with the image shape for a model; MNIST for all others
+DEFAULT_DATA = {"resnet": "cifar10", "vgg": "cifar10"}  # data set with the image shape for a model; MNIST for all others
 
 
 @dataclass(frozen=True)

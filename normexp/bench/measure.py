@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from normexp.bench.cases import REFERENCE, Case
 from normexp.bench.results import MIN_BLOCK_SECONDS, CaseResult, Costs
-from normexp.data import DATA
+from normexp.data import info
 from normexp.models.build import build_model
 from normexp.norms.fold import fold, foldable
 from normexp.streams import stream_seed
@@ -68,7 +68,8 @@ def measure(case: Case, *, repeats: int, tick: Callable[[], None] = lambda: None
             gc.enable()
     by_norm = {norm: costs for norm, (_, _, costs) in prepared.items()}
     threads, steps = torch.get_num_threads(), (train_steps, infer_steps)
-    return CaseResult(case.model, case.data, case.batch_size, device_name(device), threads, steps, by_norm)
+    shape = info(case.norms[REFERENCE].data).shape
+    return CaseResult(case.model, case.data, case.batch_size, device_name(device), threads, steps, by_norm, shape)
 
 
 def count_blocks(case: Case, repeats: int) -> int:
@@ -77,7 +78,7 @@ def count_blocks(case: Case, repeats: int) -> int:
 
 
 def random_batch(case: Case, device: torch.device) -> Batch:
-    data, seed = DATA[case.data], case.norms[REFERENCE].seed
+    data, seed = info(case.norms[REFERENCE].data), case.norms[REFERENCE].seed
     generator = torch.Generator().manual_seed(stream_seed(seed, "bench data"))
     inputs = torch.randn(case.batch_size, *data.shape, generator=generator)
     labels = torch.randint(data.classes, (case.batch_size,), generator=generator)

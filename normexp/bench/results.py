@@ -32,7 +32,8 @@ class Costs:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """The costs of all norms of a model at a batch size. block_steps: steps per timed block of training and of inference."""
+    """The costs of all norms of a model at a batch size. block_steps: steps per timed block of training and of inference. shape:
+    of a sample."""
 
     model: str
     data: str
@@ -41,6 +42,7 @@ class CaseResult:
     threads: int
     block_steps: tuple[int, int]
     costs: dict[str, Costs]
+    shape: tuple[int, ...] = ()
 
     def ratio(self, norm: str, phase: str) -> Quartiles | None:
         """Time of the norm over that of `none` in the same round; `folded` is compared with inference of `none`. Returns None if

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from normexp.bench.cases import REFERENCE, Skipped
 from normexp.bench.results import MIN_BLOCK_SECONDS, PHASES, CaseResult
-from normexp.data import DATA
 
 NOISY_SPREAD = 0.1  # relative spread of the ratios above which a note warns about noise
 
@@ -53,7 +52,7 @@ def print_results(
 
 def _heading(results: Sequence[CaseResult]) -> str:
     first = results[0]
-    shape = "x".join(map(str, DATA[first.data].shape))
+    shape = "x".join(map(str, first.shape))
     where = first.device
     if where == "cpu":
         threads = list(dict.fromkeys(str(result.threads) for result in results))

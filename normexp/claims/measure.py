@@ -19,7 +19,7 @@ from normexp.claims.effects import Bounds, RunKey
 from normexp.claims.schema import At, Claim, Measure, Point, format_point
 from normexp.compose.validate import validate
 from normexp.config import show, suggest, yaml_files
-from normexp.data import DATA
+from normexp.data import DATA, info
 from normexp.metrics import is_fraction
 from normexp.models.describe import describe
 from normexp.report.read import Curve, Run, UnreadableRunError, curves, read_run
@@ -100,7 +100,7 @@ class Results:
             rows = describe(validate(rundir.read_config(run.directory)))
             return (float(sum(row.parameters + row.norm_parameters for row in rows)),) * 2
         if run.state == "diverged" and measure.reaches is None:
-            return (1 / DATA[run.config["data"]].classes if is_fraction(measure.tag) else math.nan,) * 2
+            return (1 / _classes(run) if is_fraction(measure.tag) else math.nan,) * 2
         if measure == Measure(tag=measure.tag) and measure.tag in run.metrics:
             final = run.metrics[measure.tag]
             return (math.nan if final is None else float(final),) * 2
@@ -183,3 +183,9 @@ def _value_at(at: At | int, curve: Curve, start: float, stop: float) -> float:
         stop, at = min(stop, at + 1), "last"
     values = curve.values[(curve.steps >= start) & (curve.steps < stop) & np.isfinite(curve.values)]
     return float(AGGREGATES[at](values)) if len(values) else math.nan
+
+
+def _classes(run: Run) -> int:
+    """Number of classes of a run's data. If they are only known from the data's files, these must still exist."""
+    entry = DATA[run.config["data"]]
+    return entry.classes if entry.inspect is None else info(validate(rundir.read_config(run.directory)).data).classes

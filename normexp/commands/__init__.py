@@ -7,6 +7,7 @@ COMMANDS = {
     "bench": "measure what a norm costs in time and memory",
     "resume": "resume or extend a run or sweep",
     "report": "tables, figures and an HTML page from runs and sweeps",
+    "eval": "evaluate a finished run again: other statistics, shifted images, per class",
     "runs": "list runs and sweeps with their status",
     "metrics": "list metrics with their meanings, and a run's last values",
     "rm": "delete runs and sweeps",

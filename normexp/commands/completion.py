@@ -84,7 +84,7 @@ def _candidates(word: str, before: Sequence[str]) -> Iterable[str]:
     if len(before) <= 1:
         return [*COMMANDS, "help", "--help", "--version"]
     _, command, *before = before
-    if command in ("bench", "claims", "report", "runs", "metrics", "rm") and word.startswith("-"):
+    if command in ("bench", "claims", "report", "runs", "metrics", "rm", "eval") and word.startswith("-"):
         return _flags(command)
     completers = {"train": _train, "describe": _train, "bench": _bench, "claims": _claims, "report": _report}
     if command in completers:

@@ -8,7 +8,9 @@ from normexp.compose.overrides import parse_argv, parse_overrides, validate_over
 from normexp.compose.validate import validate
 from normexp.config import ConfigError, show, yaml_files
 from normexp.console import print_message
+from normexp.data import class_names
 from normexp.models.describe import COLUMNS, cells, describe, warnings, weight_decay
+from normexp.models.vit import ViT
 from normexp.norms import NORMS
 from normexp.weights import WEIGHTS
 
@@ -34,7 +36,8 @@ def main(argv: list[str]) -> int:
     title = f"{config.model.name} on {config.data.name}, {NORMS[config.norm.name].title}"
     if config.norm.name != "none":
         positions = {"pre": "before the activation", "post": "after the activation", "input": "before the weight"}
-        title += f" {positions[config.norm.position]}"
+        block = f"with model.block={config.model.block}" if isinstance(config.model, ViT) else None
+        title += f" {block or positions[config.norm.position]}"
     if config.weight.name != "none":
         title += f", {WEIGHTS[config.weight.name].title}"
     parts = f" in {config.accumulate} micro-batches" if config.accumulate > 1 else ""
@@ -48,6 +51,8 @@ def main(argv: list[str]) -> int:
     weights, norms = sum(row.parameters for row in rows), sum(row.norm_parameters for row in rows)
     where = "norms and activations" if config.activation == "tlu" else "norms"
     console.print(f"\n{weights + norms:,} parameters, {norms:,} of them in {where}")
+    if data := class_names(config):
+        console.print(data, markup=False, soft_wrap=True)
     if decay := weight_decay(config):
         console.print(decay)
     for note in warnings(config, yaml_files.differences(tree)):

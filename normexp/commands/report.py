@@ -20,6 +20,7 @@ from normexp.report import compare, compare_text, export, paper, terminal
 from normexp.report.aggregate import aggregate, check_metric
 from normexp.report.columns import widen
 from normexp.report.compare_text import ComparisonText
+from normexp.report.evaluations import show_evaluations
 from normexp.report.groups import group
 from normexp.report.names import read_names
 from normexp.report.read import Collection, read
@@ -101,6 +102,7 @@ def main(argv: list[str]) -> int:
         terminal.show(console, collection, **shared, sort=options.sort, command=command)
         if text is not None:
             compare_text.show_comparison(console, text)
+        show_evaluations(console, collection.runs)
     for plot in plots:
         plot.show(console)
     if not tables:

@@ -12,12 +12,13 @@ from normexp.compose.validate import validate
 from normexp.config import LENGTH_KEYS, Config, ConfigError, show, yaml_files
 from normexp.console import print_line
 from normexp.data import sizes
+from normexp.data.paths import MissingDataError
 from normexp.metrics import format_metric
 from normexp.rundir import atomic, lock
 from normexp.rundir.reader import displayable, displayable_json, read_yaml
 from normexp.sweeps.manifest import MANIFEST
 
-FREE_KEYS = ("data_dir", "data.verify", "device", "threads", "checkpoint_every")
+FREE_KEYS = ("data_dir", "data.verify", "data.path", "device", "threads", "checkpoint_every")
 """Keys that may get another value on resume, since they don't change the result."""
 
 
@@ -26,16 +27,19 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
     stored, status = read_stored_config(directory), _status(directory)
     if status["state"] == "skipped":
         raise ConfigError(f"{directory} can't be trained: {status['error']}")
+    given = _overrides(directory, stored, words)
+    here = with_paths(directory, stored, {key: value for key, value in given.items() if key.startswith("data.")})
     try:
-        original = sizes(validate(stored))
+        original = sizes(validate(here))
+    except MissingDataError as error:
+        raise ConfigError(
+            f"{directory} can't be resumed: {error} If it was moved, add data.path=... to the command."
+        ) from error
     except ConfigError as error:
         raise ConfigError(
             f"{directory} can't be resumed: its config.yaml was edited or written by another version of normexp. {error}"
         ) from error
-    given = _overrides(directory, stored, words)
-    tree = {**_with_data_dir(directory, stored), **given}
-    if "data.verify" in tree:
-        tree["data"] = {**tree["data"], "verify": tree.pop("data.verify")}
+    tree = {**here, **{key: value for key, value in given.items() if not key.startswith("data.")}}
     if sum(given.get(key) is not None for key in LENGTH_KEYS) == 1:  # the stored config may set the other one
         tree |= {key: None for key in LENGTH_KEYS if given.get(key) is None}
     config = validate(tree)
@@ -104,13 +108,23 @@ def _value(tree: Mapping[str, Any], key: str) -> Any:
     return value.get(name or "name") if isinstance(value, Mapping) else value
 
 
-def _with_data_dir(directory: Path, stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored config, its data_dir resolved against the folder that the run was started in, if that is another one."""
-    tree, folder = dict(stored), Path(str(stored.get("data_dir"))).expanduser()
+def with_paths(directory: Path, stored: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored config, its data_dir and data.path resolved against the folder that the run was started in, if that is another
+    one. data: given values of keys such as data.path."""
+    tree = dict(stored)
     started_in = Path(str(displayable_json(directory / "environment.json").get("directory", ".")))
-    with suppress(OSError):  # a path that is too long, say
-        if not folder.is_absolute() and started_in != Path.cwd() and (started_in / folder).is_dir():
-            tree["data_dir"] = str(started_in / folder)
+
+    def resolved(path: object) -> object:
+        with suppress(OSError):  # a path that is too long, say
+            folder = Path(str(path)).expanduser()
+            if not folder.is_absolute() and started_in != Path.cwd() and (started_in / folder).exists():
+                return str(started_in / folder)
+        return path
+
+    tree["data_dir"] = resolved(stored.get("data_dir"))
+    if isinstance(group := stored.get("data"), Mapping):
+        paths = {"path": resolved(group["path"])} if group.get("path") is not None else {}
+        tree["data"] = {**group, **paths, **{key.partition(".")[2]: value for key, value in data.items()}}
     return tree
 
 

@@ -1,5 +1,6 @@
 """Validate a composed config. This is the only place that does; code that receives a Config does not check it again."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -7,15 +8,18 @@ from typing import Any
 from normexp import config as schema
 from normexp import rundir
 from normexp.compose.choices import CHOICES
-from normexp.config import Config, ConfigError, expand_path, join_names, show, suggest
-from normexp.data import DATA, sizes
-from normexp.models import LayerPlan, layers, zero_last
+from normexp.config import Config, ConfigError, DataConfig, expand_path, join_names, show, suggest
+from normexp.data import DATA, info, sizes
+from normexp.models import MODELS, LayerPlan, layers, zero_last
 from normexp.models.base import matches, normalized_weights
 from normexp.models.init import NormalInit
 from normexp.norms import NORMS, Site
 from normexp.optim.optimizers import SGD
 from normexp.probes import switched_on
 from normexp.weights import WEIGHTS
+
+MAX_ZCA_VALUES = 4096
+"""The eigenvectors of a larger covariance take more than a minute. CIFAR-10 has 3,072 values per image."""
 
 
 def validate(tree: Mapping[str, Any]) -> Config:
@@ -42,7 +46,7 @@ def _problems(config: Config) -> Iterator[str]:
     if isinstance(config.optim, SGD) and config.optim.nesterov and config.optim.momentum == 0:
         yield "optim.nesterov=true needs optim.momentum above 0."
     _ = config.checkpoints  # raises for a string that is neither steps nor a time
-    data, split, source = config.data, sizes(config), DATA[config.data.name]
+    data, split, source = config.data, sizes(config), info(config.data)
     left = source.train_samples - split.val
     if split.val < 1 or left < 1:
         empty = "validation" if split.val < 1 else "training"
@@ -51,6 +55,7 @@ def _problems(config: Config) -> Iterator[str]:
         yield f"data.train_size={data.train_size}: {data.name} has {left} training samples in addition to those for validation."
     if data.test_size is not None and data.test_size > source.test_samples:
         yield f"data.test_size={data.test_size}: {data.name} has {source.test_samples:,} test samples."
+    yield from _input_problems(data, source.shape)
     if NORMS[config.norm.name].uses_batch and min(split.val, config.eval_samples or split.val) < 2:
         cause = f"data.val_size={data.val_size}" if split.val < 2 else "eval_samples=1"
         yield f"{cause}: batch statistics need at least 2 validation samples."
@@ -62,12 +67,24 @@ def _problems(config: Config) -> Iterator[str]:
             "micro-batches. accumulate must divide batch_size."
         )
     plans = layers(config)
+    if config.norm.qk and config.norm.name != "none" and not MODELS[config.model.name].attention:
+        yield "norm.qk=true needs queries and keys: use model=vit, or set it to false."
     yield from _norm_problems(config, plans)
     yield from zero_last.problems(config, plans)
     yield from _weight_problems(config, plans)
     if config.probe.landscape_steps and "landscape" not in switched_on(config.probe):
         yield "probe.landscape_steps has no effect without the landscape: add probe.landscape=true."
     yield from _pattern_problems(config, plans)
+
+
+def _input_problems(data: DataConfig, shape: tuple[int, ...]) -> Iterator[str]:
+    if data.augment and len(shape) == 1:
+        yield f"data.augment={show(data.augment)} shifts or flips images, but data={data.name} has vectors. Use data.augment=[]."
+    if data.inputs == "zca" and math.prod(shape) > MAX_ZCA_VALUES:
+        yield (
+            f"data.inputs=zca: whitening needs the covariance of all {math.prod(shape):,} values of a sample; at most "
+            f"{MAX_ZCA_VALUES:,} are possible. Use data.inputs=standardize_pixel, or smaller images."
+        )
 
 
 def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:

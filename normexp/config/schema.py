@@ -41,6 +41,7 @@ class NormConfig:
     affine: bool
     eps: float = number(above=0)
     zero_last: bool = False
+    qk: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

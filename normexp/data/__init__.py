@@ -2,11 +2,22 @@
 
 from dataclasses import dataclass
 
-from normexp.config import Config
-from normexp.data.base import DataSet
+from normexp.config import Config, DataConfig, join_names
+from normexp.data.base import DataInfo, DataSet
 from normexp.registry import collect
 
 DATA: dict[str, DataSet] = collect(__name__, __path__, DataSet, order=("digits", "mnist", "fashion_mnist", "cifar10"))
+
+
+def info(config: DataConfig) -> DataInfo:
+    """Shape, classes and numbers of samples of a config's data. Raises ConfigError if they can't be read from its files."""
+    return DATA[config.name].info(config)
+
+
+def class_names(config: Config) -> str:
+    """'3 classes: cat, dog, eel', shortened if there are many. Empty if the classes are numbers."""
+    names = info(config.data).class_names
+    return "" if all(name.isdecimal() for name in names) else f"{len(names)} classes: {join_names(names)}"
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class Sizes:
 
 def sizes(config: Config) -> Sizes:
     """Number of samples and steps of a run whose config sets either epochs or steps."""
-    samples = DATA[config.data.name].train_samples
+    samples = info(config.data).train_samples
     val = round(config.data.val_size * samples)
     train = samples - val if config.data.train_size is None else config.data.train_size
     steps_per_epoch = train // config.batch_size

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Images = NDArray[np.uint8]
+    Images = NDArray[np.uint8] | NDArray[np.float32]
     Labels = NDArray[np.int64]
 else:  # numpy is imported late
     Images = Labels = Any
@@ -21,7 +21,8 @@ else:  # numpy is imported late
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images uint8 (N, C, H, W) with values 0 to `scale`, possibly read-only memory maps, and labels int64 (N,).
+    """Images uint8 (N, C, H, W) with values 0 to `scale`, possibly read-only memory maps, or images or vectors (N, F) in float32,
+    with scale 1; and labels int64 (N,).
 
     counts: `value_counts` of the training images, if known.
     """
@@ -35,23 +36,50 @@ class Arrays:
 
 
 @dataclass(frozen=True)
+class DataInfo:
+    """Shape of a sample, (C, H, W) or (F,), names of the classes, numbers of samples, and largest shift of `crop` in pixels."""
+
+    shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    train_samples: int
+    test_samples: int
+    pad: int = 0
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
 class DataSet:
     """A data set that `data` can choose. `Any` stands for the entry's own config class.
 
-    shape: (C, H, W). epochs: default length of a run. pad: largest shift of the augmentation `crop`, in pixels.
-    load: reads the arrays from `data_dir`. Raises ConfigError if the files are missing or damaged.
+    epochs: default length of a run. load: reads the arrays from `data_dir`. Raises ConfigError if the files are missing or
+    damaged. shape, classes, train_samples, test_samples, pad, class_names: as in DataInfo; classes without names are numbered.
+    inspect: gives the DataInfo instead if it depends on the config's files. It is called often and before torch is imported, so
+    it reads headers only, and raises ConfigError for files that can't be used.
     """
 
     name: str
     title: str
-    shape: tuple[int, int, int]
-    classes: int
-    train_samples: int
-    test_samples: int
     epochs: int
-    pad: int
     load: Callable[[Any, Path], Arrays]
+    shape: tuple[int, ...] = ()
+    classes: int = 0
+    train_samples: int = 0
+    test_samples: int = 0
+    pad: int = 0
+    class_names: tuple[str, ...] = ()
+    inspect: Callable[[Any], DataInfo] | None = None
     config: type[DataConfig] = DataConfig
+
+    def info(self, config: DataConfig) -> DataInfo:
+        """Shape, classes and numbers of samples with this config."""
+        if self.inspect is not None:
+            return self.inspect(config)
+        names = self.class_names or tuple(map(str, range(self.classes)))
+        return DataInfo(self.shape, names, self.train_samples, self.test_samples, self.pad)
 
 
 def value_counts(images: Images, scale: int) -> NDArray[np.int64]:

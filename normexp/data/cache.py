@@ -43,7 +43,8 @@ Reader = Callable[..., bytearray]
 class CacheSpec:
     """Expected content of a cache: shapes of the images (N, C, H, W) and number of classes.
 
-    verified: whether the source files must match the published checksums.
+    verified: whether the source files must match the published checksums. listing: hash of the names, sizes and modification
+    times of the source files, if they are too many to be compared by their content; then `sources` is their folder alone.
     """
 
     name: str
@@ -51,6 +52,16 @@ class CacheSpec:
     test: tuple[int, int, int, int]
     classes: int
     verified: bool
+    listing: str = ""
+
+    @property
+    def label_type(self) -> str:
+        """Data type of the labels in the cache."""
+        return "u1" if self.classes <= 256 else "<u2"
+
+    def compared(self, sources: Sequence[Path]) -> Sequence[Path]:
+        """The source files that are compared one by one."""
+        return () if self.listing else sources
 
 
 def checksum(content: bytearray | NDArray[Any], crc: int = 0) -> int:
@@ -86,10 +97,10 @@ def cached(spec: CacheSpec, folder: Path, sources: Sequence[Path], decode: Calla
             locked = stack.enter_context(lock.waiting(sources[0].parent, timeout=LOCK_TIMEOUT))
         if (arrays := _find(folders, sources, spec)) is not None:  # another process has written it in the meantime
             return arrays
-        before = _stat(sources)
+        before = _stat(spec.compared(sources))
         decoded = decode(read)
         if before is not None:
-            record = {**before, "checksums": [checksums[path] for path in sources]}
+            record = {**before, "checksums": [checksums[path] for path in spec.compared(sources)]}
             if any(_store(candidate, record, decoded, sources, spec, clean=locked) for candidate in folders):
                 arrays = _find(folders, sources, spec)  # memory maps, to free the memory of `decoded`
     return decoded if arrays is None else arrays
@@ -149,7 +160,7 @@ def _stat(sources: Sequence[Path]) -> dict[str, Any] | None:
 
 def _find(folders: Sequence[Path], sources: Sequence[Path], spec: CacheSpec) -> Arrays | None:
     """Load the first valid cache, if any."""
-    now = _stat(sources)
+    now = _stat(spec.compared(sources))
     if now is None:
         return None
     for folder in folders:
@@ -183,7 +194,11 @@ def _load(folder: Path, now: dict[str, Any], sources: Sequence[Path], spec: Cach
 
 def _identity(sources: Sequence[Path], spec: CacheSpec) -> dict[str, Any]:
     """Part of the record that must be the same in a valid cache."""
-    return {"format": FORMAT, "sources": [path.name for path in sources], "shapes": [[*spec.train], [*spec.test]]}
+    listing = {"listing": spec.listing} if spec.listing else {}
+    return {
+        **{"format": FORMAT, "sources": [path.name for path in sources], "shapes": [[*spec.train], [*spec.test]]},
+        **listing,
+    }
 
 
 def _open(path: Path, spec: CacheSpec, crc32c: Any) -> Arrays | None:
@@ -191,8 +206,12 @@ def _open(path: Path, spec: CacheSpec, crc32c: Any) -> Arrays | None:
     mapped: a disk error raises OSError when reading, but SIGBUS in a memory map."""
     import numpy as np
 
-    channels = spec.train[1]
-    sizes = [channels * (SCALE + 1) * 8, math.prod(spec.train), math.prod(spec.test), spec.train[0], spec.test[0]]
+    channels, label = spec.train[1], np.dtype(spec.label_type)
+    counts_size, label_sizes = (
+        channels * (SCALE + 1) * 8,
+        [label.itemsize * shape[0] for shape in (spec.train, spec.test)],
+    )
+    sizes = [counts_size, math.prod(spec.train), math.prod(spec.test), *label_sizes]
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
     with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, flags)) as file:
         if os.fstat(file.fileno()).st_size != sum(sizes):  # 0 for pipes and devices
@@ -203,7 +222,8 @@ def _open(path: Path, spec: CacheSpec, crc32c: Any) -> Arrays | None:
         if crc != crc32c:
             return None
         values = np.frombuffer(mmap.mmap(file.fileno(), sum(sizes), access=mmap.ACCESS_READ), dtype=np.uint8)
-    counts, train, test, *labels = np.split(values, np.cumsum(sizes[:-1]))
+    counts, train, test, *encoded = np.split(values, np.cumsum(sizes[:-1]))
+    labels = [part.view(label) for part in encoded]
     if max(part.max() for part in labels) >= spec.classes:
         return None
     train_labels, test_labels = (part.astype(np.int64) for part in labels)
@@ -231,7 +251,7 @@ def _store(
         parts = [
             value_counts(arrays.train_images, SCALE).astype("<i8"),
             *(np.ascontiguousarray(images) for images in (arrays.train_images, arrays.test_images)),
-            *(labels.astype(np.uint8) for labels in (arrays.train_labels, arrays.test_labels)),
+            *(labels.astype(spec.label_type) for labels in (arrays.train_labels, arrays.test_labels)),
         ]
         crc = 0
         for part in parts:

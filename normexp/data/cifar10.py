@@ -8,6 +8,7 @@ recorded but not made.
 import hashlib
 import itertools
 import pickletools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ MD5 = {
     "test_batch": "40351d587109b95175f43aff81a1287e",
 }
 
-MAX_BYTES = 100_000_000  # three times the size of a published file
-MAX_INSTRUCTIONS = 300_000  # a batch's pickle has 30,000 to 60,000
+MAX_BYTES = 10_000  # per image, three times as much as in a published file
+MAX_INSTRUCTIONS = 30  # per image; the published pickles have 3 to 6
 
 # Functions that pickles of numbers, strings and arrays call.
 FUNCTIONS = {
@@ -46,50 +47,79 @@ class Cifar10Config(DataConfig):
 
 
 def load(config: Cifar10Config, folder: Path) -> Arrays:
-    root = folder / "cifar-10-batches-py"
-    files = [root / file for file in MD5]
+    fetch("CIFAR10", folder, files=[folder / "cifar-10-batches-py" / file for file in MD5])
+    files = {file: (10_000, md5) for file, md5 in MD5.items()}
+    return load_pickles(
+        folder, "cifar-10-batches-py", files, name="CIFAR10", labels="labels", classes=10, verify=config.verify
+    )
+
+
+def load_pickles(
+    folder: Path,
+    inner: str,
+    files: Mapping[str, tuple[int, str]],
+    *,
+    name: str,
+    labels: str,
+    classes: int,
+    verify: bool,
+) -> Arrays:
+    """Load pickles in CIFAR's format; the last one is the test set.
+
+    files: number of images and md5 of each. name: of the cache. labels: key of the labels, 0 to classes - 1.
+    """
+    sources = [folder / inner / file for file in files]
+    counts = [count for count, _ in files.values()]
+    total, train = sum(counts), sum(counts[:-1])
 
     def decode(read: Reader) -> Arrays:
         import numpy as np
 
-        images, labels = np.empty((60_000, 3, 32, 32), dtype=np.uint8), np.empty(60_000, dtype=np.int64)
-        for i, (file, md5) in enumerate(zip(files, MD5.values(), strict=True)):
-            part = slice(10_000 * i, 10_000 * (i + 1))
-            images[part], labels[part] = _batch(file, md5 if config.verify else None, read)
-        return Arrays(images[:50_000], labels[:50_000], images[50_000:], labels[50_000:], scale=255)
+        images, targets = np.empty((total, 3, 32, 32), dtype=np.uint8), np.empty(total, dtype=np.int64)
+        start = 0
+        for file, (count, md5) in zip(sources, files.values(), strict=True):
+            part = slice(start, start + count)
+            batch = _batch(file, md5 if verify else None, read, count=count, labels=labels, classes=classes)
+            images[part], targets[part] = batch
+            start += count
+        return Arrays(images[:train], targets[:train], images[train:], targets[train:], scale=255)
 
-    fetch("CIFAR10", folder, files=files)
-    train, test = (50_000, 3, 32, 32), (10_000, 3, 32, 32)
-    spec = CacheSpec(name="CIFAR10", train=train, test=test, classes=10, verified=config.verify)
-    return cached(spec, folder, files, decode)
+    shapes = (train, 3, 32, 32), (total - train, 3, 32, 32)
+    spec = CacheSpec(name=name, train=shapes[0], test=shapes[1], classes=classes, verified=verify)
+    return cached(spec, folder, sources, decode)
 
 
-def _batch(path: Path, md5: str | None, read: Reader) -> tuple[Images, Labels]:
-    """Read images uint8 (10000, 3, 32, 32) and labels (10000,) of a file. Raises ConfigError if it is not as published."""
+def _batch(
+    path: Path, md5: str | None, read: Reader, *, count: int, labels: str, classes: int
+) -> tuple[Images, Labels]:
+    """Read images uint8 (count, 3, 32, 32) and labels (count,) of a file. Raises ConfigError if it is not as published."""
     import numpy as np
 
-    content = read(path, max_bytes=MAX_BYTES)
+    content = read(path, max_bytes=MAX_BYTES * count)
     if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise ConfigError(
             f"{path} differs from the published file (md5). Delete the folder to download it again, or set data.verify=false "
             "to use it anyway."
         )
     try:
-        batch = pickled_value(content)
-        pixels, labels = _pixels(batch["data"]), batch["labels"]
+        batch = pickled_value(content, max_instructions=MAX_INSTRUCTIONS * count)
+        pixels, values = _pixels(batch["data"], count), batch[labels]
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise ConfigError(f"{path} is not a CIFAR-10 batch ({show(str(error) or type(error).__name__)}).") from error
-    complete = len(pixels) == 10_000 * 3072 and isinstance(labels, list) and len(labels) == 10_000
-    if not complete or not all(type(label) is int and 0 <= label <= 9 for label in labels):
-        raise ConfigError(f"{path} is damaged: expected 10,000 images of 32x32 pixels with labels 0 to 9.")
+        reason = show(str(error) or type(error).__name__)
+        raise ConfigError(f"{path} is not a CIFAR-{classes} batch ({reason}).") from error
+    complete = len(pixels) == count * 3072 and isinstance(values, list) and len(values) == count
+    if not complete or not all(type(label) is int and 0 <= label < classes for label in values):
+        raise ConfigError(
+            f"{path} is damaged: expected {count:,} images of 32x32 pixels with labels 0 to {classes - 1}."
+        )
     images = np.frombuffer(pixels, dtype=np.uint8).reshape(-1, 3, 32, 32)
-    return images, np.array(labels, dtype=np.int64)
+    return images, np.array(values, dtype=np.int64)
 
 
-def _pixels(array: Any) -> bytes:
-    """Bytes of a pickled uint8 array (10000, 3072). Empty for any other shape or type."""
+def _pixels(array: Any, count: int) -> bytes:
+    """Bytes of a pickled uint8 array (count, 3072). Empty for any other shape or type."""
     match array:
-        case Call("_reconstruct", state=(1, (10_000, 3072), Call("dtype", ("u1", *_)), False, content)):
+        case Call("_reconstruct", state=(1, (rows, 3072), Call("dtype", ("u1", *_)), False, content)) if rows == count:
             match content:
                 case bytes():
                     return content
@@ -113,14 +143,14 @@ POPPED = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3, "APPEND": 1, "SETITEM": 2, "STA
 """Number of items that instructions pop from the stack. TUPLE, APPENDS and SETITEMS pop all down to the last mark."""
 
 
-def pickled_value(content: bytearray) -> Any:  # noqa: PLR0912 - a branch per instruction
+def pickled_value(content: bytearray, *, max_instructions: int) -> Any:  # noqa: PLR0912 - a branch per instruction
     """Decode a pickle (protocol 2 to 4) of strings, bytes, integers, lists, tuples, dictionaries and arrays. Arrays are returned
     as the Call that would create them. Raises ValueError for anything else; damage can raise any error."""
     stack: list[Any] = []
     marks: list[int] = []
     memo: dict[int, Any] = {}
     argument: Any
-    for opcode, argument, _ in itertools.islice(pickletools.genops(content), MAX_INSTRUCTIONS):
+    for opcode, argument, _ in itertools.islice(pickletools.genops(content), max_instructions):
         items: list[Any] = []
         if opcode.name in ("TUPLE", "APPENDS", "SETITEMS", *POPPED):
             start = len(stack) - POPPED[opcode.name] if opcode.name in POPPED else marks.pop()
@@ -186,5 +216,6 @@ ENTRY = DataSet(
     test_samples=10_000,
     epochs=10,
     pad=4,
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     load=load,
 )

@@ -4,7 +4,7 @@ import importlib
 import io
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,13 @@ def import_torchvision() -> Any:
     return importlib.import_module("torchvision.datasets")
 
 
-def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
+def fetch(
+    name: str, folder: Path, *, files: Sequence[Path], parts: Sequence[Mapping[str, Any]] = ({"train": True},)
+) -> None:
     """Download torchvision's data set `name` into the folder if a file is missing. Raises ConfigError if that fails. If several
-    processes need it, one downloads while the others wait."""
+    processes need it, one downloads while the others wait.
+
+    parts: arguments of torchvision's class, for each call that is needed to download all files."""
     try:
         expected = next((path for path in files if not path.exists()), None)
     except OSError as error:
@@ -54,7 +58,8 @@ def fetch(name: str, folder: Path, *, files: Sequence[Path]) -> None:
                 print(f"downloading {name} to {folder}", file=sys.stderr)
                 datasets = import_torchvision()
                 with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                    getattr(datasets, name)(root=folder, train=True, download=True)
+                    for arguments in parts:
+                        getattr(datasets, name)(root=folder, download=True, **arguments)
     except (OSError, RuntimeError) as error:
         for path in missing:  # remove the new folders if they are empty, innermost first
             with suppress(OSError):

@@ -13,4 +13,15 @@ def load(config: DataConfig, folder: Path) -> Arrays:
     return mnist.load_files(folder, name="FashionMNIST", verify=False)
 
 
-ENTRY = replace(mnist.ENTRY, name="fashion_mnist", title="Fashion-MNIST", config=DataConfig, epochs=5, load=load)
+ENTRY = replace(
+    mnist.ENTRY,
+    name="fashion_mnist",
+    title="Fashion-MNIST",
+    config=DataConfig,
+    epochs=5,
+    load=load,
+    class_names=(
+        *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
+        *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    ),
+)

@@ -5,6 +5,7 @@ each dimension as int32, then the values.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,19 +39,48 @@ def load_files(folder: Path, *, name: str, verify: bool) -> Arrays:
     verify: compare the files with MNIST's published checksums.
     """
     raw = folder / name / "raw"
-    files = [raw / file for file in FILES]
+    fetch(name, folder, files=[raw / file for file in FILES])
+    files = {file: (shape, md5 if verify else None) for file, (shape, md5) in FILES.items()}
+    return load_idx(folder, raw, files, name=name, verified=verify)
+
+
+def load_idx(
+    folder: Path,
+    raw: Path,
+    files: Mapping[str, tuple[tuple[int, ...], str | None]],
+    *,
+    name: str,
+    verified: bool,
+    labels: tuple[int, int] = (0, 9),
+    transposed: bool = False,
+) -> Arrays:
+    """Load training images and labels, test images and labels from four idx files in `raw`, of which shapes and md5 are given.
+
+    name: of the cache. labels: the smallest, which becomes 0, and the largest. transposed: whether rows and columns of the images
+    are swapped in the files.
+    """
 
     def decode(read: Reader) -> Arrays:
-        values = (_values(raw / file, shape, md5 if verify else None, read) for file, (shape, md5) in FILES.items())
-        images, labels, test_images, test_labels = values
-        return Arrays(images[:, None], labels.astype("int64"), test_images[:, None], test_labels.astype("int64"), 255)
+        values = (_values(raw / file, shape, md5, read, labels) for file, (shape, md5) in files.items())
+        images, train, test_images, test = values
+        images, test_images = (x.swapaxes(1, 2) if transposed else x for x in (images, test_images))
+        ys = (y.astype("int64") - labels[0] for y in (train, test))
+        return Arrays(images[:, None], next(ys), test_images[:, None], next(ys), 255)
 
-    fetch(name, folder, files=files)
-    spec = CacheSpec(name=name, train=(60_000, 1, 28, 28), test=(10_000, 1, 28, 28), classes=10, verified=verify)
-    return cached(spec, folder, files, decode)
+    (train, *size), _, (test, *_), _ = (shape for shape, _ in files.values())
+    spec = CacheSpec(
+        name=name,
+        train=(train, 1, size[0], size[1]),
+        test=(test, 1, size[0], size[1]),
+        classes=labels[1] - labels[0] + 1,
+        verified=verified,
+    )
+    return cached(spec, folder, [raw / file for file in files], decode)
 
 
-def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -> Images:
+def _values(
+    path: Path, shape: tuple[int, ...], md5: str | None, read: Reader, labels: tuple[int, int] = (0, 9)
+) -> Images:
     """Read the values of an idx file. Raises ConfigError if it differs from the published one."""
     import numpy as np
 
@@ -62,8 +92,11 @@ def _values(path: Path, shape: tuple[int, ...], md5: str | None, read: Reader) -
     if content[: len(header)] != header:
         raise ConfigError(f"{path} is not the published file: its header differs. {ADVICE}.")
     values = np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
-    if len(shape) == 1 and values.max() > 9:
-        raise ConfigError(f"{path} is damaged: it has the label {values.max()}, but labels are 0 to 9. {ADVICE}.")
+    if len(shape) == 1 and not labels[0] <= values.min() <= values.max() <= labels[1]:
+        wrong = values.max() if values.max() > labels[1] else values.min()
+        raise ConfigError(
+            f"{path} is damaged: it has the label {wrong}, but labels are {labels[0]} to {labels[1]}. {ADVICE}."
+        )
     if md5 is not None and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise ConfigError(
             f"{path} differs from the published file (md5). {ADVICE}, or set data.verify=false to use it anyway."

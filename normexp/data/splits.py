@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -11,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normexp.config import Config
-from normexp.data import DATA
+from normexp.config import Config, ConfigError, DataConfig
+from normexp.data import DATA, floats
 from normexp.data.base import Arrays, stratified, value_counts
 from normexp.data.batches import Augment
 from normexp.data.cache import release
 from normexp.data.pixels import pixel_scales
-from normexp.data.zca import whitened, zca
+from normexp.data.zca import whitened, whitening_matrix, zca
 from normexp.streams import stream_seed
 
 CHUNK_BYTES = 2**20  # bytes of images to read from a memory map at a time
@@ -30,7 +31,8 @@ class Split:
 
     Inputs are (image - mean) / std with mean and std (1, C, 1, 1) or (1, C, H, W) in units of a pixel, or W (image - mean) with
     mean (1, C, H, W) and W = whitening (C H W, C H W). Images are stored as bytes: they take a quarter of the memory, and
-    preprocessing a batch is cheap. cache_inputs: cache the preprocessed inputs of a small split that is evaluated repeatedly.
+    preprocessing a batch is cheap. Other data is float32: images, or vectors (N, F), for which mean and std are (1, F).
+    cache_inputs: cache the preprocessed inputs of a small split that is evaluated repeatedly.
     """
 
     images: Tensor
@@ -44,7 +46,7 @@ class Split:
         return len(self.labels)
 
     def batch(self, index: Tensor, augment: Augment | None = None) -> tuple[Tensor, Tensor]:
-        """Inputs float32 (B, C, H, W) and labels (B,) of the samples at `index`."""
+        """Inputs float32 (B, C, H, W), or (B, F), and labels (B,) of the samples at `index`."""
         images = self.images.index_select(0, index)
         if augment is not None:
             images = augment(images)
@@ -79,7 +81,12 @@ class Splits:
 def load(config: Config, device: torch.device) -> Splits:
     """Load and split the config's data. Raises ConfigError if its files are missing or damaged."""
     data = DATA[config.data.name]
-    return split(data.load(config.data, Path(config.data_dir).expanduser()), config, device)
+    splits = split(data.load(config.data, Path(config.data_dir).expanduser()), config, device)
+    if len(splits.train) < config.batch_size:  # damaged files were left out
+        raise ConfigError(
+            f"batch_size={config.batch_size}: only {len(splits.train)} training samples can be read. Use a smaller batch_size."
+        )
+    return splits
 
 
 def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
@@ -88,10 +95,13 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     train, val = split_indices(arrays.train_labels, config)
     test = np.arange(len(arrays.test_labels))
     if config.data.test_size is not None:
-        test, _ = stratified(arrays.test_labels, config.data.test_size, np.random.default_rng(0))
+        test, _ = stratified(arrays.test_labels, min(config.data.test_size, len(test)), np.random.default_rng(0))
     images, val_images = gather(arrays.train_images, train), gather(arrays.train_images, val)
     offset, scale, whitening = np.zeros(1), np.full(1, float(arrays.scale)), None
-    if config.data.inputs == "standardize":
+    is_bytes = images.dtype == np.uint8 and images.ndim == 4  # their statistics are exact
+    if not is_bytes and config.data.inputs != "raw":
+        offset, scale, whitening = float_constants(images, config.data, device)
+    elif config.data.inputs == "standardize":
         if arrays.counts is None or config.data.train_size is not None:
             counts = value_counts(images, arrays.scale)
         else:  # cheaper: subtract the counts of the validation samples, which are fewer
@@ -103,7 +113,8 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
         offset, matrix = zca(images, arrays.scale, eps=config.data.zca_eps)
         whitening = torch.from_numpy(matrix).float().to(device)
     mean, std = (
-        torch.from_numpy(m).float().reshape(1, len(m), *(m.shape[1:] or (1, 1))).to(device) for m in (offset, scale)
+        torch.from_numpy(m).float().reshape(1, *m.shape, *[1] * (images.ndim - 1 - m.ndim)).to(device)
+        for m in (offset, scale)
     )
     parts = {
         "train": (images, arrays.train_labels[train]),
@@ -116,12 +127,25 @@ def split(arrays: Arrays, config: Config, device: torch.device) -> Splits:
     return Splits(**splits, fingerprint="".join(f"{checksum:08x}" for checksum in checksums))
 
 
+def float_constants(
+    images: NDArray[np.float32] | NDArray[np.uint8], config: DataConfig, device: torch.device
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Tensor | None]:
+    """Mean, standard deviation and whitening of images that are not bytes, or of vectors, for `data.inputs`."""
+    if config.inputs == "standardize":
+        return *floats.channel_moments(images), None
+    if config.inputs == "standardize_pixel":
+        return *floats.value_scales(images, eps=config.zca_eps), None
+    mean, covariance = floats.covariance(images)
+    matrix = torch.from_numpy(whitening_matrix(covariance, eps=config.zca_eps)).float().to(device)
+    return mean.reshape(images.shape[1:]), np.ones(1), matrix
+
+
 def split_indices(labels: NDArray[np.int64], config: Config) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Indices of the training and of the validation samples: stratified, disjoint, determined by the seed."""
     rng = np.random.default_rng(stream_seed(config.seed, "split"))
     val, train = stratified(labels, round(config.data.val_size * len(labels)), rng)
     if config.data.train_size is not None:
-        part, _ = stratified(labels[train], config.data.train_size, rng)
+        part, _ = stratified(labels[train], min(config.data.train_size, len(train)), rng)  # fewer if some were damaged
         train = train[part]
     return train, val
 
@@ -136,7 +160,7 @@ def sample(split: Split, size: int | None, *, seed: int) -> Split:
     return replace(split, images=split.images[index], labels=split.labels[index])
 
 
-def gather(images: NDArray[np.uint8], index: NDArray[np.intp]) -> NDArray[np.uint8]:
+def gather(images: NDArray[Any], index: NDArray[np.intp]) -> NDArray[Any]:
     """images[index], read in storage order, so that only a chunk of the memory map is in memory at a time."""
     gathered = np.empty((len(index), *images.shape[1:]), dtype=images.dtype)
     order = np.argsort(index)

@@ -21,12 +21,18 @@ def zca(images: NDArray[np.uint8], scale: int, *, eps: float) -> tuple[Floats, F
     eps: in units of the mean eigenvalue, which is the mean variance of a value. For constant images, W is the identity.
     """
     mean, covariance = moments(images.reshape(len(images), -1), scale)
+    return mean.reshape(images.shape[1:]), whitening_matrix(covariance, eps=eps)
+
+
+def whitening_matrix(covariance: Floats, *, eps: float) -> Floats:
+    """W (D, D) of a covariance (D, D)."""
     eigenvalues, vectors = np.linalg.eigh(covariance)
     average = np.trace(covariance) / len(covariance)
     # Rounding can make eigenvalues of 0 slightly negative.
     floored = np.maximum(eigenvalues, 0) + eps * average if average > 0 else np.ones_like(eigenvalues)
     root = vectors * floored**-0.25  # root @ root.T is symmetric to the last bit
-    return mean.reshape(images.shape[1:]), root @ root.T
+    whitening: Floats = root @ root.T
+    return whitening
 
 
 def moments(values: NDArray[np.uint8], scale: int) -> tuple[Floats, Floats]:

@@ -15,7 +15,7 @@ from normexp.norms import NORMS, Site
 from normexp.norms.base import Module
 from normexp.weights import WEIGHTS, Filters
 
-Part = Literal["weight", "norm", "noise", "activation", "dropout"]
+Part = Literal["weight", "position", "norm", "noise", "activation", "dropout"]
 Shape = tuple[int, ...]
 
 LAYER: dict[str, tuple[Part, ...]] = {
@@ -30,9 +30,12 @@ LAYER: dict[str, tuple[Part, ...]] = {
 class LayerPlan:
     """A linear layer or convolution with its norm, activation and dropout, in order.
 
-    inputs, outputs: shape of one sample, (C, H, W) or (F,), which only "weight" can change. kernel: of a convolution, padded so
-    that stride 1 keeps the size; None for a linear layer. possible: the parts that the model requested, including those that
-    the config excludes.
+    inputs, outputs: shape of one sample, (C, H, W) or (F,), or (D, T) for T tokens of D channels. "weight" can change it, and
+    "position", which adds the learned positions of the tokens, after a class token if `class_token` is set. kernel: of a
+    convolution, padded so that stride 1 keeps the size; the side of a patch, if the layer makes tokens of an image; None for a
+    linear layer. possible: the parts that the model requested, including those that the config excludes. heads: of attention, if
+    the layer sees each head as a sample of its own.
+    after_activation: whether its inputs are, or in networks of other models may be, the output of an activation.
     """
 
     name: str
@@ -43,13 +46,16 @@ class LayerPlan:
     stride: int = 1
     bias: bool = True
     possible: tuple[Part, ...] = ()
+    class_token: bool = False
+    heads: int = 1
+    after_activation: bool = True
 
     def site(self, part: Part) -> Site | None:
         """The input of this layer's norm or activation; None if it has none."""
         if part not in self.parts:
             return None
         before_weight = "weight" in self.parts and self.parts.index(part) < self.parts.index("weight")
-        return Site(self.name, self.inputs if before_weight else self.outputs, _activated(self.possible))
+        return Site(self.name, self.inputs if before_weight else self.outputs, _activated(self.possible), self.heads)
 
     @property
     def weights(self) -> int:
@@ -58,8 +64,10 @@ class LayerPlan:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters of the linear layer or convolution, including the bias."""
-        return self.weights + self.outputs[0] * self.bias if "weight" in self.parts else 0
+        """Number of parameters of the linear layer or convolution, including the bias, and of positions and class token."""
+        positions = math.prod(self.outputs) if "position" in self.parts else 0
+        positions += self.outputs[0] * self.class_token
+        return positions + (self.weights + self.outputs[0] * self.bias if "weight" in self.parts else 0)
 
     @property
     def multiplications(self) -> int:
@@ -74,14 +82,14 @@ class Planner:
 
     A model requests all parts that a layer can have; those that the config excludes, for all layers or for this one, are left
     out. Noise is added after the norm; models don't request it. hidden: parts of a hidden layer. normed_activation: norm and
-    activation, in the order of `norm.position`. Raises ConfigError for networks that are too large to train.
+    activation, in the order of `norm.position`. qk: `norm.qk`. Raises ConfigError for networks that are too large to train.
     """
 
     MAX_LAYERS = 3000
     MAX_PARAMETERS = 10**9
 
     def __init__(self, config: Config) -> None:
-        self.position = config.norm.position
+        self.position, self.qk = config.norm.position, config.norm.qk
         self.hidden: tuple[Part, ...] = (*LAYER[self.position], "dropout")
         self.normed_activation = tuple(part for part in LAYER[self.position] if part != "weight")
         self._config = config
@@ -91,7 +99,8 @@ class Planner:
     def conv(
         self, name: str, inputs: Shape, channels: int, *parts: Part, kernel: int = 3, stride: int = 1
     ) -> LayerPlan:
-        """A convolution: (C, H, W) -> (channels, ceil(H / stride), ceil(W / stride))."""
+        """A convolution: (C, H, W) -> (channels, ceil(H / stride), ceil(W / stride)). Raises ConfigError for vectors."""
+        self.require_images(inputs)
         size = tuple(math.ceil(n / stride) for n in inputs[1:])
         return self._finish(LayerPlan(name, parts, inputs, (channels, *size), kernel=kernel, stride=stride))
 
@@ -99,9 +108,29 @@ class Planner:
         """A linear layer: flattened inputs -> (features,)."""
         return self._finish(LayerPlan(name, parts, (math.prod(inputs),), (features,)))
 
-    def parts(self, name: str, inputs: Shape, *parts: Part) -> LayerPlan:
+    def require_images(self, inputs: Shape) -> None:
+        """Raise ConfigError for vectors."""
+        if len(inputs) == 1:
+            raise ConfigError(
+                f"model={self._config.model.name} needs images, but data={self._config.data.name} has vectors of {inputs[0]} "
+                "values. Use model=mlp."
+            )
+
+    def patches(self, name: str, inputs: Shape, channels: int, *parts: Part, side: int, class_token: bool) -> LayerPlan:
+        """A linear layer for each patch of an image: (C, H, W) -> (channels, H W / side^2), or one more with the class token."""
+        outputs = channels, inputs[1] // side * (inputs[2] // side) + class_token
+        plan = LayerPlan(name, parts, inputs, outputs, kernel=side, stride=side, class_token=class_token)
+        return self._finish(plan)
+
+    def tokens(
+        self, name: str, inputs: Shape, channels: int, *parts: Part, after_activation: bool = False
+    ) -> LayerPlan:
+        """A linear layer for each token: (D, T) -> (channels, T)."""
+        return self._finish(LayerPlan(name, parts, inputs, (channels, inputs[1]), after_activation=after_activation))
+
+    def parts(self, name: str, inputs: Shape, *parts: Part, heads: int = 1) -> LayerPlan:
         """A layer without a weight, such as norm and activation after an addition."""
-        return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False))
+        return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False, heads=heads))
 
     def joined(self, plan: LayerPlan, after: LayerPlan) -> LayerPlan:
         """`plan`, without its bias if `after`, the only layer that reads its output, starts with a norm that cancels it."""
@@ -152,7 +181,8 @@ def normalized_weights(config: Config, plans: Sequence[LayerPlan]) -> dict[str, 
     weighted = [plan for plan in plans if "weight" in plan.parts]
     entry, filters = WEIGHTS[config.weight.name], {}
     for plan in weighted if entry.head else weighted[:-1]:
-        after = "identity" if plan is weighted[0] else config.activation  # the first one reads the data
+        # the first one reads the data
+        after = "identity" if plan is weighted[0] or not plan.after_activation else config.activation
         filters[plan.name] = Filters(plan.name, plan.outputs[0], plan.inputs[0] * (plan.kernel or 1) ** 2, after)
     return filters if entry.name != "none" else {}
 
@@ -165,6 +195,8 @@ class Model:
     ConfigError if the config's values don't fit together.
     wire: connects the layers, given by name, to a network. Imports torch inside, so that checks stay fast.
     branches: names of the layers of each residual branch, in order; a branch ends before the addition.
+    averages: whether the head reads averages over all positions of the last hidden layer.
+    attention: whether it has queries and keys, which `norm.qk` normalizes.
     """
 
     name: str
@@ -173,3 +205,5 @@ class Model:
     layers: Callable[[Any, Planner, Shape, int], list[LayerPlan]]
     wire: Callable[[Any, dict[str, Any]], Module]
     branches: Callable[[Sequence[LayerPlan]], list[list[str]]] = lambda plans: []
+    averages: bool = True
+    attention: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from normexp.config import Config, show
 from normexp.data import sizes
-from normexp.models import layers
+from normexp.models import MODELS, layers
 from normexp.models.activations import activation_parameters
 from normexp.models.base import LayerPlan, normalized_weights
 from normexp.norms import NORMS
@@ -37,7 +37,11 @@ def describe(config: Config) -> list[Row]:
     plans = layers(config)
     normalized = normalized_weights(config, plans)
     for plan in plans:
-        words = {"weight": "conv" if plan.kernel else "linear", "norm": norm.name, "activation": config.activation}
+        words = {
+            "weight": "conv" if plan.kernel and len(plan.outputs) == 3 else "linear",
+            "norm": norm.name,
+            "activation": config.activation,
+        }
         if plan.name in normalized:
             words["weight"] = f"{weight.name} {words['weight']}"
         parts = tuple(words.get(part, part) for part in plan.parts)
@@ -49,7 +53,9 @@ def describe(config: Config) -> list[Row]:
             norm_parameters += norm.parameters(config.norm, site)
             kinds = norm.all_sizes(config.norm, site, config.micro_batch_size)
             values = min(math.prod(kind.values()) if kind else 0 for kind in kinds)
-            statistics = "; ".join(_statistics(kind, config.batch_size * math.prod(site.shape)) for kind in kinds)
+            statistics = "; ".join(
+                _statistics(kind, config.batch_size * site.heads * math.prod(site.shape)) for kind in kinds
+            )
         rows.append(Row(plan.name, parts, plan.outputs, parameters, norm_parameters, statistics, values))
     return rows
 
@@ -104,7 +110,7 @@ def _pools_norms(config: Config, plans: Sequence[LayerPlan]) -> bool:
         return "weight" not in after and ("activation" not in after or config.activation == "identity")
 
     hidden = plans[:-1]
-    if not hidden:
+    if not hidden or not MODELS[config.model.name].averages or getattr(config.model, "pool", "mean") != "mean":
         return False
     last = hidden[-1].parts
     is_sum = "weight" not in last and "norm" not in last and config.activation == "identity"
@@ -117,7 +123,8 @@ COLUMNS = ("layer", "parts", "output", "parameters", "statistics over")
 def cells(row: Row) -> tuple[str, ...]:
     """The cells of a row, under COLUMNS."""
     count = f"{row.parameters:,}" + (f" + {row.norm_parameters:,}" if row.norm_parameters else "")
-    return row.name, ", ".join(row.parts), "x".join(map(str, row.output)), count, row.statistics
+    shape = row.output[::-1] if len(row.output) == 2 else row.output  # tokens as usual, T x D
+    return row.name, ", ".join(row.parts), "x".join(map(str, shape)), count, row.statistics
 
 
 def markdown(rows: list[Row]) -> str:
@@ -139,6 +146,7 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
         )
     if config.norm.name == "in" and _pools_norms(config, layers(config)):
         works = "another activation" if config.activation == "identity" else "norm.position=pre"
+        works = "model.pool=cls" if MODELS[config.model.name].attention else works
         messages.append(
             "This network can't tell images apart: instance norm gives every channel of every image the same mean, and global "
             f"average pooling keeps only the mean. Use {works}."

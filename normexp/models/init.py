@@ -34,6 +34,10 @@ GAIN_OF = {"gelu": "relu", "silu": "relu", "tlu": "relu", "identity": "linear"}
 """Activations whose gain torch doesn't know, and the one whose gain they use."""
 
 
+POSITION_STD = 0.02
+"""Of positions and class token with every init (Dosovitskiy et al. 2021, in the code published with it)."""
+
+
 def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
     """Initialize the weights of all layers. Biases become 0, except with `default`, which is torch's own scheme.
 
@@ -44,6 +48,9 @@ def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
     from torch import nn
 
     for name, layer in layers.items():
+        for part, values in getattr(layer, "position", nn.Module()).named_parameters():
+            generator = torch.Generator().manual_seed(stream_seed(config.seed, part, name))
+            nn.init.normal_(values, std=POSITION_STD, generator=generator)
         module = getattr(layer, "weight", None)
         if not isinstance(module, nn.Linear | nn.Conv2d):
             continue

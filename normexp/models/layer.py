@@ -11,11 +11,12 @@ from torch.nn import functional as F
 from normexp.config import Config
 from normexp.models.activations import build_activation
 from normexp.models.base import LayerPlan
+from normexp.models.tokens import PatchLinear, Positions, TokenLinear
 from normexp.norms import NORMS
 
 
 class Layer(nn.Sequential):
-    """The parts of a plan in order: any of `weight`, `norm`, `noise`, `activation` and `dropout`."""
+    """The parts of a plan in order: any of `weight`, `position`, `norm`, `noise`, `activation` and `dropout`."""
 
     def __init__(self, plan: LayerPlan, config: Config) -> None:
         super().__init__(OrderedDict((part, _part(part, plan, config)) for part in plan.parts))
@@ -26,6 +27,8 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
     match part:
         case "weight":
             return _weight(plan)
+        case "position":
+            return Positions(*plan.outputs, class_token=plan.class_token)
         case "norm":
             site = plan.site("norm")
             assert site is not None
@@ -47,6 +50,10 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
 
 def _weight(plan: LayerPlan) -> nn.Module:
     channels = plan.inputs[0], plan.outputs[0]
+    if len(plan.outputs) == 2 and plan.kernel is not None:
+        return PatchLinear(*channels, side=plan.kernel, bias=plan.bias)
+    if len(plan.outputs) == 2:
+        return TokenLinear(*channels, bias=plan.bias)
     if plan.kernel is None:
         return nn.Linear(*channels, bias=plan.bias)
     if plan.kernel == 1 and plan.stride > 1:

@@ -1,4 +1,4 @@
-"""Multi-layer perceptron: fc1 ... fcN and the head, on flattened images."""
+"""Multi-layer perceptron: fc1 ... fcN and the head, on vectors or flattened images."""
 
 from collections import OrderedDict
 from dataclasses import dataclass

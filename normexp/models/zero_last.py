@@ -21,7 +21,10 @@ def problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
         return
     zeroed = zeroed_layers(config, plans)
     if not zeroed:
-        yield "norm.zero_last=true needs residual branches with a norm: use model=resnet, or set it to false."
+        yield (
+            "norm.zero_last=true needs residual branches with a norm: use model=resnet, or model=vit with model.block=sandwich, "
+            "or set it to false."
+        )
     if not config.norm.affine:
         yield "norm.zero_last=true needs a gamma that can start at 0: set norm.affine=true."
     by_name = {plan.name: plan for plan in plans}

@@ -17,14 +17,16 @@ else:  # torch is imported late
 
 @dataclass(frozen=True)
 class Site:
-    """The input of a norm: its layer, and the shape of one sample, (C, H, W) or (F,).
+    """The input of a norm: its layer, and the shape of one sample: (C, H, W), (F,), or (D, T) for T tokens of D channels.
 
     activated: whether the model puts an activation right before or after the norm, which `activates` replaces.
+    heads: number of heads of attention, each of which the norm sees as a sample of its own.
     """
 
     layer: str
     shape: tuple[int, ...]
     activated: bool = True
+    heads: int = 1
 
     @property
     def channels(self) -> int:
@@ -32,7 +34,7 @@ class Site:
 
     @property
     def positions(self) -> int:
-        """H * W; 1 after a linear layer."""
+        """H * W, or T; 1 after a linear layer."""
         return math.prod(self.shape[1:])
 
 
@@ -46,8 +48,8 @@ class Norm:
     """A norm that `norm` can choose. `Any` stands for the entry's own config class.
 
     axes: axes that share a mean and a variance, after a convolution and after a linear layer, such as "B,H,W" and "B"; C/G is a
-    group of channels. Empty if nothing is averaged; joined by " + " if several statistics are mixed. A function of the config if
-    they depend on it.
+    group of channels. On tokens, T takes the place of H,W, and D that of C. Empty if nothing is averaged; joined by " + " if
+    several statistics are mixed. A function of the config if they depend on it.
     problem: why the norm can't be used at a site, as a clause, and what to use instead, as a sentence. None if it can.
     build: creates the module, or None for no norm. Imports torch inside, so that checks stay fast.
     cancels_bias: whether a constant added to a channel right before the norm has no effect.
@@ -82,11 +84,10 @@ class Norm:
 
     def all_sizes(self, config: NormConfig, site: Site, batch_size: int) -> list[dict[str, int]]:
         """`sizes` of each of several statistics."""
-        known = {
-            "B": self.samples(config, batch_size),
-            "F": site.channels,
-            **dict(zip("CHW", site.shape, strict=False)),
-        }
-        known["C/G"] = known["F/G"] = site.channels // self.groups(config, site.channels)
+        names = {1: "F", 2: "DT", 3: "CHW"}[len(site.shape)]
+        known = {"B": self.samples(config, batch_size) * site.heads, **dict(zip(names, site.shape, strict=True))}
+        known[f"{names[0]}/G"] = site.channels // self.groups(config, site.channels)
         axes = self.axes_of(config)[len(site.shape) == 1]
+        if names == "DT":
+            axes = axes.replace("C,H,W", "T,D").replace("C/G,H,W", "T,D/G").replace("H,W", "T").replace("C", "D")
         return [{axis: known[axis] for axis in each.split(",") if axis} for each in axes.split(" + ")]

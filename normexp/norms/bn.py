@@ -29,6 +29,8 @@ class BatchNorm(RunningConfig):
 
 def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
     ghost = config.ghost_batch
+    if ghost is not None and site.heads > 1:
+        return "ghost batches would be of heads instead of samples", "Use norm.qk=false, or norm.ghost_batch=null."
     if ghost is not None and batch_size % ghost:
         return f"a batch of {batch_size} samples can't be divided into ghost batches of {ghost}", (
             "norm.ghost_batch must divide it."
@@ -61,6 +63,10 @@ def build(config: BatchNorm, site: Site) -> Module:
             momentum=config.momentum,
             affine=config.affine,
         )
+    if len(site.shape) == 2:
+        from normexp.norms.bn_module import TokenBatchNorm
+
+        return TokenBatchNorm(site.channels, eps=config.eps, momentum=config.momentum, affine=config.affine)
     norm = nn.BatchNorm1d if len(site.shape) == 1 else nn.BatchNorm2d
     return norm(site.channels, eps=config.eps, momentum=config.momentum, affine=config.affine)
 

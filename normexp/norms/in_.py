@@ -18,7 +18,8 @@ def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] 
 def build(config: NormConfig, site: Site) -> Module:
     from torch import nn
 
-    return nn.InstanceNorm2d(site.channels, eps=config.eps, affine=config.affine)
+    norm = nn.InstanceNorm2d if len(site.shape) == 3 else nn.InstanceNorm1d
+    return norm(site.channels, eps=config.eps, affine=config.affine)
 
 
 ENTRY = Norm(name="in", title="instance norm", axes=("H,W", ""), problem=problem, build=build, cancels_bias=True)

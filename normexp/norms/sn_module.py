@@ -39,6 +39,9 @@ class SwitchNorm(_NormBase):
         return {f"sn_{kind}_{name}": w[at] for kind, w in weights.items() for at, name in enumerate(STATISTICS)}
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (B, C, H, W), or (B, D, T)."""
+        if x.dim() == 3:
+            return self.forward(x[..., None])[..., 0]
         centered, mean, var = _Center.apply(x)
         if self.training:
             batch_mean, batch_var = mean.mean(0, keepdim=True), _joint_variance(mean, var, 0)

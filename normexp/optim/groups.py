@@ -21,6 +21,6 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[Any]:
 
 
 def is_vector(name: str, parameter: nn.Parameter) -> bool:
-    """Whether a parameter is a scalar or a vector: gamma, beta, a bias, a gain. Weight norm's g is one too, although torch keeps
-    it in the shape of the weight, (filters, 1, ...)."""
-    return parameter.dim() <= 1 or name.endswith("parametrizations.weight.original0")
+    """Whether a parameter is a scalar or a vector: gamma, beta, a bias, a gain, a class token. Weight norm's g is one too,
+    although torch keeps it in the shape of the weight, (filters, 1, ...), and so are the positions of tokens."""
+    return parameter.dim() <= 1 or name.endswith(("parametrizations.weight.original0", ".position.positions"))

@@ -23,7 +23,7 @@ from normexp.compose.compose import compose_tree
 from normexp.compose.validate import validate
 from normexp.config import RESULT_INDEPENDENT_KEYS, Config, ConfigError, as_tree, flatten, show
 from normexp.console import print_labelled, print_line, print_message, short_path
-from normexp.data import DATA, sizes
+from normexp.data import class_names, info, sizes
 from normexp.models.describe import describe
 from normexp.plotting.labels import evenly_spaced
 from normexp.sweeps import gpus, optuna_study
@@ -75,7 +75,7 @@ def _preview_sweep(plan: Plan, console: Console) -> None:
 
 def _preview_run(config: Config, console: Console) -> None:
     """Print the size of the network and of the data, the steps and the estimated time of a run."""
-    split, rows, data = sizes(config), describe(config), DATA[config.data.name]
+    split, rows, data = sizes(config), describe(config), info(config.data)
     parameters = sum(row.parameters + row.norm_parameters for row in rows)
     epochs = split.total_steps / split.steps_per_epoch
     started = time.process_time()
@@ -85,6 +85,7 @@ def _preview_run(config: Config, console: Console) -> None:
         "network": f"{config.model.name}, norm={config.norm.name}: {len(rows)} layers, {parameters:,} parameters",
         "data": f"{config.data.name}: {split.train:,} training, {split.val:,} validation, "
         f"{config.data.test_size or data.test_samples:,} test samples",
+        **({"": names} if (names := class_names(config)) else {}),
         "steps": f"{split.total_steps:,} ({epochs:.4g} epoch{'s' * (epochs != 1)} of {split.steps_per_epoch:,}), "
         f"batch_size={config.batch_size}" + f", accumulate={config.accumulate}" * (config.accumulate > 1),
         "time": f"roughly {format_duration(started + loading + seconds)} (from a few timed steps)",

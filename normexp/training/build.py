@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from normexp.config import Config, ConfigError
-from normexp.data import DATA, Sizes, sizes
+from normexp.data import Sizes, info, sizes
 from normexp.data.base import Arrays
 from normexp.data.batches import Augment, BatchSampler
 from normexp.data.splits import Split, Splits, load, sample, split
@@ -83,7 +83,7 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     order = BatchSampler(len(data.train), config.batch_size, seed=config.seed, device=device)
     augment = None
     if kinds := config.data.augment:
-        crop, flip, pad = "crop" in kinds, "flip" in kinds, DATA[config.data.name].pad
+        crop, flip, pad = "crop" in kinds, "flip" in kinds, info(config.data).pad
         augment = Augment(crop=crop, flip=flip, pad=pad, seed=config.seed, device=device)
     # From here on, only dropout and noise use torch's global generator; the other two are for users' own norms.
     torch.manual_seed(stream_seed(config.seed, "dropout and noise"))

@@ -154,7 +154,8 @@ def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
 def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
     """Keys in which the config differs from the checkpoint's, apart from those that don't change the result."""
     before, now = _result_keys(state["config"]), _result_keys(_plain(config))
-    return [key for key in now if key in before and before[key] != now[key]]
+    # Data that was moved stays the same: `restore` compares its content.
+    return [key for key in now if key in before and before[key] != now[key] and key != "data.path"]
 
 
 def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, config: Config) -> list[str]:
@@ -163,11 +164,7 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
     Returns a message for each change of version, device or threads, after which results may differ in the last bits.
     Raises ConfigError if the data has changed, or the checkpoint does not fit the network.
     """
-    if state["data"] != parts.data.fingerprint:
-        raise ConfigError(
-            f"data={config.data.name}: the data in {show(config.data_dir)} is not the data that this run was trained on. Restore "
-            "it, or set data_dir to its folder."
-        )
+    check_data(state, parts.data.fingerprint, config)
     try:
         parts.model.load_state_dict(state["model"])
         parts.optimizer.load_state_dict(state["optimizer"])
@@ -187,6 +184,16 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
     device = device_name(parts.device) if "device_name" in state else parts.device.type  # old checkpoints have the type
     now = {**versions(), "device": device, "threads": torch.get_num_threads()}
     return [f"{name} was {before[name]}, now {now[name]}" for name in before if before[name] != now[name]]
+
+
+def check_data(state: Mapping[str, Any], fingerprint: str, config: Config) -> None:
+    """Raise ConfigError unless the data is what the checkpoint's run was trained on."""
+    if state["data"] != fingerprint:
+        key, place = ("data.path", config.data.path) if hasattr(config.data, "path") else ("data_dir", config.data_dir)
+        raise ConfigError(
+            f"data={config.data.name}: the data in {show(place)} is not the data that this run was trained on. Restore it, or "
+            f"set {key} to its {'folder' if key == 'data_dir' else 'place'}."
+        )
 
 
 def _first_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from rich.console import Console
 from normexp import rundir
 from normexp.compose.choices import hyperparameters
 from normexp.config import Config, ConfigError, as_tree, flatten, name_own_choices, show
-from normexp.data import sizes
+from normexp.data import class_names, sizes
 from normexp.models.describe import describe, markdown
 from normexp.records import GRAD_NORM, Chart, Record, RunInfo
 from normexp.rundir import atomic
@@ -93,7 +93,7 @@ def run(
             if isinstance(parts, Exception):
                 raise parts
             atomic.remove_temporaries(directory)
-            _log_start(parts, diff, state.step, notes)
+            _log_start(parts, config, diff, state.step, notes)
             info, saved_sinks = run_info(parts, config, diff), saved and saved["sinks"]
             session.train(parts, RunSinks(directory, info, console, state.total_steps, saved_sinks))
         except KeyboardInterrupt:
@@ -249,11 +249,13 @@ def _announce(config: Config, console: Console) -> None:
         console.print("compiling the network; this can take a minute", highlight=False)
 
 
-def _log_start(parts: Parts, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:
+def _log_start(parts: Parts, config: Config, diff: Mapping[str, Any], step: int, notes: list[str]) -> None:
     overrides = [f"{key}={show(value)}" for key, value in name_own_choices(flatten(diff)).items()]
     parameters, threads = sum(p.numel() for p in parts.model.parameters()), torch.get_num_threads()
     shown = ", ".join(overrides) or "default config"
     logger.info("%s; %s parameters, device=%s, threads=%d", shown, f"{parameters:,}", parts.device, threads)
+    if names := class_names(config):
+        logger.info(names)
     if step:
         logger.info("resuming after step %d", step)
     for note in notes:

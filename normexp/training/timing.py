@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 from normexp.config import Config
-from normexp.data import DATA, sizes
+from normexp.data import info, sizes
 from normexp.data.base import Arrays
 from normexp.sinks.run_sinks import RunSinks
 from normexp.training import checkpoint
@@ -74,7 +74,7 @@ def estimate_seconds(config: Config, folder: str | None = None) -> float:
 
 def _build(config: Config) -> Parts:
     """Build the parts of a run with random images of the data set's shape."""
-    full, data = sizes(config), DATA[config.data.name]
+    full, data = sizes(config), info(config.data)
     rng = np.random.default_rng(0)
 
     def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -12,7 +12,13 @@ from tests.conftest import MAPS_ONLY
 def test_by_default_everything_that_works():
     cases, skipped = plan_cases([])
     assert [(case.model, case.batch_size) for case in cases] == [(m, size) for m in MODELS for size in BATCH_SIZES]
-    assert {case.model: case.data for case in cases} == {"mlp": "mnist", "cnn": "mnist", "resnet": "cifar10"}
+    assert {case.model: case.data for case in cases} == {
+        "mlp": "mnist",
+        "cnn": "mnist",
+        "resnet": "cifar10",
+        "vgg": "cifar10",
+        "vit": "mnist",
+    }
     assert {(skip.model, skip.norm) for skip in skipped} == {("mlp", norm) for norm in MAPS_ONLY}
     for case in cases:
         assert list(case.norms) == [norm for norm in NORMS if case.model != "mlp" or norm not in MAPS_ONLY]

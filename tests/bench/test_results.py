@@ -25,7 +25,7 @@ BN = Costs(
         "folded": [1.0, 1.0, 2.0],
     },
 )
-MEASURED = CaseResult("mlp", "mnist", 8, "cpu", 1, (4, 9), {"none": NONE, "bn": BN})
+MEASURED = CaseResult("mlp", "mnist", 8, "cpu", 1, (4, 9), {"none": NONE, "bn": BN}, (1, 28, 28))
 SKIPPED = [Skipped("mlp", "in", size, "It [can't] work.") for size in (8, 16)]
 
 

@@ -35,7 +35,7 @@ BAD = [
     (["lr=[0.1,1]", "-m"], "For a sweep: -m lr=0.1,1"),
     (["debug=true"], "debug=true: debug is one of"),
     (["norm=xyz"], f"norm is one of {NORM_NAMES}. --config-dir DIR adds your own"),
-    (["model=rnn"], "model is one of cnn, mlp, resnet. --config-dir"),
+    (["model=rnn"], "model is one of cnn, mlp, resnet, vgg, vit. --config-dir"),
     (["+typo=1"], "Unknown key typo"),
     (["typo=1"], "Unknown key typo"),
     (["+optim.nesterov=true"], "without +"),
@@ -241,7 +241,7 @@ def test_unknown_commands(words, says, capsys):
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["resume", "tensorboard", "runs", "report", "metrics", "rm"])
+@pytest.mark.parametrize("command", ["resume", "tensorboard", "runs", "report", "metrics", "rm", "eval"])
 def test_a_wrong_folder_gets_the_nearest(command, capsys):
     Path("runs/none").mkdir(parents=True)
     for word in ("runs/nope", "none", "nnoe"):

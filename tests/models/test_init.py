@@ -190,3 +190,20 @@ def test_gradients_through_20_relu_layers_vary_as_in_plain_torch():
         theirs.append(growth(plain, generator))
     assert 0.5 < np.std(ours) / np.std(theirs) < 2
     assert stats.ks_2samp(ours, theirs).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("init", ["default", "kaiming", "xavier", "orthogonal", "normal"])
+def test_scale_and_biases_of_each_init(init):
+    net = build_model(compose("model=mlp", "model.width=400", f"init={init}", "norm=none"))
+    weight, bias = net.fc2.weight.weight.detach(), net.fc2.weight.bias.detach()
+    std = {
+        "default": (3 * 400) ** -0.5,
+        "kaiming": (2 / 400) ** 0.5,
+        "xavier": 400**-0.5,
+        "orthogonal": 400**-0.5,
+        "normal": 0.01,
+    }
+    assert weight.std().item() == pytest.approx(std[init], rel=0.02)
+    assert (bias == 0).all().item() == (init != "default")
+    if init == "orthogonal":
+        torch.testing.assert_close(weight @ weight.T, torch.eye(400), rtol=0, atol=1e-4)

@@ -1,0 +1,137 @@
+"""Evaluate a finished run's network again: on another split or shifted images, with other statistics, or folded."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from normexp.config import Config, ConfigError, show
+from normexp.data import DATA
+from normexp.data.shifts import shifted
+from normexp.data.splits import Split, split
+from normexp.models.build import build_model
+from normexp.norms.bn import RunningConfig
+from normexp.norms.fold import fold
+from normexp.norms.running import whole_ghost_batches
+from normexp.streams import stream_seed
+from normexp.training import checkpoint
+from normexp.training.build import choose_device, set_threads, to_device
+from normexp.training.evaluate import (
+    CPU_BATCH_SIZE,
+    EVAL_BATCH_SIZE,
+    evaluating,
+    evaluation_statistics,
+    recomputed_statistics,
+)
+from normexp.training.evaluation_options import EvaluationOptions, with_statistics
+from normexp.training.precision import Precision, set_precision
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """loss: mean cross-entropy in nats. confusion: number of samples by true class (rows) and predicted class, (K, K)."""
+
+    loss: float
+    accuracy: float
+    confusion: NDArray[np.int64]
+    step: int
+
+
+def evaluate_run(directory: Path, config: Config, options: EvaluationOptions) -> Evaluation:
+    """Evaluate the network in a run's last checkpoint. Raises ConfigError if the checkpoint or the data can't be used."""
+    state = _checkpoint(directory, config)
+    device = choose_device(config.device)
+    set_threads(config)
+    set_precision(config, device)
+    arrays = DATA[config.data.name].load(config.data, Path(config.data_dir).expanduser())
+    data = split(arrays, config, device)
+    checkpoint.check_data(state, data.fingerprint, config)
+    model = build_model(config)
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise ConfigError(f"{show(directory)}: the checkpoint does not match the run's config.") from error
+    model = to_device(model, device)
+    target: Split = getattr(data, options.split)
+    if options.shift is not None:
+        images = shifted(
+            target.images, arrays.scale, kind=options.shift, severity=options.severity or 1, seed=options.seed
+        )
+        target = replace(target, images=images, cache_inputs=False)
+    with Precision(config, device).autocast(), _statistics(model, config, options, data.train, target):
+        network = _folded(model) if options.fold else model
+        loss, confusion = predictions(network, target)
+    return Evaluation(loss, int(confusion.trace()) / len(target), confusion, state["step"])
+
+
+def _checkpoint(directory: Path, config: Config) -> Mapping[str, Any]:
+    """The checkpoint of the run's last step. Raises ConfigError."""
+    path = directory / checkpoint.NAME
+    if not path.is_file():
+        raise ConfigError(f"{show(directory)} has no {checkpoint.NAME}; runs with checkpoint_every=null keep none.")
+    try:
+        state = checkpoint.load(path)
+        differing = checkpoint.differing_keys(state, config)
+    except (checkpoint.CheckpointError, KeyError, TypeError, AttributeError) as error:
+        reason = error if isinstance(error, checkpoint.CheckpointError) else "it is not a checkpoint of normexp"
+        raise ConfigError(f"{show(path)} can't be used: {reason}.") from error
+    if differing:
+        raise ConfigError(f"{show(directory)}: its config.yaml and its checkpoint differ in {', '.join(differing)}.")
+    return state
+
+
+def _folded(model: nn.Module) -> nn.Module:
+    try:
+        return fold(model)
+    except ValueError as error:
+        raise ConfigError(f"fold=true: {error}.") from error
+
+
+@contextmanager
+def _statistics(
+    model: nn.Module, config: Config, options: EvaluationOptions, train: Split, target: Split
+) -> Iterator[None]:
+    """Context in which bn uses the statistics that the options select."""
+    if options.statistics == "recomputed" and options.statistics_from == "test":
+        assert isinstance(config.norm, RunningConfig)
+        batches = target_batches(model, config, target, seed=options.seed)
+        with recomputed_statistics(model, batches, estimator=config.norm.estimator):
+            yield
+    else:
+        chosen = with_statistics(config, options.statistics)
+        with evaluation_statistics(model, chosen, train, lambda: False):
+            yield
+
+
+def target_batches(model: nn.Module, config: Config, target: Split, *, seed: int) -> Iterator[Tensor]:
+    """Inputs of up to `norm.recompute_samples` samples of the target data, in batches as in training, without labels.
+
+    In random order: files are often sorted by class. An incomplete last batch is dropped.
+    """
+    assert isinstance(config.norm, RunningConfig)
+    generator = torch.Generator().manual_seed(stream_seed(seed, "target statistics"))
+    order = torch.randperm(len(target), generator=generator)[: config.norm.recompute_samples]
+    size = whole_ghost_batches(model, min(config.micro_batch_size, len(order)))
+    for index in order[: len(order) - len(order) % size].split(size):
+        yield target.batch(index.to(target.labels.device))[0]
+
+
+def predictions(model: nn.Module, target: Split) -> tuple[float, NDArray[np.int64]]:
+    """Mean loss and confusion matrix, with the batches and sums of `evaluate`."""
+    sums, pairs = [], []
+    with evaluating(model), torch.inference_mode():
+        for inputs, labels in target.batches(EVAL_BATCH_SIZE):
+            logits = model(inputs) if inputs.is_cuda else torch.cat([model(x) for x in inputs.split(CPU_BATCH_SIZE)])
+            sums.append(F.cross_entropy(logits, labels, reduction="sum").double())
+            pairs.append(labels * logits.shape[1] + logits.argmax(1))
+        classes = logits.shape[1]
+        confusion = torch.bincount(torch.cat(pairs).cpu(), minlength=classes**2).reshape(classes, classes)
+        loss = torch.stack(sums).sum(0).item()
+    return loss / len(target), confusion.numpy()
