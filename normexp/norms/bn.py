@@ -29,6 +29,11 @@ class BatchNorm(RunningConfig):
 
 def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
     ghost = config.ghost_batch
+    if config.freeze_at is not None and config.statistics == "recomputed":
+        return (
+            "once frozen, the running statistics are part of the trained network, and others would evaluate another one",
+            ("Use norm.statistics=running, or norm.freeze_at=null."),
+        )
     if ghost is not None and batch_size % ghost:
         return f"a batch of {batch_size} samples can't be divided into ghost batches of {ghost}", (
             "norm.ghost_batch must divide it."
