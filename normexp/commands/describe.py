@@ -8,7 +8,7 @@ from normexp.compose.overrides import parse_argv, parse_overrides, validate_over
 from normexp.compose.validate import validate
 from normexp.config import ConfigError, show, yaml_files
 from normexp.console import print_message
-from normexp.models.describe import COLUMNS, cells, describe, warnings, weight_decay
+from normexp.models.describe import COLUMNS, cells, describe, norm_details, warnings, weight_decay
 from normexp.norms import NORMS
 from normexp.weights import WEIGHTS
 
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     title = f"{config.model.name} on {config.data.name}, {NORMS[config.norm.name].title}"
     if config.norm.name != "none":
         positions = {"pre": "before the activation", "post": "after the activation", "input": "before the weight"}
-        title += f" {positions[config.norm.position]}"
+        title += f" {positions[config.norm.position]}" + "".join(f", {detail}" for detail in norm_details(config.norm))
     if config.weight.name != "none":
         title += f", {WEIGHTS[config.weight.name].title}"
     parts = f" in {config.accumulate} micro-batches" if config.accumulate > 1 else ""

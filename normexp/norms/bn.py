@@ -31,7 +31,7 @@ def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] |
     ghost = config.ghost_batch
     if config.freeze_at is not None and config.statistics == "recomputed":
         return (
-            "once frozen, the running statistics are part of the trained network, and others would evaluate another one",
+            "once frozen, it is trained with the running statistics, and recomputed ones would evaluate another network",
             ("Use norm.statistics=running, or norm.freeze_at=null."),
         )
     if ghost is not None and batch_size % ghost:
