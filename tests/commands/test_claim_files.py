@@ -120,7 +120,7 @@ def experiments():
 
 
 def runs_of(claim):
-    """Overrides of a few runs, with each arm and each value of each axis that the rule reads at least once: composing one takes 0.1 s."""
+    """Overrides of a few runs, with each arm and each value that the rule reads at least once: composing one takes 0.1 s."""
     arms, axes = list(claim.sweep.arms), claim.sweep.axes
     for i in range(max(len(arms), *map(len, axes.values())) if axes else len(arms)):
         arm = arms[i % len(arms)]
