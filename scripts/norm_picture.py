@@ -42,7 +42,7 @@ def box(axes: str, color: str = BLUE) -> Box:
 
 PANELS: list[tuple[str, str, str, list[Box]]] = [
     ("bn, brn", "each channel: B, H, W", "B,H,W", [box("B,H,W")]),
-    ("bn: ghost_batch, accumulate", "each channel and part of B: H, W", "B/N,H,W", [box("B/N,H,W")]),
+    ("bn: ghost_batch, accumulate", "each channel: part of B, H, W", "B/N,H,W", [box("B/N,H,W")]),
     ("ln, rms: axes=all", "each sample: C, H, W", "C,H,W", [box("C,H,W")]),
     ("ln, rms: axes=channel", "each position of each sample: C", "C", [box("C")]),
     ("gn, evonorm", "each sample and group: C/G, H, W", "C/G,H,W", [box("C/G,H,W")]),

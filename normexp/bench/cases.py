@@ -25,7 +25,10 @@ ACCEPTED_KEYS = (
 
 MAX_VALUES = 100  # of a key, since range(...) can have any length
 BATCH_SIZES = (8, 32, 128)
-DEFAULT_DATA = {"resnet": "cifar10", "vgg": "cifar10"}  # data set with the image shape for a model; MNIST for all others
+DEFAULT_DATA = {
+    "resnet": "cifar10",
+    "vgg": "cifar10",
+}  # data set with the image shape for a model; MNIST for all others
 
 
 @dataclass(frozen=True)

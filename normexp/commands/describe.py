@@ -9,7 +9,7 @@ from normexp.compose.validate import validate
 from normexp.config import ConfigError, show, yaml_files
 from normexp.console import print_message
 from normexp.data import class_names
-from normexp.models.describe import COLUMNS, cells, describe, warnings, weight_decay
+from normexp.models.describe import COLUMNS, cells, describe, norm_details, warnings, weight_decay
 from normexp.models.vit import ViT
 from normexp.norms import NORMS
 from normexp.weights import WEIGHTS
@@ -37,7 +37,9 @@ def main(argv: list[str]) -> int:
     if config.norm.name != "none":
         positions = {"pre": "before the activation", "post": "after the activation", "input": "before the weight"}
         block = f"with model.block={config.model.block}" if isinstance(config.model, ViT) else None
-        title += f" {block or positions[config.norm.position]}"
+        title += f" {block or positions[config.norm.position]}" + "".join(
+            f", {detail}" for detail in norm_details(config.norm)
+        )
     if config.weight.name != "none":
         title += f", {WEIGHTS[config.weight.name].title}"
     parts = f" in {config.accumulate} micro-batches" if config.accumulate > 1 else ""

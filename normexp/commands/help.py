@@ -96,7 +96,7 @@ def topic_help(topic: str) -> None:
         if name in OVERLAYS:
             _table(console, f"Choices of {name}", _overlays(name))
         elif name in GROUPS:
-            _table(console, f"Choices of {name} (the first is the default)", [_group(name)])
+            _table(console, f"Choices of {name} (the first is the default)", _choices(name))
             _print_keys(console, name, choice or yaml_files.default_choice(name))
             console.print(f"[bold]normexp help {name}=CHOICE[/] explains the keys of another choice.")
         else:
@@ -132,6 +132,13 @@ def _group(group: str, *config_dirs: Path) -> tuple[str, str]:
     default = yaml_files.default_choice(group) or ""
     names = yaml_files.choices(group, *config_dirs)
     return group, ", ".join([default, *(name for name in names if name != default)])
+
+
+def _choices(group: str) -> list[tuple[str, str]]:
+    """The choices of a group with the comments on their names, the default one first; in one row if there are no comments."""
+    names = _group(group)[1].split(", ")
+    comments = [keys_of_file(yaml_files.folder() / group / f"{name}.yaml").get("name", ("", ""))[1] for name in names]
+    return list(zip([f"{group}={name}" for name in names], comments, strict=True)) if any(comments) else [_group(group)]
 
 
 def _overlays(group: str) -> list[tuple[str, str]]:

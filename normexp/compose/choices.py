@@ -45,9 +45,9 @@ def known_keys() -> dict[str, list[str]]:
 
 
 def choices_with(key: str) -> str:
-    """The choices that have a key, in words: 'optim=adam and optim=adamw'."""
-    group = key.partition(".")[0]
-    return " and ".join(f"{group}={choice}" for choice in known_keys()[key])
+    """The choices that have a key, in words: 'norm=bn, norm=brn and norm=sn'."""
+    *others, last = (f"{key.partition('.')[0]}={choice}" for choice in known_keys()[key])
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def key_types(key: str) -> dict[str, tuple[Any, Mapping[str, float]]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from normexp.config import Config, show
+from normexp.config import Config, NormConfig, show
 from normexp.data import sizes
 from normexp.models import MODELS, layers
 from normexp.models.activations import activation_parameters
@@ -83,6 +83,17 @@ def weight_decay(config: Config) -> str:
     )
 
 
+def norm_details(config: NormConfig) -> Iterator[str]:
+    """What the axes of the statistics don't say."""
+    keys = vars(config)
+    if keys.get("ghost_batch") is not None:
+        yield f"ghost batches of {keys['ghost_batch']}"
+    if keys.get("freeze_at") is not None:
+        yield f"frozen from step {keys['freeze_at']}"
+    if config.name == "iternorm":
+        yield f"in groups of {keys['group_size']} channels"
+
+
 def _norm_warnings(config: Config, asked: Mapping[str, Any]) -> Iterator[str]:
     """Warnings about keys that a norm ignores, and activations that a paper does not use with it."""
     norm = NORMS[config.norm.name]
@@ -98,7 +109,9 @@ def _norm_warnings(config: Config, asked: Mapping[str, Any]) -> Iterator[str]:
         yield (
             f"activation={config.activation} has no effect {where} norm={norm.name}, which is norm and activation in one."
         )
-    if norm.name == "frn" and config.activation != "tlu":
+    if norm.name == "frn" and any((site := plan.site("norm")) and site.positions == 1 for plan in plans):
+        yield "Filter response norm leaves little more than the sign of each value after a linear layer. Use norm=ln there."
+    elif norm.name == "frn" and config.activation != "tlu":
         yield "Filter response norm does not center its output: its paper uses it with activation=tlu, which learns a threshold."
 
 
@@ -160,6 +173,11 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
     freeze_at = getattr(config.norm, "freeze_at", None)
     if freeze_at is not None and freeze_at > (steps := sizes(config).total_steps):
         messages.append(f"norm.freeze_at={freeze_at} has no effect: the run has {steps:,} steps.")
+    if config.norm.name in ("dyt", "derf") and config.init.name == "default":
+        messages.append(
+            f"With init=default, {NORMS[config.norm.name].title} shrinks its inputs in each layer: deeper networks start slowly "
+            "or not at all. Use init=kaiming, or a larger norm.alpha."
+        )
     if (config.norm.name, config.weight.name) == ("none", "ws"):
         messages.append(
             "Without a norm, outputs grow with depth: weight=ws gives filters a norm of sqrt(fan_in). Use norm=gn, or weight=sws."

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class TLU(nn.Module):
-    """x: (B, C, ...). tau starts at 0, where TLU equals ReLU."""
+    """x: (B, C, ...). tau starts at 0, where the outputs are those of ReLU. Where x = tau, each gets half of the gradient."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -31,6 +31,11 @@ def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] |
     ghost = config.ghost_batch
     if ghost is not None and site.heads > 1:
         return "ghost batches would be of heads instead of samples", "Use norm.qk=false, or norm.ghost_batch=null."
+    if config.freeze_at is not None and config.statistics == "recomputed":
+        return (
+            "once frozen, it is trained with the running statistics, and recomputed ones would evaluate another network",
+            ("Use norm.statistics=running, or norm.freeze_at=null."),
+        )
     if ghost is not None and batch_size % ghost:
         return f"a batch of {batch_size} samples can't be divided into ghost batches of {ghost}", (
             "norm.ghost_batch must divide it."

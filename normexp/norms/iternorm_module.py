@@ -131,11 +131,12 @@ class _InverseRoot(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, sigma: Tensor, eps: float) -> Tensor:
-        values, vectors = torch.linalg.eigh(sigma)
+        finite = sigma.isfinite().all(-1, keepdim=True).all(-2, keepdim=True)  # eigh raises an error otherwise
+        values, vectors = torch.linalg.eigh(torch.where(finite, sigma, torch.eye(sigma.shape[-1]).to(sigma)))
         values = values.clamp(min=eps)
         ctx.save_for_backward(values, vectors)
         root: Tensor = (vectors * values.rsqrt()[..., None, :]) @ vectors.mT
-        return root
+        return torch.where(finite, root, torch.nan)
 
     @staticmethod
     @once_differentiable

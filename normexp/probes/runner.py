@@ -8,8 +8,9 @@ from torch import nn
 
 from normexp.config import ProbeConfig
 from normexp.probes import load, switched_on
-from normexp.probes.base import Measurements, Probe, ProbedLayer, Recorder, Sampler, Step
+from normexp.probes.base import Measurements, Probe, ProbedLayer, Recorder, Step
 from normexp.probes.distribution import Distributions
+from normexp.probes.sampling import Sampler
 from normexp.records import Chart, Histogram
 
 

@@ -171,3 +171,8 @@ def test_folds(option):
     folded = fold(model)
     assert norms(folded) == 0
     torch.testing.assert_close(folded(x), model.eval()(x), rtol=0, atol=1e-10)
+
+
+def test_frozen_statistics_are_not_recomputed():
+    with pytest.raises(ConfigError, match=r"Use norm\.statistics=running"):
+        compose("norm=bn", "norm.freeze_at=10", "norm.statistics=recomputed")

@@ -144,3 +144,16 @@ def test_refuses_exactly_what_torch_can_not_do_or_has_no_variance(name, shape, b
         assert y.abs().max() > 0.1  # not everything was normalized away
     else:
         assert all(sentence.strip() for sentence in problem)
+
+
+@pytest.mark.parametrize("name", [*(name for name in NORMS if name != "none"), "iternorm norm.exact=true"])
+def test_values_that_are_not_finite_stay_so(name):
+    """A network that diverges must not end in an error."""
+    norm = build(name.split()[0], (8, 5, 3), *[f"norm={name}".partition(" ")[2]] * (" " in name))
+    x = torch.randn(6, 8, 5, 3, dtype=torch.float64)
+    x[0, 0, 0, 0] = torch.nan
+    x.requires_grad_()
+    y = norm(x)
+    y.sum().backward()
+    assert not y.isfinite().all()
+    assert not x.grad.isfinite().all()

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from normexp.probes.base import Sampler, chunks
+from normexp.probes.base import chunks
 from normexp.probes.distribution import BINS, MIN_BINS, PERCENTILES, Distributions, bins
+from normexp.probes.sampling import Sampler
 from normexp.probes.saturation import derivative
 from tests.conftest import SHARED_DATA, compose, needs_data
 

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from normexp.models.build import build_model
-from normexp.probes.base import Sampler
+from normexp.probes.sampling import Sampler
 from normexp.training.build import build
 from tests.conftest import compose
 from tests.probes.watcher import Watcher
