@@ -23,7 +23,8 @@ ROW_TITLES = {"forward": "forward pass", "backward": "backward pass", "inference
 DODGE, MAX_DODGE = 1.05, 1.25
 """Factor between the x positions of adjacent norms, so that error bars don't overlap, and its maximum over all norms."""
 
-TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+FINE_TICKS = (0.6, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4)
+TICKS = (0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 """Ratios that are labeled. The axis is logarithmic: with a linear one, an expensive norm makes all others look the same."""
 
 
@@ -75,7 +76,8 @@ def draw(results: Sequence[CaseResult]) -> Canvas:
                         ends += [end for _, ratio in points for end in (ratio.low, ratio.high)]
         margin = max(max(ends) / min(ends), 1.4) ** 0.1
         limits = min(ends) / margin, max(ends) * margin
-        ticks = [tick for tick in TICKS if limits[0] <= tick <= limits[1]]
+        visible = [tick for tick in TICKS if limits[0] <= tick <= limits[1]]
+        ticks = visible if len(visible) > 2 else [tick for tick in FINE_TICKS if limits[0] <= tick <= limits[1]]
         axis = canvas.axes[row, 0]
         axis.set_yscale("log")
         axis.set_ylim(*limits)

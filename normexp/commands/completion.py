@@ -1,8 +1,9 @@
 """`normexp completion SHELL`: print a script with which the shell completes by `normexp completion query LINE`."""
 
 import importlib
+import types
 from collections.abc import Iterable, Sequence
-from typing import Literal, get_args, get_origin
+from typing import Literal, Union, get_args, get_origin
 
 from normexp.bench.cases import has_effect
 from normexp.commands import COMMANDS
@@ -146,7 +147,7 @@ def _values(key: str) -> list[str]:
     if key in (*GROUPS, *OVERLAYS):
         return yaml_files.choices(key)
     hint = next((hint for hint, _ in key_types(key).values()), None)
-    for option in get_args(hint) if type(None) in get_args(hint) else [hint]:
+    for option in get_args(hint) if get_origin(hint) in (types.UnionType, Union) else [hint]:
         if option is bool:
             return ["true", "false"]
         if get_origin(option) is Literal:

@@ -282,7 +282,11 @@ def _choice_problems(text: str, override: Override, config_dir: Path | None) -> 
             titles = {n: norm.title.lower() for n, norm in NORMS.items() if group == "norm" and stem}
             named = [n for n, title in titles.items() if title == f"{stem} norm"]
             named = named or [n for n, title in titles.items() if title.startswith(stem)]
-            message = unknown_choice(group, name, names, meant=named[0] if len(named) == 1 else None)
+            elsewhere = [
+                f"{g}={name}" for g in ("norm", "weight") if name in yaml_files.choices(g)
+            ]  # norm=ws: weight=ws
+            meant = named[0] if len(named) == 1 else next(iter(elsewhere), None)
+            message = unknown_choice(group, name, names, meant=meant)
             own = f" --config-dir DIR adds your own, from DIR/{group}/NAME.yaml."
             yield message if message.endswith("?") else message + own
 

@@ -99,6 +99,10 @@ def _norm_warnings(config: Config, asked: Mapping[str, Any]) -> Iterator[str]:
     norm = NORMS[config.norm.name]
     if getattr(config.norm, "group_size", None) is not None and "groups" in asked.get("norm", {}):
         yield f"norm.groups={show(asked['norm']['groups'])} has no effect with norm.group_size={config.norm.group_size}."  # type: ignore[attr-defined]
+    if norm.name in ("dyt", "derf") and "eps" in asked.get("norm", {}):
+        yield f"norm.eps has no effect with norm={norm.name}, which divides by nothing."
+    if getattr(config.norm, "beta", False) and not config.norm.affine:
+        yield "norm.beta=true has no effect with norm.affine=false."
     plans = layers(config)
     if (
         "activation" in asked
@@ -182,6 +186,8 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
         messages.append(
             "Without a norm, outputs grow with depth: weight=ws gives filters a norm of sqrt(fan_in). Use norm=gn, or weight=sws."
         )
+    if config.optim.weight_decay == 0 and not config.optim.decay_norm:
+        messages.append("optim.decay_norm=false has no effect with optim.weight_decay=0.")
     if config.dropout == 0:
         keys = [key for key in ("dropout_layers", "dropout_at", "dropout_scaled") if key in asked]
         messages += [f"{key}={show(asked[key])} has no effect with dropout=0." for key in keys]

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from normexp.models.tlu import TLU
 from normexp.norms.pointwise_modules import DynamicErf, DynamicTanh
 from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.probes.distribution import Floats
@@ -19,10 +20,10 @@ FLAT = 0.05
 
 class Saturation(Probe):
     """saturated/LAYER: fraction of sampled values that are saturated. For sigmoid and tanh: in the lowest or highest 5 % of the
-    range (outputs beyond 0.05 and 0.95, or -0.9 and 0.9); for relu: 0; for others: |derivative| < 0.05.
+    range (outputs beyond 0.05 and 0.95, or -0.9 and 0.9); for relu: 0; for tlu: at most tau; for others: |derivative| < 0.05.
     derivative/LAYER: mean derivative of the activation over the sample. Both ignore values that are not finite.
-    dead/LAYER: fraction of channels (or features) whose output is 0 everywhere in the batch. Counted over the whole batch,
-    since units that are rarely active would look dead in a sample.
+    dead/LAYER: fraction of channels (or features) whose output is 0 (tlu: tau) everywhere in the batch. Counted over the whole
+    batch, since units that are rarely active would look dead in a sample.
     norm_saturated/LAYER: fraction of the values in the batch at which the tanh of norm=dyt or the erf of norm=derf is beyond 0.9.
     """
 
@@ -42,7 +43,7 @@ class Saturation(Probe):
         for name, activation in self.activations.items():
             recorder.sample_input(f"activation_in/{name}", activation)
             recorder.sample_output(f"activation_out/{name}", activation)
-            recorder.add_hook(activation.register_forward_hook(partial(_count_nonzero, recorder, name)))
+            recorder.add_hook(activation.register_forward_hook(partial(_count_active, recorder, name)))
         for name, norm in self._squashing().items():
             recorder.add_hook(norm.register_forward_pre_hook(partial(_record_squashed, recorder, name)))
 
@@ -54,9 +55,14 @@ class Saturation(Probe):
                 continue
             finite = np.isfinite(inputs) & np.isfinite(outputs)
             any_finite = bool(finite.any())
-            nonzero = recorder.arrays.get(f"_nonzero/{name}")
-            if nonzero is not None:  # one row per call in this pass
-                scalars[f"dead/{name}"] = fraction(nonzero.sum(axis=0) == 0) if any_finite else None
+            active = recorder.arrays.get(f"_active/{name}")
+            if active is not None:  # one row per call in this pass
+                scalars[f"dead/{name}"] = fraction(active.sum(axis=0) == 0) if any_finite else None
+            if isinstance(activation, TLU):
+                share = float(active.mean(dtype=np.float64)) if active is not None and any_finite else None
+                scalars[f"saturated/{name}"] = None if share is None else 1 - share
+                scalars[f"derivative/{name}"] = share
+                continue
             # A sample has no channels, which per-channel parameters such as PReLU's need.
             if any(parameter.numel() not in (1, inputs.shape[1]) for parameter in activation.parameters()):
                 continue
@@ -87,11 +93,16 @@ def _record_squashed(recorder: Recorder, name: str, norm: nn.Module, inputs: tup
     recorder.record_array(f"_norm_saturated/{name}", saturated.float().mean()[None])
 
 
-def _count_nonzero(recorder: Recorder, name: str, _: nn.Module, inputs: object, output: object) -> None:
-    """Forward hook: record the number of nonzero values in each channel of the output (B, C, ...): (1, C)."""
+def _count_active(recorder: Recorder, name: str, activation: nn.Module, inputs: object, output: object) -> None:
+    """Forward hook: record the number of nonzero values in each channel of the output (B, C, ...): (1, C). Of TLU, the fraction
+    above the threshold, which is its output otherwise."""
     if isinstance(output, Tensor):
         rows = output.detach().movedim(1, -1).reshape(-1, output.shape[1])
-        recorder.record_array(f"_nonzero/{name}", torch.count_nonzero(rows, dim=0)[None])
+        if isinstance(activation, TLU):
+            counts = (rows > activation.tau.detach()).float().mean(0)
+        else:
+            counts = torch.count_nonzero(rows, dim=0)
+        recorder.record_array(f"_active/{name}", counts[None])
 
 
 def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[float, float]:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from normexp import NUMERICS, __version__
+from normexp.compose.choices import with_later_keys
 from normexp.config import LENGTH_KEYS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, flatten, show
 from normexp.rundir import atomic
 from normexp.sinks.jsonl import JsonLines
@@ -152,8 +153,9 @@ def set_aside(directory: Path, state: Mapping[str, Any] | None) -> None:
 
 
 def differing_keys(state: Mapping[str, Any], config: Config) -> list[str]:
-    """Keys in which the config differs from the checkpoint's, apart from those that don't change the result."""
-    before, now = _result_keys(state["config"]), _result_keys(_plain(config))
+    """Keys in which the config differs from the checkpoint's, apart from those that don't change the result. Keys that did not
+    exist when it was written had their default."""
+    before, now = with_later_keys(_result_keys(state["config"])), _result_keys(_plain(config))
     # Data that was moved stays the same: `restore` compares its content.
     return [key for key in now if key in before and before[key] != now[key] and key != "data.path"]
 

@@ -70,3 +70,27 @@ def test_saturation_of_norms_that_squash(norm, accumulate):
     found = snapshot.measurements().scalars["norm_saturated/fc1"]
     assert 0.05 < found < 0.95
     assert found == pytest.approx(float((squashed.abs() > 0.9).double().mean()), abs=1e-6)
+
+
+@pytest.mark.parametrize("samples", [64, 16384])
+def test_saturation_of_tlu_counts_what_is_at_the_threshold(samples):
+    """In whole, whatever the size of the sample: each channel has a threshold of its own."""
+    config = compose(
+        "activation=tlu", "model=mlp", "model.width=8", "model.depth=2", "norm=none", f"probe.samples={samples}"
+    )
+    model = build_model(config)
+    layers = named_layers(model)
+    tau = torch.tensor([-5.0, -0.1, 0.0, 0.1, 5.0, 5.0, 0.05, -0.05])
+    with torch.no_grad():
+        layers["fc1"].activation.tau.copy_(tau)
+    inputs, labels = images()
+    active = (layers["fc1"].weight(inputs.flatten(1)) > tau).double()
+    snapshot = Probes(layers, config.probe, seed=0).snapshot(Step(1, 10, model, inputs, labels, 0.1))
+    with snapshot:
+        torch.nn.functional.cross_entropy(model(inputs), labels).backward()
+    snapshot.after_backward()
+    snapshot.after_update()
+    found = snapshot.measurements().scalars
+    assert found["dead/fc1"] == 0.25
+    assert found["derivative/fc1"] == pytest.approx(float(active.mean()), abs=1e-6)
+    assert found["saturated/fc1"] == pytest.approx(1 - float(active.mean()), abs=1e-6)

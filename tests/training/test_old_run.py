@@ -29,3 +29,12 @@ def test_an_old_run_is_resumed(capsys):
             {tag: now[tag] for tag in now.keys() - clock}, rel=0.02, abs=1e-4, nan_ok=True
         ), f"step {now['step']}"
     assert read_status(Path("runs/old"))["state"] == "completed"
+
+
+def test_a_key_that_did_not_exist_then_had_its_default(capsys):
+    shutil.copytree(BEGUN, "runs/old")
+    path = Path("runs/old/config.yaml")
+    path.write_text(path.read_text() + "accumulate: 4\n")
+    assert main(["resume", "runs/old"]) == 2
+    assert "accumulate" in capsys.readouterr().err
+    assert read_status(Path("runs/old"))["step"] == 20
