@@ -42,7 +42,7 @@ SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "e
 @pytest.mark.parametrize(
     "line",
     [
-        pytest.param(line, marks=pytest.mark.long if " -m " in line and line not in SHORT else ())
+        pytest.param(line, marks=() if line in SHORT else pytest.mark.long)
         for line in TRAIN
         if "hydra/launcher=" not in line
     ],
