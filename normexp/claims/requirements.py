@@ -1,4 +1,4 @@
-"""What a claim requires before its arms are compared, with what was measured."""
+"""Requirements of a claim, without which its arms are not compared, with the measured values."""
 
 import numpy as np
 

@@ -16,7 +16,8 @@ from rich.console import Console
 
 from normexp.bench.cases import REFERENCE, Case, Skipped, plan_cases
 from normexp.commands.parser import Parser, check_output_file
-from normexp.compose.overrides import parse_argv, validate_overrides
+from normexp.compose.argv import parse_argv
+from normexp.compose.overrides import validate_overrides
 from normexp.config import ConfigError, show
 from normexp.console import print_labelled
 from normexp.rundir import atomic

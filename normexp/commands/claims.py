@@ -16,8 +16,9 @@ from rich.console import Console
 from normexp.claims.load import CLAIM_SETS, claim_names, read_claim
 from normexp.claims.schema import LOOKS
 from normexp.commands.parser import Parser, check_output_file, writing
+from normexp.compose.argv import existing_config_dir
 from normexp.compose.compose import compose
-from normexp.compose.overrides import existing_config_dir, validate_overrides
+from normexp.compose.overrides import validate_overrides
 from normexp.config import RESULT_INDEPENDENT_KEYS, ConfigError, expand_path, printable, show, suggest
 from normexp.console import print_labelled, print_message
 

@@ -7,8 +7,8 @@ from typing import Literal, Union, get_args, get_origin
 
 from normexp.bench.cases import has_effect
 from normexp.commands import COMMANDS
+from normexp.compose.argv import FLAGS
 from normexp.compose.choices import key_types, known_keys
-from normexp.compose.overrides import FLAGS
 from normexp.config import GROUPS, OVERLAYS, ConfigError, show, suggest, yaml_files
 
 # Bash ends a word at `=`, so only the part after it must be returned. The line is cut at the cursor.

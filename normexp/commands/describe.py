@@ -3,8 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
+from normexp.compose.argv import parse_argv
 from normexp.compose.compose import compose_tree
-from normexp.compose.overrides import parse_argv, parse_overrides, validate_overrides
+from normexp.compose.overrides import parse_overrides, validate_overrides
 from normexp.compose.validate import validate
 from normexp.config import ConfigError, show, yaml_files
 from normexp.console import print_message

@@ -15,7 +15,7 @@ from normexp.commands import COMMANDS
 from normexp.config import GROUPS, OVERLAYS, ConfigError, describe_values, show, suggest, unknown_choice, yaml_files
 
 if TYPE_CHECKING:
-    from normexp.compose.overrides import Arguments
+    from normexp.compose.argv import Arguments
 
 LINE = re.compile(r"^(?P<key>[a-z_0-9]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
 

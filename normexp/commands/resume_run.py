@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from normexp import rundir
-from normexp.compose.overrides import parse_argv, parse_overrides, validate_overrides
+from normexp.compose.argv import parse_argv
+from normexp.compose.overrides import parse_overrides, validate_overrides
 from normexp.compose.validate import validate
 from normexp.config import LENGTH_KEYS, Config, ConfigError, show, yaml_files
 from normexp.console import print_line

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from normexp import rundir
+from normexp.compose.argv import parse_argv
 from normexp.compose.compose import quoted
-from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS, parse_argv, parse_overrides, validate_overrides
+from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS, parse_overrides, validate_overrides
 from normexp.config import ConfigError, show
 from normexp.sweeps.manifest import MANIFEST
 from normexp.sweeps.names import key_of

@@ -8,8 +8,9 @@ from typing import Any
 from rich.console import Console
 
 from normexp import __version__, rundir
+from normexp.compose.argv import PRINTING_FLAGS, parse_argv
 from normexp.compose.compose import compose_tree, is_multirun, print_with_hydra
-from normexp.compose.overrides import PRINTING_FLAGS, parse_argv, validate_overrides
+from normexp.compose.overrides import validate_overrides
 from normexp.compose.seeds import expand_seeds
 from normexp.compose.validate import validate
 from normexp.config import Config, yaml_files

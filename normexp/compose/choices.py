@@ -45,9 +45,9 @@ def known_keys() -> dict[str, list[str]]:
 
 
 def choices_with(key: str) -> str:
-    """The choices that have a key, in words: 'norm=bn, norm=brn and norm=sn'."""
-    *others, last = (f"{key.partition('.')[0]}={choice}" for choice in known_keys()[key])
-    return f"{', '.join(others)} and {last}" if others else last
+    """The choices that have a key, in words: 'norm=bn, norm=brn and norm=sn'. Empty for a key outside groups."""
+    names = [f"{key.partition('.')[0]}={choice}" for choice in known_keys()[key]]
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
 def key_types(key: str) -> dict[str, tuple[Any, Mapping[str, float]]]:

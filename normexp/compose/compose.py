@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from normexp.compose.argv import Arguments
 from normexp.compose.errors import composing_errors, config_errors
-from normexp.compose.overrides import Arguments, parse_overrides, validate_overrides
+from normexp.compose.overrides import parse_overrides, validate_overrides
 from normexp.compose.validate import validate
 from normexp.config import GROUPS, Config, ConfigError, ForbiddenKeyError, InvalidValueError, yaml_files
 

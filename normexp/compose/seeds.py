@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from normexp.compose.overrides import PRINTING_FLAGS
+from normexp.compose.argv import PRINTING_FLAGS
 from normexp.config import ConfigError, show
 
 MAX_SEEDS = 1000

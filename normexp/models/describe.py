@@ -84,7 +84,7 @@ def weight_decay(config: Config) -> str:
 
 
 def norm_details(config: NormConfig) -> Iterator[str]:
-    """What the axes of the statistics don't say."""
+    """Properties of a norm beyond the axes of its statistics, as `describe` names them."""
     keys = vars(config)
     if keys.get("ghost_batch") is not None:
         yield f"ghost batches of {keys['ghost_batch']}"

@@ -1,4 +1,4 @@
-"""Which parameters weight decay shrinks."""
+"""Parameter groups: weight decay for all parameters, or for matrices only."""
 
 from __future__ import annotations
 

@@ -198,6 +198,7 @@ def test_an_lr_is_chosen_first_and_then_judged(trainer, monkeypatch, stop):
     }  # the plot has the choosing seeds as well
 
 
+@pytest.mark.long
 def test_a_limit_on_the_seeds_can_be_raised_later(trainer):
     (verdict,) = run(max_seeds=5).verdicts
     assert (verdict.outcome, verdict.max_seeds, len(trainer.rounds)) == ("undecided", 5, 1)
@@ -211,6 +212,7 @@ def test_a_limit_on_the_seeds_can_be_raised_later(trainer):
     assert len(trainer.rounds) == 3
 
 
+@pytest.mark.long
 def test_again_trains_every_run_once_more(trainer):
     run()
     first = trainer.rounds.copy()

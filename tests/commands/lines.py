@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
+from normexp.compose.argv import FLAGS
 from normexp.compose.choices import CHOICES
-from normexp.compose.overrides import FLAGS
 from normexp.config import GROUPS, yaml_files
 from tests.compose.overrides import KEYS, SYNTAX, TEXT, fitting, quoted, unfitting
 

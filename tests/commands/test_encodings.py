@@ -12,6 +12,7 @@ from normexp.cli import main
 RUN = ["data=digits", "model=mlp", "data.train_size=200", "probe=off", "steps=2", "eval_every=2"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["é".encode(), b"\xe9"], ids=["utf-8", "not utf-8"])
 def test_every_command_prints_a_question_mark_for_what_the_encoding_lacks(name, monkeypatch):
     """Train in a folder whose name is not ASCII, or not UTF-8 (Python decodes such bytes to surrogates)."""

@@ -49,6 +49,7 @@ def commands(printed):
     return [shlex.split(line[line.index("normexp ") :]) for line in printed.splitlines() if "  normexp " in line]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("folder", ["two words", "it's; $HOME & (more)"])
 def test_printed_commands_can_be_pasted(folder, capsys, monkeypatch):
     Path(folder).mkdir()

@@ -78,7 +78,7 @@ RECORD_DAMAGE = {
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_or_untrusted_file_is_replaced(data, file, damage):
     if damage == "another user's" and os.geteuid() != 0:
-        pytest.skip("gives files away")
+        pytest.skip("only root can give files to another user")
     data.load()
     DAMAGE[damage](data.folder / ".normexp" / file)
     assert [data.load(), data.load()] == [1, 0]

@@ -77,6 +77,7 @@ def test_nothing_in_a_page_or_a_picture_is_markup(make):
         assert tags & {"script", "img", "image", "a", "foreignObject"} == set()
 
 
+@pytest.mark.long
 def test_no_cell_of_a_table_is_a_formula():
     hostile(Path("runs"))
     make_run(Path("runs"), name="-1+1", norm="ln", lr=-0.5, metrics={"test/accuracy": -0.25}, error="@SUM(1)")

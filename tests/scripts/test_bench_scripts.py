@@ -60,7 +60,7 @@ def bench(name, *words):
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in ROWS])
 def test_a_benchmark_has_its_rows(name, tmp_path):
     if name == "job" and importlib.util.find_spec("lightning") is None:
-        pytest.skip("needs the extra `bench`")
+        pytest.skip("needs Lightning, from the extra `bench`: run `make bench` first")
     done = bench(name, f"--json={tmp_path / 'numbers'}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["numbers"]  # nothing else is left

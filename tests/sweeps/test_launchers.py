@@ -125,6 +125,7 @@ OPTUNA = [
 ]
 
 
+@pytest.mark.long
 def test_optuna_makes_as_many_trials_as_asked_for_and_goes_on(capsys):
     import optuna
 

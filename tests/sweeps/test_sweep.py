@@ -10,10 +10,10 @@ from rich.console import Console
 from normexp import NUMERICS
 from normexp.cli import main
 from normexp.config import as_tree
+from normexp.optim.optimizers import OPTIMIZERS
 from normexp.rundir import read_status, to_yaml, write_status
 from normexp.sweeps.plan import plan_sweep
 from normexp.sweeps.survey import note_other_runs
-from normexp.weights import WEIGHTS
 from tests.conftest import ROOT, SHARED_DATA, compose, needs_data
 from tests.sweeps.sweeping import SHORT, results, stamps, states
 
@@ -231,8 +231,8 @@ def test_mistakes_about_sweeps(words, says, capsys):
 
 
 def test_all_choices_of_a_group(capsys):
-    assert sweep("weight=glob(*)", "steps=1", "name=s") == 0
-    assert len(states("runs/s")) == len(WEIGHTS)
+    assert sweep("optim=glob(*)", "steps=1", "name=s") == 0
+    assert len(states("runs/s")) == len(OPTIMIZERS)
 
 
 @pytest.mark.long

@@ -59,6 +59,7 @@ def test_overfit_reports_whether_the_batch_was_memorized(tmp_path, capsys):
     assert "not memorized" in said(result, capsys)
 
 
+@pytest.mark.long
 def test_profile_writes_a_trace_with_the_names_of_the_layers(tmp_path, capsys):
     result = debug(tmp_path, "debug=profile", "model=mlp")
     events = json.loads(gzip.decompress((result.directory / TRACE).read_bytes()))["traceEvents"]

@@ -17,7 +17,7 @@ RENEW = (
 @pytest.mark.parametrize("case", golden.CASES)
 def test_golden_trace(case):
     if {"data=mnist", "data=cifar10"} & set(golden.CASES[case]) and not (SHARED_DATA / "MNIST").is_dir():
-        pytest.skip("needs MNIST and CIFAR-10")
+        pytest.skip("needs MNIST and CIFAR-10: set NORMEXP_DATA_DIR to a folder that has them")
     before = json.loads((golden.FOLDER / f"{case}.json").read_text(encoding="utf-8"))
     assert before["numerics"] == NUMERICS, RENEW
     now = golden.trace(golden.config(case, str(SHARED_DATA)))
