@@ -67,8 +67,6 @@ def _problems(config: Config) -> Iterator[str]:
             "micro-batches. accumulate must divide batch_size."
         )
     plans = layers(config)
-    if config.norm.qk and config.norm.name != "none" and not MODELS[config.model.name].attention:
-        yield "norm.qk=true needs queries and keys: use model=vit, or set it to false."
     yield from _norm_problems(config, plans)
     yield from zero_last.problems(config, plans)
     yield from _weight_problems(config, plans)
@@ -88,6 +86,10 @@ def _input_problems(data: DataConfig, shape: tuple[int, ...]) -> Iterator[str]:
 
 
 def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
+    if config.norm.qk and config.norm.name != "none" and not MODELS[config.model.name].attention:
+        yield "norm.qk=true needs queries and keys: use model=vit, or set it to false."
+    if getattr(config.norm, "per_step", False) and not any(plan.recurrence for plan in plans):
+        yield "norm.per_step=true needs time steps: use model=rnn, or set it to false."
     for plan in plans:
         site = plan.site("norm")
         if site and (problem := NORMS[config.norm.name].problem(config.norm, site, config.micro_batch_size)):
@@ -97,6 +99,12 @@ def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
                 where += f" with micro-batches of {config.micro_batch_size} (batch_size / accumulate)"
                 works = _smaller_accumulate(config, site) or works
             yield f"norm={config.norm.name} can't work in {where}: {wrong}. {works}"
+        if site and site.gates > 1 and not NORMS[config.norm.name].gated:
+            gated = join_names([norm for norm, entry in NORMS.items() if entry.gated])
+            yield (
+                f"norm={config.norm.name} can't work in layer {plan.name} of model={config.model.name}: it can't normalize each "
+                f"of {site.gates} gates by itself. Use norm={gated}."
+            )
 
 
 def _smaller_accumulate(config: Config, site: Site) -> str | None:

@@ -42,6 +42,7 @@ class NormConfig:
     eps: float = number(above=0)
     zero_last: bool = False
     qk: bool = False
+    gamma: float = number(above=0, default=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from normexp.data import info
 from normexp.models.base import LayerPlan, Model, Planner
 from normexp.registry import collect
 
-MODELS: dict[str, Model] = collect(__name__, __path__, Model, order=("mlp", "cnn", "resnet", "vgg", "vit"))
+MODELS: dict[str, Model] = collect(__name__, __path__, Model, order=("mlp", "cnn", "resnet", "vgg", "vit", "rnn"))
 
 
 def layers(config: Config) -> list[LayerPlan]:

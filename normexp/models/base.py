@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from normexp.config import Config, ConfigError, ModelConfig
+from normexp.config.schema import Activation
 from normexp.norms import NORMS, Site
 from normexp.norms.base import Module
 from normexp.weights import WEIGHTS, Filters
@@ -27,15 +28,30 @@ LAYER: dict[str, tuple[Part, ...]] = {
 
 
 @dataclass(frozen=True)
+class Recurrence:
+    """How a recurrent layer computes one of its parts.
+
+    hidden: number of units. gates: equal parts of the output's channels. steps: time steps at which the norm is called, one after
+    the other; 1 if it sees all steps of a sequence at once, each as a sample.
+    """
+
+    hidden: int
+    gates: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class LayerPlan:
     """A linear layer or convolution with its norm, activation and dropout, in order.
 
-    inputs, outputs: shape of one sample, (C, H, W) or (F,), or (D, T) for T tokens of D channels. "weight" can change it, and
-    "position", which adds the learned positions of the tokens, after a class token if `class_token` is set. kernel: of a
-    convolution, padded so that stride 1 keeps the size; the side of a patch, if the layer makes tokens of an image; None for a
-    linear layer. possible: the parts that the model requested, including those that the config excludes. heads: of attention, if
-    the layer sees each head as a sample of its own.
+    inputs, outputs: shape of one sample, (C, H, W) or (F,), or (D, T) for T tokens or time steps of D channels. "weight" can
+    change it, and "position", which adds the learned positions of the tokens, after a class token if `class_token` is set.
+    kernel: of a convolution, padded so that stride 1 keeps the size; the side of a patch, if the layer makes tokens of an image;
+    None for a linear layer. possible: the parts that the model requested, including those that the config excludes. heads: of
+    attention, if the layer sees each head as a sample of its own. activation: the layer's, if it is not the config's.
+    recurrence: of the parts of a recurrent layer.
     after_activation: whether its inputs are, or in networks of other models may be, the output of an activation.
+    observed: whether the layer computes nothing for the network, but shows probes the values of a gate at a time step.
     """
 
     name: str
@@ -49,11 +65,19 @@ class LayerPlan:
     class_token: bool = False
     heads: int = 1
     after_activation: bool = True
+    activation: Activation | None = None
+    recurrence: Recurrence | None = None
+    observed: bool = False
 
     def site(self, part: Part) -> Site | None:
         """The input of this layer's norm or activation; None if it has none."""
         if part not in self.parts:
             return None
+        if self.recurrence is not None:
+            channels, steps = self.outputs
+            gates, in_turn = self.recurrence.gates, self.recurrence.steps
+            shape, repeats = (channels // gates,), steps // in_turn
+            return Site(self.name, shape, activated=False, repeats=repeats, gates=gates, steps=in_turn)
         before_weight = "weight" in self.parts and self.parts.index(part) < self.parts.index("weight")
         return Site(self.name, self.inputs if before_weight else self.outputs, _activated(self.possible), self.heads)
 
@@ -82,7 +106,8 @@ class Planner:
 
     A model requests all parts that a layer can have; those that the config excludes, for all layers or for this one, are left
     out. Noise is added after the norm; models don't request it. hidden: parts of a hidden layer. normed_activation: norm and
-    activation, in the order of `norm.position`. qk: `norm.qk`. Raises ConfigError for networks that are too large to train.
+    activation, in the order of `norm.position`. qk, per_step: `norm.qk` and `norm.per_step`. joins_samples: whether the norm's
+    statistics are of the batch. Raises ConfigError for networks that are too large to train.
     """
 
     MAX_LAYERS = 3000
@@ -90,6 +115,9 @@ class Planner:
 
     def __init__(self, config: Config) -> None:
         self.position, self.qk = config.norm.position, config.norm.qk
+        self.per_step = getattr(config.norm, "per_step", False)
+        self.activation = config.activation
+        self.joins_samples = NORMS[config.norm.name].uses_batch
         self.hidden: tuple[Part, ...] = (*LAYER[self.position], "dropout")
         self.normed_activation = tuple(part for part in LAYER[self.position] if part != "weight")
         self._config = config
@@ -123,14 +151,15 @@ class Planner:
         return self._finish(plan)
 
     def tokens(
-        self, name: str, inputs: Shape, channels: int, *parts: Part, after_activation: bool = False
+        self, name: str, inputs: Shape, channels: int, *parts: Part, after_activation: bool = False, **fields: Any
     ) -> LayerPlan:
-        """A linear layer for each token: (D, T) -> (channels, T)."""
-        return self._finish(LayerPlan(name, parts, inputs, (channels, inputs[1]), after_activation=after_activation))
+        """A linear layer for each token: (D, T) -> (channels, T). fields: others of LayerPlan."""
+        outputs = channels, inputs[1]
+        return self._finish(LayerPlan(name, parts, inputs, outputs, after_activation=after_activation, **fields))
 
-    def parts(self, name: str, inputs: Shape, *parts: Part, heads: int = 1) -> LayerPlan:
-        """A layer without a weight, such as norm and activation after an addition."""
-        return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False, heads=heads))
+    def parts(self, name: str, inputs: Shape, *parts: Part, **fields: Any) -> LayerPlan:
+        """A layer without a weight, such as norm and activation after an addition. fields: others of LayerPlan."""
+        return self._finish(LayerPlan(name, parts, inputs, inputs, bias=False, **fields))
 
     def joined(self, plan: LayerPlan, after: LayerPlan) -> LayerPlan:
         """`plan`, without its bias if `after`, the only layer that reads its output, starts with a norm that cancels it."""

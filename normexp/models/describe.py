@@ -10,7 +10,7 @@ from normexp.data import sizes
 from normexp.models import MODELS, layers
 from normexp.models.activations import activation_parameters
 from normexp.models.base import LayerPlan, normalized_weights
-from normexp.norms import NORMS
+from normexp.norms import NORMS, Site
 from normexp.weights import WEIGHTS
 
 FEW_VALUES = 16  # fewer make noisy statistics: the relative error of a variance is about sqrt(2/n), here a third
@@ -37,10 +37,12 @@ def describe(config: Config) -> list[Row]:
     plans = layers(config)
     normalized = normalized_weights(config, plans)
     for plan in plans:
+        if plan.observed:
+            continue
         words = {
             "weight": "conv" if plan.kernel and len(plan.outputs) == 3 else "linear",
             "norm": norm.name,
-            "activation": config.activation,
+            "activation": plan.activation or config.activation,
         }
         if plan.name in normalized:
             words["weight"] = f"{weight.name} {words['weight']}"
@@ -48,16 +50,19 @@ def describe(config: Config) -> list[Row]:
         parameters = plan.parameters + (weight.parameters(normalized[plan.name]) if plan.name in normalized else 0)
         norm_parameters, statistics, values = 0, "", 0
         if (site := plan.site("activation")) is not None:
-            norm_parameters += activation_parameters(config.activation, site)
+            norm_parameters += activation_parameters(plan.activation or config.activation, site)
         if (site := plan.site("norm")) is not None:
             norm_parameters += norm.parameters(config.norm, site)
             kinds = norm.all_sizes(config.norm, site, config.micro_batch_size)
             values = min(math.prod(kind.values()) if kind else 0 for kind in kinds)
-            statistics = "; ".join(
-                _statistics(kind, config.batch_size * site.heads * math.prod(site.shape)) for kind in kinds
-            )
+            statistics = "; ".join(_statistics(kind, config.batch_size * _values(site)) for kind in kinds)
         rows.append(Row(plan.name, parts, plan.outputs, parameters, norm_parameters, statistics, values))
     return rows
+
+
+def _values(site: Site) -> int:
+    """Values of a sample that a norm sees."""
+    return site.repeats * site.steps * site.all_channels * site.positions
 
 
 def _statistics(sizes: Mapping[str, int], total: int) -> str:
@@ -174,6 +179,12 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
         keys = [key for key in asked.get("norm", {}) if key != "name" and not (key == "position" and position_matters)]
         messages += [f"norm.{key}={show(asked['norm'][key])} has no effect with norm=none." for key in keys]
     messages += _norm_warnings(config, asked)
+    if "activation" in asked and getattr(config.model, "cell", "rnn") != "rnn":
+        messages.append(f"activation={config.activation} has no effect with model.cell={config.model.cell}.")  # type: ignore[attr-defined]
+    if getattr(config.norm, "last_step", None) is not None and not getattr(config.norm, "per_step", False):
+        messages.append("norm.last_step has no effect without norm.per_step=true.")
+    if config.norm.gamma != 1 and not config.norm.affine:
+        messages.append(f"norm.gamma={show(config.norm.gamma)} has no effect with norm.affine=false.")
     freeze_at = getattr(config.norm, "freeze_at", None)
     if freeze_at is not None and freeze_at > (steps := sizes(config).total_steps):
         messages.append(f"norm.freeze_at={freeze_at} has no effect: the run has {steps:,} steps.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from normexp.config import Config, InitConfig, number
+from normexp.models.base import LayerPlan
 from normexp.streams import stream_seed
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ POSITION_STD = 0.02
 
 
 def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
-    """Initialize the weights of all layers. Biases become 0, except with `default`, which is torch's own scheme.
+    """Initialize the weights of all layers. Biases become 0, except with `default`, which is torch's own scheme. Each gate of a
+    recurrent layer is a matrix of its own.
 
     Each weight and each bias has its own random stream, derived from the seed and the layer's name. Networks that differ in norm,
     dropout, biases or additional layers thus start from the same weights. Drawn on the CPU, whatever the device.
@@ -54,9 +56,13 @@ def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
         module = getattr(layer, "weight", None)
         if not isinstance(module, nn.Linear | nn.Conv2d):
             continue
-        bound = module.weight[0].numel() ** -0.5  # 1 / sqrt(fan_in)
+        plan: LayerPlan | None = getattr(layer, "plan", None)
+        recurrence = plan.recurrence if plan else None
+        bound = (recurrence.hidden if recurrence else module.weight[0].numel()) ** -0.5  # 1 / sqrt(fan_in)
+        activation = (plan and plan.activation) or config.activation
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "weights", name))
-        _draw(module.weight, bound, config, generator)
+        for weight in module.weight.detach().chunk(recurrence.gates if recurrence else 1):
+            _draw(weight, bound, config.init, activation, generator)
         if module.bias is not None and config.init.name == "default":
             generator = torch.Generator().manual_seed(stream_seed(config.seed, "biases", name))
             nn.init.uniform_(module.bias, -bound, bound, generator=generator)
@@ -64,22 +70,22 @@ def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
             nn.init.zeros_(module.bias)
 
 
-def _draw(weight: Tensor, bound: float, config: Config, generator: Generator) -> None:
-    from torch.nn import init
+def _draw(weight: Tensor, bound: float, init: InitConfig, activation: str, generator: Generator) -> None:
+    from torch.nn import init as draw
 
-    match config.init.name:
+    match init.name:
         case "default":  # as torch's Linear and Conv2d
-            init.uniform_(weight, -bound, bound, generator=generator)
+            draw.uniform_(weight, -bound, bound, generator=generator)
         case "kaiming":  # std = gain / sqrt(fan_in): He et al. 2015, eq. 10
-            nonlinearity: Any = GAIN_OF.get(config.activation, config.activation)
-            init.normal_(weight, std=init.calculate_gain(nonlinearity) * bound, generator=generator)
+            nonlinearity: Any = GAIN_OF.get(activation, activation)
+            draw.normal_(weight, std=draw.calculate_gain(nonlinearity) * bound, generator=generator)
         case "xavier":
-            assert isinstance(config.init, XavierInit)
-            init.xavier_normal_(weight, gain=config.init.gain, generator=generator)
+            assert isinstance(init, XavierInit)
+            draw.xavier_normal_(weight, gain=init.gain, generator=generator)
         case "orthogonal":
-            init.orthogonal_(weight, generator=generator)
+            draw.orthogonal_(weight, generator=generator)
         case "normal":
-            assert isinstance(config.init, NormalInit)
-            init.normal_(weight, std=config.init.std, generator=generator)
+            assert isinstance(init, NormalInit)
+            draw.normal_(weight, std=init.std, generator=generator)
         case _:
-            raise AssertionError(config.init.name)
+            raise AssertionError(init.name)

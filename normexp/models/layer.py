@@ -13,6 +13,7 @@ from normexp.models.activations import build_activation
 from normexp.models.base import LayerPlan
 from normexp.models.tokens import PatchLinear, Positions, TokenLinear
 from normexp.norms import NORMS
+from normexp.norms.bn_module import StepBatchNorm
 
 
 class Layer(nn.Sequential):
@@ -21,6 +22,10 @@ class Layer(nn.Sequential):
     def __init__(self, plan: LayerPlan, config: Config) -> None:
         super().__init__(OrderedDict((part, _part(part, plan, config)) for part in plan.parts))
         self.plan = plan
+
+    def forward(self, x: Tensor, computed: Tensor | None = None) -> Tensor:
+        """computed: the output, if a recurrent layer has computed it step by step; hooks see it as this layer's."""
+        return super().forward(x) if computed is None else computed
 
 
 def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
@@ -34,13 +39,17 @@ def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
             assert site is not None
             norm = NORMS[config.norm.name].build(config.norm, site)
             assert norm is not None
-            if config.amp is not None:
-                object.__setattr__(norm, "__class__", in_float32(cast(Any, type(norm))))
+            gamma = getattr(norm, "weight", None)
+            if config.norm.gamma != 1 and isinstance(gamma, nn.Parameter):
+                nn.init.constant_(gamma, config.norm.gamma)
+            for each in norm if isinstance(norm, StepBatchNorm) else [norm]:
+                if config.amp is not None:
+                    object.__setattr__(each, "__class__", in_float32(cast(Any, type(each))))
             return norm
         case "activation":
             site = plan.site("activation")
             assert site is not None
-            return build_activation(config.activation, site)
+            return build_activation(plan.activation or config.activation, site)
         case "dropout":
             return (nn.Dropout if config.dropout_scaled else UnscaledDropout)(config.dropout)
         case "noise":

@@ -20,27 +20,42 @@ class Site:
     """The input of a norm: its layer, and the shape of one sample: (C, H, W), (F,), or (D, T) for T tokens of D channels.
 
     activated: whether the model puts an activation right before or after the norm, which `activates` replaces.
-    heads: number of heads of attention, each of which the norm sees as a sample of its own.
+    repeats: number of heads of attention or time steps, each of which the norm sees as a sample of its own.
+    gates: of a recurrent layer; one module normalizes each of them by itself, all with this shape, one after the other along
+    the channels. steps: time steps at which that module is called, one after the other, in each forward pass.
     """
 
     layer: str
     shape: tuple[int, ...]
     activated: bool = True
-    heads: int = 1
+    repeats: int = 1
+    gates: int = 1
+    steps: int = 1
 
     @property
     def channels(self) -> int:
+        """Of each gate."""
         return self.shape[0]
+
+    @property
+    def all_channels(self) -> int:
+        return self.gates * self.channels
 
     @property
     def positions(self) -> int:
         """H * W, or T; 1 after a linear layer."""
         return math.prod(self.shape[1:])
 
+    def momentum(self, momentum: float, calls: int | None = None) -> float:
+        """Weight of the newest of `calls` batches, by default one for each step, so that all of them together have the weight
+        `momentum` in a running average."""
+        calls = self.steps if calls is None else calls
+        return momentum if calls == 1 else 1 - (1 - momentum) ** (1 / calls)
+
 
 def gamma_and_beta(config: NormConfig, site: Site) -> int:
     """Number of parameters of a norm that learns a scale and a shift per channel if `norm.affine` is set."""
-    return 2 * site.channels * config.affine
+    return 2 * site.all_channels * config.affine
 
 
 @dataclass(frozen=True)
@@ -58,6 +73,7 @@ class Norm:
     groups: number of groups of channels, which C/G in `axes` refers to.
     parameters: number of parameters at a site.
     samples: number of samples of a batch that share statistics, if B is among the axes.
+    gated: whether its module can normalize each of several gates by itself.
     """
 
     name: str
@@ -72,6 +88,7 @@ class Norm:
     groups: Callable[[Any, int], int] = lambda config, channels: 1
     parameters: Callable[[Any, Site], int] = gamma_and_beta
     samples: Callable[[Any, int], int] = lambda config, batch_size: batch_size
+    gated: bool = False
 
     def axes_of(self, config: NormConfig) -> tuple[str, str]:
         """`axes` with this config."""
@@ -85,7 +102,7 @@ class Norm:
     def all_sizes(self, config: NormConfig, site: Site, batch_size: int) -> list[dict[str, int]]:
         """`sizes` of each of several statistics."""
         names = {1: "F", 2: "DT", 3: "CHW"}[len(site.shape)]
-        known = {"B": self.samples(config, batch_size) * site.heads, **dict(zip(names, site.shape, strict=True))}
+        known = {"B": self.samples(config, batch_size) * site.repeats, **dict(zip(names, site.shape, strict=True))}
         known[f"{names[0]}/G"] = site.channels // self.groups(config, site.channels)
         axes = self.axes_of(config)[len(site.shape) == 1]
         if names == "DT":

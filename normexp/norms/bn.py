@@ -1,7 +1,7 @@
 """Batch norm (Ioffe and Szegedy 2015, algorithm 1): a mean and variance per channel, over B, H, W.
 
 Training normalizes with the biased batch variance. The running variance averages the unbiased one, m/(m-1) times as large. In
-ghost batches, or frozen from a step on: bn_module.py.
+ghost batches, frozen from a step on, or with statistics for each time step: bn_module.py.
 """
 
 from dataclasses import dataclass
@@ -25,12 +25,18 @@ class RunningConfig(NormConfig):
 class BatchNorm(RunningConfig):
     ghost_batch: int | None = number(minimum=1, default=None)
     freeze_at: int | None = number(minimum=0, default=None)
+    per_step: bool = False
+    last_step: int | None = number(minimum=1, default=None)
 
 
 def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] | None:
     ghost = config.ghost_batch
-    if ghost is not None and site.heads > 1:
-        return "ghost batches would be of heads instead of samples", "Use norm.qk=false, or norm.ghost_batch=null."
+    if ghost is not None and site.repeats > 1:
+        return "ghost batches would be of heads or time steps instead of samples", "Use norm.ghost_batch=null."
+    if config.per_step and (ghost is not None or config.freeze_at is not None):
+        return "norm.per_step=true has neither ghost batches nor a step from which it is frozen", (
+            "Set norm.ghost_batch and norm.freeze_at to null."
+        )
     if config.freeze_at is not None and config.statistics == "recomputed":
         return (
             "once frozen, it is trained with the running statistics, and recomputed ones would evaluate another network",
@@ -49,7 +55,7 @@ def problem(config: BatchNorm, site: Site, batch_size: int) -> tuple[str, str] |
 
 def single_value(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
     """The problem of a batch with one value per channel."""
-    if batch_size * site.positions > 1:
+    if batch_size * site.repeats * site.positions > 1:
         return None
     return "with a batch size of 1, each channel has a single value and thus no variance", "Use batch_size=2 or more."
 
@@ -61,19 +67,25 @@ def build(config: BatchNorm, site: Site) -> Module:
         from normexp.norms.bn_module import GhostBatchNorm
 
         return GhostBatchNorm(
-            site.channels,
+            site.all_channels,
             ghost_batch=config.ghost_batch,
             freeze_at=config.freeze_at,
             eps=config.eps,
-            momentum=config.momentum,
+            momentum=site.momentum(config.momentum),
             affine=config.affine,
         )
+    if config.per_step and site.steps > 1:
+        from normexp.norms.bn_module import StepBatchNorm
+
+        steps = min(config.last_step or site.steps, site.steps)
+        momenta = [config.momentum] * (steps - 1) + [site.momentum(config.momentum, site.steps - steps + 1)]
+        return StepBatchNorm(site.all_channels, momenta, eps=config.eps, affine=config.affine)
     if len(site.shape) == 2:
         from normexp.norms.bn_module import TokenBatchNorm
 
         return TokenBatchNorm(site.channels, eps=config.eps, momentum=config.momentum, affine=config.affine)
     norm = nn.BatchNorm1d if len(site.shape) == 1 else nn.BatchNorm2d
-    return norm(site.channels, eps=config.eps, momentum=config.momentum, affine=config.affine)
+    return norm(site.all_channels, eps=config.eps, momentum=site.momentum(config.momentum), affine=config.affine)
 
 
 ENTRY = Norm(
@@ -85,5 +97,6 @@ ENTRY = Norm(
     build=build,
     cancels_bias=True,
     uses_batch=True,
+    gated=True,
     samples=lambda config, batch_size: config.ghost_batch or batch_size,
 )

@@ -1,5 +1,6 @@
-"""Batch norm of tokens, and batch norm in ghost batches, or frozen from a step on."""
+"""Batch norm of tokens; in ghost batches, or frozen from a step on; and with statistics for each time step."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -23,6 +24,26 @@ class TokenBatchNorm(nn.BatchNorm1d):
 
     def _check_input_dim(self, input: Tensor) -> None:
         """Accept tokens as images of 1 x T pixels."""
+
+
+class StepBatchNorm(nn.ModuleList):
+    """A batch norm for each time step of a recurrent layer, with a common gamma and beta: Cooijmans et al. 2017, section 3.
+
+    Module t normalizes (B, C) at step t; the last one also at later steps. Each is an ordinary batch norm with running statistics
+    of its own. momenta: of each. gamma and beta are `weight` and `bias` of the list, which the modules refer to.
+    """
+
+    def __init__(self, channels: int, momenta: Sequence[float], *, eps: float, affine: bool) -> None:
+        super().__init__(nn.BatchNorm1d(channels, eps=eps, momentum=momentum, affine=False) for momentum in momenta)
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+
+    def at(self, step: int) -> nn.Module:
+        """The norm of a time step, from 0."""
+        norm = self[min(step, len(self) - 1)]
+        for name in ("weight", "bias"):  # as plain attributes, since each would count as a parameter of its own
+            object.__setattr__(norm, name, getattr(self, name))
+        return norm
 
 
 class GhostBatchNorm(_BatchNorm):

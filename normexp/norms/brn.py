@@ -32,14 +32,14 @@ def build(config: BatchRenorm, site: Site) -> Module:
     from normexp.norms.brn_module import BatchRenorm
 
     return BatchRenorm(
-        site.channels,
+        site.all_channels,
         r_max=config.r_max,
         d_max=config.d_max,
         ramp_start=config.ramp_start,
         r_ramp_end=config.r_ramp_end,
         d_ramp_end=config.d_ramp_end,
         eps=config.eps,
-        momentum=config.momentum,
+        momentum=site.momentum(config.momentum),
         affine=config.affine,
     )
 
@@ -53,4 +53,5 @@ ENTRY = Norm(
     build=build,
     cancels_bias=True,
     uses_batch=True,
+    gated=True,
 )

@@ -8,7 +8,7 @@ from normexp.norms.dyt import DynamicTanh
 def build(config: DynamicTanh, site: Site) -> Module:
     from normexp.norms.pointwise_modules import DynamicErf
 
-    return DynamicErf(site.channels, alpha=config.alpha, affine=config.affine)
+    return DynamicErf(site.all_channels, alpha=config.alpha, affine=config.affine)
 
 
 ENTRY = Norm(
@@ -18,5 +18,6 @@ ENTRY = Norm(
     axes=("", ""),
     problem=lambda *_: None,
     build=build,
-    parameters=lambda config, site: 2 * site.channels * config.affine + 2,
+    gated=True,
+    parameters=lambda config, site: 2 * site.all_channels * config.affine + 2,
 )

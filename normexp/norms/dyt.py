@@ -18,7 +18,7 @@ class DynamicTanh(NormConfig):
 def build(config: DynamicTanh, site: Site) -> Module:
     from normexp.norms import pointwise_modules
 
-    return pointwise_modules.DynamicTanh(site.channels, alpha=config.alpha, affine=config.affine)
+    return pointwise_modules.DynamicTanh(site.all_channels, alpha=config.alpha, affine=config.affine)
 
 
 ENTRY = Norm(
@@ -28,5 +28,6 @@ ENTRY = Norm(
     axes=("", ""),
     problem=lambda *_: None,
     build=build,
-    parameters=lambda config, site: 2 * site.channels * config.affine + 1,
+    gated=True,
+    parameters=lambda config, site: 2 * site.all_channels * config.affine + 1,
 )

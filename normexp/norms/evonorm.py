@@ -10,8 +10,8 @@ from normexp.norms.gn import GroupNorm, num_groups, problem
 def build(config: GroupNorm, site: Site) -> Module:
     from normexp.norms.pointwise_modules import EvoNorm
 
-    groups = num_groups(config, site.channels)
-    return EvoNorm(site.channels, groups, eps=config.eps, affine=config.affine, gated=site.activated)
+    groups = num_groups(config, site.channels) * site.gates
+    return EvoNorm(site.all_channels, groups, eps=config.eps, affine=config.affine, gated=site.activated)
 
 
 ENTRY = Norm(
@@ -21,7 +21,8 @@ ENTRY = Norm(
     axes=("C/G,H,W", "F/G"),
     problem=problem,
     build=build,
+    gated=True,
     groups=num_groups,
     activates=True,
-    parameters=lambda config, site: (site.activated + 2 * config.affine) * site.channels,
+    parameters=lambda config, site: (site.activated + 2 * config.affine) * site.all_channels,
 )

@@ -10,7 +10,7 @@ from normexp.norms.base import Module, Norm, Site
 def build(config: NormConfig, site: Site) -> Module:
     from normexp.norms.pointwise_modules import FilterResponseNorm
 
-    return FilterResponseNorm(site.channels, eps=config.eps, affine=config.affine, learned_eps=site.positions == 1)
+    return FilterResponseNorm(site.all_channels, eps=config.eps, affine=config.affine, learned_eps=site.positions == 1)
 
 
 ENTRY = Norm(
@@ -19,5 +19,6 @@ ENTRY = Norm(
     axes=("H,W", ""),
     problem=lambda *_: None,
     build=build,
-    parameters=lambda config, site: 2 * site.channels * config.affine + (site.positions == 1),
+    gated=True,
+    parameters=lambda config, site: 2 * site.all_channels * config.affine + (site.positions == 1),
 )

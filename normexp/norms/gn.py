@@ -49,7 +49,8 @@ def problem(config: GroupNorm, site: Site, batch_size: int) -> tuple[str, str] |
 def build(config: GroupNorm, site: Site) -> Module:
     from torch import nn
 
-    return nn.GroupNorm(num_groups(config, site.channels), site.channels, eps=config.eps, affine=config.affine)
+    groups = num_groups(config, site.channels) * site.gates
+    return nn.GroupNorm(groups, site.all_channels, eps=config.eps, affine=config.affine)
 
 
 ENTRY = Norm(
@@ -60,4 +61,5 @@ ENTRY = Norm(
     problem=problem,
     build=build,
     groups=num_groups,
+    gated=True,
 )

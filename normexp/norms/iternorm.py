@@ -34,12 +34,12 @@ def build(config: IterNorm, site: Site) -> Module:
     from normexp.norms.iternorm_module import IterNorm
 
     return IterNorm(
-        site.channels,
+        site.all_channels,
         group_size=config.group_size,
         iterations=config.iterations,
         exact=config.exact,
         eps=config.eps,
-        momentum=config.momentum,
+        momentum=site.momentum(config.momentum),
         affine=config.affine,
     )
 
@@ -51,6 +51,7 @@ ENTRY = Norm(
     axes=("B,H,W", "B"),
     problem=problem,
     build=build,
+    gated=True,
     cancels_bias=True,
     uses_batch=True,
     groups=lambda config, channels: channels // config.group_size,

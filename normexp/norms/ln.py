@@ -29,11 +29,11 @@ def build(config: LayerNorm, site: Site) -> Module:
 
     if config.axes == "channel" and len(site.shape) > 1:
         return ChannelLayerNorm(site.channels, eps=config.eps, elementwise_affine=config.affine)
-    return nn.GroupNorm(1, site.channels, eps=config.eps, affine=config.affine)
+    return nn.GroupNorm(site.gates, site.all_channels, eps=config.eps, affine=config.affine)
 
 
 def axes(config: LayerNorm) -> tuple[str, str]:
     return "C,H,W" if config.axes == "all" else "C", "F"
 
 
-ENTRY = Norm(name="ln", title="layer norm", config=LayerNorm, axes=axes, problem=problem, build=build)
+ENTRY = Norm(name="ln", title="layer norm", config=LayerNorm, axes=axes, problem=problem, build=build, gated=True)

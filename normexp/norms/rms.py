@@ -25,7 +25,7 @@ def build(config: RMSNorm, site: Site) -> Module:
 
     over_channels, beta = config.axes == "channel", config.affine and config.beta
     return channel_modules.RMSNorm(
-        site.channels, over_channels=over_channels, eps=config.eps, gamma=config.affine, beta=beta
+        site.all_channels, over_channels=over_channels, eps=config.eps, gamma=config.affine, beta=beta, gates=site.gates
     )
 
 
@@ -36,5 +36,6 @@ ENTRY = Norm(
     axes=axes,
     problem=problem,
     build=build,
-    parameters=lambda config, site: (config.affine + (config.affine and config.beta)) * site.channels,
+    parameters=lambda config, site: (config.affine + (config.affine and config.beta)) * site.all_channels,
+    gated=True,
 )
