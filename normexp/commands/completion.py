@@ -3,7 +3,7 @@
 import importlib
 import types
 from collections.abc import Iterable, Sequence
-from typing import Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 from normexp.bench.cases import has_effect
 from normexp.commands import COMMANDS
@@ -87,7 +87,8 @@ def _candidates(word: str, before: Sequence[str]) -> Iterable[str]:
     _, command, *before = before
     if command in ("bench", "claims", "report", "runs", "metrics", "rm", "eval") and word.startswith("-"):
         return _flags(command)
-    completers = {"train": _train, "describe": _train, "bench": _bench, "claims": _claims, "report": _report}
+    completers = {"bench": _bench, "claims": _claims, "report": _report, "eval": _eval}
+    completers |= {"train": _train, "describe": _train}
     if command in completers:
         return completers[command](word, before)
     return {"completion": SCRIPTS, "help": [*COMMANDS, *GROUPS, *known_keys()]}.get(command, [])
@@ -130,6 +131,19 @@ def _report(_: str, before: Sequence[str]) -> Iterable[str]:
     return ["help", *(tag for tag in known_metrics() if tag == tag.lower())]  # without placeholders, such as LAYER
 
 
+def _eval(word: str, before: Sequence[str]) -> Iterable[str]:
+    from normexp.training.evaluation_options import PATHS, TYPES
+
+    if not before or before[-1] == "--confusion":  # a folder, a file
+        return []
+    key, equals, _ = word.partition("=")
+    if not equals:
+        return [f"{key}=" for key in (*TYPES, *PATHS)]
+    hint, _ = TYPES.get(key, (None, {}))
+    values = list("12345") if key == "shift.severity" else _listed(hint) or _values(key)
+    return [f"{key}={value}" for value in values]
+
+
 def _claims(_: str, before: Sequence[str]) -> Iterable[str]:
     from normexp.commands import claims
 
@@ -146,7 +160,11 @@ def _values(key: str) -> list[str]:
     """The possible values of a key, if they are few; else an empty list."""
     if key in (*GROUPS, *OVERLAYS):
         return yaml_files.choices(key)
-    hint = next((hint for hint, _ in key_types(key).values()), None)
+    return _listed(next((hint for hint, _ in key_types(key).values()), None))
+
+
+def _listed(hint: Any) -> list[str]:
+    """The values of a type, if they are few; else an empty list."""
     for option in get_args(hint) if get_origin(hint) in (types.UnionType, Union) else [hint]:
         if option is bool:
             return ["true", "false"]

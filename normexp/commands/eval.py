@@ -1,6 +1,7 @@
 """`normexp eval RUN`: evaluate a finished run's network again."""
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,17 @@ from normexp.data.paths import MissingDataError
 from normexp.metrics import format_metric
 from normexp.report.evaluations import show_classes, show_confusion
 from normexp.rundir.evaluations import append_evaluation
-from normexp.training.evaluation_options import PATHS, EvaluationOptions, evaluation_options, read_words
+from normexp.training.evaluation_options import PATHS, TYPES, EvaluationOptions, evaluation_options, read_words
 
 if TYPE_CHECKING:
     from normexp.training.evaluate_run import Evaluation
 
 HELP = """\
-usage: normexp eval RUN [options] [--confusion FILE.png]
-  evaluate a finished run's network again, and add the result to the run's
-  evaluations.jsonl; nothing else in the run directory changes
+usage: normexp eval RUN [options] [--confusion FILE]
+  evaluate the network of a completed run again: RUN is its folder. The result
+  is added to the run's evaluations.jsonl; nothing else in the folder changes
 
-  split=test                 test, val or train
+  split=test                 the data: test, val or train
   norm.statistics=running    statistics of bn and brn: running, or recomputed
                              (default: as in training)
   statistics_from=train      data of recomputed statistics: train, or test: the
@@ -36,17 +37,20 @@ usage: normexp eval RUN [options] [--confusion FILE.png]
   fold=false                 fold batch norm into the layers before it
   shift=null                 invert, contrast, brightness, blur, noise or rotate
   shift.severity=3           1 to 5 (not for invert)
-  seed=N                     random numbers of the shift (default: the run's)
-  data_dir, data.path, device  as in training
+  seed=N                     seed of the shift's random numbers and of the order
+                             of the target data (default: the run's)
+  data_dir=DIR               if the data was moved
+  data.path=PATH             if it was moved, with data=npz or data=folder
+  device=auto                auto, cpu or cuda (default: as in training)
 
-  --confusion FILE.png       draw the confusion matrix (also svg and pdf)"""
+  --confusion FILE           draw the confusion matrix: .png, .svg or .pdf"""
 
 
 def main(argv: list[str]) -> int:
-    """Evaluate, print and record. Raises ConfigError, with nothing written."""
+    """Evaluate, record and print. Raises ConfigError, with nothing recorded, and WriteError."""
     options = parser().parse(argv)
-    if not options.words or "=" in options.words[0]:
-        raise ConfigError("eval needs the folder of a run: normexp eval runs/NAME.")
+    if not options.words or options.words[0].partition("=")[0] in (*TYPES, *PATHS):
+        raise ConfigError("eval needs the folder of a run first: normexp eval runs/NAME.")
     directory = Path(options.words[0]).expanduser()
     given = read_words(options.words[1:])
     config = run_config(directory, given)
@@ -58,13 +62,15 @@ def main(argv: list[str]) -> int:
     from normexp.training.evaluate_run import evaluate_run
 
     result = evaluate_run(directory, config, chosen)
-    if options.confusion is not None:
-        from normexp.plotting.confusion import write_confusion
+    try:
+        if options.confusion is not None:
+            from normexp.plotting.confusion import write_confusion
 
-        with writing(options.confusion):
-            write_confusion(options.confusion, result.confusion, info(config.data).class_names)
-    append_evaluation(directory, {"at": rundir.now(), "step": result.step, **_entry(result, chosen)})
-    _show(directory, config, chosen, result)
+            with writing(options.confusion):
+                write_confusion(options.confusion, result.confusion, info(config.data).class_names)
+        append_evaluation(directory, {"at": rundir.now(), "step": result.step, **_entry(result, chosen)})
+    finally:  # a full disk or a read-only run must not cost the result
+        _show(directory, config, chosen, result)
     if options.confusion is not None:
         print_labelled(Console(highlight=False, emoji=False), "matrix", options.confusion, width=10)
     return 0
@@ -83,7 +89,9 @@ def run_config(directory: Path, given: Mapping[str, Any]) -> Config:
         hint = suggest_folder(directory) or " normexp runs lists runs and sweeps."
         raise ConfigError(f"{show(directory)} is not a folder.{hint}")
     if not (directory / "config.yaml").exists():
-        raise ConfigError(f"{show(directory)} is not the folder of a run; normexp runs lists them.")
+        runs = sorted(path.parent for path in directory.glob("*/config.yaml"))
+        hint = f"; name one of its runs, such as {show(runs[0], 200)}" if runs else "; normexp runs lists them"
+        raise ConfigError(f"{show(directory)} is not the folder of a run{hint}.")
     try:
         state = rundir.read_status(directory)["state"]
         stored = rundir.read_config(directory)
@@ -92,12 +100,18 @@ def run_config(directory: Path, given: Mapping[str, Any]) -> Config:
             f"{show(directory)} can't be evaluated: its status.json or config.yaml is damaged."
         ) from error
     if state != "completed":
-        raise ConfigError(f"{show(directory)} is {state}: only a completed run can be evaluated.")
+        can_resume = state in ("failed", "interrupted", "killed")
+        hint = f" normexp resume {show(shlex.quote(str(directory)), 200)} completes it." if can_resume else ""
+        raise ConfigError(f"{show(directory)}: only a completed run can be evaluated, but its state is {state}.{hint}")
+    data = stored.get("data")
+    if "data.path" in given and isinstance(data, Mapping) and "path" not in data:
+        raise ConfigError(f"data.path is for data=npz and data=folder; this run has data={show(data.get('name'))}.")
     tree = with_paths(directory, stored, {key: given[key] for key in ("data.path",) if key in given})
     try:
         return validate({**tree, **{key: given[key] for key in PATHS if key in given and key != "data.path"}})
     except MissingDataError as error:
-        raise ConfigError(f"{error} If the data was moved, add data.path=... to the command.") from error
+        hint = "" if "data.path" in given else " If the data was moved, add data.path=... to the command."
+        raise ConfigError(f"{error}{hint}") from error
 
 
 def _entry(result: "Evaluation", options: EvaluationOptions) -> dict[str, Any]:

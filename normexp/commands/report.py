@@ -43,7 +43,8 @@ usage: normexp report DIR... [flags]
   --plot TAG           also plot a metric over the steps in the terminal:
                        --plot val/accuracy
 
-  --csv FILE           one row per run with its config, status and metrics
+  --csv FILE           one row per run with its config, status, metrics and
+                       evaluations
   --json FILE          groups and runs; FILE - writes to standard output, with
                        no other output there
   --markdown [FILE]    the table as Markdown (default: to standard output)

@@ -13,7 +13,7 @@ from normexp.compose.validate import validate
 from normexp.config import LENGTH_KEYS, Config, ConfigError, show, yaml_files
 from normexp.console import print_line
 from normexp.data import sizes
-from normexp.data.paths import MissingDataError
+from normexp.data.paths import DataFilesError, MissingDataError
 from normexp.metrics import format_metric
 from normexp.rundir import atomic, lock
 from normexp.rundir.reader import displayable, displayable_json, read_yaml
@@ -32,10 +32,9 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
     here = with_paths(directory, stored, {key: value for key, value in given.items() if key.startswith("data.")})
     try:
         original = sizes(validate(here))
-    except MissingDataError as error:
-        raise ConfigError(
-            f"{directory} can't be resumed: {error} If it was moved, add data.path=... to the command."
-        ) from error
+    except DataFilesError as error:
+        hint = " If it was moved, add data.path=... to the command." if isinstance(error, MissingDataError) else ""
+        raise ConfigError(f"{directory} can't be resumed: {error}{hint}") from error
     except ConfigError as error:
         raise ConfigError(
             f"{directory} can't be resumed: its config.yaml was edited or written by another version of normexp. {error}"

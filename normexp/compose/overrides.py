@@ -35,7 +35,10 @@ LAUNCHER_LABELS = tuple(
 )
 """Strings of a launcher that a file may set. Others can be shell commands, such as `setup`, or name code to import."""
 
-STRING_KEYS = ("checkpoint_every", "name", "runs_dir", "data_dir", *OVERLAYS)
+PATH_KEYS = ("runs_dir", "data_dir", "data.path")
+"""Keys whose values need no quotes for what Hydra's grammar refuses, such as ~, brackets or letters that are not ASCII."""
+
+STRING_KEYS = ("checkpoint_every", "name", *PATH_KEYS, *OVERLAYS)
 """Keys that are strings, and groups whose choices may be users' own files: a value such as 1e3 is no number here."""
 
 EXCLUSIVE_KEYS = (("norm.groups", "norm.group_size"),)
@@ -88,7 +91,7 @@ def _parse(text: str) -> tuple[str, Override]:
     from hydra.errors import HydraException
 
     try:
-        override = _parser().parse_override(text)
+        text, override = _parse_path(text) or (text, _parser().parse_override(text))
     except (HydraException, ValueError) as error:  # ValueError: Python's own, for numbers of thousands of digits
         raise ConfigError(f"{show(text)} can't be read: {_syntax_problem(text, error)}.") from error
     except RecursionError as error:
@@ -103,6 +106,22 @@ def _parse(text: str) -> tuple[str, Override]:
         text = f"{head}='{typed}'"
         override = _parser().parse_override(text)
     return text, override
+
+
+def _parse_path(text: str) -> tuple[str, Override] | None:
+    """The override of a path that Hydra's grammar refuses, in quotes. Commas separate the values of a sweep: None for these."""
+    from hydra.errors import HydraException
+
+    key, _, path = text.partition("=")
+    if key not in PATH_KEYS or "," in path or path.strip()[:1] in ("", "'", '"'):
+        return None
+    try:
+        _parser().parse_override(text)
+    except HydraException:
+        escaped = path.replace("'", r"\'")
+        text = f"{key}='{escaped}'"
+        return text, _parser().parse_override(text)
+    return None
 
 
 def _syntax_problem(text: str, error: Exception) -> str:

@@ -21,6 +21,9 @@ from normexp.weights import WEIGHTS
 MAX_ZCA_VALUES = 4096
 """The eigenvectors of a larger covariance take more than a minute. CIFAR-10 has 3,072 values per image."""
 
+MAX_ADVISED_BATCH = 1024
+"""Largest micro-batch to try for a norm that needs larger ones: batch norms need 2 samples, groups of channels a few more."""
+
 
 def validate(tree: Mapping[str, Any]) -> Config:
     """The typed config of a composed mapping, with the data set's default for epochs. Raises ConfigError."""
@@ -49,8 +52,8 @@ def _problems(config: Config) -> Iterator[str]:
     data, split, source = config.data, sizes(config), info(config.data)
     left = source.train_samples - split.val
     if split.val < 1 or left < 1:
-        empty = "validation" if split.val < 1 else "training"
-        yield f"data.val_size={data.val_size}: no samples left for {empty}."
+        empty, works = ("validation", "larger") if split.val < 1 else ("training", "smaller")
+        yield f"data.val_size={data.val_size}: no samples left for {empty}. Use a {works} one."
     if split.train > left:
         yield f"data.train_size={data.train_size}: {data.name} has {left} training samples in addition to those for validation."
     if data.test_size is not None and data.test_size > source.test_samples:
@@ -95,9 +98,9 @@ def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
         if site and (problem := NORMS[config.norm.name].problem(config.norm, site, config.micro_batch_size)):
             wrong, works = problem
             where = f"layer {plan.name} of model={config.model.name}"
-            if config.accumulate > 1:
+            if config.accumulate > 1 and (other := _other_batch(config, site)):
                 where += f" with micro-batches of {config.micro_batch_size} (batch_size / accumulate)"
-                works = _smaller_accumulate(config, site) or works
+                works = other
             yield f"norm={config.norm.name} can't work in {where}: {wrong}. {works}"
         if site and site.gates > 1 and not NORMS[config.norm.name].gated:
             gated = join_names([norm for norm, entry in NORMS.items() if entry.gated])
@@ -107,12 +110,15 @@ def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
             )
 
 
-def _smaller_accumulate(config: Config, site: Site) -> str | None:
-    """What to use instead if fewer micro-batches would work at a site."""
-    norm, batch_size = NORMS[config.norm.name], config.batch_size
-    for accumulate in range(config.accumulate - 1, 0, -1):
-        if batch_size % accumulate == 0 and norm.problem(config.norm, site, batch_size // accumulate) is None:
-            return f"Use accumulate={accumulate}."
+def _other_batch(config: Config, site: Site) -> str | None:
+    """What to use instead if fewer micro-batches or larger ones would work at a site."""
+    norm, batch_size, accumulate = NORMS[config.norm.name], config.batch_size, config.accumulate
+    for fewer in range(accumulate - 1, 0, -1):
+        if batch_size % fewer == 0 and norm.problem(config.norm, site, batch_size // fewer) is None:
+            return f"Use accumulate={fewer}."
+    for size in range(config.micro_batch_size + 1, MAX_ADVISED_BATCH + 1):
+        if norm.problem(config.norm, site, size) is None:
+            return f"Use batch_size={size * accumulate}."
     return None
 
 

@@ -32,7 +32,9 @@ def expand_path(key: str, text: str) -> Path:
     except OSError as error:
         raise ConfigError(f"{key}={show(text)}: {error.strerror}.") from error
     except RuntimeError as error:
-        raise ConfigError(f"{key}={show(text)}: no home folder for this ~; write ./~ for a folder named ~.") from error
+        raise ConfigError(
+            f"{key}={show(text)}: no home folder for this ~; write the absolute path if a name starts with ~."
+        ) from error
     return path
 
 

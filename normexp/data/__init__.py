@@ -2,16 +2,22 @@
 
 from dataclasses import dataclass
 
-from normexp.config import Config, DataConfig, join_names
+from normexp.config import Config, ConfigError, DataConfig, join_names
 from normexp.data.base import DataInfo, DataSet
+from normexp.data.paths import DataFilesError
 from normexp.registry import collect
 
 DATA: dict[str, DataSet] = collect(__name__, __path__, DataSet, order=("digits", "mnist", "fashion_mnist", "cifar10"))
 
 
 def info(config: DataConfig) -> DataInfo:
-    """Shape, classes and numbers of samples of a config's data. Raises ConfigError if they can't be read from its files."""
-    return DATA[config.name].info(config)
+    """Shape, classes and numbers of samples of a config's data. Raises DataFilesError if they can't be read from its files."""
+    try:
+        return DATA[config.name].info(config)
+    except DataFilesError:
+        raise
+    except ConfigError as error:
+        raise DataFilesError(str(error)) from error
 
 
 def class_names(config: Config) -> str:

@@ -23,7 +23,8 @@ from normexp.config import ConfigError, DataConfig, number, show
 from normexp.data import paths
 from normexp.data.base import Arrays, DataInfo, DataSet, Labels, stratified
 from normexp.data.cache import SCALE, SETTLED, CacheSpec, Reader, cached
-from normexp.data.images import SUFFIXES, decode, header
+from normexp.data.image_files import Files, directory_times, list_images
+from normexp.data.images import decode, header
 from normexp.streams import stream_seed
 
 TEST_SHARE = 0.2  # of the images, if DIR has no train and test folders and data.test_size is null
@@ -41,35 +42,9 @@ class FolderConfig(DataConfig):
     split_seed: int = number(minimum=0, below=2**63)
 
 
-@dataclass(frozen=True)
-class Files:
-    """Image files below a folder. names: relative paths, by split (train and test, or an empty string for both) and class.
-    newest: latest modification time in ns. digest: hash of all names, sizes and modification times."""
-
-    root: Path
-    names: Mapping[str, Mapping[str, Sequence[str]]]
-    newest: int
-    digest: str
-
-    @property
-    def classes(self) -> list[str]:
-        return sorted(self.names["train" if "train" in self.names else ""])
-
-    def count(self, split: str) -> int:
-        """Number of images of a split."""
-        return sum(map(len, self.names[split].values()))
-
-    def labeled(self, split: str) -> tuple[list[Path], Labels]:
-        """Paths and labels of a split, by class and name."""
-        import numpy as np
-
-        pairs = [(self.root / n, self.classes.index(c)) for c, names in self.names[split].items() for n in names]
-        return [path for path, _ in pairs], np.array([label for _, label in pairs], dtype=np.int64)
-
-
 def inspect(config: FolderConfig) -> DataInfo:
     root = paths.data_path("folder", config.path, folder=True)
-    files = _listed(root, _directory_times(root))
+    files = _listed(root, directory_times(root))
     shape = _shape(files, config)
     if "train" in files.names:
         train, test = files.count("train"), files.count("test")
@@ -82,7 +57,7 @@ def inspect(config: FolderConfig) -> DataInfo:
 
 def load(config: FolderConfig, folder: Path) -> Arrays:
     root = paths.data_path("folder", config.path, folder=True)
-    files = _list(root)
+    files = list_images(root)
     shape, classes = _shape(files, config), len(files.classes)
     (train, train_labels), (test, test_labels) = _splits(files, config)
     sources, labels = [*train, *test], [*train_labels.tolist(), *test_labels.tolist()]
@@ -98,13 +73,14 @@ def load(config: FolderConfig, folder: Path) -> Arrays:
         return Arrays(images[:k], marked[:k], images[k:], marked[k:], SCALE)
 
     started = time.time_ns()
+    split = _test_key(config) if "" in files.names else []
     spec = CacheSpec(
-        name=f"folder-{_hash([os.fspath(root.resolve()), *shape])}",
+        name=f"folder-{_hash([os.fspath(root.resolve()), *shape, *split])}",
         train=(len(train), *shape),
         test=(len(test), *shape),
         classes=classes + 1,
         verified=False,
-        listing=_hash([files.digest, *(_test_key(config) if "" in files.names else [])]),
+        listing=_hash([files.digest]),
     )
     if started - files.newest < SETTLED * 1e9:  # a later change might leave the modification time as it is
         arrays = decode_all(lambda path, *, max_bytes: bytearray())
@@ -183,9 +159,8 @@ def _without_damaged(arrays: Arrays, classes: int, sources: Sequence[Path], root
     if not len(damaged):
         return arrays
     listed = _list_problems([_relative(sources[i], root) for i in damaged.tolist()])
-    print(
-        f"note: {len(damaged):,} of {len(sources):,} images can't be read and are left out: {listed}", file=sys.stderr
-    )
+    what = "is left out, since it" if len(damaged) == 1 else "are left out, since they"
+    print(f"note: {len(damaged):,} of {len(sources):,} images {what} can't be read: {listed}", file=sys.stderr)
     return replace(
         arrays,
         train_images=arrays.train_images[sound[0]],
@@ -205,83 +180,9 @@ def _relative(path: Path, root: Path) -> str:
     return os.fspath(path.relative_to(root))
 
 
-def _directory_times(root: Path) -> tuple[int, ...]:
-    """Modification times of the folder and of those up to two levels below: they change when files are added, renamed or
-    deleted."""
-    try:
-        folders = [root, *_folders(root)]
-        inner = [folder for parent in folders[1:] for folder in _folders(parent)]
-        return tuple(folder.stat().st_mtime_ns for folder in [*folders, *inner])
-    except OSError as error:
-        raise _unreadable(error, root) from error
-
-
 @functools.lru_cache(maxsize=4)
 def _listed(root: Path, times: tuple[int, ...]) -> Files:
-    return _list(root)
-
-
-def _list(root: Path) -> Files:
-    """List the images. Raises ConfigError if there are none, or fewer than 2 classes."""
-    try:
-        folders = {folder.name: folder for folder in _folders(root)}
-        is_split = "train" in folders and bool(_folders(folders["train"]))
-        splits = {"train": folders["train"], "test": folders.get("test")} if is_split else {"": root}
-        names: dict[str, dict[str, list[str]]] = {}
-        newest, digest = 0, hashlib.sha256()
-        for split, place in splits.items():
-            if place is None:
-                raise ConfigError(f"{show(root, 200)} has a folder train, but no folder test.")
-            names[split] = {}
-            for folder in _folders(place):
-                found = _images(folder, root)
-                if not found:
-                    raise ConfigError(
-                        f"{show(folder, 200)} has no images: its class would be empty. Delete it, or add images."
-                    )
-                names[split][folder.name] = [name for name, _, _ in found]
-                newest = max(newest, *(time for _, _, time in found))
-                for name, size, changed in found:
-                    digest.update(os.fsencode(f"{name}\0{size}\0{changed}\0"))
-    except OSError as error:
-        raise _unreadable(error, root) from error
-    first, *others = names
-    unknown = sorted(set(names["test"]) - set(names["train"])) if others else []
-    place = root / first
-    if not names[first]:
-        raise ConfigError(f"{show(place, 200)} has no folders: each class needs a folder with its images.")
-    paths.check_classes([*names[first]], unknown, train_place=show(place, 200), test_place=show(root / "test", 200))
-    if others and not names["test"]:
-        raise ConfigError(f"{show(root / 'test', 200)} has no folders: each class needs a folder with its images.")
-    return Files(root, names, newest, digest.hexdigest())
-
-
-def _unreadable(error: OSError, root: Path) -> ConfigError:
-    return ConfigError(f"{show(error.filename or root, 200)} can't be read ({error.strerror}).")
-
-
-def _folders(place: Path) -> list[Path]:
-    """The visible folders in a folder, by name."""
-    with os.scandir(place) as entries:
-        names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    return [place / name for name in sorted(names)]
-
-
-def _images(folder: Path, root: Path) -> list[tuple[str, int, int]]:
-    """Name relative to `root`, size and modification time in ns of the images in a folder and below, by name. Links to files are
-    followed, links to folders are not."""
-    found, pending = [], [folder]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(Path(entry.path))
-                elif entry.name.lower().endswith(SUFFIXES) and entry.is_file():
-                    info = entry.stat()
-                    found.append((os.path.relpath(entry.path, root), info.st_size, info.st_mtime_ns))
-    return sorted(found)
+    return list_images(root)
 
 
 def _hash(parts: Sequence[Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow would run Ghostscript for EPS
+NAMED_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WebP", "TIFF", "PPM")
+FORMATS = tuple(map(str.upper, NAMED_FORMATS))  # Pillow would run Ghostscript for EPS
 
 MAX_FILE_BYTES = 100_000_000
 MAX_PIXELS = 50_000_000  # a small file can claim any size, and each thread decodes one at a time
-CHUNK = 32  # images per task
+CHUNK = 8  # images per task
 PROGRESS_SECONDS = 5.0
 
 
@@ -48,6 +50,8 @@ def decode(files: Sequence[Path], images: NDArray[np.uint8], *, what: str) -> di
     def chunk(start: int) -> dict[int, str]:
         problems = {}
         for i in range(start, min(start + CHUNK, len(files))):
+            if stopped.is_set():  # Ctrl-C waits for this thread
+                break
             try:
                 images[i] = _pixels(files[i], *images.shape[1:])
             except Exception as error:  # a damaged file can raise nearly anything
@@ -56,6 +60,7 @@ def decode(files: Sequence[Path], images: NDArray[np.uint8], *, what: str) -> di
 
     print(f"decoding {len(files):,} images of {what}", file=sys.stderr)
     problems: dict[int, str] = {}
+    stopped = threading.Event()
     shown = time.monotonic()
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     with warnings.catch_warnings():
@@ -65,8 +70,9 @@ def decode(files: Sequence[Path], images: NDArray[np.uint8], *, what: str) -> di
                 problems |= part
                 if time.monotonic() - shown > PROGRESS_SECONDS:
                     shown = time.monotonic()
-                    print(f"decoded {done * CHUNK / len(files):.0%}", file=sys.stderr)
+                    print(f"decoded {min(1, done * CHUNK / len(files)):.0%}", file=sys.stderr)
         finally:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
     return problems
 

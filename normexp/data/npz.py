@@ -32,6 +32,9 @@ MEMBERS = (
 CLASS_NAMES = "class_names"
 """Optional array of strings: the names of the classes 0, 1, 2, ..."""
 
+KINDS = {"b": "booleans", "u": "integers", "i": "integers", "f": "floats"}
+"""Kinds of numbers by numpy's character. One part with bytes and the other with floats from 0 to 1 would not be comparable."""
+
 MAX_CHANNELS = 4
 MAX_LABEL_BYTES = 2**30  # a sane file has a thousandth of it
 MAX_NAME_LENGTH = 200  # characters of a label or a class name
@@ -99,6 +102,11 @@ def _read_content(path: Path, *_: int) -> Content:
         is_bytes = max(train.dtype.itemsize, test.dtype.itemsize) == 1 and len(shape) > 1
         size = sum(math.prod(m.shape) * (1 if is_bytes else max(4, m.dtype.itemsize)) for m in (train, test))
         paths.check_bytes(size, "Use fewer or smaller samples.")
+        kinds = [KINDS[member.dtype.kind] for member in (train, test)]
+        if kinds[0] != kinds[1]:
+            raise ConfigError(
+                f"{_where(path, test)} has {kinds[1]}, but {train.name} has {kinds[0]}: save both with the same type and range."
+            )
         names = _class_names(path, file, members)
         labels = [_labels(path, file, member) for member in (train_labels, test_labels)]
     for samples, ys, member in ((train, labels[0], train_labels), (test, labels[1], test_labels)):
@@ -179,8 +187,14 @@ def _labels(path: Path, file: zipfile.ZipFile, member: Member) -> NDArray[Any]:
         raise ConfigError(f"{where} holds Python objects, which are not loaded: save it as an array of integers.")
     is_column = len(member.shape) == 1 or (len(member.shape) == 2 and member.shape[1] == 1)
     if not is_column or member.dtype.kind not in "biuU":
+        convert = ""
+        if is_column and member.dtype.kind == "f":
+            convert = " y.astype(int) converts class numbers."
+        elif len(member.shape) == 2:
+            convert = " y.argmax(1) converts one-hot labels."
         raise ConfigError(
-            f"{where} has the shape {_x(member.shape)} and the type {show(member.dtype)}: labels must be N integers or strings."
+            f"{where} has the shape {_x(member.shape)} and the type {show(member.dtype)}: labels must be N integers or "
+            f"strings.{convert}"
         )
     if math.prod(member.shape) * member.dtype.itemsize > MAX_LABEL_BYTES or member.dtype.itemsize > 4 * MAX_NAME_LENGTH:
         raise ConfigError(f"{where} is too large: labels must be N integers or short strings.")

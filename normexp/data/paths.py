@@ -1,6 +1,7 @@
 """Files and folders that `data.path` names."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from normexp.config import ConfigError, expand_path, join_names, nearest, printable, show
@@ -12,29 +13,33 @@ MAX_CLASSES = 2**15
 """Labels that fit into the cache. Larger numbers are regression targets or indices, not classes."""
 
 
-class MissingDataError(ConfigError):
+class DataFilesError(ConfigError):
+    """The files that `data.path` names can't be used, whatever the rest of the config."""
+
+
+class MissingDataError(DataFilesError):
     """`data.path` does not exist."""
 
 
 def data_path(name: str, path: str | None, *, folder: bool) -> Path:
     """The file or folder of data=`name`. Raises ConfigError with the nearest name if it does not exist."""
     kind = "folder" if folder else "file"
-    if path is None:
+    if not path:
         raise ConfigError(f"data={name} needs data.path={'DIR' if folder else 'FILE'}, the {kind} with the data.")
     found = expand_path("data.path", path)
     try:
+        exists = found.exists()
         if found.is_dir() if folder else found.is_file():
             return found
-        exists = found.exists()
-        siblings = {entry.name: entry for entry in found.parent.iterdir() if entry.is_dir() == folder}
     except OSError as error:
-        if found.exists():
-            raise ConfigError(f"data.path={show(path, 200)} can't be opened ({error.strerror}).") from error
-        exists, siblings = False, {}
+        raise ConfigError(f"data.path={show(path, 200)} can't be opened ({error.strerror}).") from error
     if exists:
         other = " For a folder of images, use data=folder." if found.is_dir() else ""
         other = " For an .npz file, use data=npz." if folder and found.is_file() else other
         raise ConfigError(f"data.path={show(path, 200)} is not a {'folder' if folder else 'regular file'}.{other}")
+    siblings: dict[str, Path] = {}
+    with suppress(OSError):
+        siblings = {entry.name: entry for entry in found.parent.iterdir() if entry.is_dir() == folder}
     close = nearest(found.name, sorted(siblings))
     hint = f" Did you mean {show(siblings[close], 200)}?" if close else ""
     raise MissingDataError(f"data.path={show(path, 200)}: there is no such {kind}.{hint}")

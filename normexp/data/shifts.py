@@ -1,8 +1,8 @@
 """Shifted test sets: images that look different from the training images, as from another camera or in other light.
 
-Each shift maps images float32 (N, C, H, W) in [0, 1] to the same range, before standardization. The kinds are those of Hendrycks
-and Dietterich 2019 ("Benchmarking neural network robustness to common corruptions and perturbations"); the strengths are
-normexp's own. `invert` has one strength, the others have five.
+Each shift maps images float32 (N, C, H, W) in [0, 1] to the same range, before standardization. `noise`, `blur`, `contrast` and
+`brightness` are also among the corruptions of Hendrycks and Dietterich 2019 ("Benchmarking neural network robustness to common
+corruptions and perturbations"); the strengths are normexp's own. `invert` has one strength, the others have five.
 """
 
 import math

@@ -141,7 +141,7 @@ class Planner:
         if len(inputs) == 1:
             raise ConfigError(
                 f"model={self._config.model.name} needs images, but data={self._config.data.name} has vectors of {inputs[0]} "
-                "values. Use model=mlp."
+                "values. Use model=mlp, or model=rnn with model.input=pixels."
             )
 
     def patches(self, name: str, inputs: Shape, channels: int, *parts: Part, side: int, class_token: bool) -> LayerPlan:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.models.layer import Layer
-from normexp.models.rnn import Cell, observed_steps
 from normexp.norms.bn_module import StepBatchNorm
 from normexp.streams import stream_seed
 
@@ -55,16 +54,17 @@ class RecurrentLayer(nn.Module):
     Without a norm, torch's own kernels compute it. Its layers, other than `out`, are called only if they have hooks: with the
     values that were computed, and without gradients. In training, hooks on the norms see the observed time steps alone.
 
-    noise_h0: standard deviation of the first hidden state in training (Cooijmans et al. 2017, section 5).
+    observed: the time steps whose gates are shown to probes, by the last part of their layers' names. noise_h0: standard deviation
+    of the first hidden state in training (Cooijmans et al. 2017, section 5).
     """
 
     input: Layer
     hidden: Layer
     out: Layer
 
-    def __init__(self, cell: Cell, layers: Mapping[str, Layer], *, noise_h0: float) -> None:
+    def __init__(self, cell: str, layers: Mapping[str, Layer], *, observed: Mapping[str, int], noise_h0: float) -> None:
         super().__init__()
-        self.kind, self.noise_h0 = cell, noise_h0
+        self.kind, self.noise_h0, self.observed = cell, noise_h0, dict(observed)
         for name, layer in layers.items():
             gate, _, step = name.partition(".")
             if step and not hasattr(self, gate):
@@ -81,7 +81,7 @@ class RecurrentLayer(nn.Module):
         h = x.new_zeros(len(x), self.hidden_size)
         if self.training and self.noise_h0:
             h = torch.randn_like(h) * self.noise_h0
-        trace = _Trace(self.steps) if any(map(_has_hooks, map(self.get_submodule, self.shown))) else None
+        trace = _Trace() if any(map(_has_hooks, map(self.get_submodule, self.shown))) else None
         y = self._by_torch(x, h) if self.native else self._by_steps(x, h, trace)
         if trace is not None:
             with torch.no_grad():
@@ -119,7 +119,7 @@ class RecurrentLayer(nn.Module):
             if trace is not None:
                 trace.states.append(h)
             h, c, gates = step(normalize, normalize("input", a_t), normalize("hidden", b), h, c)
-            if trace is not None and t in trace.observed:
+            if trace is not None and t in self.observed.values():
                 trace.gates[t] = gates
             states.append(h)
         return torch.stack(states).permute(1, 2, 0)
@@ -145,7 +145,7 @@ class RecurrentLayer(nn.Module):
 
     def _norms(self, layer: nn.Module) -> list[Callable[[Tensor], Tensor]]:
         """The layer's norm at each time step."""
-        norm, observed = layer.get_submodule("norm"), observed_steps(self.steps).values()
+        norm, observed = layer.get_submodule("norm"), self.observed.values()
         at_steps = [norm.at(t) if isinstance(norm, StepBatchNorm) else norm for t in range(self.steps)]
         return [each if t in observed or not self.training else each.forward for t, each in enumerate(at_steps)]
 
@@ -155,7 +155,7 @@ class RecurrentLayer(nn.Module):
             layer = self.get_submodule(name)
             gate, _, step = name.partition(".")
             if step:
-                layer(trace.gates[observed_steps(self.steps)[step]][gate])
+                layer(trace.gates[self.observed[step]][gate])
                 continue
             before, after = (torch.stack(values).permute(1, 2, 0) for values in zip(*trace.parts[name], strict=True))
             sequences = {"input": x, "hidden": torch.stack(trace.states).permute(1, 2, 0)}
@@ -169,8 +169,7 @@ class _Trace:
     gates: inputs of the gates at the observed steps.
     """
 
-    def __init__(self, steps: int) -> None:
-        self.observed = frozenset(observed_steps(steps).values())
+    def __init__(self) -> None:
         self.parts: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
         self.states: list[Tensor] = []
         self.gates: dict[int, dict[str, Tensor]] = {}

@@ -122,7 +122,9 @@ def wire(config: RNN, layers: dict[str, Any]) -> Module:
     for i in range(1, config.layers + 1):
         name = f"rnn{i}"
         parts = {key.removeprefix(f"{name}."): layer for key, layer in layers.items() if key.startswith(f"{name}.")}
-        modules[name] = recurrent.RecurrentLayer(config.cell, parts, noise_h0=config.noise_h0)
+        modules[name] = recurrent.RecurrentLayer(
+            config.cell, parts, observed=observed_steps(steps), noise_h0=config.noise_h0
+        )
     return nn.Sequential(modules | {"last": recurrent.LastStep(), "head": layers["head"]})
 
 

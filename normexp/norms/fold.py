@@ -58,7 +58,7 @@ def foldable(model: nn.Module) -> list[tuple[str, str]]:
         return []
     try:
         graph = _ModuleTracer().trace(model)
-    except TraceError:
+    except (TraceError, RuntimeError):  # RuntimeError: len() of a tensor
         return []
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
     pairs = []

@@ -3,12 +3,15 @@
 from normexp.config import NormConfig
 from normexp.norms.base import Module, Norm, Site
 
+WITH_POSITIONS = "Use norm=ln, or, on images, model=cnn or vgg with model.head=gap, resnet or vit."
+"""Advice for layers without positions: what works with vectors, and the models that have none of these layers."""
+
 
 def problem(config: NormConfig, site: Site, batch_size: int) -> tuple[str, str] | None:
     if len(site.shape) == 1:
         return (
             "after a linear layer, each channel has a single value per sample, so there is nothing to normalize",
-            "Use it after convolutions (model=cnn with model.head=gap, or model=resnet), or norm=ln for linear layers.",
+            WITH_POSITIONS,
         )
     if site.positions == 1:
         return "its output is a single pixel, which has no variance", "Use fewer stages or larger images."

@@ -25,8 +25,9 @@ def problem(config: IterNorm, site: Site, batch_size: int) -> tuple[str, str] | 
         wrong = f"its {site.channels} channels are not divisible into groups of {size}"
     else:
         wrong = f"a covariance of {size} channels needs more than {size} values per channel, and a batch has {values}"
-    if not works:
-        return wrong, "Use batch_size=2 or more."
+    if not works:  # a single value
+        group_size = "" if site.channels % size == 0 else " and norm.group_size=1"
+        return wrong, f"Use batch_size={size // site.positions + 1 if not group_size else 2} or more{group_size}."
     return wrong, f"norm.group_size can be {join_names(map(str, works))} here."
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from normexp.config import NormConfig, number
 from normexp.norms.base import Module, Norm, Site, gamma_and_beta
+from normexp.norms.in_ import WITH_POSITIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ def problem(config: SwitchNorm, site: Site, batch_size: int) -> tuple[str, str] 
     if len(site.shape) == 1:
         return (
             "after a linear layer, each channel has a single value per sample, so instance norm has no variance to mix",
-            "Use it after convolutions (model=cnn with model.head=gap, or model=resnet), or norm=ln for linear layers.",
+            WITH_POSITIONS,
         )
     if site.positions == 1:
         return (

@@ -8,8 +8,8 @@ from normexp.plotting.labels import safe_label, truncate
 from normexp.plotting.style import encode_figure, figure_style
 from normexp.rundir import atomic
 
-MAX_NUMBERED = 20
-"""Classes up to which each cell shows its number of samples. With more, the numbers would overlap."""
+MAX_NUMBERED = 30
+"""Classes up to which each cell shows its number of samples. With more, the numbers would overlap: a color bar is shown."""
 
 
 def write_confusion(path: Path, confusion: Any, names: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ def write_confusion(path: Path, confusion: Any, names: Sequence[str]) -> None:
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.subplots()
         axes.grid(visible=False)
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set(xlabel="predicted class", ylabel="true class")
         step = max(1, classes // MAX_NUMBERED)
         ticks = range(0, classes, step)
@@ -35,5 +35,7 @@ def write_confusion(path: Path, confusion: Any, names: Sequence[str]) -> None:
             for i, j in np.argwhere(confusion > 0):
                 color = "white" if shares[i, j] > 0.5 else "black"
                 axes.text(j, i, str(confusion[i, j]), ha="center", va="center", fontsize=6, color=color)
+        else:
+            figure.colorbar(image, shrink=0.6, label="share of the true class")
         content = encode_figure(figure, path.suffix.lower().removeprefix("."), "Confusion matrix")
     atomic.write_bytes(path, content)

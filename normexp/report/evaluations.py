@@ -1,17 +1,17 @@
-"""Tables of evaluations: per class, confusion matrix, and those of a report's runs."""
+"""Tables of evaluations: per class, confusion matrix, and the evaluations of a report's runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from normexp.config import printable
+from normexp.config import printable, show
 from normexp.metrics import format_metric
 from normexp.report.read import Run
 from normexp.rundir.evaluations import read_evaluations
-from normexp.rundir.formats import finite
 
 MAX_CLASSES = 20
 """Rows of the table of classes; of more classes, those of the lowest accuracy."""
@@ -32,13 +32,15 @@ def show_classes(console: Console, confusion: Matrix, names: Sequence[str]) -> N
     predicted = [sum(row[k] for row in confusion) for k in range(len(confusion))]
     order = list(range(len(confusion)))
     if len(order) > MAX_CLASSES:
-        order = sorted(order, key=lambda k: confusion[k][k] / max(sum(confusion[k]), 1))[:MAX_CLASSES]
+        order = [k for k in order if sum(confusion[k])]
+        order = sorted(order, key=lambda k: confusion[k][k] / sum(confusion[k]))[:MAX_CLASSES]
     table = _table("class", "samples", "accuracy", "precision", "most often taken for")
     for k in order:
         row, total = confusion[k], sum(confusion[k])
         wrong = max((j for j in range(len(row)) if j != k), key=lambda j: row[j])
         mistaken = f"{_name(names[wrong])} ({row[wrong]})" if row[wrong] else ""
-        table.add_row(_name(names[k]), f"{total:,}", _share(row[k], total), _share(row[k], predicted[k]), mistaken)
+        shares = _share(row[k], total), _share(row[k], predicted[k])
+        table.add_row(Text(_name(names[k])), f"{total:,}", *shares, Text(mistaken))
     console.print()
     console.print(table)
     if len(order) < len(confusion):
@@ -67,26 +69,20 @@ def show_confusion(console: Console, confusion: Matrix, names: Sequence[str]) ->
     pairs = [(n, i, j) for i, row in enumerate(confusion) for j, n in enumerate(row) if i != j and n]
     table = _table("true", "samples", "predicted")
     for n, i, j in sorted(pairs, reverse=True)[:MAX_PAIRS]:
-        table.add_row(_name(names[i]), str(n), _name(names[j]))
+        table.add_row(Text(_name(names[i])), str(n), Text(_name(names[j])))
     console.print(Text("most frequent confusions (--confusion FILE.png draws the matrix)"))
     console.print(table)
 
 
 def show_evaluations(console: Console, runs: Sequence[Run]) -> None:
     """Print the last evaluation of each kind of the runs that were evaluated by `normexp eval`. Nothing if none was."""
-    rows: dict[tuple[str, str, str, str], float] = {}
-    for run in runs:
-        for entry in read_evaluations(run.directory):
-            row = (printable(run.name), *_conditions(entry))
-            rows.pop(row, None)  # the last one counts
-            accuracy = finite(entry["accuracy"])
-            assert accuracy is not None
-            rows[row] = accuracy
+    rows = [(run, entry) for run in runs for entry in last_evaluations(run)]
     if not rows:
         return
     table = _table("run", "split", "shift", "statistics", "accuracy")
-    for row, accuracy in list(rows.items())[:MAX_ROWS]:
-        table.add_row(*map(Text, row), format_metric(accuracy, "accuracy"))
+    for i, (run, entry) in enumerate(rows[:MAX_ROWS]):
+        name = "" if i and rows[i - 1][0] is run else printable(run.name)
+        table.add_row(*map(Text, (name, *conditions(entry))), format_metric(entry["accuracy"], "accuracy"))
     console.print()
     console.print(Text("Evaluations"))
     console.print(table)
@@ -94,7 +90,26 @@ def show_evaluations(console: Console, runs: Sequence[Run]) -> None:
         console.print(Text(f"and {len(rows) - MAX_ROWS} more in the runs' evaluations.jsonl", style="dim"))
 
 
-def _conditions(entry: dict[str, object]) -> tuple[str, str, str]:
+def last_evaluations(run: Run) -> list[dict[str, Any]]:
+    """The last evaluation of each kind of a run's network. Those from before the run was extended are left out."""
+    entries: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for entry in read_evaluations(run.directory):
+        if entry.get("step") == run.status["step"]:
+            entries.pop(conditions(entry), None)  # the last one counts
+            entries[conditions(entry)] = entry
+    return list(entries.values())
+
+
+def option_words(entry: Mapping[str, Any]) -> str:
+    """The options of `normexp eval` that give an evaluation, such as `split=test shift=blur shift.severity=3`."""
+    options = {"split": entry.get("split"), "shift": entry.get("shift"), "shift.severity": entry.get("severity")}
+    if entry.get("statistics") == "recomputed":
+        options |= {"norm.statistics": "recomputed", "statistics_from": entry.get("statistics_from")}
+    options |= {"fold": entry.get("fold") or None}
+    return " ".join(f"{key}={show(value)}" for key, value in options.items() if value is not None)
+
+
+def conditions(entry: Mapping[str, Any]) -> tuple[str, str, str]:
     """Split, shift and statistics of an evaluation, as text."""
     shift, severity = entry.get("shift"), entry.get("severity")
     shifted = "none" if shift is None else f"{shift}" if severity is None else f"{shift} {severity}"
@@ -104,7 +119,7 @@ def _conditions(entry: dict[str, object]) -> tuple[str, str, str]:
         parts = [f"recomputed ({entry.get('statistics_from')})"]
     if entry.get("fold") is True:
         parts.append("folded")
-    return str(entry.get("split")), shifted, ", ".join(parts)
+    return show(entry.get("split")), show(shifted), show(", ".join(parts))
 
 
 def _table(*heads: str) -> Table:

@@ -11,8 +11,11 @@ from typing import Any
 from normexp.config import printable, show
 from normexp.report.aggregate import Row, aggregate, ranking_metric
 from normexp.report.compare import Comparison
+from normexp.report.evaluations import last_evaluations, option_words
 from normexp.report.groups import differing, group
-from normexp.report.read import Collection
+from normexp.report.read import Collection, Run
+from normexp.rundir.evaluations import read_evaluations
+from normexp.rundir.formats import finite
 from normexp.stats import CONFIDENCE
 
 RESULTS = ("test/", "val/", "train/", "convergence/")
@@ -20,20 +23,33 @@ RESULTS = ("test/", "val/", "train/", "convergence/")
 
 
 def to_csv(collection: Collection, *, by: Sequence[str] | None = None) -> str:
-    """Format runs as CSV, one row per run: name, state, differing config keys (and `by`), seed, status, final metrics, path."""
+    """Format runs as CSV, one row per run: name, state, differing config keys (and `by`), seed, status, final metrics,
+    accuracy and loss of each kind of evaluation by `normexp eval`, path."""
     runs = collection.runs
     keys = list(dict.fromkeys([*differing(runs), *(by or []), "seed"]))
     logged = dict.fromkeys(tag for run in runs for tag in run.metrics)
     tags = sorted(logged, key=lambda tag: [not tag.startswith(results) for results in RESULTS])
     metric_heads = [f"final {tag}" if tag in keys else tag for tag in tags]  # lr is a key and a metric
+    evaluations = [_evaluations(run) for run in runs]
+    eval_heads = list(dict.fromkeys(head for own in evaluations for head in own))
     fields = ("step", "total_steps", "seconds", "error")
     cells = []
-    for run in runs:
+    for run, own in zip(runs, evaluations, strict=True):
         config = [run.config.get(key) for key in keys]
         shown = [value if isinstance(value, float | None) else show(value) for value in config]
         status, metrics = map(run.status.get, fields), map(run.metrics.get, tags)
-        cells.append([run.name, run.state, *shown, *status, *metrics, printable(run.directory)])
-    return csv_text(["run", "state", *keys, *fields, *metric_heads, "path"], cells)
+        evaluated = map(own.get, eval_heads)
+        cells.append([run.name, run.state, *shown, *status, *metrics, *evaluated, printable(run.directory)])
+    return csv_text(["run", "state", *keys, *fields, *metric_heads, *eval_heads, "path"], cells)
+
+
+def _evaluations(run: Run) -> dict[str, float | None]:
+    """Accuracy and loss of the run's evaluations, by column: `eval/accuracy split=test shift=invert`, ..."""
+    numbers = {}
+    for entry in last_evaluations(run):
+        for key in ("accuracy", "loss"):
+            numbers[f"eval/{key} {option_words(entry)}"] = finite(entry.get(key))
+    return numbers
 
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -69,7 +85,10 @@ def to_json(
     for run in collection.runs:
         head = {"name": run.name, "path": printable(run.directory), "state": run.state}
         status = {key: run.status.get(key) for key in ("error", "step", "total_steps", "seconds", "started")}
-        runs.append({**head, **status, "config": run.config, "metrics": run.metrics})
+        evaluations = [
+            {k: v for k, v in entry.items() if k != "confusion"} for entry in read_evaluations(run.directory)
+        ]
+        runs.append({**head, **status, "config": run.config, "metrics": run.metrics, "evaluations": evaluations})
     content: dict[str, Any] = {"metric": metric, "ranked_by": ranking_metric(metric), "keys": grouping.keys}
     content |= {"groups": groups, "runs": runs, "left_out": collection.left_out}
     if comparison is not None:

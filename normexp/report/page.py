@@ -17,6 +17,7 @@ from normexp.plotting.svg import inline_svg
 from normexp.report.aggregate import describe_outcome, ranking_metric, ranking_title
 from normexp.report.analysis import Analysis, analyze_tasks
 from normexp.report.compare_text import ComparisonText
+from normexp.report.evaluations import conditions, last_evaluations
 from normexp.report.figures.draw import draw_all
 from normexp.report.groups import format_value, group, is_number
 from normexp.report.histograms import draw_on_common_axes
@@ -24,6 +25,7 @@ from normexp.report.provenance import provenance
 from normexp.report.read import Collection, Run
 from normexp.report.summary import overview, results
 from normexp.rundir import atomic, safe_read
+from normexp.rundir.formats import finite
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.html.j2"
 
@@ -70,6 +72,8 @@ def write_page(
         else:
             sections += parts
         notes += own_notes
+    if (evaluations := _evaluation_table(runs, path)).rows:
+        sections.append(Section("evaluations", "Evaluations", "evaluations.html.j2", evaluations, page_break=False))
     origin, provenance_notes = provenance(runs, grouping.keys)
     sections.append(Section("provenance", "Provenance", "provenance.html.j2", origin, page_break=False))
     reasons = Counter(run.status["error"] or "no reason recorded" for run in grouping.skipped)
@@ -205,6 +209,18 @@ def _run_table(analysis: Analysis, page: Path) -> Table:
         duration = _number_cell(seconds, f"{seconds:.1f}" if is_number(seconds) else "-")
         rows.append([*cells, _value_cell(run.status["step"]), duration, Cell(run.status["error"] or "", kind="text")])
     return Table(["run", *keys, "seed", "state", metric_title(metric), "step", "seconds", "error"], rows)
+
+
+def _evaluation_table(runs: Sequence[Run], page: Path) -> Table:
+    """One row per evaluation by `normexp eval`, with a link to the run's directory."""
+    rows = []
+    for run in runs:
+        for entry in last_evaluations(run):
+            numbers = [(value := finite(entry.get(key)), format_metric(value, key)) for key in ("accuracy", "loss")]
+            name = Cell(run.name, kind="text", href=f"{link(run.directory, page)}/")
+            rows.append([name, *map(Cell, conditions(entry)), *(_number_cell(*number) for number in numbers)])
+    about = "The last evaluation of each kind by normexp eval. Recomputed statistics are those of the data in brackets."
+    return Table(["run", "split", "shift", "statistics", "accuracy", "loss"], rows, about=about)
 
 
 def _value_cell(value: Any) -> Cell:

@@ -1,5 +1,7 @@
 """evaluations.jsonl: one JSON object for each later evaluation of a finished run, by `normexp eval`."""
 
+import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -17,9 +19,12 @@ MAX_BYTES = 100_000_000
 
 
 def append_evaluation(directory: Path, entry: Mapping[str, Any]) -> None:
-    """Append a line in a single write, on a line of its own even if an earlier one was cut off. Raises WriteError."""
+    """Append a line in a single write, on a line of its own even if an earlier one was cut off. Processes that append at the same
+    time wait for each other. Raises WriteError, with the file as it was."""
     path = directory / NAME
     with atomic.writing(path), path.open("ab+", buffering=0) as file:
+        with contextlib.suppress(OSError):  # file systems without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         broken = size > 0 and file.read(1) != b"\n"

@@ -1,5 +1,6 @@
 """Evaluate a finished run's network again: on another split or shifted images, with other statistics, or folded."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -61,10 +62,18 @@ def evaluate_run(directory: Path, config: Config, options: EvaluationOptions) ->
     model = to_device(model, device)
     target: Split = getattr(data, options.split)
     if options.shift is not None:
+        low, high = (float(value) / arrays.scale for value in target.images.aminmax())
+        if not (low >= 0 and high <= 1):
+            raise ConfigError(
+                f"shift={options.shift} needs values from 0 to 1 or bytes, but the images of data={config.data.name} have "
+                f"values from {low:.4g} to {high:.4g}."
+            )
         images = shifted(
             target.images, arrays.scale, kind=options.shift, severity=options.severity or 1, seed=options.seed
         )
         target = replace(target, images=images, cache_inputs=False)
+    if options.statistics_from == "test" and len(target) < 2:
+        raise ConfigError("statistics_from=test needs at least two test samples.")
     with Precision(config, device).autocast(), _statistics(model, config, options, data.train, target):
         network = _folded(model) if options.fold else model
         loss, confusion = predictions(network, target)
@@ -72,16 +81,21 @@ def evaluate_run(directory: Path, config: Config, options: EvaluationOptions) ->
 
 
 def _checkpoint(directory: Path, config: Config) -> Mapping[str, Any]:
-    """The checkpoint of the run's last step. Raises ConfigError."""
-    path = directory / checkpoint.NAME
+    """The checkpoint of the run's last step. Raises ConfigError. An earlier one is not used instead: it has another network."""
+    path, hint = directory / checkpoint.NAME, ""
+    if (directory / checkpoint.PREVIOUS).is_file():
+        hint = (
+            f" To train the steps after {checkpoint.PREVIOUS} again, delete {show(directory / 'status.json', 200)} and use "
+            f"normexp resume {show(shlex.quote(str(directory)), 200)}."
+        )
     if not path.is_file():
-        raise ConfigError(f"{show(directory)} has no {checkpoint.NAME}; runs with checkpoint_every=null keep none.")
+        raise ConfigError(f"{show(directory)} has no {checkpoint.NAME}.{hint}")
     try:
         state = checkpoint.load(path)
         differing = checkpoint.differing_keys(state, config)
     except (checkpoint.CheckpointError, KeyError, TypeError, AttributeError) as error:
         reason = error if isinstance(error, checkpoint.CheckpointError) else "it is not a checkpoint of normexp"
-        raise ConfigError(f"{show(path)} can't be used: {reason}.") from error
+        raise ConfigError(f"{show(path)} can't be used: {reason}.{hint}") from error
     if differing:
         raise ConfigError(f"{show(directory)}: its config.yaml and its checkpoint differ in {', '.join(differing)}.")
     return state
@@ -111,15 +125,16 @@ def _statistics(
 
 
 def target_batches(model: nn.Module, config: Config, target: Split, *, seed: int) -> Iterator[Tensor]:
-    """Inputs of up to `norm.recompute_samples` samples of the target data, in batches as in training, without labels.
+    """Inputs of up to `norm.recompute_samples` samples of the target data, but at least one batch, without labels.
 
-    In random order: files are often sorted by class. An incomplete last batch is dropped.
+    In batches as in training, and in random order: files are often sorted by class. An incomplete last batch is dropped.
     """
     assert isinstance(config.norm, RunningConfig)
     generator = torch.Generator().manual_seed(stream_seed(seed, "target statistics"))
-    order = torch.randperm(len(target), generator=generator)[: config.norm.recompute_samples]
+    order = torch.randperm(len(target), generator=generator)
     size = whole_ghost_batches(model, min(config.micro_batch_size, len(order)))
-    for index in order[: len(order) - len(order) % size].split(size):
+    batches = max(1, min(config.norm.recompute_samples, len(order)) // size)
+    for index in order[: batches * size].split(size):
         yield target.batch(index.to(target.labels.device))[0]
 
 

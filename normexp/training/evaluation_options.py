@@ -19,7 +19,7 @@ PATHS = ("data_dir", "data.path", "device")
 class EvaluationOptions:
     """split: train, val or test. statistics: those of norms with running statistics, or None if the norm has none.
     statistics_from: the data of recomputed ones; test is the (shifted) test data. severity: None for invert and without a shift.
-    seed: of the shift's random numbers."""
+    seed: of the shift's random numbers and of the order of the target data."""
 
     split: str
     statistics: str | None
@@ -56,7 +56,9 @@ def read_words(words: Sequence[str]) -> dict[str, Any]:
             given[key] = convert(_value(text), TYPES[key][0], key, TYPES[key][1])
         else:
             known = [*TYPES, *PATHS]
-            raise ConfigError(f"Unknown option {show(key)}.{suggest(key, known)} eval takes {', '.join(known)}.")
+            meant = [name for name in known if name.endswith(f".{key}")]
+            hint = f" Did you mean {meant[0]}?" if meant else suggest(key, known)
+            raise ConfigError(f"Unknown option {show(key)}.{hint} eval takes {', '.join(known)}.")
     return given
 
 
@@ -81,7 +83,7 @@ def evaluation_options(given: Mapping[str, Any], config: Config) -> EvaluationOp
     if not isinstance(config.norm, RunningConfig):
         for key in ("norm.statistics", "statistics_from"):
             if key in given:
-                raise ConfigError(f"{key} is for bn and brn; norm={config.norm.name} has no statistics to replace.")
+                raise ConfigError(f"{key} is for bn and brn, not for norm={config.norm.name}.")
     else:
         statistics = statistics or ("recomputed" if source else config.norm.statistics)
         if source and statistics == "running":

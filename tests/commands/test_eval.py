@@ -1,28 +1,37 @@
 """`normexp eval RUN`: a finished run's network evaluated again."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from sklearn.metrics import confusion_matrix
+from rich.console import Console
 
 from normexp.cli import main
+from normexp.commands.completion import candidates
+from normexp.commands.eval import HELP, parser
+from normexp.data.shifts import SHIFTS
+from normexp.plotting.confusion import write_confusion
+from normexp.report.evaluations import show_classes, show_confusion
 from normexp.rundir import read_status, rewrite_status
 from normexp.rundir.evaluations import append_evaluation, read_evaluations
 from normexp.rundir.reader import read_config
-from normexp.training.build import build
-from normexp.training.checkpoint import load
-from tests.conftest import compose
+from normexp.training.evaluation_options import PATHS, TYPES
 
 RUN = ["train", "model=mlp", "steps=20", "probe=off", "eval_every=20", "data.train_size=300", "batch_size=50"]
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    assert main([*RUN, "name=bn", "norm=bn", f"runs_dir={folder}"]) == 0
+    return folder / "bn"
+
+
 @pytest.fixture
-def run():
-    assert main([*RUN, "name=bn", "norm=bn"]) == 0
-    return Path("runs/bn")
+def run(trained):
+    return shutil.copytree(trained, Path("runs/bn"))
 
 
 def files(directory):
@@ -31,13 +40,6 @@ def files(directory):
 
 def last(directory):
     return read_evaluations(directory)[-1]
-
-
-def trained(directory):
-    """The run's data and its network in evaluation mode."""
-    parts = build(compose(*RUN[1:], "norm=bn"))
-    parts.model.load_state_dict(load(directory / "checkpoint.pt")["model"])
-    return parts.data, parts.model.eval()
 
 
 @pytest.mark.parametrize("words", [["norm=bn"], ["norm=bn", "norm.statistics=recomputed"], ["norm=ln"]])
@@ -52,51 +54,6 @@ def test_without_options_the_result_is_the_runs_own(words):
     assert main(["eval", "runs/x", "split=val"]) == 0
     assert (last(directory)["accuracy"], last(directory)["loss"]) == (metrics["val/accuracy"], metrics["val/loss"])
     assert files(directory) == before
-
-
-def test_confusion_matrix(run, capsys):
-    assert main(["eval", "runs/bn", "--confusion", "matrix.png"]) == 0
-    printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= 80
-    data, model = trained(run)
-    inputs, labels = data.test.batch(torch.arange(len(data.test)))
-    expected = confusion_matrix(labels, model(inputs).argmax(1))
-    assert last(run)["confusion"] == expected.tolist()
-    recall, precision = expected[3, 3] / expected[3].sum(), expected[3, 3] / expected[:, 3].sum()
-    row = next(line.split() for line in printed.splitlines() if line.strip().startswith("3 "))
-    assert row[1:5] == [str(expected[3].sum()), f"{100 * recall:.2f}", "%", f"{100 * precision:.2f}"]
-    assert Path("matrix.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_statistics_of_the_target_data(run):
-    """The moments of each norm's inputs over test images of low contrast, by a plain loop."""
-    low = ["shift=contrast", "shift.severity=5"]
-    assert main(["eval", "runs/bn", *low]) == 0
-    assert main(["eval", "runs/bn", *low, "statistics_from=test"]) == 0
-    shifted, adapted = read_evaluations(run)
-    data, model = trained(run)
-    raw = data.test.images.float()
-    mean = raw.mean((2, 3), keepdim=True)
-    images = (mean + 0.1 * (raw - mean) - data.test.mean) / data.test.std
-    assert shifted["accuracy"] == float((model(images).argmax(1) == data.test.labels).double().mean())
-    order = torch.arange(len(images) // 50 * 50).split(50)
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm1d)]
-    moments = {norm: [] for norm in norms}
-    for norm in norms:
-        norm.track_running_stats = False
-        norm.register_forward_pre_hook(lambda norm, args: moments[norm].append(args[0].double()))
-    model.train()
-    with torch.no_grad():
-        for part in order:
-            model(images[part])
-    for norm in norms:
-        values = torch.cat(moments[norm])
-        norm.running_mean, norm.running_var = values.mean(0).float(), values.var(0, correction=0).float()
-        norm.track_running_stats = True
-        norm._forward_pre_hooks.clear()
-    accuracy = float((model.eval()(images).argmax(1) == data.test.labels).double().mean())
-    assert adapted["accuracy"] > shifted["accuracy"] + 0.1
-    assert abs(adapted["accuracy"] - accuracy) < 0.03  # the batches differ
 
 
 def test_folding_keeps_the_predictions(run):
@@ -143,6 +100,8 @@ def test_report_lists_evaluations(run, capsys):
         (["split=val", "statistics_from=test"], "needs split=test"),
         (["norm.statistics=running", "statistics_from=train"], "needs norm.statistics=recomputed"),
         (["shfit=blur"], "Did you mean shift?"),
+        (["statistics=recomputed"], "Did you mean norm.statistics?"),
+        (["data.path=x"], "data.path is for data=npz and data=folder; this run has data=digits"),
         (["fold=yes"], "true or false"),
         (["runs/other"], "eval takes one run"),
         (["split=val", "split=test"], "split is given twice"),
@@ -164,7 +123,9 @@ def test_refused_runs(run, capsys):
     cases = {
         "runs/bn": "has no checkpoint.pt",
         "bn": "Did you mean runs/bn?",
-        "runs/ln norm.statistics=recomputed": "norm=ln has no statistics",
+        "runs": "name one of its runs, such as runs/bn.",
+        "shift=blur runs/bn": "needs the folder of a run first",
+        "runs/ln norm.statistics=recomputed": "is for bn and brn, not for norm=ln",
         "runs/ln fold=true": "fold=true: no batch norm",
         "runs/v shift=blur": "has vectors",
         "": "needs the folder of a run",
@@ -179,3 +140,81 @@ def test_refused_runs(run, capsys):
     assert main(["eval", "runs/bn"]) == 2
     assert "only a completed run" in capsys.readouterr().err
     assert read_config(run)["name"] == "bn"
+
+
+def test_a_run_of_a_sweep_has_equal_signs_in_its_name(run):
+    run.rename("runs/norm=bn_lr=0.1")
+    assert main(["eval", "runs/norm=bn_lr=0.1", "split=val"]) == 0
+    assert last(Path("runs/norm=bn_lr=0.1"))["split"] == "val"
+
+
+SMALL = ["norm=bn", "steps=2", "probe=off", "eval_every=2", "batch_size=20"]
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "says"),
+    [
+        (["model=rnn", "model.hidden=8", "data.train_size=40"], "fold=true", "no batch norm of this network directly"),
+        (["model=mlp", "data=npz", "data.path=x.npz"], "shift=invert", "have values from 1.908 to 2."),
+        (["model=mlp", "data=npz", "data.path=x.npz"], "statistics_from=test", "at least two test samples"),
+    ],
+)
+def test_refused_because_of_the_network_or_the_data(words, options, says, capsys):
+    x, y = np.linspace(-2, 2, 41 * 16, dtype=np.float32).reshape(41, 4, 4), np.arange(41) % 2
+    np.savez("x.npz", x_train=x[1:], y_train=y[1:], x_test=-x[:1], y_test=y[:1])
+    assert main(["train", *SMALL, *words, "name=x"]) == 0
+    assert main(["eval", "runs/x", options]) == 2
+    assert says in capsys.readouterr().err
+    assert not Path("runs/x/evaluations.jsonl").exists()
+
+
+def test_statistics_of_the_target_data_use_at_least_one_batch():
+    assert main(["train", *SMALL, "model=mlp", "data.train_size=40", "norm.recompute_samples=1", "name=x"]) == 0
+    for source in ("train", "test"):
+        assert main(["eval", "runs/x", f"statistics_from={source}"]) == 0
+    assert all(np.isfinite(entry["loss"]) for entry in read_evaluations(Path("runs/x")))
+
+
+def test_many_classes_whose_names_look_like_markup(capsys):
+    """Those with the lowest accuracy are listed, without classes that have no samples."""
+    names = ["[red]", "$x$", "a_b^c", *map(str, range(3, 30))]
+    matrix = np.diag(np.r_[np.full(25, 4), np.zeros(5, int)])
+    matrix[0, 1] = 12
+    console = Console(width=80)
+    show_classes(console, matrix.tolist(), names)
+    show_confusion(console, matrix.tolist(), names)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert [line.split() for line in printed.splitlines() if "[red]" in line] == [
+        ["[red]", "16", "25.00", "%", "100.00", "%", "$x$", "(12)"],
+        ["[red]", "12", "$x$"],
+    ]
+    assert "the 20 of 30 classes with the lowest accuracy" in printed
+    assert not [line for line in printed.splitlines() if line.split()[:2] == ["29", "0"]]
+    write_confusion(Path("matrix.png"), matrix, names)
+    assert Path("matrix.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("line", "offers"),
+    [
+        ("normexp eval ", []),  # the shell's files
+        ("normexp eval runs/bn s", ["split=", "statistics_from=", "shift=", "shift.severity=", "seed="]),
+        ("normexp eval runs/bn shift=b", ["shift=brightness", "shift=blur"]),
+        ("normexp eval runs/bn shift=blur shift.severity=", [f"shift.severity={k}" for k in range(1, 6)]),
+        ("normexp eval runs/bn norm.s", ["norm.statistics="]),
+        ("normexp eval runs/bn norm.statistics=r", ["norm.statistics=running", "norm.statistics=recomputed"]),
+        ("normexp eval runs/bn fold=", ["fold=true", "fold=false"]),
+        ("normexp eval runs/bn device=c", ["device=cpu", "device=cuda"]),
+        ("normexp eval runs/bn --c", ["--confusion"]),
+        ("normexp eval runs/bn --confusion ", []),
+    ],
+)
+def test_completion(line, offers):
+    assert candidates(line) == offers
+
+
+def test_the_help_names_every_option():
+    assert all(option in HELP for option in (*TYPES, *PATHS, *parser().flags[:-1]))
+    assert all(kind in HELP for kind in SHIFTS)
+    assert max(map(len, HELP.splitlines())) <= 80

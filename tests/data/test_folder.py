@@ -184,7 +184,7 @@ def test_damaged_files_are_listed_and_left_out(monkeypatch, capfd):
         assert np.bincount(arrays.train_labels).tolist() == [140, 138, 138]
         assert np.bincount(arrays.test_labels).tolist() == [140, 138, 140]
         note = capfd.readouterr().err
-        assert "note: 5 of 839 images can't be read and are left out: train/cat/000.png" in note
+        assert "note: 5 of 839 images are left out, since they can't be read: train/cat/000.png" in note
         assert note.count("\n") <= 2
     assert sum(len(part) for part in (arrays.train_images, arrays.test_images)) == 834
     whole = splits.load(compose("data=folder", "data.path=pictures", "data.train_size=378", *SMALL), CPU)
@@ -215,7 +215,18 @@ BAD = {
     "empty": (lambda root: Path(root).mkdir(), "has no folders: each class needs a folder"),
     "no images": (lambda root: Path(root, "cat").mkdir(parents=True), "pictures/cat has no images"),
     "one class": (lambda root: make(root, split=False, classes=["cat"]), "only the class cat: at least 2"),
-    "no test": (lambda root: make(f"{root}/train", split=False), "has a folder train, but no folder test"),
+    "no test": (
+        lambda root: (make(f"{root}/train", split=False), make(f"{root}/val", split=False)),
+        "no folder test. Rename val to test, or use data.path=pictures/train",
+    ),
+    "splits of other names": (
+        lambda root: (
+            make(root),
+            *(Path(root, name).rename(f"{root}/{name.title()}") for name in ("train", "test")),
+        ),
+        "has the folders Test, Train: the parts of the data must be in folders named train and test",
+    ),
+    "one level too high": (lambda root: make(f"{root}/data", split=False), "Did you mean data.path=pictures/data?"),
     "new class": (
         lambda root: (make(root), save(f"{root}/test/\x1b[31mfox/0.png", np.zeros((2, 2), np.uint8))),
         r"pictures/test has a class without training samples: \?\[31mfox",

@@ -76,4 +76,4 @@ def test_a_linear_classifier_reaches_the_papers_accuracy(arrays):
 def test_models_for_images_are_refused(capfd):
     assert main(["describe", "data=mnist1d"]) == 2
     error = capfd.readouterr().err.replace("\n", " ")
-    assert "model=cnn needs images, but data=mnist1d has vectors of 40 values. Use model=mlp." in error
+    assert "model=cnn needs images, but data=mnist1d has vectors of 40 values. Use model=mlp, or model=rnn" in error

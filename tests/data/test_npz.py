@@ -145,11 +145,15 @@ def test_a_file_that_was_replaced_is_read_again():
     assert len(DATA["npz"].load(config.data, Path()).train_images) == 36 < len(first.train_images)
 
 
-def test_a_run_resumes_with_a_file_that_was_moved_and_with_no_other_content():
+def test_a_run_resumes_with_a_file_that_was_moved_and_with_no_other_content(capfd):
     write("a.npz")
     assert main(["train", "data=npz", "data.path=a.npz", *SMALL, "steps=2", "name=run", "probe=off"]) == 0
     Path("a.npz").rename("b.npz")
     assert main(["resume", "runs/run", "steps=3"]) == 2
+    assert "there is no such file. Did you mean b.npz? If it was moved, add data.path=..." in capfd.readouterr().err
+    cut("cut.npz")
+    assert main(["resume", "runs/run", "steps=3", "data.path=cut.npz"]) == 2
+    assert "runs/run can't be resumed: cut.npz can't be read as an .npz file" in capfd.readouterr().err
     assert main(["resume", "runs/run", "steps=3", "data.path=b.npz"]) == 0
     write("b.npz", x=255 - IMAGES)
     assert main(["resume", "runs/run", "steps=4"]) == 2
@@ -189,8 +193,16 @@ BAD = {
     "scalars": (lambda path: write(path, x=GRAY[:, 0, 0]), "images are N,H,W or"),
     "many channels": (lambda path: write(path, x=np.zeros((60, 7, 7, 7))), "at most 4 channels"),
     "other shape": (lambda path: write(path, x_test=IMAGES[:12, 1:]), "samples of shape 3x5x4, but x_train has 3x6x4"),
+    "bytes and floats": (
+        lambda path: write(path, x_test=IMAGES[:12] / 255),
+        "x_test of data.npz has floats, but x_train has",
+    ),
     "few labels": (lambda path: write(path, y_train=LABELS[:47]), "47 labels for 48 samples"),
-    "one-hot": (lambda path: write(path, y=np.eye(3)[LABELS]), "labels must be N integers or strings"),
+    "one-hot": (
+        lambda path: write(path, y=np.eye(3)[LABELS]),
+        r"labels must be N integers or strings. y.argmax\(1\) conv",
+    ),
+    "float labels": (lambda path: write(path, y=LABELS / 1), r"integers or strings. y.astype\(int\) converts"),
     "one class": (lambda path: write(path, y=LABELS * 0), "at least 2 classes"),
     "new class": (lambda path: write(path, y_test=LABELS[:12] + 1), "a class without training samples: 3"),
     "class without samples": (

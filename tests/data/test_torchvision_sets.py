@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from normexp.config import ConfigError
-from normexp.data import DATA, cifar100, download, emnist, info, mnist, svhn
+from normexp.data import DATA, cifar10, cifar100, download, emnist, info, mnist, svhn
 from tests.conftest import compose
 
 RNG = np.random.default_rng(0)
@@ -61,6 +61,15 @@ def test_emnist(split, monkeypatch):
     idx(labels, np.full(40, first + len(names)))
     with pytest.raises(ConfigError, match=f"has the label {first + len(names)}, but labels are {first} to"):
         DATA["emnist"].load(config, Path())
+
+
+def test_checksums_are_those_of_torchvision():
+    datasets = download.import_torchvision()
+    assert dict([*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list]) == cifar10.MD5
+    listed = dict([*datasets.CIFAR100.train_list, *datasets.CIFAR100.test_list])
+    assert listed == {name: md5 for name, (_, md5) in cifar100.FILES.items()}
+    splits = {name: md5 for split, (_, name, md5) in datasets.SVHN.split_list.items() if split != "extra"}
+    assert splits == {name: md5 for name, (_, md5) in svhn.FILES.items()}
 
 
 @pytest.fixture

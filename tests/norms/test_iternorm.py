@@ -174,7 +174,8 @@ def test_is_not_folded():
             "its 100 channels are not divisible into groups of 8. norm.group_size can be",
         ),
         (["model=mlp", "norm.group_size=20", "batch_size=20"], "a covariance of 20 channels needs more than 20 values"),
-        (["model=mlp", "batch_size=1"], "Use batch_size=2 or more"),
+        (["model=mlp", "batch_size=1"], "Use batch_size=5 or more"),
+        (["model=mlp", "batch_size=1", "norm.group_size=3"], "Use batch_size=2 or more and norm.group_size=1"),
         (["model=cnn", "norm.position=input"], "its 1 channels are not divisible into groups of 4"),
     ],
 )

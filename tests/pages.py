@@ -1,0 +1,12 @@
+"""README.md, CONTRIBUTING.md and the pages in docs/, and the commands that they show."""
+
+import re
+
+from tests.conftest import ROOT
+
+PAGES = {
+    path.name: path.read_text(encoding="utf-8") for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+}
+TEXT = "\n".join(PAGES.values())
+BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.S)
+SHELL = list(dict.fromkeys(line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line))
