@@ -71,7 +71,7 @@ def with_later_keys(flat: Mapping[str, Any]) -> dict[str, Any]:
             key = f"{prefix}{field.name}"
             if field.default is not dataclasses.MISSING and key.partition(".")[0] not in NOT_HYPERPARAMETERS:
                 later[key] = field.default.name if key in GROUPS else field.default
-    return {**later, **flat}
+    return {**flat, **{key: value for key, value in later.items() if key not in flat}}  # options after their choice
 
 
 def _class(group: str, choice: object) -> Any:

@@ -54,8 +54,8 @@ class RecurrentLayer(nn.Module):
     Without a norm, torch's own kernels compute it. Its layers, other than `out`, are called only if they have hooks: with the
     values that were computed, and without gradients. In training, hooks on the norms see the observed time steps alone.
 
-    observed: the time steps whose gates are shown to probes, by the last part of their layers' names. noise_h0: standard deviation
-    of the first hidden state in training (Cooijmans et al. 2017, section 5).
+    observed: the time steps whose gates are shown to probes, by the last part of their layers' names. noise_h0: standard
+    deviation of the first hidden state in training (Cooijmans et al. 2017, section 5).
     """
 
     input: Layer
