@@ -20,7 +20,9 @@ def test_by_default_everything_that_works():
         "vit": "mnist",
         "rnn": "mnist",
     }
-    assert {(skip.model, skip.norm) for skip in skipped} == {(model, norm) for model in ("mlp", "rnn") for norm in MAPS_ONLY}
+    assert {(skip.model, skip.norm) for skip in skipped} == {
+        (model, norm) for model in ("mlp", "rnn") for norm in MAPS_ONLY
+    }
     for case in cases:
         assert list(case.norms) == [norm for norm in NORMS if case.model not in ("mlp", "rnn") or norm not in MAPS_ONLY]
         for norm, config in case.norms.items():

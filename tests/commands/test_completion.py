@@ -37,7 +37,10 @@ def complete(line: str) -> list[str]:
         ("normexp train norm=", sorted(NORMS)),
         ("normexp train -m norm=bn,g", ["bn,gn"]),
         ("normexp train norm=gn norm.g", ["norm.gamma=", "norm.groups=", "norm.group_size="]),
-        ("normexp train -m norm=bn,gn norm.g", ["norm.gamma=", "norm.ghost_batch=", "norm.groups=", "norm.group_size="]),
+        (
+            "normexp train -m norm=bn,gn norm.g",
+            ["norm.gamma=", "norm.ghost_batch=", "norm.groups=", "norm.group_size="],
+        ),
         ("normexp train activation=s", ["sigmoid", "silu"]),
         ("normexp train norm.position=", ["pre", "post", "input"]),
         ("normexp train amp=", ["bf16", "fp16"]),
