@@ -16,7 +16,7 @@ from normexp.norms import NORMS, Site
 from normexp.norms.base import Module
 from normexp.weights import WEIGHTS, Filters
 
-Part = Literal["weight", "position", "norm", "noise", "activation", "dropout"]
+Part = Literal["weight", "position", "norm", "noise", "activation", "dropout", "softmax"]
 Shape = tuple[int, ...]
 
 LAYER: dict[str, tuple[Part, ...]] = {
@@ -51,7 +51,8 @@ class LayerPlan:
     attention, if the layer sees each head as a sample of its own. activation: the layer's, if it is not the config's.
     recurrence: of the parts of a recurrent layer.
     after_activation: whether its inputs are, or in networks of other models may be, the output of an activation.
-    observed: whether the layer computes nothing for the network, but shows probes the values of a gate at a time step.
+    observed: whether the layer computes nothing for the network, but shows probes what it computes: the values of a gate at a
+    time step, or the weights of attention, of shape (queries, keys) for each head.
     """
 
     name: str

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from normexp.config import Config
 from normexp.models.activations import build_activation
-from normexp.models.base import LayerPlan
+from normexp.models.base import LayerPlan, Part
 from normexp.models.tokens import PatchLinear, Positions, TokenLinear
 from normexp.norms import NORMS
 from normexp.norms.bn_module import StepBatchNorm
@@ -28,33 +28,40 @@ class Layer(nn.Sequential):
         return super().forward(x) if computed is None else computed
 
 
-def _part(part: str, plan: LayerPlan, config: Config) -> nn.Module:
+def _part(part: Part, plan: LayerPlan, config: Config) -> nn.Module:
+    module: nn.Module
     match part:
         case "weight":
-            return _weight(plan)
+            module = _weight(plan)
         case "position":
-            return Positions(*plan.outputs, class_token=plan.class_token)
+            module = Positions(*plan.outputs, class_token=plan.class_token)
         case "norm":
-            site = plan.site("norm")
-            assert site is not None
-            norm = NORMS[config.norm.name].build(config.norm, site)
-            assert norm is not None
-            gamma = getattr(norm, "weight", None)
-            if config.norm.gamma != 1 and isinstance(gamma, nn.Parameter):
-                nn.init.constant_(gamma, config.norm.gamma)
-            for each in norm if isinstance(norm, StepBatchNorm) else [norm]:
-                if config.amp is not None:
-                    object.__setattr__(each, "__class__", in_float32(cast(Any, type(each))))
-            return norm
+            module = _norm(plan, config)
         case "activation":
             site = plan.site("activation")
             assert site is not None
-            return build_activation(plan.activation or config.activation, site)
+            module = build_activation(plan.activation or config.activation, site)
         case "dropout":
-            return (nn.Dropout if config.dropout_scaled else UnscaledDropout)(config.dropout)
+            module = (nn.Dropout if config.dropout_scaled else UnscaledDropout)(config.dropout)
         case "noise":
-            return Noise(config.noise)
-    raise AssertionError(part)
+            module = Noise(config.noise)
+        case "softmax":
+            module = nn.Softmax(dim=-1)
+    return module
+
+
+def _norm(plan: LayerPlan, config: Config) -> nn.Module:
+    site = plan.site("norm")
+    assert site is not None
+    norm = NORMS[config.norm.name].build(config.norm, site)
+    assert norm is not None
+    gamma = getattr(norm, "weight", None)
+    if config.norm.gamma != 1 and isinstance(gamma, nn.Parameter):
+        nn.init.constant_(gamma, config.norm.gamma)
+    for each in norm if isinstance(norm, StepBatchNorm) else [norm]:
+        if config.amp is not None:
+            object.__setattr__(each, "__class__", in_float32(cast(Any, type(each))))
+    return norm
 
 
 def _weight(plan: LayerPlan) -> nn.Module:

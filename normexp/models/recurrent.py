@@ -4,13 +4,13 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.models.layer import Layer
+from normexp.models.observed import has_hooks
 from normexp.norms.bn_module import StepBatchNorm
 from normexp.streams import stream_seed
 
@@ -81,7 +81,7 @@ class RecurrentLayer(nn.Module):
         h = x.new_zeros(len(x), self.hidden_size)
         if self.training and self.noise_h0:
             h = torch.randn_like(h) * self.noise_h0
-        trace = _Trace() if any(map(_has_hooks, map(self.get_submodule, self.shown))) else None
+        trace = _Trace() if any(map(has_hooks, map(self.get_submodule, self.shown))) else None
         y = self._by_torch(x, h) if self.native else self._by_steps(x, h, trace)
         if trace is not None:
             with torch.no_grad():
@@ -190,8 +190,3 @@ def _weights(layer: Layer) -> tuple[Tensor, Tensor | None]:
     linear = layer.get_submodule("weight")
     assert isinstance(linear, nn.Linear)
     return linear.weight, linear.bias
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    """Whether a layer or one of its parts has hooks on its forward pass."""
-    return any(chain.from_iterable((m._forward_hooks, m._forward_pre_hooks) for m in layer.modules()))

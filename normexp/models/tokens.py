@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from normexp.models.observed import has_hooks
+
 
 class TokenLinear(nn.Linear):
     """A linear layer for each token: (B, D, T) -> (B, D', T)."""
@@ -66,9 +68,13 @@ class Branch(nn.Module):
 
 
 class Attention(Branch):
-    """Multi-head self-attention (Vaswani et al. 2017, section 3.2). q_norm and k_norm see each head as a sample of its own."""
+    """Multi-head self-attention (Vaswani et al. 2017, section 3.2). q_norm and k_norm see each head as a sample of its own.
+
+    `weights` is called if it has hooks: with the scores (B heads, queries, keys), and without gradients.
+    """
 
     out: nn.Module
+    weights: nn.Module
 
     def __init__(self, layers: Mapping[str, nn.Module], heads: int) -> None:
         super().__init__(layers)
@@ -77,6 +83,9 @@ class Attention(Branch):
     def body(self, x: Tensor) -> Tensor:
         q, k, v = (self._split(getattr(self, name)(x)) for name in "qkv")
         q, k = self._per_head("q_norm", q), self._per_head("k_norm", k)
+        if has_hooks(self.weights):
+            with torch.no_grad():
+                self.weights((q @ k.mT * q.shape[-1] ** -0.5).flatten(0, 1))
         y: Tensor = self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2).mT)
         return y
 

@@ -8,6 +8,7 @@ Its norms and names of layers by `block`, for attention; in the MLP, fc1 and fc2
     none      no norm outside the branches; `norm.layers` chooses among the mlp.fc1, between linear layer and activation
 
 With `norm.qk`, the queries and keys of each head have norms, too (`q_norm`, `k_norm`; Henry et al. 2020 use an l2 norm there).
+`weights`, the softmax, is for probes only, since torch's kernel keeps no weights.
 Dropout is at the end of the patches, of fc1 and of both branches. A class token (pool=cls) is one more token.
 """
 
@@ -73,7 +74,8 @@ def _attention(config: ViT, plan: Planner, name: str, x: Shape) -> list[LayerPla
     head = (config.dim // config.heads, x[1])
     normed = [plan.parts(f"{name}.{each}_norm", head, "norm", heads=config.heads) for each in "qk"] if plan.qk else []
     out = plan.tokens(f"{name}.out", x, config.dim, "weight", "dropout")
-    return _branch(config, plan, name, x, [*projections, *normed, out])
+    weights = plan.parts(f"{name}.weights", (x[1], x[1]), "softmax", heads=config.heads, observed=True)
+    return _branch(config, plan, name, x, [*projections, *normed, weights, out])
 
 
 def _mlp(config: ViT, plan: Planner, name: str, x: Shape) -> list[LayerPlan]:

@@ -25,7 +25,8 @@ CHUNK_SIZE = 1 << 17  # values to process at once if the computation copies them
 class ProbedLayer:
     """A layer and its parts, recognized by name; None for missing parts.
 
-    norm_is_input: whether the norm's output is the activation's input, so it need not be recorded twice.
+    norm_is_input: whether the norm's output is the activation's input, so it need not be recorded twice. observed: whether it
+    only shows what the network computes elsewhere, and thus has no gradient.
     """
 
     def __init__(self, layer: nn.Module) -> None:
@@ -33,6 +34,7 @@ class ProbedLayer:
         self.layer, self.weight = layer, parts.get("weight")
         self.norm, self.activation = parts.get("norm"), parts.get("activation")
         self.norm_is_input = ("norm", "activation") in pairwise(parts)
+        self.observed = bool(getattr(getattr(layer, "plan", None), "observed", False))
 
 
 def layer_weights(layers: Mapping[str, ProbedLayer]) -> dict[str, nn.Parameter]:

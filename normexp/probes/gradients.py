@@ -60,7 +60,8 @@ class Gradients(Probe):
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.network.items():
-            recorder.add_hook(layer.layer.register_forward_hook(partial(_record_flow, recorder, name)))
+            if not layer.observed:
+                recorder.add_hook(layer.layer.register_forward_hook(partial(_record_flow, recorder, name)))
 
     def after_backward(self, recorder: Recorder) -> None:
         weights = layer_weights(self.network)

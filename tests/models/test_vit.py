@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from normexp.models.build import build_model
 from normexp.models.describe import describe, warnings
 from normexp.models.layer import named_layers
 from tests.conftest import compose
+from tests.probes.watcher import Watcher
 
 SMALL = ["model=vit", "model.depth=2", "model.dim=12", "model.heads=3", "model.mlp=20", "init=xavier"]
 
@@ -233,3 +235,25 @@ def test_batch_norm_of_tokens_is_torchs_in_every_memory_format(shape, contiguous
         results = [torch.autograd.grad(each, x, g)[0] for each in (y, want)]
         torch.testing.assert_close(*results, rtol=1e-6, atol=1e-7)
         torch.testing.assert_close(ours.running_mean, 0.1 * mean.detach().flatten(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("qk", [False, True])
+def test_attention_entropy(qk):
+    """SciPy's entropy of weights that are computed from the queries and keys."""
+    config = compose(*SMALL, "norm=ln", f"norm.qk={qk}", "probe.every=1")
+    model = build_model(config).double()
+    inputs, labels = torch.randn(5, 1, 8, 8, dtype=torch.float64), torch.arange(5)
+    kept: dict[str, Tensor] = {}
+    source = "_norm" * qk
+    for each in "qk":
+        layer = named_layers(model)[f"block2.attn.{each}{source}"]
+        layer.register_forward_hook(lambda _, __, y, each=each: kept.update({each: y.detach()}))
+    found = Watcher(model, config)(inputs, labels).scalars
+    heads = {each: y if qk else y.unflatten(1, (3, 4)).flatten(0, 1) for each, y in kept.items()}  # (15, 4, 16)
+    scores = torch.einsum("bdi,bdj->bij", heads["q"], heads["k"]) / 2
+    entropy = stats.entropy(scores.exp().numpy(), axis=-1, base=16)
+    assert found["attention_entropy/block2.attn.weights"] == pytest.approx(entropy.mean(), rel=1e-9)
+    assert 0 < entropy.mean() < 1
+    assert {tag for tag in found if tag.startswith("attention")} == {
+        f"attention_entropy/block{i}.attn.weights" for i in (1, 2)
+    }

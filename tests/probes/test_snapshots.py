@@ -68,10 +68,11 @@ def test_off_is_off():
 
 @pytest.mark.parametrize("probe", PROBES)
 def test_each_probe_has_its_switch_and_works_alone(probe):
-    config = compose("probe='off'", f"probe.{probe}=true", "probe.every=1")
+    model = ["model=vit", "model.depth=2"] if probe == "attention" else []
+    config = compose(*model, "probe='off'", f"probe.{probe}=true", "probe.every=1")
     watcher = Watcher(build_model(config), config)
     alone = [watcher(*images(seed=n)) for n in range(2)]
-    together = compose(*ALL, "probe.every=1", "probe.samples=16384", "probe.landscape_every=1")
+    together = compose(*model, *ALL, "probe.every=1", "probe.samples=16384", "probe.landscape_every=1")
     watcher = Watcher(build_model(together), together)
     everything = [watcher(*images(seed=n)) for n in range(2)]
     assert any(found and found.scalars for found in alone)
@@ -96,6 +97,7 @@ GROUPS = {
     "noise": {"noise_scale"},
     "affine": {"gamma", "beta"},
     "batch_statistics": {"batch_mean_distance", "batch_var_ratio"},
+    "attention": {"attention_entropy"},
     "landscape": {"landscape", "shift_cosine", "shift_distance"},
 }
 
