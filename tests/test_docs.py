@@ -1,5 +1,6 @@
 """Every command in README.md, CONTRIBUTING.md and docs/ does what it is shown for."""
 
+import importlib.util
 import json
 import re
 import shlex
@@ -39,6 +40,7 @@ METRICS = [line for line in SHELL if line.startswith("normexp metrics")]
 CLAIMS = [line for line in SHELL if line.startswith("normexp claims")]
 EVALS = [line for line in SHELL if line.startswith("normexp eval")]
 SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
+SHOWN |= {"pip install"}
 
 
 @needs_data
@@ -54,6 +56,9 @@ SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "e
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_training_commands_train(line, monkeypatch):
     """As shown, but for two steps on few samples, and sweeps with fewer values: how long they take is not the point here."""
+    tracker = re.search(r"tracker=(\w+)", line)
+    if tracker and importlib.util.find_spec(tracker[1]) is None:
+        pytest.skip(f"{tracker[1]} is not installed")
     monkeypatch.setenv("NORMEXP_DATA_DIR", str(SHARED_DATA))
     (Path("DIR") / "experiment").mkdir(parents=True)
     experiment = next(block for block in YAML if "@package" in block)
@@ -281,7 +286,7 @@ def test_the_readme_is_one_page():
 def test_the_site_has_every_page():
     """In its navigation, so that none is forgotten."""
     named = set(re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
-    generated = {"index.md", "contributing.md", "changelog.md", "config-keys.md", "metrics.md"}
+    generated = {"index.md", "contributing.md", "changelog.md", "config-keys.md", "metrics.md", "python-functions.md"}
     assert named == generated | {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
