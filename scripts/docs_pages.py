@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docs_api import python_functions
+
 from normexp.commands.help import keys_of_file
 from normexp.config import GROUPS, yaml_files
 from normexp.metrics import MEANINGS
@@ -28,6 +30,7 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
         "changelog.md": page_of_root("CHANGELOG.md"),
         "config-keys.md": FIRST_IN_SEARCH + config_keys(),
         "metrics.md": FIRST_IN_SEARCH + metrics(),
+        "python-functions.md": python_functions(),
     }
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))

@@ -11,11 +11,13 @@ from tests.conftest import ROOT
 
 ORDER = [
     "__main__",
+    "api",  # the functions of `import normexp`
     "cli",
     "commands",  # one file for each command: parse, call, print
     "bench",  # the cost of norms
     "claims",  # statements about norms: their runs, rules and verdicts
     "sweeps",  # a grid: planned, launched, survived, summarised
+    "watching",  # probes on networks that normexp did not build
     "training",  # one run: build, step, evaluate, checkpoint, resume
     "report",  # tables, figures and the page of runs
     "compose",  # the words of argv, composed by Hydra, to a validated Config
@@ -40,7 +42,20 @@ ORDER = [
 """Top to bottom: a package imports only from those below it."""
 
 HEAVY = {
-    "torch": {"training", "models", "norms", "weights", "probes", "data", "optim", "bench", "sinks", "claims.exact"},
+    "torch": {
+        "api",
+        "training",
+        "models",
+        "norms",
+        "weights",
+        "probes",
+        "data",
+        "optim",
+        "bench",
+        "sinks",
+        "watching",
+        "claims.exact",
+    },
     "torchvision": {"data"},
     "hydra": {"compose", "sweeps", "commands.train", "bench.cases"},
     "matplotlib": {"plotting", "report.figures", "claims", "bench"},

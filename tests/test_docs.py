@@ -1,5 +1,6 @@
 """Every command in README.md, CONTRIBUTING.md and docs/ does what it is shown for."""
 
+import importlib.util
 import json
 import re
 import shlex
@@ -34,6 +35,7 @@ METRICS = [line for line in SHELL if line.startswith("normexp metrics")]
 CLAIMS = [line for line in SHELL if line.startswith("normexp claims")]
 EVALS = [line for line in SHELL if line.startswith("normexp eval")]
 SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
+SHOWN |= {"pip install"}
 
 
 @needs_data
@@ -49,6 +51,9 @@ SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "e
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_training_commands_train(line, monkeypatch):
     """As shown, but for two steps on few samples, and sweeps with fewer values: how long they take is not the point here."""
+    tracker = re.search(r"tracker=(\w+)", line)
+    if tracker and importlib.util.find_spec(tracker[1]) is None:
+        pytest.skip(f"{tracker[1]} is not installed")
     monkeypatch.setenv("NORMEXP_DATA_DIR", str(SHARED_DATA))
     (Path("DIR") / "experiment").mkdir(parents=True)
     experiment = next(block for block in YAML if "@package" in block)

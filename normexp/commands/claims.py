@@ -54,7 +54,7 @@ usage: normexp claims
 
 VERBS = ("show", "run", "report")
 
-UNSETTABLE_KEYS = ("name", "objective", "own_choices")
+UNSETTABLE_KEYS = ("name", "objective", "tracker", "own_choices")
 SETTABLE_KEYS = tuple(key for key in RESULT_INDEPENDENT_KEYS if key not in UNSETTABLE_KEYS)
 """Keys that a user may set: where and how to run. They don't change the results."""
 

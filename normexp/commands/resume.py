@@ -9,11 +9,11 @@ HELP = """\
 usage: normexp resume RUN [epochs=N | steps=N]
   resume a run from its last checkpoint; the result is the same as without the
   stop. A completed run can be extended to more epochs or steps, which stretches
-  its learning rate schedule. data_dir, device, threads and checkpoint_every can
-  be changed, too.
+  its learning rate schedule. data_dir, device, threads, checkpoint_every and
+  tracker can be changed, too.
 usage: normexp resume SWEEP [jobs=N]
   resume a sweep: finished runs are kept, the others are resumed or trained.
-  data_dir can be changed, too."""
+  data_dir and tracker can be changed, too."""
 
 
 def main(argv: list[str]) -> int:

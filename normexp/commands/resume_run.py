@@ -9,7 +9,7 @@ from typing import Any
 from normexp import rundir
 from normexp.compose.argv import parse_argv
 from normexp.compose.overrides import parse_overrides, validate_overrides
-from normexp.compose.validate import validate
+from normexp.compose.validate import check_tracker, validate
 from normexp.config import LENGTH_KEYS, Config, ConfigError, show, yaml_files
 from normexp.console import print_line
 from normexp.data import sizes
@@ -19,7 +19,7 @@ from normexp.rundir import atomic, lock
 from normexp.rundir.reader import displayable, displayable_json, read_yaml
 from normexp.sweeps.manifest import MANIFEST
 
-FREE_KEYS = ("data_dir", "data.verify", "data.path", "device", "threads", "checkpoint_every")
+FREE_KEYS = ("data_dir", "data.verify", "data.path", "device", "threads", "checkpoint_every", "tracker")
 """Keys that may get another value on resume, since they don't change the result."""
 
 
@@ -60,6 +60,7 @@ def resume_run(directory: Path, words: Sequence[str]) -> int:
         command = f"normexp resume {shlex.quote(str(directory))} epochs=N"
         print(f"{directory} is completed: {status['step']} steps{reached}. To extend it: {command}")
         return 0
+    check_tracker(config.tracker)
     with lock.held(directory) as free:
         if not free:
             raise ConfigError(lock.refusal(directory))
@@ -110,7 +111,11 @@ def _value(tree: Mapping[str, Any], key: str) -> Any:
 
 def with_paths(directory: Path, stored: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The stored config, its data_dir and data.path resolved against the folder that the run was started in, if that is another
-    one. data: given values of keys such as data.path."""
+    one. data: given values of keys such as data.path. Raises ConfigError for a run of normexp.watch."""
+    if isinstance(probe := stored.get("probe"), Mapping) and probe.get("name") == "watch":
+        raise ConfigError(
+            f"{show(directory, 300)} was recorded by normexp.watch, which saves no network: it can't be resumed or evaluated."
+        )
     tree = dict(stored)
     started_in = Path(str(displayable_json(directory / "environment.json").get("directory", ".")))
 

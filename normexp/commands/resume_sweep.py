@@ -18,7 +18,7 @@ from normexp.config import ConfigError, show
 from normexp.sweeps.manifest import MANIFEST
 from normexp.sweeps.names import key_of
 
-FREE_KEYS = ("jobs", "data_dir")
+FREE_KEYS = ("jobs", "data_dir", "tracker")
 """Keys that may get another value on resume: they change neither the results nor the names of the runs."""
 
 PLAIN_WORD = re.compile(r"[\w.:@+-]+")
@@ -52,8 +52,8 @@ def _overrides(words: Sequence[str]) -> list[str]:
     for text in overrides:
         if key_of(text) not in FREE_KEYS:
             raise ConfigError(
-                f"{show(text)}: a sweep is resumed with the values it was started with; only {' and '.join(FREE_KEYS)} "
-                "can be changed. For other values, run the command of the sweep again with the same name."
+                f"{show(text)}: a sweep is resumed with the values it was started with; only {', '.join(FREE_KEYS[:-1])} and "
+                f"{FREE_KEYS[-1]} can be changed. For other values, run the command of the sweep again with the same name."
             )
     for position, override in enumerate(parse_overrides(overrides)):
         if override.is_sweep_override():

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from normexp.console import print_line, print_message
 from normexp.metrics import format_metric
+from normexp.rundir.reader import displayable_json
 from normexp.sinks.progress_bar import RunConsole
 from normexp.sweeps.names import key_of
 from normexp.training.debug import TABLE, TRACE, WAIT, region_shares
@@ -95,6 +96,8 @@ def _next_steps(result: Result, command: Sequence[str]) -> Iterator[tuple[str, s
     yield "run directory", directory
     if (result.directory / "histograms.png").exists():
         yield "histograms", f"{directory}/histograms.png"
+    if where := displayable_json(result.directory / "tracker.json").get("where"):
+        yield "tracker", where
     if (result.directory / TRACE).exists():
         if shares := region_shares(result.directory):
             yield "a step's time", shares

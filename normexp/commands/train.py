@@ -1,25 +1,17 @@
 """`normexp train`: train a run, or a sweep with -m."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
-from normexp import __version__, rundir
+from normexp import __version__
 from normexp.compose.argv import PRINTING_FLAGS, parse_argv
 from normexp.compose.compose import compose_tree, is_multirun, print_with_hydra
 from normexp.compose.overrides import validate_overrides
 from normexp.compose.seeds import expand_seeds
 from normexp.compose.validate import validate
-from normexp.config import Config, yaml_files
-from normexp.console import print_message
-from normexp.models.describe import warnings
-from normexp.rundir import lock
-
-NOT_IN_NAME = ("name=", "runs_dir=", "hydra.", "hydra/")
-"""Overrides that say where a run is stored, so they are left out of its default name."""
+from normexp.config import Config
 
 
 def main(argv: list[str]) -> int:
@@ -51,30 +43,15 @@ def main(argv: list[str]) -> int:
 
         return run_sweep(overrides, config_dir=config_dir, arguments=argv, quiet=quiet)
     plain = compose_tree(overrides, config_dir)
-    config = validate(plain)
-    named = [text for text in overrides if not text.lstrip("+~").startswith(NOT_IN_NAME)]
-    name = config.name or rundir.default_name(named)
-    return _run(config, plain, name, command=["normexp", "train", *argv], quiet=quiet)
+    return _run(validate(plain), plain, overrides, command=["normexp", "train", *argv], quiet=quiet)
 
 
-def _run(config: Config, plain: Mapping[str, Any], name: str, *, command: list[str], quiet: bool) -> int:
+def _run(config: Config, plain: Mapping[str, Any], overrides: Sequence[str], *, command: list[str], quiet: bool) -> int:
     from normexp.sinks.progress_bar import STATUS_REFRESH_RATE, RunConsole
 
-    diff, console = yaml_files.differences(plain), RunConsole(quiet=quiet)
+    console = RunConsole(quiet=quiet)
     with console.status("loading torch", refresh_per_second=STATUS_REFRESH_RATE):
         from normexp.commands.run_summary import print_summary
-        from normexp.training.run import run
-
-    for note in warnings(config, diff):
-        print_message(console, f"note: {note}")
-    with ExitStack() as held:
-
-        def make_directory(files: Mapping[str, str]) -> Path:
-            hold = lambda directory: held.enter_context(lock.held(directory))  # noqa: E731
-            directory = rundir.create_run_directory(Path(config.runs_dir).expanduser(), name, files, prepare=hold)
-            if directory.name != name and config.name:
-                print_message(console, f"note: {directory.with_name(name)} already exists; using {directory}")
-            return directory
-
-        result = run(config, make_directory=make_directory, diff=diff, command=command, console=console)
+        from normexp.training.new_run import train_new_run
+    result = train_new_run(config, plain, overrides, command=command, console=console)
     return print_summary(result, RunConsole() if quiet else console, command=command, quiet=quiet)

@@ -13,7 +13,7 @@ from normexp.models.init import INITS
 from normexp.norms import NORMS
 from normexp.optim.optimizers import OPTIMIZERS
 from normexp.optim.schedules import SCHEDULES
-from normexp.probes import Switches
+from normexp.probes import switches
 from normexp.records import Hyperparameter
 from normexp.weights import WEIGHTS
 
@@ -25,8 +25,15 @@ CHOICES: dict[str, dict[str, type]] = {
     "data": {name: entry.config for name, entry in DATA.items()},
     "optim": {name: cls for name, (cls, _) in OPTIMIZERS.items()},
     "schedule": {name: cls for name, (cls, _) in SCHEDULES.items()},
-    "probe": dict.fromkeys(("default", "off", "full", "landscape"), Switches),
+    "probe": dict.fromkeys(("default", "off", "full", "landscape"), switches()),
 }
+
+
+def add_choice(group: str, name: str, cls: type) -> None:
+    """Add a choice while Python runs, or replace one that was added."""
+    CHOICES[group][name] = cls
+    known_keys.cache_clear()
+
 
 NOT_HYPERPARAMETERS = {"probe", "log_every", "eval_every", "eval_samples", *RESULT_INDEPENDENT_KEYS}
 """Keys that don't change what is trained: where it runs, on which device, how often it is logged."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from normexp.compose.argv import Arguments
 from normexp.compose.errors import composing_errors, config_errors
 from normexp.compose.overrides import parse_overrides, validate_overrides
-from normexp.compose.validate import validate
+from normexp.compose.validate import check_tracker, validate
 from normexp.config import GROUPS, Config, ConfigError, ForbiddenKeyError, InvalidValueError, yaml_files
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def compose_tree(overrides: Sequence[str] = (), config_dir: Path | None = None) 
     with config_errors():
         cfg = _hydra(config_dir).compose_config("train", list(overrides), RunMode.RUN)
         HydraConfig.instance().set_config(cfg)  # for ${hydra:...}
-    return with_own_choices(to_plain(without_hydra(cfg)), cfg.hydra.runtime.choices)
+    plain = to_plain(without_hydra(cfg))
+    check_tracker(plain.get("tracker"))
+    return with_own_choices(plain, cfg.hydra.runtime.choices)
 
 
 def compose_sweep(overrides: Sequence[str], config_dir: Path | None) -> tuple[DictConfig, Loader]:

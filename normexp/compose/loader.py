@@ -60,6 +60,8 @@ class Loader(ConfigLoaderImpl):
         if config_dir is not None:
             schema = SearchPathQuery(provider="schema")  # Hydra's last entry, so shipped choices win over the user's
             search_path.prepend("--config-dir", f"file://{config_dir.absolute()}", schema)
+        for root in reversed(yaml_files.roots()[:-1]):  # shipped choices come after them
+            search_path.prepend("registered", f"file://{root}")
         super().__init__(search_path)
         self.repository.sources = [
             YamlFolder(source.provider, source.path) if source.scheme() == "file" else source

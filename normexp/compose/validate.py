@@ -1,5 +1,6 @@
 """Validate a composed config. This is the only place that does; code that receives a Config does not check it again."""
 
+import importlib.util
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +37,18 @@ def validate(tree: Mapping[str, Any]) -> Config:
     for problem in _problems(config):
         raise ConfigError(problem)
     return config
+
+
+def check_tracker(name: object) -> None:
+    """Raise ConfigError if the library of tracker=NAME is not installed. Not part of `validate`: stored runs can be read without
+    it."""
+    if not isinstance(name, str) or name not in schema.TRACKERS:
+        return  # null, or for `validate` to refuse
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:  # without an origin, a folder: wandb leaves one of its name
+        raise ConfigError(
+            f"tracker={name} requires an optional dependency: pip install 'normexp[{name}]'. To train without it: tracker=null"
+        )
 
 
 def _problems(config: Config) -> Iterator[str]:

@@ -20,6 +20,7 @@ from normexp.config.schema import (
     LENGTH_KEYS,
     OVERLAYS,
     RESULT_INDEPENDENT_KEYS,
+    TRACKERS,
     Config,
     DataConfig,
     InitConfig,

@@ -7,7 +7,7 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from normexp.config.messages import InvalidValueError, show
 
@@ -112,6 +112,9 @@ class Cadence:
     seconds: float | None = None
 
 
+Tracker = Literal["mlflow", "wandb", "trackio"]
+TRACKERS: tuple[str, ...] = get_args(Tracker)
+
 Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "tlu", "identity"]
 
 
@@ -155,6 +158,7 @@ class Config:
     data_dir: str
     jobs: int | None = number(minimum=1)
     objective: Objective
+    tracker: Tracker | None = None
     debug: Literal["fast", "overfit", "profile", "anomaly"] | None
     own_choices: tuple[str, ...] = ()
     """Groups whose choice is a file in --config-dir, such as norm=slow_bn. Set when the config is composed."""
@@ -191,7 +195,7 @@ LENGTH_KEYS = ("epochs", "steps")
 
 RESULT_INDEPENDENT_KEYS = (
     *("checkpoint_every", "name", "runs_dir", "data_dir", "device", "threads", "jobs", "objective"),
-    *("own_choices", "data.verify"),
+    *("tracker", "own_choices", "data.verify"),
 )
 """Keys for where and how to run. Runs that differ in nothing else are the same run."""
 

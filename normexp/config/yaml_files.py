@@ -17,9 +17,23 @@ def folder() -> Path:
     return (package.parent if in_checkout else package) / "configs"
 
 
+_registered: list[Path] = []
+
+
+def register(root: Path) -> None:
+    """Add a folder of the layout of configs/, whose files take precedence over those there."""
+    if root not in _registered:
+        _registered.insert(0, root)
+
+
+def roots() -> list[Path]:
+    """Registered folders and configs/, in order of precedence."""
+    return [*_registered, folder()]
+
+
 def choices(group: str, *more: Path) -> list[str]:
-    """Names of a group's choices, in configs/ and in more folders of the same layout."""
-    paths = [path for root in (folder(), *more) for path in (root / group).glob("*.yaml")]
+    """Names of a group's choices, in configs/, in registered folders and in more folders of the same layout."""
+    paths = [path for root in (*roots(), *more) for path in (root / group).glob("*.yaml")]
     return sorted({path.stem for path in paths if is_choice(path)})
 
 
@@ -50,11 +64,13 @@ def default_choice(group: str) -> str | None:
 
 
 def choice(group: str, name: str) -> dict[str, Any]:
-    """Keys of a choice in configs/, with those that it inherits (`defaults: [other]`). Empty for a user's own choice."""
+    """Keys of a shipped or registered choice, with those that it inherits (`defaults: [other]`). Empty for a file in
+    --config-dir."""
     from omegaconf import OmegaConf
 
-    path = folder() / group / f"{name}.yaml"
-    content = OmegaConf.to_container(OmegaConf.load(path)) if path.is_file() else {}
+    paths = (root / group / f"{name}.yaml" for root in roots())
+    path = next(filter(Path.is_file, paths), None)
+    content = {} if path is None else OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(content, dict)
     keys = {str(key): value for key, value in content.items()}
     for other in keys.pop("defaults", []):

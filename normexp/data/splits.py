@@ -25,7 +25,7 @@ CHUNK_BYTES = 2**20  # bytes of images to read from a memory map at a time
 MAX_CACHED_BYTES = 2**26  # largest float32 inputs to cache for a split that is evaluated repeatedly
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Images uint8 (N, C, H, W) and labels int64 (N,) on the device, and the constants of their preprocessing.
 
@@ -45,6 +45,9 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"Split({len(self)} samples of shape {tuple(self.images.shape[1:])})"
+
     def batch(self, index: Tensor, augment: Augment | None = None) -> tuple[Tensor, Tensor]:
         """Inputs float32 (B, C, H, W), or (B, F), and labels (B,) of the samples at `index`."""
         images = self.images.index_select(0, index)
@@ -57,6 +60,11 @@ class Split:
         cached = self.cache_inputs and 4 * self.images.numel() <= MAX_CACHED_BYTES
         inputs = self._cached_inputs.split(batch_size) if cached else map(self._inputs, self.images.split(batch_size))
         return zip(inputs, self.labels.split(batch_size), strict=True)
+
+    @property
+    def inputs(self) -> Tensor:
+        """All samples as the network gets them, float32 (N, C, H, W) or (N, F)."""
+        return self._inputs(self.images)
 
     @cached_property
     def _cached_inputs(self) -> Tensor:

@@ -1,7 +1,7 @@
 """Text in figures: tick labels, names that are safe to draw, and file names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -26,3 +26,14 @@ def file_stem(text: str) -> str:
 
 def truncate(text: str, length: int) -> str:
     return text if len(text) <= length else text[: max(length - 1, 1)] + "…"
+
+
+def abbreviate(path: str, fits: Callable[[str], bool]) -> str:
+    """Shorten the parts of a module path to a letter, the first ones first, until it fits: b.e.layer.0.output for
+    bert.encoder.layer.0.output. Numbers and the last part stay."""
+    parts = path.split(".")
+    for i in range(len(parts) - 1):
+        if fits(".".join(parts)):
+            break
+        parts[i] = parts[i] if parts[i].isdigit() else parts[i][:1]
+    return ".".join(parts)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from normexp.plotting.density import Density, History
-from normexp.plotting.labels import safe_label
+from normexp.plotting.labels import abbreviate, safe_label
 from normexp.records import Picture
 
 COLUMNS = {"activation_in": "activation input", "activation_out": "activation output", "norm_out": "norm output"}
@@ -109,7 +109,7 @@ def _draw(sheet: Sheet, panels: Mapping[Key, Density], peaks: Mapping[Key, float
     for text, y, size, shade in ((sheet.title, 12, LARGE, INK), (sheet.subtitle, 58, SMALL, FAINT)):
         pen.text((16, y), _fit(text, _font(size), places.size[0] - 32), shade, _font(size))
     for i, layer in enumerate(sheet.histories):
-        top, name = places.top(i), _fit(layer, _font(NORMAL), MAX_LEFT)
+        top, name = places.top(i), _fit(abbreviate(layer, _fits_left), _font(NORMAL), MAX_LEFT)
         pen.text((16, top + places.height / 2), name, INK, _font(NORMAL), anchor="lm")
         for column, left in places.lefts.items():
             if density := panels.get((layer, column)):
@@ -176,6 +176,11 @@ def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: f
     while text and font.getlength(text + end) > width:
         text, end = text[:-1], "..."
     return text + end
+
+
+def _fits_left(layer: str) -> bool:
+    """Whether a layer's name fits to the left of the panels."""
+    return _font(NORMAL).getlength(safe_label(layer)) <= MAX_LEFT
 
 
 @cache

@@ -25,19 +25,32 @@ ORDER = (
 
 PROBES = names(__path__, order=ORDER)
 
-Switches: type[ProbeConfig] = make_dataclass(
-    "Switches", [(name, bool, False) for name in PROBES], bases=(ProbeConfig,), frozen=True, kw_only=True
-)
-"""Config of the group `probe`: ProbeConfig with a switch for each probe, off in configs that were stored before it existed."""
+_registered: dict[str, type[Probe]] = {}
+
+
+def switches() -> type[ProbeConfig]:
+    """Config class of the group `probe`: ProbeConfig with a switch for each probe, off in configs that were stored before it
+    existed."""
+    fields = [(name, bool, False) for name in PROBES]
+    return make_dataclass("Switches", fields, bases=(ProbeConfig,), frozen=True, kw_only=True)
+
+
+def register(name: str, probe: type[Probe]) -> None:
+    """Add a probe while Python runs, or replace one that was added."""
+    _registered[name] = probe
+    if name not in PROBES:
+        PROBES.append(name)
 
 
 def switched_on(config: ProbeConfig) -> list[str]:
     """Names of the probes that the config switches on."""
-    return [name for name in PROBES if getattr(config, name)]
+    return [name for name in PROBES if getattr(config, name, False)]
 
 
 def load(name: str) -> type[Probe]:
     """Import a probe's class."""
+    if name in _registered:
+        return _registered[name]
     from normexp.probes.base import Probe
 
     probe = importlib.import_module(f"{__name__}.{name}").ENTRY
@@ -51,6 +64,9 @@ def meanings() -> dict[str, str]:
 
     collected: dict[str, str] = {}
     for name in PROBES:
+        if name in _registered:
+            collected |= _registered[name].meanings
+            continue
         spec = importlib.util.find_spec(f"{__name__}.{name}")
         assert spec is not None and spec.origin is not None
         for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):

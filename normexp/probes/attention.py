@@ -22,7 +22,7 @@ class Attention(Probe):
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, softmax in self._softmaxes().items():
-            recorder.add_hook(softmax.register_forward_hook(partial(_record_entropy, recorder, name)))
+            recorder.on_call(softmax, partial(_record_entropy, recorder, name))
 
     def report(self, recorder: Recorder) -> Measurements:
         entropies = {name: recorder.arrays.get(f"_entropy/{name}") for name in self.layers}
@@ -39,8 +39,8 @@ class Attention(Probe):
         return {name: each["softmax"] for name, each in parts.items() if "softmax" in each}
 
 
-def _record_entropy(recorder: Recorder, name: str, _: nn.Module, __: object, weights: Tensor) -> None:
-    """Forward hook: record the mean entropy of weights (B heads, queries, keys) over log(keys): (1,)."""
+def _record_entropy(recorder: Recorder, name: str, weights: Tensor) -> None:
+    """Record the mean entropy of weights (B heads, queries, keys) over log(keys): (1,)."""
     if weights.shape[-1] > 1:
         entropy = torch.special.entr(weights.detach()).sum(-1).mean() / math.log(weights.shape[-1])
         recorder.record_array(f"_entropy/{name}", entropy[None])

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -144,23 +144,43 @@ class Recorder:
         """Register a hook, which is called for each micro-batch and removed after the last one."""
         self.hooks.append(handle)
 
+    def on_input(self, module: nn.Module, hook: Callable[[Tensor], None]) -> None:
+        """Call the hook with the module's input (B, C, ...), before the module, which may work in place."""
+
+        def call(_: nn.Module, args: tuple[object, ...]) -> None:
+            if isinstance(args[0], Tensor):  # a user's module may expect something else
+                hook(args[0])
+
+        self.add_hook(module.register_forward_pre_hook(call))
+
+    def on_output(self, module: nn.Module, hook: Callable[[Tensor], None]) -> None:
+        """Call the hook with the module's output (B, C, ...)."""
+        self.on_call(module, hook)
+
+    def on_call(self, module: nn.Module, hook: Callable[[Tensor], None]) -> None:
+        """Call the hook with the very tensor that the module returns, whatever its layout, to hook its gradient."""
+
+        def call(_: nn.Module, args: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                hook(output)
+
+        self.add_hook(module.register_forward_hook(call))
+
     def sample_input(self, tag: str, module: nn.Module) -> None:
         """Sample the module's input each time it is called in this pass. Several probes may ask for the same tag."""
         if tag not in self._sampled:
             self._sampled.add(tag)
-            # Before the module runs, since it may work in place.
-            self.add_hook(module.register_forward_pre_hook(lambda _, args: self.record_sample(tag, args[0])))
+            self.on_input(module, partial(self.record_sample, tag))
 
     def sample_output(self, tag: str, module: nn.Module) -> None:
         """Sample the module's output each time it is called in this pass."""
         if tag not in self._sampled:
             self._sampled.add(tag)
-            self.add_hook(module.register_forward_hook(lambda _, args, output: self.record_sample(tag, output)))
+            self.on_output(module, partial(self.record_sample, tag))
 
     def record_sample(self, tag: str, values: Tensor) -> None:
         """Record a sample of (B, C, ...): shape (n, C) if it holds all values, else (n, 1)."""
-        if isinstance(values, Tensor):  # a user's module may return something else
-            self.record_array(tag, self._sampler(values))
+        self.record_array(tag, self._sampler(values))
 
     def record_layer(self, name: str) -> None:
         """Note that a layer was called. `layer_order` lists the layers in the order of their first call."""
@@ -249,8 +269,9 @@ class Probe:
         return is_due(step, total, self.config.every, self.config.early)
 
     def before_forward(self, recorder: Recorder) -> None:
-        """Attach hooks with `recorder.add_hook`. They are called for each micro-batch, and removed after the last one. What
-        they append with `record_array` and the samples is of the whole batch; a scalar must be added up."""
+        """Attach hooks with `recorder.on_input` and `on_output`, which bring any network's values to (B, C, ...), or with
+        `add_hook`, which `normexp.watch` also calls in evaluations. They are called for each micro-batch, and removed after the
+        last one. What they append with `record_array` and the samples is of the whole batch; a scalar must be added up."""
 
     def after_backward(self, recorder: Recorder) -> None:
         """Record gradients before clipping."""

@@ -37,7 +37,7 @@ class BatchStatistics(Probe):
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():
             if layer.norm is not None and running_moments(layer.norm) is not None:
-                recorder.add_hook(layer.norm.register_forward_pre_hook(partial(_record_statistics, recorder, name)))
+                recorder.on_input(layer.norm, partial(_record_statistics, recorder, name, layer.norm))
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
@@ -65,15 +65,15 @@ class BatchStatistics(Probe):
         return super().charts() + corrections
 
 
-def _record_statistics(recorder: Recorder, name: str, norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Forward pre-hook: record mean and variance of the batch, then the running ones: (1, 4, C) per ghost batch. Also r and d."""
+def _record_statistics(recorder: Recorder, name: str, norm: nn.Module, inputs: Tensor) -> None:
+    """Record mean and variance of the batch, then the running ones: (1, 4, C) per ghost batch. Also r and d."""
     running = running_moments(norm)
     assert running is not None
-    for part in ghost_batches(norm, inputs[0].detach()):
+    for part in ghost_batches(norm, inputs.detach()):
         mean, var = batch_moments(part)
         recorder.record_array(f"_batch_statistics/{name}", torch.stack([mean, var, *running])[None])
     if isinstance(norm, BatchRenorm):
-        m = inputs[0].numel() // norm.num_features
+        m = inputs.numel() // norm.num_features
         for symbol, values in zip(CORRECTIONS, norm.corrections(mean, var * ((m - 1) / m)), strict=True):
             recorder.record_array(f"{symbol}/{name}", values[:, None])
 

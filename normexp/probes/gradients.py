@@ -2,9 +2,8 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -22,21 +21,28 @@ class GradientNorms:
     `on_device` right after the backward pass, `by_layer` from the fetched numbers.
     """
 
-    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+    def __init__(self, layers: Mapping[str, nn.Module], others: Iterable[nn.Parameter] = ()) -> None:
+        """others: parameters that may lie outside of the layers. A parameter that layers share counts once in the total."""
         by_layer = {name: [p for p in layer.parameters() if p.requires_grad] for name, layer in layers.items()}
-        self._sizes = {name: len(parameters) for name, parameters in by_layer.items() if parameters}
-        self._parameters = [p for parameters in by_layer.values() for p in parameters]
+        own = (p for parameters in by_layer.values() for p in parameters)
+        self._parameters = list(dict.fromkeys([*own, *(p for p in others if p.requires_grad)]))
+        indices = {p: i for i, p in enumerate(self._parameters)}
+        self._indices = {name: [indices[p] for p in parameters] for name, parameters in by_layer.items() if parameters}
 
     def on_device(self) -> Tensor:
         """Norm of each parameter's gradient, (P,) float64."""
-        gradients = [p.grad if p.grad is not None else p.new_zeros(1) for p in self._parameters]
+        gradients = [p.new_zeros(1) if p.grad is None else _values(p.grad) for p in self._parameters]
         # In float64: float32 squares underflow for gradients below 1e-19, which deep networks without a norm have.
         return torch.stack(torch._foreach_norm(gradients, 2, dtype=torch.float64))
 
     def by_layer(self, norms: Sequence[float]) -> dict[str, float]:
-        values = iter(norms)
-        layers = {f"{GRAD_NORM}/{name}": math.hypot(*islice(values, size)) for name, size in self._sizes.items()}
+        layers = {f"{GRAD_NORM}/{name}": math.hypot(*(norms[i] for i in own)) for name, own in self._indices.items()}
         return {TOTAL_GRAD_NORM: math.hypot(*norms), **layers}
+
+
+def _values(gradient: Tensor) -> Tensor:
+    """The values of a gradient; of an embedding's sparse one, those that are stored."""
+    return gradient.coalesce().values() if gradient.is_sparse else gradient
 
 
 class Gradients(Probe):
@@ -61,7 +67,7 @@ class Gradients(Probe):
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.network.items():
             if not layer.observed:
-                recorder.add_hook(layer.layer.register_forward_hook(partial(_record_flow, recorder, name)))
+                recorder.on_call(layer.layer, partial(_record_flow, recorder, name))
 
     def after_backward(self, recorder: Recorder) -> None:
         weights = layer_weights(self.network)
@@ -81,8 +87,8 @@ class Gradients(Probe):
         return Measurements(scalars)
 
 
-def _record_flow(recorder: Recorder, name: str, _: nn.Module, inputs: object, output: object) -> None:
-    """Forward hook: hook the gradient of the output. That hook is freed with the pass's graph."""
+def _record_flow(recorder: Recorder, name: str, output: Tensor) -> None:
+    """Hook the gradient of the output. That hook is freed with the pass's graph."""
     recorder.record_layer(name)
     tag = f"_grad_flow/{name}"
 
@@ -94,7 +100,7 @@ def _record_flow(recorder: Recorder, name: str, _: nn.Module, inputs: object, ou
         before = recorder.recorded(tag)  # set if the layer was called more than once
         recorder.record(tag, norm if before is None else torch.hypot(before, norm))
 
-    if isinstance(output, Tensor) and output.requires_grad:
+    if output.requires_grad:
         output.register_hook(record)
 
 

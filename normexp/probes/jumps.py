@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from normexp.probes.base import Measurements, Probe, Recorder
 from normexp.probes.batch_statistics import batch_moments
@@ -43,7 +43,7 @@ class Jumps(Probe):
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, activation in self.activations.items():
-            recorder.add_hook(activation.register_forward_pre_hook(partial(_record_moments, recorder, name)))
+            recorder.on_input(activation, partial(_record_moments, recorder, name))
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
@@ -85,14 +85,13 @@ def _shift(mean: Floats, before: Floats, std: Floats) -> float | None:
     return float((np.abs(mean - before)[varied] / std[varied]).mean()) if varied.any() else None
 
 
-def _record_moments(recorder: Recorder, name: str, _: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    """Forward pre-hook: record (1, 3, C): count, mean and biased variance of each channel of the input (B, C, ...)."""
-    if isinstance(inputs[0], Tensor):
-        values = inputs[0].detach()
-        mean, var = batch_moments(values if values.dtype == torch.float64 else values.float())
-        n = values.numel() // values.shape[1]
-        biased = var * ((n - 1) / n) if n > 1 else torch.zeros_like(mean)  # of a single value, var is undefined
-        recorder.record_array(f"_jumps/{name}", torch.stack([torch.full_like(mean, n), mean, biased])[None])
+def _record_moments(recorder: Recorder, name: str, inputs: Tensor) -> None:
+    """Record (1, 3, C): count, mean and biased variance of each channel of the input (B, C, ...)."""
+    values = inputs.detach()
+    mean, var = batch_moments(values if values.dtype == torch.float64 else values.float())
+    n = values.numel() // values.shape[1]
+    biased = var * ((n - 1) / n) if n > 1 else torch.zeros_like(mean)  # of a single value, var is undefined
+    recorder.record_array(f"_jumps/{name}", torch.stack([torch.full_like(mean, n), mean, biased])[None])
 
 
 ENTRY = Jumps

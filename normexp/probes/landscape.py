@@ -5,6 +5,7 @@ affected.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -96,7 +97,7 @@ class Landscape(Probe):
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.network.items():
-            recorder.add_hook(layer.layer.register_forward_hook(lambda *_, name=name: recorder.record_layer(name)))
+            recorder.on_call(layer.layer, partial(_record_call, recorder, name))
         self._loss = LossSurface(recorder.step)
 
     def after_update(self, recorder: Recorder) -> None:
@@ -126,6 +127,10 @@ class Landscape(Probe):
             "internal covariate shift: distance between the two gradients": ["shift_distance/.*"],
         }
         return [Chart("Landscape", title, lines=patterns) for title, patterns in lines.items()]
+
+
+def _record_call(recorder: Recorder, name: str, _: Tensor) -> None:
+    recorder.record_layer(name)
 
 
 def along_gradient(loss: LossSurface, gradient: Weights, lr: float) -> dict[str, Tensor]:

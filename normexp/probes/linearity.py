@@ -33,18 +33,17 @@ class Linearity(Probe):
     def before_forward(self, recorder: Recorder) -> None:
         self._inputs.clear()  # of a pass that failed
         for name, activation in self.activations.items():
-            recorder.add_hook(activation.register_forward_pre_hook(partial(self._keep_input, name)))
-            recorder.add_hook(activation.register_forward_hook(partial(self._record_moments, recorder, name)))
+            recorder.on_input(activation, partial(self._keep_input, name, activation))
+            recorder.on_output(activation, partial(self._record_moments, recorder, name))
 
-    def _keep_input(self, name: str, activation: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if isinstance(inputs[0], Tensor):
-            values = inputs[0].detach()
-            self._inputs[name] = values.clone() if getattr(activation, "inplace", False) else values
+    def _keep_input(self, name: str, activation: nn.Module, inputs: Tensor) -> None:
+        values = inputs.detach()
+        self._inputs[name] = values.clone() if getattr(activation, "inplace", False) else values
 
-    def _record_moments(self, recorder: Recorder, name: str, _: nn.Module, __: object, output: object) -> None:
+    def _record_moments(self, recorder: Recorder, name: str, output: Tensor) -> None:
         """Record (1, 6, C): count, means of inputs and outputs, and their centered sums of squares and products."""
         inputs = self._inputs.pop(name, None)
-        if inputs is None or not isinstance(output, Tensor) or output.shape != inputs.shape:
+        if inputs is None or output.shape != inputs.shape:
             return
         rows = [values.detach().movedim(1, -1).reshape(-1, inputs.shape[1]) for values in (inputs, output)]
         x, y = (values if values.dtype == torch.float64 else values.float() for values in rows)

@@ -1,6 +1,6 @@
 """Runs the probes of a config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,17 @@ class Snapshot:
 class Probes:
     """The probes that a config switches on, over a network's layers."""
 
-    def __init__(self, layers: Mapping[str, nn.Module], config: ProbeConfig, *, seed: int) -> None:
-        network = {name: ProbedLayer(layer) for name, layer in layers.items()}
+    def __init__(
+        self,
+        layers: Mapping[str, nn.Module | ProbedLayer],
+        config: ProbeConfig,
+        *,
+        seed: int,
+        recorder: Callable[[Step, Sampler, Distributions], Recorder] = Recorder,
+    ) -> None:
+        """recorder: creates the recorder of a snapshot."""
+        network = {n: layer if isinstance(layer, ProbedLayer) else ProbedLayer(layer) for n, layer in layers.items()}
+        self._recorder = recorder
         self._probes = {name: load(name)(network, config) for name in switched_on(config)}
         self._sampler, self._describe = Sampler(config.samples, seed=seed), Distributions()
 
@@ -63,7 +72,7 @@ class Probes:
         """Start the snapshot of a step. Returns None if no probe is due."""
         probes = self._due(step.number, step.total)
         self._sampler.start(step.number, step.accumulate)
-        return Snapshot(probes, Recorder(step, self._sampler, self._describe)) if probes else None
+        return Snapshot(probes, self._recorder(step, self._sampler, self._describe)) if probes else None
 
     def due(self, step: int, total: int) -> bool:
         """Whether a snapshot is due at a step of a run with `total` steps."""

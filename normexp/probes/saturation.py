@@ -43,15 +43,15 @@ class Saturation(Probe):
         for name, activation in self.activations.items():
             recorder.sample_input(f"activation_in/{name}", activation)
             recorder.sample_output(f"activation_out/{name}", activation)
-            recorder.add_hook(activation.register_forward_hook(partial(_count_active, recorder, name)))
+            recorder.on_output(activation, partial(_count_active, recorder, name, activation))
         for name, norm in self._squashing().items():
-            recorder.add_hook(norm.register_forward_pre_hook(partial(_record_squashed, recorder, name)))
+            recorder.on_input(norm, partial(_record_squashed, recorder, name, norm))
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
         for name, activation in self.activations.items():
             inputs, outputs = (recorder.arrays.get(f"activation_{side}/{name}") for side in ("in", "out"))
-            if inputs is None or outputs is None:
+            if inputs is None or outputs is None or inputs.shape != outputs.shape:
                 continue
             finite = np.isfinite(inputs) & np.isfinite(outputs)
             any_finite = bool(finite.any())
@@ -85,24 +85,21 @@ class Saturation(Probe):
         return {name: norm for name, norm in norms.items() if isinstance(norm, DynamicTanh | DynamicErf)}
 
 
-def _record_squashed(recorder: Recorder, name: str, norm: nn.Module, inputs: tuple[Tensor]) -> None:
-    """Forward pre-hook: record the fraction of values at which the norm is saturated: (1,)."""
+def _record_squashed(recorder: Recorder, name: str, norm: nn.Module, values: Tensor) -> None:
+    """Record the fraction of values at which the norm is saturated: (1,)."""
     assert isinstance(norm, DynamicTanh | DynamicErf)
     with torch.no_grad():
-        saturated = norm.squash(inputs[0]).abs() > 1 - 2 * FLAT
+        saturated = norm.squash(values).abs() > 1 - 2 * FLAT
     recorder.record_array(f"_norm_saturated/{name}", saturated.float().mean()[None])
 
 
-def _count_active(recorder: Recorder, name: str, activation: nn.Module, inputs: object, output: object) -> None:
-    """Forward hook: record the number of nonzero values in each channel of the output (B, C, ...): (1, C). Of TLU, the fraction
-    above the threshold, which is its output otherwise."""
-    if isinstance(output, Tensor):
-        rows = output.detach().movedim(1, -1).reshape(-1, output.shape[1])
-        if isinstance(activation, TLU):
-            counts = (rows > activation.tau.detach()).float().mean(0)
-        else:
-            counts = torch.count_nonzero(rows, dim=0)
-        recorder.record_array(f"_active/{name}", counts[None])
+def _count_active(recorder: Recorder, name: str, activation: nn.Module, output: Tensor) -> None:
+    """Record the number of nonzero values in each channel of the output (B, C, ...): (1, C). Of TLU, the fraction above the
+    threshold, which is its output otherwise."""
+    rows = output.detach().movedim(1, -1).reshape(-1, output.shape[1])
+    tau = activation.tau.detach() if isinstance(activation, TLU) else None
+    counts = torch.count_nonzero(rows, dim=0) if tau is None else (rows > tau).float().mean(0)
+    recorder.record_array(f"_active/{name}", counts[None])
 
 
 def flatness(activation: nn.Module, inputs: Floats, outputs: Floats) -> tuple[float, float]:

@@ -128,7 +128,8 @@ def _undo_on_error(parent: Path, created: Path) -> Iterator[None]:
 def remove_outputs(directory: Path) -> None:
     """Remove the outputs of a run that is trained from scratch. The log and files of unknown origin are kept, and so is the
     config, which `write_run_files` replaces: after a kill in between, the run can still be resumed."""
-    for pattern in ("metrics.jsonl", "evaluations.jsonl", "histograms.png", "checkpoint*.pt", "events.out.tfevents.*"):
+    names = ("metrics.jsonl", "evaluations.jsonl", "histograms.png", "tracker.json")
+    for pattern in (*names, "checkpoint*.pt", "events.out.tfevents.*"):
         for path in directory.glob(pattern):
             with atomic.writing(path):
                 path.unlink(missing_ok=True)

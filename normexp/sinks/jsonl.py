@@ -11,6 +11,11 @@ from normexp.rundir import json_line
 from normexp.rundir.atomic import writing
 
 
+def entry(record: Record) -> dict[str, Any]:
+    """A record's line, before non-finite numbers are replaced."""
+    return {"step": record.step, "epoch": record.epoch, "seconds": round(record.seconds, 6), **record.scalars}
+
+
 class JsonLines:
     """Appends each record and flushes it, so that nothing is lost if the run is killed.
 
@@ -38,9 +43,8 @@ class JsonLines:
     def log(self, record: Record) -> None:
         if not record.scalars:  # histograms are not stored here
             return
-        entry = {"step": record.step, "epoch": record.epoch, "seconds": round(record.seconds, 6), **record.scalars}
         with writing(self._path):
-            self._file.write(json_line(entry))
+            self._file.write(json_line(entry(record)))
             self._file.flush()
 
     def close(self, *, success: bool) -> None:

@@ -1,6 +1,6 @@
 """All sinks of a run, opened, logged to and closed together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,25 @@ from normexp.sinks.histogram_sheet import HistogramSheet
 from normexp.sinks.jsonl import JsonLines
 from normexp.sinks.progress_bar import ProgressBar
 from normexp.sinks.tensorboard import TensorBoard
+from normexp.sinks.tracker import Tracker
 
 
 class RunSinks:
     """`by_name` holds the sinks in the order of closing; checkpoints store their states under the same names."""
 
     def __init__(
-        self, directory: Path, info: RunInfo, console: Console, total_steps: int, saved: Mapping[str, Any] | None = None
+        self,
+        directory: Path,
+        info: RunInfo,
+        console: Console,
+        total_steps: int,
+        saved: Mapping[str, Any] | None = None,
+        *,
+        tracker: str | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """saved: the `state_dict` of an earlier part of the run, whose files are continued. Raises WriteError."""
+        """saved: the `state_dict` of an earlier part of the run, whose files are continued. stopping: whether the run was asked
+        to stop. Raises WriteError."""
         saved = saved or {}
         tensorboard = TensorBoard(directory, info, saved.get("tensorboard"))
         try:
@@ -40,6 +50,9 @@ class RunSinks:
             "tensorboard": tensorboard,
             "terminal": self.progress,
         }
+        if tracker is not None:  # last, since it uploads the files of the others
+            logged_bytes = saved["metrics"]["size"] if "metrics" in saved else 0
+            self.by_name["tracker"] = Tracker(directory, tracker, console, logged_bytes=logged_bytes, stopping=stopping)
 
     def log(self, record: Record) -> None:
         for sink in self.by_name.values():

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from normexp.config import Config
 from normexp.rundir import slug
 
-SHARED_KEYS = ("name", "runs_dir", "data_dir", "jobs", "objective", "hydra", "experiment")
+SHARED_KEYS = ("name", "runs_dir", "data_dir", "jobs", "objective", "tracker", "hydra", "experiment")
 """Keys with one value for the whole sweep. Names leave them out."""
 
 FIELDS = [field.name for field in dataclasses.fields(Config)]

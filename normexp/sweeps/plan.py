@@ -22,6 +22,7 @@ from normexp.compose.compose import Combination, Composer, compose_sweep, is_cho
 from normexp.compose.errors import composing_errors, config_errors, explain, reason
 from normexp.compose.loader import Loader
 from normexp.compose.overrides import parse_overrides, validate_overrides
+from normexp.compose.validate import check_tracker
 from normexp.config import GROUPS, ConfigError, DataConfig, Objective, expand_path, show, unknown_choice
 from normexp.data import DATA
 from normexp.sweeps import gpus
@@ -84,6 +85,7 @@ def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console, 
     rundir.check_name(name)
     folder = (runs_dir / name).absolute()
     _check_shared(cfg)
+    check_tracker(cfg.tracker)
     if (folder / "status.json").exists():
         raise ConfigError(f"name={show(name)}: {folder} is a run; choose another name for the sweep.")
     local = cfg.hydra.launcher._target_.startswith(LOCAL_LAUNCHERS)

@@ -66,10 +66,7 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     set_precision(config, device)
     data = load(config, device) if arrays is None else split(arrays, config, device)
     model = build_model(config)
-    if config.init.input_std is not None:  # on the CPU, so that the weights are the same on every device
-        count = whole_ghost_batches(model, min(SAMPLES, len(data.train)))
-        samples = torch.arange(count, device=device)
-        rescale_weights(model, data.train.batch(samples)[0].cpu(), config.init.input_std)
+    rescale_to_data(model, config, data.train)
     model = to_device(model, device)
     precision = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
@@ -91,6 +88,14 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     np.random.seed(stream_seed(config.seed, "numpy") % 2**32)
     val_sample = sample(data.val, config.eval_samples, seed=config.seed)
     return Parts(data, val_sample, model, forward, precision, optimizer, probes, augment, order, device, sizes(config))
+
+
+def rescale_to_data(model: nn.Module, config: Config, train: Split) -> None:
+    """Rescale the initial weights by `init.input_std`, if set: on the CPU, so that they are the same on every device."""
+    if config.init.input_std is not None:
+        count = whole_ghost_batches(model, min(SAMPLES, len(train)))
+        samples = torch.arange(count, device=train.labels.device)
+        rescale_weights(model, train.batch(samples)[0].cpu(), config.init.input_std)
 
 
 def choose_device(name: str) -> torch.device:

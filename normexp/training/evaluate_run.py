@@ -54,12 +54,7 @@ def evaluate_run(directory: Path, config: Config, options: EvaluationOptions) ->
     arrays = DATA[config.data.name].load(config.data, Path(config.data_dir).expanduser())
     data = split(arrays, config, device)
     checkpoint.check_data(state, data.fingerprint, config)
-    model = build_model(config)
-    try:
-        model.load_state_dict(state["model"])
-    except RuntimeError as error:
-        raise ConfigError(f"{show(directory)}: the checkpoint does not match the run's config.") from error
-    model = to_device(model, device)
+    model = to_device(_with_weights(directory, config, state), device)
     target: Split = getattr(data, options.split)
     if options.shift is not None:
         low, high = (float(value) / arrays.scale for value in target.images.aminmax())
@@ -150,3 +145,18 @@ def predictions(model: nn.Module, target: Split) -> tuple[float, NDArray[np.int6
         confusion = torch.bincount(torch.cat(pairs).cpu(), minlength=classes**2).reshape(classes, classes)
         loss = torch.stack(sums).sum(0).item()
     return loss / len(target), confusion.numpy()
+
+
+def trained_model(directory: Path, config: Config) -> nn.Module:
+    """The network in a run's last checkpoint, on the CPU, in evaluation mode. Raises ConfigError for an unusable checkpoint."""
+    model = _with_weights(directory, config, _checkpoint(directory, config))
+    return to_device(model, torch.device("cpu")).eval()
+
+
+def _with_weights(directory: Path, config: Config, state: Mapping[str, Any]) -> nn.Module:
+    model = build_model(config)
+    try:
+        model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise ConfigError(f"{show(directory)}: the checkpoint does not match the run's config.") from error
+    return model

@@ -3,6 +3,7 @@
 import logging
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +17,14 @@ logger.addHandler(logging.NullHandler())  # without a log file, logging would pr
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Write this process's log records and warnings to a file. Raises WriteError if it can't be opened."""
+    """Write this process's log records and warnings to a file; then restore its logging. Raises WriteError if the file can't be
+    opened."""
     with atomic.writing(path):
         handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     # If a full disk truncates the log, that is not an error here: status.json has the reason.
     handler.handleError = lambda record: None  # type: ignore[method-assign]
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level, show_warning = logger.level, warnings.showwarning
     logger.setLevel(logging.INFO)
     loggers = [logger, logging.getLogger("py.warnings")]
     for source in loggers:
@@ -30,7 +33,9 @@ def logging_to(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        logging.captureWarnings(False)
+        if warnings.showwarning is not show_warning:  # else they were captured before
+            logging.captureWarnings(False)
+        logger.setLevel(level)
         for source in loggers:
             source.removeHandler(handler)
         with suppress(OSError):
@@ -65,4 +70,5 @@ class Interrupt:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                # None: a handler that was not installed from Python, in a program that embeds it
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -95,7 +95,8 @@ def run(
             atomic.remove_temporaries(directory)
             _log_start(parts, config, diff, state.step, notes)
             info, saved_sinks = run_info(parts, config, diff), saved and saved["sinks"]
-            session.train(parts, RunSinks(directory, info, console, state.total_steps, saved_sinks))
+            options: dict[str, Any] = {"tracker": config.tracker, "stopping": session.interrupt.requested}
+            session.train(parts, RunSinks(directory, info, console, state.total_steps, saved_sinks, **options))
         except KeyboardInterrupt:
             session.outcome = Outcome("interrupted")
         except BaseException as exception:

@@ -8,7 +8,7 @@ import numpy as np
 
 from normexp.metrics import MAX_PLOTTED
 from normexp.plotting.colors import LineStyle, sequential_color
-from normexp.plotting.labels import evenly_spaced, safe_label, truncate
+from normexp.plotting.labels import abbreviate, evenly_spaced, safe_label, truncate
 from normexp.plotting.style import BOTTOM, Canvas, DrawnFigure, log_axis, new_canvas
 from normexp.report.analysis import ACTIVATION_INPUTS, GRADIENTS, Analysis
 from normexp.report.curves import MeanCurve, average_curves, layer_names
@@ -31,7 +31,10 @@ def gradients_over_time(analysis: Analysis) -> DrawnFigure | None:
     if not names:
         return None
     colors = {name: sequential_color(i, len(names)) for i, name in enumerate(names)}
-    legend = [LineStyle(name, colors[name], "solid", "") for name in evenly_spaced(names, 10)]
+    legend = [
+        LineStyle(abbreviate(name, lambda text: len(text) <= 36), colors[name], "solid", "")
+        for name in evenly_spaced(names, 10)
+    ]
     canvas = new_canvas(grid.panels, legend=legend, shared="row")
     for panel in grid.panels:
         axes = canvas.axes[panel.row, panel.column]
@@ -60,7 +63,8 @@ def gradients_at_end(analysis: Analysis) -> DrawnFigure | None:
     if len(names) < 2:
         return None
     shown = evenly_spaced(range(len(names)), 6 if len(grid.panels) > 1 else 10)
-    labels = [truncate(safe_label(names[i]), 24) for i in shown]
+    labels = [abbreviate(safe_label(names[i]), lambda text: len(text) <= 16) for i in shown]
+    labels = [truncate(label, 18 if "." in label else 24) for label in labels]
     slanted = sum(map(len, labels)) > 22
     bottom = 0.2 + 0.05 * max(map(len, labels)) if slanted else BOTTOM
     canvas = new_canvas(grid.panels, legend=layout.legend(analysis.grouping.groups), bottom=bottom)
