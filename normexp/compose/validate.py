@@ -141,6 +141,8 @@ def _weight_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str
         if problem := entry.problem(config.weight, filters):
             wrong, works = problem
             yield f"weight={entry.name} can't work in layer {filters.layer} of model={config.model.name}: {wrong}. {works}"
+    if init.input_std is not None and any(plan.recurrence for plan in plans):
+        yield f"init.input_std={init.input_std} can't rescale recurrent layers. Set init.input_std=null, or use another model."
     if entry.cancels_scale and init.input_std is not None:
         yield (
             f"init.input_std={init.input_std}: weight={entry.name} undoes it, because it cancels the scale of the weights. Set "

@@ -108,6 +108,8 @@ def _norm_warnings(config: Config, asked: Mapping[str, Any]) -> Iterator[str]:
         yield f"norm.eps has no effect with norm={norm.name}, which divides by nothing."
     if getattr(config.norm, "beta", False) and not config.norm.affine:
         yield "norm.beta=true has no effect with norm.affine=false."
+    if config.norm.gamma != 1 and not config.norm.affine:
+        yield f"norm.gamma={show(config.norm.gamma)} has no effect with norm.affine=false."
     plans = layers(config)
     if (
         "activation" in asked
@@ -122,6 +124,16 @@ def _norm_warnings(config: Config, asked: Mapping[str, Any]) -> Iterator[str]:
         yield "Filter response norm leaves little more than the sign of each value after a linear layer. Use norm=ln there."
     elif norm.name == "frn" and config.activation != "tlu":
         yield "Filter response norm does not center its output: its paper uses it with activation=tlu, which learns a threshold."
+
+
+def _recurrent_warnings(config: Config, asked: Mapping[str, Any]) -> Iterator[str]:
+    """Warnings about keys of recurrent layers."""
+    if "activation" in asked and getattr(config.model, "cell", "rnn") != "rnn":
+        yield f"activation={config.activation} has no effect with model.cell={config.model.cell}."  # type: ignore[attr-defined]
+    if config.norm.name == "none" and "norm_at" in asked.get("model", {}):
+        yield f"model.norm_at={asked['model']['norm_at']} has no effect with norm=none."
+    if getattr(config.norm, "last_step", None) is not None and not getattr(config.norm, "per_step", False):
+        yield "norm.last_step has no effect without norm.per_step=true."
 
 
 def _pools_norms(config: Config, plans: Sequence[LayerPlan]) -> bool:
@@ -179,12 +191,7 @@ def warnings(config: Config, asked: Mapping[str, Any]) -> list[str]:
         keys = [key for key in asked.get("norm", {}) if key != "name" and not (key == "position" and position_matters)]
         messages += [f"norm.{key}={show(asked['norm'][key])} has no effect with norm=none." for key in keys]
     messages += _norm_warnings(config, asked)
-    if "activation" in asked and getattr(config.model, "cell", "rnn") != "rnn":
-        messages.append(f"activation={config.activation} has no effect with model.cell={config.model.cell}.")  # type: ignore[attr-defined]
-    if getattr(config.norm, "last_step", None) is not None and not getattr(config.norm, "per_step", False):
-        messages.append("norm.last_step has no effect without norm.per_step=true.")
-    if config.norm.gamma != 1 and not config.norm.affine:
-        messages.append(f"norm.gamma={show(config.norm.gamma)} has no effect with norm.affine=false.")
+    messages += _recurrent_warnings(config, asked)
     freeze_at = getattr(config.norm, "freeze_at", None)
     if freeze_at is not None and freeze_at > (steps := sizes(config).total_steps):
         messages.append(f"norm.freeze_at={freeze_at} has no effect: the run has {steps:,} steps.")

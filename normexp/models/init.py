@@ -58,7 +58,9 @@ def initialize(layers: Mapping[str, nn.Module], config: Config) -> None:
             continue
         plan: LayerPlan | None = getattr(layer, "plan", None)
         recurrence = plan.recurrence if plan else None
-        bound = (recurrence.hidden if recurrence else module.weight[0].numel()) ** -0.5  # 1 / sqrt(fan_in)
+        # 1 / sqrt(fan_in), but torch's own scheme for recurrent layers has the same bound for all weights
+        fan_in = recurrence.hidden if recurrence and config.init.name == "default" else module.weight[0].numel()
+        bound = fan_in**-0.5
         activation = (plan and plan.activation) or config.activation
         generator = torch.Generator().manual_seed(stream_seed(config.seed, "weights", name))
         for weight in module.weight.detach().chunk(recurrence.gates if recurrence else 1):

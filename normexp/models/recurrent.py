@@ -17,6 +17,9 @@ from normexp.streams import stream_seed
 Normalize = Callable[[str, Tensor], Tensor]
 """Apply the norm of a named part, if it has one, to (B, C)."""
 
+Maps = tuple[tuple[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""Weight and bias of the input and of the hidden map."""
+
 Computed = tuple[Tensor, Tensor, dict[str, Tensor]]
 """Hidden state and cell state of a time step, and the inputs of its gates by name: (B, H) each."""
 
@@ -82,17 +85,18 @@ class RecurrentLayer(nn.Module):
         if self.training and self.noise_h0:
             h = torch.randn_like(h) * self.noise_h0
         trace = _Trace() if any(map(has_hooks, map(self.get_submodule, self.shown))) else None
-        y = self._by_torch(x, h) if self.native else self._by_steps(x, h, trace)
+        weights = _weights(self.input), _weights(self.hidden)
+        y = self._by_torch(x, h, weights) if self.native else self._by_steps(x, h, weights, trace)
         if trace is not None:
             with torch.no_grad():
                 if self.native:
-                    self._by_steps(x, h, trace)
+                    self._by_steps(x, h, weights, trace)
                 self._show(x, trace)
         z: Tensor = self.out(y)
         return z
 
-    def _by_torch(self, x: Tensor, h: Tensor) -> Tensor:
-        (w, w_bias), (u, u_bias) = map(_weights, (self.input, self.hidden))
+    def _by_torch(self, x: Tensor, h: Tensor, maps: Maps) -> Tensor:
+        (w, w_bias), (u, u_bias) = maps
         assert w_bias is not None and u_bias is not None
         state, weights = h[None], [w, u, w_bias, u_bias]
         options = True, 1, 0.0, self.training, False, True  # biases, layers, dropout, train, bidirectional, batch first
@@ -105,8 +109,8 @@ class RecurrentLayer(nn.Module):
             y = kernel(x.mT, state, weights, *options)[0]
         return y.mT
 
-    def _by_steps(self, x: Tensor, h: Tensor, trace: "_Trace | None") -> Tensor:
-        (w, w_bias), (u, u_bias) = map(_weights, (self.input, self.hidden))
+    def _by_steps(self, x: Tensor, h: Tensor, maps: Maps, trace: "_Trace | None") -> Tensor:
+        (w, w_bias), (u, u_bias) = maps
         norms = {name: self._norms(layer) for name, layer in self.named_children() if hasattr(layer, "norm")}
         a = F.linear(x.permute(2, 0, 1), w, w_bias)  # (T, B, gates H)
         if "input" in norms and self.input.plan.site("norm").steps == 1:  # type: ignore[union-attr]
@@ -139,9 +143,9 @@ class RecurrentLayer(nn.Module):
         size = [2 * self.hidden_size, self.hidden_size]
         (a_rz, a_n), (b_rz, b_n) = a.split(size, 1), b.split(size, 1)
         r, z = normalize("sum", a_rz + b_rz).chunk(2, 1)
-        n = normalize("candidate", torch.addcmul(a_n, r.sigmoid(), b_n))
+        n = normalize("candidate", a_n + r.sigmoid() * b_n)  # not addcmul and lerp, since amp mixes types
         candidate = n.tanh()
-        return torch.lerp(candidate, h, z.sigmoid()), c, {"r": r, "z": z, "n": n}
+        return candidate + z.sigmoid() * (h - candidate), c, {"r": r, "z": z, "n": n}
 
     def _norms(self, layer: nn.Module) -> list[Callable[[Tensor], Tensor]]:
         """The layer's norm at each time step."""
@@ -157,9 +161,12 @@ class RecurrentLayer(nn.Module):
             if step:
                 layer(trace.gates[self.observed[step]][gate])
                 continue
-            before, after = (torch.stack(values).permute(1, 2, 0) for values in zip(*trace.parts[name], strict=True))
-            sequences = {"input": x, "hidden": torch.stack(trace.states).permute(1, 2, 0)}
-            layer(sequences.get(name, before), after)
+            if not has_hooks(layer):
+                continue
+            inputs, outputs = zip(*trace.parts[name], strict=True)
+            others = trace.states if name == "hidden" else inputs
+            before = x if name == "input" else torch.stack(others).permute(1, 2, 0)
+            layer(before, torch.stack(outputs).permute(1, 2, 0))
 
 
 class _Trace:

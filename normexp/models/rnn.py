@@ -89,9 +89,10 @@ def _recurrent(config: RNN, plan: Planner, name: str, x: Shape) -> list[LayerPla
     in_turn = partial(Recurrence, hidden, steps=steps)
     at_once = Recurrence(hidden, len(gates), steps=steps if plan.per_step else 1)
     width, h = len(gates) * hidden, (hidden, steps)
+    after: Activation | None = None if config.cell == "rnn" else "identity"  # for the gain of init
     plans = [
-        plan.tokens(f"{name}.input", x, width, *parts, recurrence=at_once, activation="identity"),
-        plan.tokens(f"{name}.hidden", h, width, *parts, recurrence=in_turn(len(gates)), activation="identity"),
+        plan.tokens(f"{name}.input", x, width, *parts, recurrence=at_once, activation=after),
+        plan.tokens(f"{name}.hidden", h, width, *parts, recurrence=in_turn(len(gates)), activation=after),
     ]
     norms = []
     if sums:

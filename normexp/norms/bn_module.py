@@ -35,6 +35,7 @@ class StepBatchNorm(nn.ModuleList):
 
     def __init__(self, channels: int, momenta: Sequence[float], *, eps: float, affine: bool) -> None:
         super().__init__(nn.BatchNorm1d(channels, eps=eps, momentum=momentum, affine=False) for momentum in momenta)
+        self.eps = eps
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
 

@@ -37,6 +37,11 @@ class ProbedLayer:
         self.observed = bool(getattr(getattr(layer, "plan", None), "observed", False))
 
 
+def _called(module: nn.Module) -> list[nn.Module]:
+    """The modules that are called instead of a list of modules, such as the norms of `norm.per_step`."""
+    return list(module) if isinstance(module, nn.ModuleList) else [module]
+
+
 def layer_weights(layers: Mapping[str, ProbedLayer]) -> dict[str, nn.Parameter]:
     """Trained weight of each linear layer and convolution."""
     weights = {name: trained_weight(layer.weight) for name, layer in layers.items() if layer.weight is not None}
@@ -151,7 +156,8 @@ class Recorder:
             if isinstance(args[0], Tensor):  # a user's module may expect something else
                 hook(args[0])
 
-        self.add_hook(module.register_forward_pre_hook(call))
+        for each in _called(module):
+            self.add_hook(each.register_forward_pre_hook(call))
 
     def on_output(self, module: nn.Module, hook: Callable[[Tensor], None]) -> None:
         """Call the hook with the module's output (B, C, ...)."""
@@ -164,7 +170,8 @@ class Recorder:
             if isinstance(output, Tensor):
                 hook(output)
 
-        self.add_hook(module.register_forward_hook(call))
+        for each in _called(module):
+            self.add_hook(each.register_forward_hook(call))
 
     def sample_input(self, tag: str, module: nn.Module) -> None:
         """Sample the module's input each time it is called in this pass. Several probes may ask for the same tag."""

@@ -36,8 +36,9 @@ class BatchStatistics(Probe):
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.layers.items():
-            if layer.norm is not None and running_moments(layer.norm) is not None:
-                recorder.on_input(layer.norm, partial(_record_statistics, recorder, name, layer.norm))
+            for norm in layer.norm if isinstance(layer.norm, nn.ModuleList) else [layer.norm]:
+                if norm is not None and running_moments(norm) is not None:
+                    recorder.on_input(norm, partial(_record_statistics, recorder, name, norm))
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}

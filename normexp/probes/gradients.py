@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import accumulate
 from typing import ClassVar
 
 import torch
@@ -79,11 +80,13 @@ class Gradients(Probe):
 
     def report(self, recorder: Recorder) -> Measurements:
         scalars: dict[str, float | None] = {}
+        depths = _depths(recorder.layer_order, recorder.scalars_by_layer("_grad_flow"))
         for kind in ("flow", "weight"):
             norms = recorder.scalars_by_layer(f"_grad_{kind}")
-            called = [name for name in recorder.layer_order if name in self.layers and name in norms]
-            scalars |= {f"grad_{kind}/{name}": norms[name] for name in called}
-            scalars[f"grad_growth/{kind}"] = growth_per_layer([norms.get(name) for name in recorder.layer_order])
+            called = [name for name in recorder.layer_order if name in norms]
+            scalars |= {f"grad_{kind}/{name}": norms[name] for name in called if name in self.layers}
+            growth = growth_per_layer([norms[name] for name in called], [depths[name] for name in called])
+            scalars[f"grad_growth/{kind}"] = growth
         return Measurements(scalars)
 
 
@@ -104,11 +107,19 @@ def _record_flow(recorder: Recorder, name: str, output: Tensor) -> None:
         output.register_hook(record)
 
 
-def growth_per_layer(norms: Sequence[float | None]) -> float | None:
-    """Slope of log(norm) over the layers, from the last to the first. A layer without a gradient has None. Returns None if fewer
-    than two norms are above 0."""
-    points = [(-depth, math.log(norm)) for depth, norm in enumerate(norms) if norm is not None and 0 < norm < math.inf]
-    if len(points) < 2:
+def _depths(called: Sequence[str], flows: Mapping[str, float]) -> dict[str, int]:
+    """Number of layers with a gradient of their output before each layer. The parts of a recurrent layer have none, so that they
+    are as deep as its output."""
+    before = accumulate((name in flows for name in called), initial=0)
+    return dict(zip(called, before, strict=False))
+
+
+def growth_per_layer(norms: Sequence[float], depths: Sequence[int] | None = None) -> float | None:
+    """Slope of log(norm) over the layers, from the last to the first. depths: of each; by default 0, 1, ... Returns None if fewer
+    than two norms are above 0, or all have the same depth."""
+    layers = zip(depths or range(len(norms)), norms, strict=True)
+    points = [(-depth, math.log(norm)) for depth, norm in layers if 0 < norm < math.inf]
+    if len({depth for depth, _ in points}) < 2:
         return None
     slope, _ = statistics.linear_regression(*zip(*points, strict=True))
     return slope

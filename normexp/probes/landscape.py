@@ -97,7 +97,8 @@ class Landscape(Probe):
 
     def before_forward(self, recorder: Recorder) -> None:
         for name, layer in self.network.items():
-            recorder.on_call(layer.layer, partial(_record_call, recorder, name))
+            if not layer.observed:
+                recorder.on_call(layer.layer, partial(_record_call, recorder, name))
         self._loss = LossSurface(recorder.step)
 
     def after_update(self, recorder: Recorder) -> None:

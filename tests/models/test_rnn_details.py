@@ -1,5 +1,7 @@
 """Recurrent networks: sequences, random draws, probes of gates and refusals."""
 
+import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -15,6 +17,8 @@ from normexp.models.layer import named_layers
 from normexp.models.recurrent import Sequence
 from tests.conftest import compose
 from tests.models.test_rnn import GATES, SMALL, images, network, normalize
+from tests.probes.watcher import ALL, Watcher
+from tests.probes.watcher import images as watched_images
 
 
 def test_input_sequences():
@@ -118,6 +122,7 @@ def test_probes_see_each_gate_at_three_steps(norm, cell):
     ("overrides", "says"),
     [
         (["norm=in"], "layer rnn1.sum of model=rnn"),
+        (["init.input_std=1"], "init.input_std=1.0 can't rescale recurrent layers"),
         (["norm=sn"], "layer rnn1.input of model=rnn"),
         (["norm.position=post"], "Use norm.position=pre"),
         (["data=mnist1d"], "Use model.input=pixels"),
@@ -141,6 +146,7 @@ def test_refusals(overrides, says):
     ("overrides", "asked", "says"),
     [
         (["activation=tanh"], {"activation": "tanh"}, "activation=tanh has no effect with model.cell=lstm."),
+        (["norm=none"], {"model": {"norm_at": "sum"}}, "model.norm_at=sum has no effect with norm=none."),
         (["norm=bn", "norm.last_step=3"], {}, "norm.last_step has no effect without norm.per_step=true."),
         (["norm.affine=false", "norm.gamma=0.1"], {}, "norm.gamma=0.1 has no effect with norm.affine=false."),
     ],
@@ -157,3 +163,75 @@ def test_gamma_starts_as_the_config_says(norm):
         gammas = [p for name, p in net.named_parameters() if name.endswith("norm.weight")]
         assert gammas
         assert all(bool((gamma == 0.1).all()) for gamma in gammas)
+
+
+@pytest.mark.parametrize("layers", ["*", "rnn1.candidate", "rnn1.hidden"])
+@pytest.mark.parametrize("norm", ["none", "ln", "bn"])
+def test_amp_with_and_without_probes(norm, layers):
+    """Every cell, with a norm in some of its parts, whose values are float32 while the others are bfloat16."""
+    for cell, at in product(GATES, ("maps", "sum")):
+        if (layers == "rnn1.candidate" and (cell, at) != ("gru", "sum")) or (layers == "rnn1.hidden" and at == "sum"):
+            continue
+        more = [f"norm.layers=[{layers}]"] if layers != "*" and norm != "none" else []
+        config = compose("model=rnn", f"norm={norm}", f"model.cell={cell}", f"model.norm_at={at}", "amp=bf16", *more)
+        model, (inputs, labels) = build_model(config), watched_images()
+        want = build_model(replace(config, amp=None))(inputs)
+        with torch.autocast("cpu", torch.bfloat16):
+            plain = model(inputs)
+            torch.testing.assert_close(plain.float(), want, rtol=0.1, atol=0.1)
+            for layer in named_layers(model).values():
+                layer.register_forward_hook(lambda *_: None)
+            assert norm == "bn" or torch.equal(model(inputs), plain)
+            torch.nn.functional.cross_entropy(model(inputs), labels).backward()
+
+
+@pytest.mark.parametrize(
+    ("norm", "weight"), [("none", "spectral"), ("ln", "spectral"), ("bn norm.per_step=true", "none")]
+)
+def test_probes_change_nothing(norm, weight):
+    """The same weights and buffers, bit for bit, after steps with and without all probes."""
+    name, *more = norm.split()
+    results = []
+    for probes in (ALL, ["probe='off'"]):
+        config = compose("model=rnn", f"norm={name}", *more, f"weight={weight}", *probes, "probe.every=1")
+        watcher = Watcher(build_model(config), config)
+        for seed in range(3):
+            torch.manual_seed(seed)
+            watcher(*watched_images(seed=seed))
+        results.append(watcher.model.state_dict())
+    for name in results[0]:
+        assert torch.equal(results[0][name], results[1][name]), name
+
+
+def test_growth_of_the_gradient_counts_a_recurrent_layer_as_one():
+    for landscape in ("true", "false"):
+        config = compose("model=rnn", "model.layers=2", "norm=ln", f"probe.landscape={landscape}", "probe.every=1")
+        found = Watcher(build_model(config), config)(*watched_images()).scalars
+        for kind, names in {
+            "flow": {"rnn1.out": 0, "rnn2.out": 1, "head": 2},
+            "weight": {"rnn1.input": 0, "rnn1.hidden": 0, "rnn2.input": 1, "rnn2.hidden": 1, "head": 2},
+        }.items():
+            logs = [math.log(found[f"grad_{kind}/{name}"]) for name in names]
+            slope = stats.linregress([-depth for depth in names.values()], logs).slope
+            assert found[f"grad_growth/{kind}"] == pytest.approx(slope, rel=1e-5)
+
+
+def test_statistics_of_each_step_are_probed():
+    config = compose("model=rnn", "norm=bn", "norm.per_step=true", "probe.every=1", "norm.layers=[rnn1.input]")
+    model = build_model(config)
+    inputs, labels = watched_images()
+    found = Watcher(model, config)(inputs, labels).scalars
+    weight = dict(build_model(config).named_parameters())["rnn1.input.weight.weight"].detach()
+    values = [(inputs[:, 0, t] @ weight.T) for t in (0, 4, 7)]  # the running mean is 0, the running variance 1
+    distance = torch.stack([v.mean(0).abs().mean() for v in values]).mean()
+    assert found["batch_mean_distance/rnn1.input"] == pytest.approx(float(distance), rel=1e-3)
+    standardized = torch.stack([(v - v.mean(0)) / (v.var(0, correction=0) + 1e-5).sqrt() for v in values])
+    assert found["norm_out/rnn1.input/std"] == pytest.approx(float(standardized.std()), rel=0.02)
+
+
+def test_kaiming_is_by_fan_in_and_the_gain_of_elmans_activation():
+    for cell, activation, gain in (("rnn", "relu", 2**0.5), ("lstm", "relu", 1.0)):
+        choices = [f"model.cell={cell}", f"activation={activation}", "init=kaiming", "model.hidden=200", "norm=none"]
+        weights = dict(build_model(compose("model=rnn", *choices)).named_parameters())
+        assert weights["rnn1.input.weight.weight"].detach().std().item() == pytest.approx(gain / 8**0.5, rel=0.05)
+        assert weights["rnn1.hidden.weight.weight"].detach().std().item() == pytest.approx(gain / 200**0.5, rel=0.02)
