@@ -120,6 +120,7 @@ def test_they_get_the_checks_of_the_shipped_ones(registered):
         assert part in message
 
 
+@pytest.mark.long
 def test_other_processes_show_their_runs_but_do_not_import_them(registered, monkeypatch, capsys):
     monkeypatch.chdir(registered[0])
     assert main(["report", "runs/own"]) == 0

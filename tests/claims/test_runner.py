@@ -133,7 +133,9 @@ def test_only_undecided_cells_are_trained_further(trainer):
     assert trainer.rounds == []
 
 
-@pytest.mark.parametrize("stop", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
+@pytest.mark.parametrize(
+    "stop", [pytest.param(0, marks=pytest.mark.long), *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))]
+)
 def test_a_stop_between_two_looks_changes_nothing(trainer, stop):
     run()
     whole = judged()
@@ -157,7 +159,7 @@ CHOOSES = (
 )
 
 
-@pytest.mark.parametrize("stop", [None, 1, 2])
+@pytest.mark.parametrize("stop", [None, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 def test_an_lr_is_chosen_first_and_then_judged(trainer, monkeypatch, stop):
     """Also where the command stops before the extension, or after it."""
     write(CHOOSES[: CHOOSES.rindex("  - what:")])
@@ -229,6 +231,7 @@ def test_runs_without_a_result_are_reported(trainer, monkeypatch):
     assert len(trainer.rounds) == 1
 
 
+@pytest.mark.long
 def test_a_rule_that_changes_after_its_runs_is_exploratory(trainer):
     assert not run().verdicts[0].exploratory
     write(MINE.replace("confirm: 0.1", "confirm: 0.2"))

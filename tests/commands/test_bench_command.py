@@ -61,7 +61,7 @@ def test_json_alone_on_standard_output(capsys):
     assert not list(Path().iterdir())
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.usefixtures("short")
 @pytest.mark.parametrize("suffix", ["svg", "PDF"])
 def test_figures_in_other_formats_and_of_other_networks(suffix, capsys):

@@ -58,6 +58,7 @@ def test_on_a_terminal_progress_is_drawn_in_80_columns():
     assert all(part in text for part in ("/600", "grad", "completed"))
 
 
+@pytest.mark.long
 def test_quiet_prints_only_the_results(capsys):
     assert main(["train", "-q", "steps=1", "name=run"]) == 0
     assert main(["train", "--quiet", "steps=1", "name=run", "dropout_at=norm"]) == 0  # without notes

@@ -53,7 +53,7 @@ def assert_finishes(folder, undisturbed):
         pytest.param({"number": errno.EROFS, "lasting": True}, id="read-only from then on", marks=pytest.mark.slow),
     ],
 )
-@pytest.mark.long
+@pytest.mark.slow
 def test_wherever_the_driver_of_a_sweep_can_not_write_it_says_so(tmp_path, capsys, how):
     at = 1
     while True:
@@ -79,7 +79,7 @@ def test_wherever_the_driver_of_a_sweep_can_not_write_it_says_so(tmp_path, capsy
     assert at > 20
 
 
-@pytest.mark.parametrize("pages", [0, 2, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 4, 6, 9, 13, 17))])
+@pytest.mark.parametrize("pages", [0, 2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4, 6, 9, 13, 17))])
 def test_a_sweep_on_a_small_disk_goes_on_when_there_is_room(tmp_path, undisturbed, capsys, monkeypatch, pages):
     with small_disk(tmp_path / "disk") as disk:
         leave(disk, pages)
@@ -133,6 +133,7 @@ def test_a_full_disk_that_is_printed_to_ends_no_training(words, states_there):
         assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.long
 def test_from_the_shell_a_full_disk_is_one_sentence(tmp_path):
     with small_disk(tmp_path / "disk") as disk:
         leave(disk, 20)

@@ -114,8 +114,8 @@ def test_a_sweep_is_resumed_with_other_jobs_and_another_data_folder(given, tmp_p
 @pytest.mark.parametrize(
     ("word", "says"),
     [
-        ("lr=2", "only jobs and data_dir can be changed"),
-        ("threads=2", "only jobs and data_dir can be changed"),
+        ("lr=2", "only jobs, data_dir and tracker can be changed"),
+        ("threads=2", "only jobs, data_dir and tracker can be changed"),
         ("jobs=1,2", "jobs=1,2: give jobs one value."),
         ("job=2", "Did you mean jobs?"),
         ("--dry-run", "resume does not accept --dry-run"),

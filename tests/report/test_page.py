@@ -295,6 +295,7 @@ STATES = ["completed", "completed", "diverged", "running", "failed", "interrupte
 
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
+@pytest.mark.long
 def test_a_page_of_any_sweep(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("runs")
     keys = data.draw(st.lists(st.sampled_from(sorted(VALUES)), unique=True, max_size=5))

@@ -21,7 +21,7 @@ def torture(*words, **environment):
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_ten_kills_leave_no_trace(tmp_path):
     done = torture("3", "--kills", "10", "--seed", "0", TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -113,6 +113,7 @@ def test_a_run_whose_config_has_changed_is_not_taken_for_done(capsys):
 
 
 @pytest.mark.parametrize(("line", "trained_again"), [("", False), ("eval_every: auto\n", True)])
+@pytest.mark.long
 def test_a_new_default_of_eval_every_repeats_finished_runs_only_if_a_file_sets_it(line, trained_again, capsys):
     """The runs have the config.yaml of a version whose default was null."""
     Path("own/experiment").mkdir(parents=True)

@@ -39,7 +39,9 @@ def said(result, capsys):
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model", [m if m in ("cnn", "rnn") else pytest.param(m, marks=pytest.mark.long) for m in MODELS]
+)
 def test_fast_does_everything_in_a_few_steps(tmp_path, model):
     small = ["model.depth=8", "model.width=4"] if model == "resnet" else []
     result = debug(tmp_path, "debug=fast", f"model={model}", *small)

@@ -32,13 +32,13 @@ def cut():
 
 
 FIRST_NORMS = ("none", "bn", "ln", "in", "gn")
-WITH_STATE = ("none", "brn", "iternorm", "sn")
+FIRST = [("mlp", "bn"), ("resnet", "bn"), ("rnn", "bn"), ("cnn", "none"), ("cnn", "brn"), ("cnn", "sn")]
 
 
 @pytest.mark.parametrize(
     ("model", "norm"),
     [
-        pytest.param(m, n, marks=() if n == "bn" or (m == "cnn" and n in WITH_STATE) else pytest.mark.long)
+        pytest.param(m, n, marks=() if (m, n) in FIRST else pytest.mark.long)
         for m in MODELS
         for n in NORMS
         if (n in FIRST_NORMS or m == "cnn") and (m != "mlp" or n not in MAPS_ONLY)

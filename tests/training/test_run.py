@@ -119,8 +119,10 @@ def test_a_network_that_can_not_be_built_is_a_failed_run(tmp_path, monkeypatch):
     [
         [],
         ["seed=0", "dropout=0.3", "data.augment=[crop,flip]"],
-        ["model=resnet", "model.depth=8", "norm=gn", "optim=adamw", "schedule=onecycle"],
-        ["model=mlp", "norm=ln", "init=kaiming", "grad_clip=0.1", "threads=2"],
+        pytest.param(
+            ["model=resnet", "model.depth=8", "norm=gn", "optim=adamw", "schedule=onecycle"], marks=pytest.mark.long
+        ),
+        pytest.param(["model=mlp", "norm=ln", "init=kaiming", "grad_clip=0.1", "threads=2"], marks=pytest.mark.long),
     ],
     ids=lambda overrides: " ".join(overrides) or "defaults",
 )
@@ -141,8 +143,8 @@ def test_different_seeds_differ_including_0(tmp_path):
     "network",
     [
         ["dropout=0.2", "data.augment=[crop]", "grad_clip=0.5"],
-        ["model=resnet", "model.depth=8", "model.width=4", "dropout=0.2"],
-        ["model=mlp", "norm=gn", "activation=gelu", "optim=adamw"],
+        pytest.param(["model=resnet", "model.depth=8", "model.width=4", "dropout=0.2"], marks=pytest.mark.long),
+        pytest.param(["model=mlp", "norm=gn", "activation=gelu", "optim=adamw"], marks=pytest.mark.long),
     ],
     ids=" ".join,
 )
