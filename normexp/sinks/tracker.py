@@ -81,7 +81,7 @@ class Tracker:
     def _flush(self) -> None:
         with suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             while self._waiting:
-                del self._waiting[: self._socket.send(self._waiting[:65536], socket.MSG_NOSIGNAL)]
+                del self._waiting[: self._socket.send(self._waiting[:65536], getattr(socket, "MSG_NOSIGNAL", 0))]
 
     def close(self, *, success: bool) -> None:
         """Wait until the process has finished, with a limit."""
