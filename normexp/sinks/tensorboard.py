@@ -147,8 +147,10 @@ class TensorBoard:
         status = api_pb2.STATUS_SUCCESS if success else api_pb2.STATUS_FAILURE
         info = SessionEndInfo(status=status, end_time_secs=time.time())
         summary = _hparam_summary(metadata.SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
-        self._events.write(Event(summary=summary))
-        self._events.close()
+        try:
+            self._events.write(Event(summary=summary))
+        finally:  # a write fails if events that were buffered before don't fit on the disk
+            self._events.close()
 
 
 def _layout(charts: Sequence[Chart]) -> dict[str, dict[str, list[object]]]:

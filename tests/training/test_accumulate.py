@@ -272,7 +272,7 @@ def test_a_graphs_gradients_are_copied_before_its_next_replay(monkeypatch):
             ["norm.ghost_batch=32", "accumulate=4"],
             r"of 16 samples can't be divided into ghost batches of 32\. Use accumulate=2\.",
         ),
-        (["norm.ghost_batch=24", "accumulate=4"], r"norm\.ghost_batch must divide it"),
+        (["norm.ghost_batch=24", "accumulate=4"], r"Use batch_size=96"),
     ],
 )
 def test_refuses_micro_batches_that_cannot_work(overrides, words):
