@@ -64,6 +64,7 @@ def test_every_norm_is_measured_once_a_round_in_changing_order(case, monkeypatch
     assert added == [0, 3 * 4, 3 * 8]  # gamma and beta; with batch norm there is no bias
 
 
+@pytest.mark.long
 def test_what_is_the_same_every_time(case):
     once, again = measure(case, repeats=2), measure(case, repeats=2)
     assert once.threads == 1

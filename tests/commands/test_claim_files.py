@@ -130,7 +130,9 @@ def runs_of(claim):
         yield plan_run(claim, (arm, point, claim.seeds[0]))
 
 
-@pytest.mark.parametrize("scale", ["small", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "scale", [pytest.param("small", marks=pytest.mark.long), pytest.param("full", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", experiments())
 def test_the_runs_of_every_shipped_claim_can_be_trained(name, scale):
     claim = load.read_claim(name, scale=scale)

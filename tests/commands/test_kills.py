@@ -65,6 +65,7 @@ def test_a_signal_stops_a_run_within_two_seconds(long_run, number, code):
     assert "Traceback" not in output
 
 
+@pytest.mark.long
 def test_a_second_signal_stops_a_run_at_once(long_run):
     """The step has no checkpoint: the run resumes from the last regular one."""
     (pid,) = wait_for(lambda: at_work("runs", step=30))
@@ -80,6 +81,7 @@ def test_a_second_signal_stops_a_run_at_once(long_run):
     assert 0 <= status["step"] - newest <= 20
 
 
+@pytest.mark.long
 def test_a_run_at_work_is_left_alone(long_run):
     (pid,) = wait_for(lambda: at_work("runs", step=30))
     os.kill(pid, signal.SIGSTOP)

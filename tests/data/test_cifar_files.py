@@ -66,7 +66,9 @@ def test_what_any_python_packs_is_read(tmp_path, protocol):
     assert set(arrays.test_labels.tolist()) == {3}
 
 
-@pytest.mark.parametrize("name", PICKLES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] * (i % 4 > 0)) for i, name in enumerate(PICKLES)]
+)
 def test_hostile_pickles_do_nothing(name):
     """Nothing is executed or written, and time and memory stay bounded; the message says that the file is damaged."""
     folder = cifar_files(Path("data"), PICKLES[name])

@@ -27,10 +27,11 @@ WITH_EACH_ACTIVATION = ("none", "bn", "ln", "in", "gn")
 
 
 def marks(norm, position, activation="relu"):
-    """In `make test`, the norms that torch has are tested in all positions with relu, and in one with the other activations; the
-    other norms in one position."""
-    first = norm in WITH_EACH_ACTIVATION and activation == "relu"
-    return () if first or position == "pre" else pytest.mark.long
+    """In `make test`, the norms that torch has are tested in all positions with relu, and bn in one with the other activations;
+    the other norms in one position."""
+    if activation != "relu":
+        return () if (norm, position) == ("bn", "pre") else pytest.mark.slow
+    return () if norm in WITH_EACH_ACTIVATION or position == "pre" else pytest.mark.long
 
 
 POINTS = [pytest.param(*point, marks=marks(*point[1:])) for point in GRID]

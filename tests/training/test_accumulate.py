@@ -206,6 +206,7 @@ def test_recomputed_statistics_are_of_micro_batches():
     ],
     ids=["bn", "brn"],
 )
+@pytest.mark.slow
 def test_a_resumed_run_is_the_same(tmp_path, at_step, overrides, stop):
     whole = train(tmp_path / "whole", *overrides, *PARTS).directory
     at_step(stop, terminate)

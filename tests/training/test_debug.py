@@ -122,6 +122,7 @@ def _step(error):
 
 @pytest.mark.parametrize("experiment", yaml_files.choices("experiment"))
 @pytest.mark.parametrize("mode", yaml_files.choices("debug"))
+@pytest.mark.long
 def test_every_experiment_can_be_debugged(experiment, mode):
     assert compose(f"experiment={experiment}", f"debug={mode}", "data.train_size=200").debug == mode
 

@@ -134,7 +134,7 @@ def test_any_failed_write_is_reported_and_the_run_can_be_resumed(tmp_path, whole
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.long
+@pytest.mark.slow
 def test_any_failed_write_of_a_resumed_run_loses_nothing(tmp_path, whole, stopped, mode):
     (how, stride), at = MODES[mode], 1
     while True:

@@ -38,7 +38,9 @@ FIRST = [("mlp", "bn"), ("resnet", "bn"), ("rnn", "bn"), ("cnn", "none"), ("cnn"
 @pytest.mark.parametrize(
     ("model", "norm"),
     [
-        pytest.param(m, n, marks=() if (m, n) in FIRST else pytest.mark.long)
+        pytest.param(
+            m, n, marks=() if (m, n) in FIRST else pytest.mark.long if m == "cnn" or n == "bn" else pytest.mark.slow
+        )
         for m in MODELS
         for n in NORMS
         if (n in FIRST_NORMS[: 2 if m in ("vgg", "vit") else 5] or m == "cnn")

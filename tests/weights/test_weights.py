@@ -184,7 +184,10 @@ def test_gamma_of_each_activation(name):
     assert GAMMAS[name] == pytest.approx((square - mean**2) ** -0.5, rel=1e-10)
 
 
-@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name != "identity"])
+@pytest.mark.parametrize(
+    "activation",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n not in ("relu", "tanh"))) for n in ACTIVATIONS if n != "identity"],
+)
 def test_scaled_weight_standardization_keeps_the_variance(activation):
     """Without a norm, at initialization: each layer's output has variance 1 for inputs of variance 1."""
     network = ["model=mlp", "model.depth=12", "model.width=400", "norm=none", f"activation={activation}"]
