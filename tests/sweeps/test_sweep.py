@@ -330,7 +330,7 @@ def test_one_after_another_or_alone_a_run_is_the_same():
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "configs" / "experiment").glob("*.yaml")))
 @pytest.mark.long
 def test_shipped_experiments_train(name, capsys):
-    """Train each shipped sweep for one step, with the first and last value of each key and one seed."""
+    """Train each shipped sweep for one step, with the first and last value of each key and one seed; or each single run."""
     words = ["data.val_size=0.01", "seed=0", f"data_dir={SHARED_DATA}", "probe=off", "eval_every=1000", "jobs=1"]
     ends = {
         "lr-range": ["norm=none,gn", "lr=0.003,30"],
@@ -342,6 +342,10 @@ def test_shipped_experiments_train(name, capsys):
     }.get(name, [])
     assert main(["train", f"experiment={name}", *words, *ends, "epochs=null", "steps=1"]) == 0
     (folder,) = Path("runs").iterdir()
+    if name in ("vit-mnist", "rnn-mnist"):
+        assert f"experiment={name}" in folder.name
+        assert read_status(folder)["state"] == "completed"
+        return
     assert folder.name.startswith(f"{name}_")
     assert len(states(folder)) in (2, 4)
     assert set(states(folder).values()) <= {"completed", "diverged"}
