@@ -121,6 +121,7 @@ def test_runs_never_collide(capsys):
     assert {path.name for path in Path("runs").iterdir()} == {"same", "same-2", "same-3"}
 
 
+@pytest.mark.long
 def test_flags_and_overrides_in_any_order(capsys):
     assert main(["train", "norm=none,ln", "-m", "steps=2", "jobs=1", "name=sweep"]) == 0
     assert {p.name for p in Path("runs/sweep").iterdir() if p.is_dir()} == {"norm=none_steps=2", "norm=ln_steps=2"}

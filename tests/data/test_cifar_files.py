@@ -59,6 +59,7 @@ def test_cifar_files_that_differ_from_the_published_ones_need_a_word(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", [2, *(pytest.param(n, marks=pytest.mark.long) for n in (3, 4))])
+@pytest.mark.long
 def test_what_any_python_packs_is_read(tmp_path, protocol):
     folder = cifar_files(tmp_path, pickle.dumps({"batch_label": "one", **GOOD, "filenames": ["a.png"] * 3}, protocol))
     arrays = DATA["cifar10"].load(compose("data=cifar10", "data.verify=false").data, folder)

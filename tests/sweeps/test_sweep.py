@@ -231,6 +231,7 @@ def test_mistakes_about_sweeps(words, says, capsys):
     assert not Path("runs").exists()
 
 
+@pytest.mark.long
 def test_all_choices_of_a_group(capsys):
     assert sweep("optim=glob(*)", "steps=1", "name=s") == 0
     assert len(states("runs/s")) == len(OPTIMIZERS)
