@@ -4,6 +4,7 @@ Channels come first, as in images, so that norms and probes need no cases of the
 torch's channels_last format: linear layers and attention read (B, T, D) without a copy.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 import torch
@@ -47,7 +48,7 @@ class Positions(nn.Module):
         return (x + self.positions).mT
 
 
-class Branch(nn.Module):
+class Branch(nn.Module, ABC):
     """A residual branch with its addition: norm_sum(x + norm_out(body(norm(x)))). Norms that `layers` lacks are left out."""
 
     def __init__(self, layers: Mapping[str, nn.Module]) -> None:
@@ -59,8 +60,9 @@ class Branch(nn.Module):
         y = x + self._optional("norm_out", self.body(self._optional("norm", x)))
         return self._optional("norm_sum", y)
 
+    @abstractmethod
     def body(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The branch without its norms and addition: (B, D, T) -> (B, D, T)."""
 
     def _optional(self, name: str, x: Tensor) -> Tensor:
         y: Tensor = getattr(self, name)(x) if hasattr(self, name) else x

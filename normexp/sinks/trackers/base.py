@@ -1,4 +1,4 @@
-"""What a tracker's file provides."""
+"""Interface of a tracker's file."""
 
 import re
 from collections.abc import Mapping, Sequence
