@@ -1,6 +1,6 @@
 # Everything that the project does, from a fresh clone: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all lint docs tensorboard bench gpu-check torture clean
+.PHONY: help train test test-all lint docs notebook tensorboard bench gpu-check torture clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -33,6 +33,11 @@ docs: $(INSTALLED)  ## build the documentation as a site, in build/site; ARGS=se
 		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]' && touch $(INSTALLED)-docs; }
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(or $(ARGS),build)
 	@echo "The site is in build/site. Search needs a server: make docs ARGS=serve"
+
+notebook: $(INSTALLED)  ## run docs/tutorial.ipynb and renew its outputs
+	test $(INSTALLED)-notebook -nt $(INSTALLED) || \
+		{ $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,notebook]' && touch $(INSTALLED)-notebook; }
+	$(BIN)/python scripts/tutorial_notebook.py
 
 tensorboard: $(INSTALLED)  ## show the runs in TensorBoard, on this machine only
 	$(BIN)/normexp tensorboard $(ARGS)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docs_api import python_functions
+from docs_notebook import notebook_page
 
 from normexp.commands.help import keys_of_file
 from normexp.config import GROUPS, yaml_files
@@ -15,8 +16,10 @@ from normexp.probes import meanings
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
+NOTEBOOK_PAGE = "notebook.md"
 FIRST_IN_SEARCH = "---\nsearch: {boost: 4}\n---\n\n"
 
 
@@ -24,17 +27,27 @@ def on_files(files: "Files", config: "MkDocsConfig") -> "Files":
     """Add the generated pages to those in docs/."""
     from mkdocs.structure.files import File
 
-    pages = {
+    notebook, images = notebook_page(ROOT / "docs" / "tutorial.ipynb")
+    pages: dict[str, str | bytes] = {
         "index.md": page_of_root("README.md"),
         "contributing.md": page_of_root("CONTRIBUTING.md"),
         "changelog.md": page_of_root("CHANGELOG.md"),
         "config-keys.md": FIRST_IN_SEARCH + config_keys(),
         "metrics.md": FIRST_IN_SEARCH + metrics(),
         "python-functions.md": python_functions(),
+        NOTEBOOK_PAGE: notebook,
+        **images,
     }
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: "Page", config: "MkDocsConfig", files: "Files") -> str:
+    """Have links to the notebook lead to its page; the link on that page downloads the file."""
+    if page.file.src_uri == NOTEBOOK_PAGE:
+        return markdown
+    return markdown.replace("](tutorial.ipynb)", f"]({NOTEBOOK_PAGE})")
 
 
 def page_of_root(name: str) -> str:

@@ -35,7 +35,7 @@ METRICS = [line for line in SHELL if line.startswith("normexp metrics")]
 CLAIMS = [line for line in SHELL if line.startswith("normexp claims")]
 EVALS = [line for line in SHELL if line.startswith("normexp eval")]
 SHOWN = {". .venv/bin/activate", "eval", "normexp bench", "normexp describe", "export", "make", "normexp tensorboard"}
-SHOWN |= {"pip install"}
+SHOWN |= {"pip install", "jupyter"}
 
 
 @needs_data

@@ -55,6 +55,7 @@ def test_the_site_has_every_page():
     """In its navigation, so that none is forgotten."""
     named = set(re.findall(r": ([\w-]+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M))
     generated = {"index.md", "contributing.md", "changelog.md", "config-keys.md", "metrics.md", "python-functions.md"}
+    generated.add("notebook.md")
     assert named == generated | {path.name for path in (ROOT / "docs").glob("*.md")}
 
 
