@@ -1,6 +1,5 @@
 """`normexp eval RUN`: evaluate a finished run's network again."""
 
-import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,7 +71,7 @@ def main(argv: list[str]) -> int:
 
             with writing(options.confusion):
                 write_confusion(options.confusion, result.confusion, info(config.data).class_names)
-        append_evaluation(directory, {"at": rundir.now(), "step": result.step, **_entry(result, chosen)})
+        append_evaluation(directory, result.entry(chosen))
     finally:  # a full disk or a read-only run must not cost the result
         _show(directory, config, chosen, result)
     if options.confusion is not None:
@@ -116,11 +115,6 @@ def run_config(directory: Path, given: Mapping[str, Any]) -> Config:
     except MissingDataError as error:
         hint = "" if "data.path" in given else " If the data was moved, add data.path=... to the command."
         raise ConfigError(f"{error}{hint}") from error
-
-
-def _entry(result: "Evaluation", options: EvaluationOptions) -> dict[str, Any]:
-    numbers = {"loss": result.loss, "accuracy": result.accuracy, "confusion": result.confusion.tolist()}
-    return {**dataclasses.asdict(options), **numbers}
 
 
 def _show(directory: Path, config: Config, options: EvaluationOptions, result: "Evaluation") -> None:

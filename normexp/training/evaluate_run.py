@@ -1,5 +1,6 @@
 """Evaluate a finished run's network again: on another split or shifted images, with other statistics, or folded."""
 
+import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from normexp import rundir
 from normexp.config import Config, ConfigError, show
 from normexp.data import DATA
 from normexp.data.shifts import shifted
@@ -45,6 +47,11 @@ class Evaluation:
     accuracy: float
     confusion: NDArray[np.int64]
     step: int
+
+    def entry(self, options: EvaluationOptions) -> dict[str, Any]:
+        """The evaluation as an object of evaluations.jsonl."""
+        numbers = {"loss": self.loss, "accuracy": self.accuracy, "confusion": self.confusion.tolist()}
+        return {"at": rundir.now(), "step": self.step, **dataclasses.asdict(options), **numbers}
 
 
 def evaluate_run(directory: Path, config: Config, options: EvaluationOptions) -> Evaluation:
