@@ -59,7 +59,7 @@ def test_training_commands_train(line, monkeypatch):
     experiment = next(block for block in YAML if "@package" in block)
     Path("DIR/experiment/deep.yaml").write_text(experiment)
     words = shlex.split(line.replace("$NORMEXP_DATA_DIR", str(SHARED_DATA)))[1:]
-    shorter = ["epochs=null", "steps=2", "data.val_size=0.01", "log_every=1"]
+    shorter = ["epochs=null", "steps=2", "data.val_size=0.01", "data.test_size=100", "log_every=1"]
     shorter += ["data.verify=false", "model.depth=8", "model.width=8"] if "cifar10" in line else []
     if "data.path=" in line:
         own_data()
@@ -139,7 +139,7 @@ def test_a_run_is_evaluated_as_shown(capsys):
     for line in EVALS:
         assert main(shlex.split(line)[1:]) == 0, line
         assert "confusion matrix" in capsys.readouterr().out
-    assert Path("runs/finished/evaluations.jsonl").read_text().count("\n") == len(EVALS) == 4
+    assert Path("runs/finished/evaluations.jsonl").read_text().count("\n") == len(EVALS) == 5
     assert Path("confusion.png").is_file()
 
 

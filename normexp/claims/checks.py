@@ -6,12 +6,14 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from normexp.claims import evaluations
 from normexp.claims.schema import Claim, Condition, Sweep, Value, is_number
 from normexp.compose.overrides import validate_overrides
 from normexp.config import Config, ConfigError, show, suggest
 from normexp.data import sizes
 from normexp.metrics import find_pattern, is_fraction
 from normexp.report.logged import known_metrics
+from normexp.training.evaluation_options import read_words
 
 NUM_ARMS = {"difference": (2,), "ratio": (2,), "value": (1,), "share": (2, 4), "correlation": range(1, 100)}
 """Possible numbers of arms of each comparison."""
@@ -94,7 +96,7 @@ def check_sweep(sweep: Sweep) -> None:
 
 
 def check_overrides(claim: Claim, config_dir: Path | None) -> None:
-    """Raise ConfigError if an override of a claim's sweep is not valid for `normexp train`."""
+    """Raise ConfigError if an override of a claim's sweep is not valid for `normexp train`, or for `normexp eval`."""
     if claim.sweep is None:
         return
     groups = [("base", claim.sweep.base), *((f"arms.{arm}", overrides) for arm, overrides in claim.sweep.arms.items())]
@@ -104,6 +106,9 @@ def check_overrides(claim: Claim, config_dir: Path | None) -> None:
     for where, overrides in groups:
         for override in dict.fromkeys(overrides):
             try:
+                if override.startswith(evaluations.PREFIX):
+                    read_words([override.removeprefix(evaluations.PREFIX)])
+                    continue
                 validate_overrides([override], config_dir)
                 if (key := override.partition("=")[0]) in ("seed", "name", "runs_dir", "experiment", "debug"):
                     hint = "; list their seeds under seeds" if key == "seed" else ""

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from normexp import rundir
+from normexp.claims import evaluations
 from normexp.claims.effects import Bounds, RunKey
 from normexp.claims.schema import At, Claim, Measure, Point, format_point
 from normexp.compose.validate import validate
@@ -30,11 +31,13 @@ from normexp.sweeps.names import sort_overrides
 class PlannedRun:
     """A run that a claim needs.
 
-    name: of its directory, shared by claims with the same overrides. added: whether an axis has a value beyond those of the file.
+    name: of its directory, shared by claims with the same overrides. evaluation: options of `normexp eval`, if its test accuracy
+    and loss are those of a later evaluation. added: whether an axis has a value beyond those of the file.
     """
 
     name: str
     overrides: tuple[str, ...]
+    evaluation: tuple[str, ...] = ()
     added: bool = False
 
 
@@ -44,9 +47,9 @@ def plan_run(claim: Claim, key: RunKey) -> PlannedRun:
     (arm, point, seed), sweep = key, claim.sweep
     of_axes = [sweep.axes[axis].get(value, (format_point({axis: value}),)) for axis, value in point]
     own = [*sweep.base, *sweep.arms[arm], *itertools.chain.from_iterable(of_axes), f"seed={seed}"]
-    last = {override.partition("=")[0]: override for override in own}
-    overrides = tuple(sort_overrides(last.values()))
-    return PlannedRun(run_name(overrides), overrides, any(value not in sweep.axes[axis] for axis, value in point))
+    training, evaluation = evaluations.split_overrides(own)
+    overrides, added = tuple(sort_overrides(training)), any(value not in sweep.axes[axis] for axis, value in point)
+    return PlannedRun(run_name(overrides), overrides, evaluation, added)
 
 
 def run_name(overrides: Sequence[str]) -> str:
@@ -88,19 +91,25 @@ class Results:
         return [tag for measure in self.claim.measures for tag in (measure.tag, *(measure.below or ())[:1])]
 
     def __call__(self, measure: Measure, arm: str, point: Point, seed: int) -> Bounds | None:
-        """The number of a run; None if it is still to be trained. A diverged run has chance accuracy and no other number."""
+        """The number of a run; None if it is still to be trained or evaluated. A diverged run has chance accuracy and no other
+        number."""
         assert self.claim.sweep is not None
         key = arm, tuple((axis, point[axis]) for axis in self.claim.sweep.axes), seed
+        planned = plan_run(self.claim, key)
         if key not in self.runs:
-            self.runs[key] = self._read(plan_run(self.claim, key).name)
+            self.runs[key] = self._read(planned.name)
         run = self.runs[key]
         if run is None:
-            return (math.nan, math.nan) if plan_run(self.claim, key).name in self.impossible else None
+            return (math.nan, math.nan) if planned.name in self.impossible else None
         if measure.tag == "parameters":
             rows = describe(validate(rundir.read_config(run.directory)))
             return (float(sum(row.parameters + row.norm_parameters for row in rows)),) * 2
         if run.state == "diverged" and measure.reaches is None:
             return (1 / _classes(run) if is_fraction(measure.tag) else math.nan,) * 2
+        if planned.evaluation and measure.tag.startswith("test/"):
+            config, step = validate(rundir.read_config(run.directory)), run.status["step"]
+            entry = evaluations.stored(run.directory, planned.evaluation, config, step)
+            return None if entry is None else (float(entry[measure.tag.removeprefix("test/")]),) * 2
         if measure == Measure(tag=measure.tag) and measure.tag in run.metrics:
             final = run.metrics[measure.tag]
             return (math.nan if final is None else float(final),) * 2

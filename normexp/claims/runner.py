@@ -1,6 +1,6 @@
 """Run claims: train what they need as one shared sweep, judge them, and write their verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from normexp import rundir
+from normexp.claims import evaluations
 from normexp.claims.build import build_verdict, judge_exact
 from normexp.claims.checks import check_steps
 from normexp.claims.fingerprint import code_fingerprint, is_complete, is_fresh
@@ -23,13 +25,14 @@ from normexp.claims.setup import describe_setup
 from normexp.claims.verdict import Verdict, path_of, read, write
 from normexp.claims.wording import plural
 from normexp.compose.compose import Combination, Composer, compose_sweep, quoted
+from normexp.compose.validate import validate
 from normexp.config import ConfigError, join_names
 from normexp.console import print_line
 from normexp.rundir import atomic, process
 from normexp.sweeps import launch
 from normexp.sweeps.gpus import visible_gpus
 from normexp.sweeps.manifest import Session
-from normexp.sweeps.outcome import is_finished, set_aside
+from normexp.sweeps.outcome import is_finished, run_state, set_aside
 from normexp.sweeps.plan import Plan, check_data, count_jobs, set_sweep_dir
 from normexp.sweeps.run_sweep import close_session, open_session, train_runs
 
@@ -154,12 +157,17 @@ class SharedSweep:
             judgement = judge(claim, results, max_seeds=self.request.max_seeds)
             if not judgement.wanted:
                 break
-            wanted = {planned.name: planned for planned in (plan_run(claim, key) for key in judgement.wanted)}
+            plans = {key: plan_run(claim, key) for key in judgement.wanted}
+            wanted = {planned.name: planned for key, planned in plans.items() if results.runs.get(key) is None}
             if failed := [name for name in wanted if name in tried]:
                 lost, log = f"{len(failed)} of {len(wanted)} runs have no result", self.folder / failed[0] / "train.log"
                 return f"no verdict: {lost}; see {log}. Repeat the command to resume."
             grid = self._plan(list(wanted.values()))
-            check_steps(claim, [planned.config for planned in grid if planned.config])
+            configs = {planned.name: planned.config for planned in grid if planned.config}
+            check_steps(claim, list(configs.values()))
+            for planned in plans.values():
+                if planned.evaluation and planned.name in configs:
+                    evaluations.options(planned.evaluation, configs[planned.name])
             for name in wanted if self.request.again else ():
                 if is_finished(self.folder / name):
                     set_aside(self.folder / name)
@@ -172,6 +180,7 @@ class SharedSweep:
             self.trained |= wanted.keys()
             if self.signal is not None:
                 return "interrupted"
+            self._evaluate({planned for planned in plans.values() if planned.evaluation})
         if (unlogged := results.unlogged()) is not None:
             raise ConfigError(unlogged)
         self._record(claim, judgement)
@@ -219,6 +228,17 @@ class SharedSweep:
             if planned.problem:
                 raise ConfigError(f"run {planned.name} can't be trained: {planned.problem}")
         return grid
+
+    def _evaluate(self, plans: Set[PlannedRun]) -> None:
+        """Evaluate the runs that have completed, with the options of their plans."""
+        done = [planned for planned in plans if run_state(self.folder / planned.name) == "completed"]
+        with self.console.status(f"evaluating {plural(len(done), 'run')}"):
+            for planned in sorted(done, key=lambda planned: (planned.name, planned.evaluation)):
+                directory = self.folder / planned.name
+                config = validate(rundir.read_config(directory))
+                step = rundir.read_status(directory)["step"]
+                if evaluations.stored(directory, planned.evaluation, config, step) is None:
+                    evaluations.evaluate(directory, planned.evaluation, config)
 
     def _own_overrides(self, run: PlannedRun) -> list[str]:
         """The command's overrides of a run, and its name."""

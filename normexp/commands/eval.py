@@ -1,6 +1,5 @@
 """`normexp eval RUN`: evaluate a finished run's network again."""
 
-import dataclasses
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,10 +29,14 @@ usage: normexp eval RUN [options] [--confusion FILE]
   is added to the run's evaluations.jsonl; nothing else in the folder changes
 
   split=test                 the data: test, val or train
-  norm.statistics=running    statistics of bn and brn: running, or recomputed
-                             (default: as in training)
+  norm.statistics=running    statistics of bn and brn: running, recomputed, or
+                             batch: each batch's own, as if eval() were
+                             forgotten (default: running or recomputed, as
+                             configured)
   statistics_from=train      data of recomputed statistics: train, or test: the
                              inputs of the (shifted) test set, without labels
+  batch_size=N               with norm.statistics=batch: samples that share
+                             statistics (default: as in training)
   fold=false                 fold batch norm into the layers before it
   shift=null                 invert, contrast, brightness, blur, noise or rotate
   shift.severity=3           1 to 5 (not for invert)
@@ -68,7 +71,7 @@ def main(argv: list[str]) -> int:
 
             with writing(options.confusion):
                 write_confusion(options.confusion, result.confusion, info(config.data).class_names)
-        append_evaluation(directory, {"at": rundir.now(), "step": result.step, **_entry(result, chosen)})
+        append_evaluation(directory, result.entry(chosen))
     finally:  # a full disk or a read-only run must not cost the result
         _show(directory, config, chosen, result)
     if options.confusion is not None:
@@ -114,11 +117,6 @@ def run_config(directory: Path, given: Mapping[str, Any]) -> Config:
         raise ConfigError(f"{error}{hint}") from error
 
 
-def _entry(result: "Evaluation", options: EvaluationOptions) -> dict[str, Any]:
-    numbers = {"loss": result.loss, "accuracy": result.accuracy, "confusion": result.confusion.tolist()}
-    return {**dataclasses.asdict(options), **numbers}
-
-
 def _show(directory: Path, config: Config, options: EvaluationOptions, result: "Evaluation") -> None:
     console = Console(highlight=False, emoji=False)
     names = info(config.data).class_names
@@ -128,6 +126,7 @@ def _show(directory: Path, config: Config, options: EvaluationOptions, result: "
     print_labelled(console, "data", f"{options.split}{shift}, {int(result.confusion.sum()):,} samples", width=10)
     if options.statistics is not None:
         source = f" from {options.statistics_from}" if options.statistics == "recomputed" else ""
+        source += f", batch size {options.batch_size}" if options.batch_size else ""
         folded = ", folded" if options.fold else ""
         print_labelled(
             console, "norm", f"{config.norm.name}, {options.statistics} statistics{source}{folded}", width=10

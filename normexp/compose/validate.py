@@ -84,6 +84,7 @@ def _problems(config: Config) -> Iterator[str]:
         )
     plans = layers(config)
     yield from _norm_problems(config, plans)
+    yield from _trainable_problems(config, plans)
     yield from zero_last.problems(config, plans)
     yield from _weight_problems(config, plans)
     if config.probe.landscape_steps and "landscape" not in switched_on(config.probe):
@@ -121,6 +122,19 @@ def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
                 f"norm={config.norm.name} can't work in layer {plan.name} of model={config.model.name}: it can't normalize each "
                 f"of {site.gates} gates by itself. Use norm={gated}."
             )
+
+
+def _trainable_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
+    if config.trainable == "all":
+        return
+    norm, decay = config.norm, config.optim.weight_decay
+    sites = [site for plan in plans if (site := plan.site("norm"))]
+    if not any(NORMS[norm.name].parameters(norm, site) for site in sites):
+        without, works = ("norm.affine=false", "norm.affine=true") if sites else (f"norm={norm.name}", "norm=bn")
+        yield f"trainable={config.trainable}: with {without}, norms have no parameters to train. Use {works}."
+    if decay > 0:
+        others = f"parameters that trainable={config.trainable} does not train"
+        yield f"optim.weight_decay={decay} would change the {others}. Use optim.weight_decay=0."
 
 
 def _other_batch(config: Config, site: Site) -> str | None:

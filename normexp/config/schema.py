@@ -140,9 +140,11 @@ class Config:
     lr_batch: int | None = number(minimum=1)
     batch_size: int = number(minimum=1)
     accumulate: int = number(minimum=1, default=1)
+    sort_batches: bool = False
     epochs: int | None = number(minimum=1)
     steps: int | None = number(minimum=1)
     grad_clip: float | None = number(above=0)
+    trainable: Literal["all", "norm", "random"] = "all"
     seed: int = number(minimum=0, below=2**63)
     device: Literal["auto", "cpu", "cuda"]
     threads: int | None = number(minimum=1, maximum=1024)

@@ -10,10 +10,15 @@ from normexp.streams import stream_seed
 
 
 class BatchSampler(Iterator[Tensor]):
-    """Endless iterator over the indices (B,) of batches. Each epoch is a new permutation; an incomplete last batch is dropped."""
+    """Endless iterator over the indices (B,) of batches. Each epoch is a new permutation; an incomplete last batch is dropped.
 
-    def __init__(self, samples: int, batch_size: int, *, seed: int, device: torch.device) -> None:
-        self._samples, self._batch_size, self._device = samples, batch_size, device
+    sort_by: labels (N,) by which the samples of each batch are sorted, if given.
+    """
+
+    def __init__(
+        self, samples: int, batch_size: int, *, seed: int, device: torch.device, sort_by: Tensor | None = None
+    ) -> None:
+        self._samples, self._batch_size, self._device, self._sort_by = samples, batch_size, device, sort_by
         self._generator = torch.Generator().manual_seed(stream_seed(seed, "order"))
         self._epoch_start = self._generator.get_state()
         self._drawn = 0
@@ -28,7 +33,7 @@ class BatchSampler(Iterator[Tensor]):
             self._drawn = 0
             index = next(self._remaining)
         self._drawn += 1
-        return index
+        return index if self._sort_by is None else index[self._sort_by[index].argsort(stable=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """The generator's state at the start of the epoch, and the number of batches drawn since."""

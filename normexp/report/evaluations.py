@@ -105,6 +105,8 @@ def option_words(entry: Mapping[str, Any]) -> str:
     options = {"split": entry.get("split"), "shift": entry.get("shift"), "shift.severity": entry.get("severity")}
     if entry.get("statistics") == "recomputed":
         options |= {"norm.statistics": "recomputed", "statistics_from": entry.get("statistics_from")}
+    if entry.get("statistics") == "batch":
+        options |= {"norm.statistics": "batch", "batch_size": entry.get("batch_size")}
     options |= {"fold": entry.get("fold") or None}
     return " ".join(f"{key}={show(value)}" for key, value in options.items() if value is not None)
 
@@ -117,6 +119,8 @@ def conditions(entry: Mapping[str, Any]) -> tuple[str, str, str]:
     parts = [] if statistics is None else [str(statistics)]
     if statistics == "recomputed":
         parts = [f"recomputed ({entry.get('statistics_from')})"]
+    if statistics == "batch":
+        parts = [f"batch (size {entry.get('batch_size')})"]
     if entry.get("fold") is True:
         parts.append("folded")
     return show(entry.get("split")), show(shifted), show(", ".join(parts))

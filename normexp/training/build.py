@@ -21,6 +21,7 @@ from normexp.models.rescale import SAMPLES, rescale_weights
 from normexp.norms.running import whole_ghost_batches
 from normexp.optim.groups import parameter_groups
 from normexp.optim.optimizers import OPTIMIZERS
+from normexp.optim.trainable import freeze_others
 from normexp.probes.runner import Probes
 from normexp.streams import stream_seed
 from normexp.training.precision import Precision, compile_forward, set_precision
@@ -68,6 +69,7 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     model = build_model(config)
     rescale_to_data(model, config, data.train)
     model = to_device(model, device)
+    freeze_others(model, config)
     precision = Precision(config, device)
     forward: Callable[[Tensor], Tensor] = model
     if config.compile and config.debug != "anomaly":  # a compiled model calls no hooks
@@ -77,7 +79,8 @@ def build(config: Config, arrays: Arrays | None = None) -> Parts:
     optimizer = make_optimizer(parameter_groups(model, config.optim), config.optim, config.peak_lr)
     precision.prepare(optimizer)
     probes = Probes(named_layers(model), config.probe, seed=config.seed)
-    order = BatchSampler(len(data.train), config.batch_size, seed=config.seed, device=device)
+    sort_by = data.train.labels if config.sort_batches else None
+    order = BatchSampler(len(data.train), config.batch_size, seed=config.seed, device=device, sort_by=sort_by)
     augment = None
     if kinds := config.data.augment:
         crop, flip, pad = "crop" in kinds, "flip" in kinds, info(config.data).pad

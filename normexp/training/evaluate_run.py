@@ -1,9 +1,11 @@
 """Evaluate a finished run's network again: on another split or shifted images, with other statistics, or folded."""
 
+import dataclasses
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from normexp import rundir
 from normexp.config import Config, ConfigError, show
 from normexp.data import DATA
 from normexp.data.shifts import shifted
@@ -27,6 +30,7 @@ from normexp.training.build import choose_device, set_threads, to_device
 from normexp.training.evaluate import (
     CPU_BATCH_SIZE,
     EVAL_BATCH_SIZE,
+    batch_statistics,
     evaluating,
     evaluation_statistics,
     recomputed_statistics,
@@ -43,6 +47,11 @@ class Evaluation:
     accuracy: float
     confusion: NDArray[np.int64]
     step: int
+
+    def entry(self, options: EvaluationOptions) -> dict[str, Any]:
+        """The evaluation as an object of evaluations.jsonl."""
+        numbers = {"loss": self.loss, "accuracy": self.accuracy, "confusion": self.confusion.tolist()}
+        return {"at": rundir.now(), "step": self.step, **dataclasses.asdict(options), **numbers}
 
 
 def evaluate_run(directory: Path, config: Config, options: EvaluationOptions) -> Evaluation:
@@ -69,10 +78,15 @@ def evaluate_run(directory: Path, config: Config, options: EvaluationOptions) ->
         target = replace(target, images=images, cache_inputs=False)
     if options.statistics_from == "test" and len(target) < 2:
         raise ConfigError("statistics_from=test needs at least two test samples.")
+    if (size := options.batch_size) is not None and size > len(target):
+        raise ConfigError(
+            f"batch_size={size}: split={options.split} has {len(target):,} samples. Use a smaller batch_size."
+        )
     with Precision(config, device).autocast(), _statistics(model, config, options, data.train, target):
         network = _folded(model) if options.fold else model
-        loss, confusion = predictions(network, target)
-    return Evaluation(loss, int(confusion.trace()) / len(target), confusion, state["step"])
+        order = None if size is None else shuffled(target, size, seed=options.seed)
+        loss, confusion = predictions(network, target, order)
+    return Evaluation(loss, int(confusion.trace()) / int(confusion.sum()), confusion, state["step"])
 
 
 def _checkpoint(directory: Path, config: Config) -> Mapping[str, Any]:
@@ -113,6 +127,8 @@ def _statistics(
         batches = target_batches(model, config, target, seed=options.seed)
         with recomputed_statistics(model, batches, estimator=config.norm.estimator):
             yield
+    elif options.statistics == "batch":
+        yield
     else:
         chosen = with_statistics(config, options.statistics)
         with evaluation_statistics(model, chosen, train, lambda: False):
@@ -122,29 +138,42 @@ def _statistics(
 def target_batches(model: nn.Module, config: Config, target: Split, *, seed: int) -> Iterator[Tensor]:
     """Inputs of up to `norm.recompute_samples` samples of the target data, but at least one batch, without labels.
 
-    In batches as in training, and in random order: files are often sorted by class. An incomplete last batch is dropped.
+    In batches as in training.
     """
     assert isinstance(config.norm, RunningConfig)
+    size = whole_ghost_batches(model, min(config.micro_batch_size, len(target)))
+    batches = max(1, min(config.norm.recompute_samples, len(target)) // size)
+    for index in islice(shuffled(target, size, seed=seed), batches):
+        yield target.batch(index)[0]
+
+
+def shuffled(target: Split, size: int, *, seed: int) -> Iterator[Tensor]:
+    """Indices (size,) of batches in random order: files are often sorted by class. An incomplete last batch is dropped."""
     generator = torch.Generator().manual_seed(stream_seed(seed, "target statistics"))
-    order = torch.randperm(len(target), generator=generator)
-    size = whole_ghost_batches(model, min(config.micro_batch_size, len(order)))
-    batches = max(1, min(config.norm.recompute_samples, len(order)) // size)
-    for index in order[: batches * size].split(size):
-        yield target.batch(index.to(target.labels.device))[0]
+    order = torch.randperm(len(target), generator=generator).to(target.labels.device)
+    return iter(order[: len(order) - len(order) % size].split(size))
 
 
-def predictions(model: nn.Module, target: Split) -> tuple[float, NDArray[np.int64]]:
-    """Mean loss and confusion matrix, with the batches and sums of `evaluate`."""
+def predictions(
+    model: nn.Module, target: Split, order: Iterable[Tensor] | None = None
+) -> tuple[float, NDArray[np.int64]]:
+    """Mean loss and confusion matrix, with the batches and sums of `evaluate`.
+
+    order: instead, indices of batches, each of which is normalized with its own statistics.
+    """
+    mode = evaluating(model) if order is None else batch_statistics(model)
+    batches = target.batches(EVAL_BATCH_SIZE) if order is None else map(target.batch, order)
     sums, pairs = [], []
-    with evaluating(model), torch.inference_mode():
-        for inputs, labels in target.batches(EVAL_BATCH_SIZE):
-            logits = model(inputs) if inputs.is_cuda else torch.cat([model(x) for x in inputs.split(CPU_BATCH_SIZE)])
+    with mode, torch.inference_mode():
+        for inputs, labels in batches:
+            whole = inputs.is_cuda or order is not None
+            logits = model(inputs) if whole else torch.cat([model(x) for x in inputs.split(CPU_BATCH_SIZE)])
             sums.append(F.cross_entropy(logits, labels, reduction="sum").double())
             pairs.append(labels * logits.shape[1] + logits.argmax(1))
         classes = logits.shape[1]
         confusion = torch.bincount(torch.cat(pairs).cpu(), minlength=classes**2).reshape(classes, classes)
         loss = torch.stack(sums).sum(0).item()
-    return loss / len(target), confusion.numpy()
+    return loss / int(confusion.sum()), confusion.numpy()
 
 
 def trained_model(directory: Path, config: Config) -> nn.Module:

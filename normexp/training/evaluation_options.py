@@ -7,6 +7,8 @@ from typing import Any, Literal
 from normexp.config import Config, ConfigError, show, suggest
 from normexp.config.reader import convert
 from normexp.data import info
+from normexp.models import layers
+from normexp.norms import NORMS
 from normexp.norms.bn import RunningConfig
 
 DEFAULT_SEVERITY = 3
@@ -19,11 +21,13 @@ PATHS = ("data_dir", "data.path", "device")
 class EvaluationOptions:
     """split: train, val or test. statistics: those of norms with running statistics, or None if the norm has none.
     statistics_from: the data of recomputed ones; test is the (shifted) test data. severity: None for invert and without a shift.
-    seed: of the shift's random numbers and of the order of the target data."""
+    batch_size: number of samples that share batch statistics; None with other statistics. seed: of the shift's random numbers
+    and of the order of the data, where it matters."""
 
     split: str
     statistics: str | None
     statistics_from: str
+    batch_size: int | None
     fold: bool
     shift: str | None
     severity: int | None
@@ -32,8 +36,9 @@ class EvaluationOptions:
 
 TYPES: dict[str, tuple[Any, Mapping[str, float]]] = {
     "split": (Literal["test", "val", "train"], {}),
-    "norm.statistics": (Literal["running", "recomputed"], {}),
+    "norm.statistics": (Literal["running", "recomputed", "batch"], {}),
     "statistics_from": (Literal["train", "test"], {}),
+    "batch_size": (int, {"minimum": 1, "maximum": float("inf"), "above": float("-inf"), "below": float("inf")}),
     "fold": (bool, {}),
     "shift": (Literal["invert", "contrast", "brightness", "blur", "noise", "rotate"] | None, {}),
     "shift.severity": (int, {"minimum": 1, "maximum": 5, "above": float("-inf"), "below": float("inf")}),
@@ -86,7 +91,7 @@ def evaluation_options(given: Mapping[str, Any], config: Config) -> EvaluationOp
                 raise ConfigError(f"{key} is for bn and brn, not for norm={config.norm.name}.")
     else:
         statistics = statistics or ("recomputed" if source else config.norm.statistics)
-        if source and statistics == "running":
+        if source and statistics != "recomputed":
             raise ConfigError(f"statistics_from={source} needs norm.statistics=recomputed.")
     if source == "test" and split != "test":
         raise ConfigError(f"statistics_from=test needs split=test, but split is {split}.")
@@ -95,7 +100,26 @@ def evaluation_options(given: Mapping[str, Any], config: Config) -> EvaluationOp
     fold, seed = given.get("fold", False), given.get("seed", config.seed)
     if fold and config.norm.name == "none":
         raise ConfigError("fold=true: norm=none has no batch norm to fold.")
-    return EvaluationOptions(split, statistics, source or "train", fold, shift, severity, seed)
+    if fold and statistics == "batch":
+        raise ConfigError("fold=true needs norm.statistics=running or recomputed: batch statistics can't be folded.")
+    size = _batch_size(given, config, statistics)
+    return EvaluationOptions(split, statistics, source or "train", size, fold, shift, severity, seed)
+
+
+def _batch_size(given: Mapping[str, Any], config: Config, statistics: str | None) -> int | None:
+    """Samples that share batch statistics, by default as in training. None with other statistics."""
+    if statistics != "batch":
+        if "batch_size" in given:
+            raise ConfigError("batch_size is for norm.statistics=batch: with other statistics, it changes nothing.")
+        return None
+    size: int = given.get("batch_size", config.micro_batch_size)
+    for plan in layers(config):
+        site = plan.site("norm")
+        if site and (problem := NORMS[config.norm.name].problem(config.norm, site, size)):
+            raise ConfigError(
+                f"batch_size={size}: norm={config.norm.name} can't work in layer {plan.name}: {problem[0]}."
+            )
+    return size
 
 
 def with_statistics(config: Config, statistics: str | None) -> Config:

@@ -79,10 +79,10 @@ def test_recomputed_statistics(words, test_images, monkeypatch):
     assert main(["train", *TRAIN, *words.split(), "name=x"]) == 0
     statistics, drawn = [], []
 
-    def predictions(model, target):
+    def predictions(model, target, order):
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
         statistics.append([(norm.running_mean.double(), norm.running_var.double()) for norm in norms])
-        return real_predictions(model, target)
+        return real_predictions(model, target, order)
 
     def target_batches(*args, **options):
         drawn.extend(real_batches(*args, **options))
@@ -115,6 +115,35 @@ def test_recomputed_statistics(words, test_images, monkeypatch):
         assert np.isclose(entry["loss"], -log_probability[torch.arange(230), torch.tensor(labels)].mean(), rtol=1e-5)
         assert entry["accuracy"] == float((logits.argmax(1).numpy() == labels).mean())
         assert entry["confusion"] == confusion_matrix(labels, logits.argmax(1)).tolist()
+
+
+def test_batch_statistics(test_images, monkeypatch):
+    """Each batch of the size that was asked for, in random order; and in training's size, as in the run's own metric."""
+    assert main(["train", *TRAIN, "norm=bn", "name=x"]) == 0
+    plain, (images, labels), drawn = Plain(Path("runs/x"), "norm=bn"), test_images, []
+
+    def shuffled(*args, **options):
+        drawn[:] = real_shuffled(*args, **options)
+        return iter(drawn)
+
+    real_shuffled = evaluate_run.shuffled
+    monkeypatch.setattr(evaluate_run, "shuffled", shuffled)
+    for size in (2, 7, 230):
+        assert main(["eval", "runs/x", "norm.statistics=batch", f"batch_size={size}"]) == 0
+        index = torch.cat(drawn)
+        assert [len(batch) for batch in drawn] == [size] * (230 // size)
+        assert len(index.unique()) == 230 // size * size
+        assert not index.equal(index.sort().values)
+        logits = torch.cat([plain.logits(plain.inputs(images[batch]), None)[0] for batch in drawn])
+        log_probability = logits - logits.logsumexp(1, keepdim=True)
+        entry = read_evaluations(Path("runs/x"))[-1]
+        assert entry["batch_size"] == size
+        of_label = log_probability[torch.arange(len(index)), torch.tensor(labels)[index]]
+        assert np.isclose(entry["loss"], -of_label.mean(), rtol=1e-5)
+        assert entry["confusion"] == confusion_matrix(labels[index], logits.argmax(1), labels=range(10)).tolist()
+    assert evaluate_run.trained_model(Path("runs/x"), compose(*TRAIN)).fc1.norm.running_mean.equal(
+        load(Path("runs/x/checkpoint.pt"))["model"]["fc1.norm.running_mean"]
+    )
 
 
 def test_the_table_of_classes_and_the_picture(test_images, capsys, monkeypatch):

@@ -332,7 +332,8 @@ def test_one_after_another_or_alone_a_run_is_the_same():
 @pytest.mark.long
 def test_shipped_experiments_train(name, capsys):
     """Train each shipped sweep for one step, with the first and last value of each key and one seed; or each single run."""
-    words = ["data.val_size=0.01", "seed=0", f"data_dir={SHARED_DATA}", "probe=off", "eval_every=1000", "jobs=1"]
+    words = ["data.val_size=0.01", "data.test_size=100", "seed=0", f"data_dir={SHARED_DATA}", "probe=off"]
+    words += ["eval_every=1000", "jobs=1"]
     ends = {
         "lr-range": ["norm=none,gn", "lr=0.003,30"],
         "init-range": ["norm=bn", "init.std=0.001,10"],

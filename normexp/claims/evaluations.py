@@ -1,0 +1,43 @@
+"""Evaluations of a claim's finished runs: overrides such as eval.shift=contrast are options of `normexp eval`, not of training.
+
+Arms that differ in nothing else share their runs.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from normexp.config import Config
+from normexp.rundir.evaluations import append_evaluation, read_evaluations
+from normexp.training.evaluation_options import EvaluationOptions, evaluation_options, read_words
+
+PREFIX = "eval."
+
+
+def split_overrides(overrides: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Overrides of the training, and options of the evaluation in alphabetical order; of several with the same key, the last."""
+    last = {override.partition("=")[0]: override for override in overrides}
+    training = [override for key, override in last.items() if not key.startswith(PREFIX)]
+    evaluation = sorted(override.removeprefix(PREFIX) for key, override in last.items() if key.startswith(PREFIX))
+    return training, tuple(evaluation)
+
+
+def options(words: Iterable[str], config: Config) -> EvaluationOptions:
+    """The options of an evaluation of a run. Raises ConfigError for invalid ones."""
+    return evaluation_options(read_words(list(words)), config)
+
+
+def stored(directory: Path, words: Iterable[str], config: Config, step: int) -> Mapping[str, Any] | None:
+    """The run's last evaluation with these options, after this step; None if there is none."""
+    wanted = {"step": step, **dataclasses.asdict(options(words, config))}
+    found = [entry for entry in read_evaluations(directory) if wanted.items() <= entry.items()]
+    return found[-1] if found else None
+
+
+def evaluate(directory: Path, words: Iterable[str], config: Config) -> None:
+    """Evaluate a completed run and append the result to its evaluations. Raises ConfigError and WriteError."""
+    from normexp.training.evaluate_run import evaluate_run
+
+    chosen = options(words, config)
+    append_evaluation(directory, evaluate_run(directory, config, chosen).entry(chosen))
