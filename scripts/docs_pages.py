@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from docs_api import python_functions
 from docs_notebook import notebook_page
 
-from normexp.commands.help import keys_of_file
 from normexp.config import GROUPS, yaml_files
 from normexp.metrics import MEANINGS
 from normexp.probes import meanings
@@ -62,11 +61,11 @@ def config_keys() -> str:
         "# Config keys",
         "All keys with their defaults, as in the yaml files under `configs/`. `normexp train --help` prints them, too.",
         "## Every run",
-        _table(yaml_files.folder() / "train.yaml"),
+        _table("", "train"),
     ]
     for group in GROUPS:
         for name in yaml_files.choices(group):
-            sections += [f"## {group}={name}", _table(yaml_files.folder() / group / f"{name}.yaml", f"{group}.")]
+            sections += [f"## {group}={name}", _table(group, name)]
     return "\n\n".join(sections) + "\n"
 
 
@@ -87,9 +86,9 @@ The metrics of a run, as they are called in `metrics.jsonl`, in TensorBoard and 
     return "\n\n".join(sections) + "\n"
 
 
-def _table(path: Path, prefix: str = "") -> str:
+def _table(group: str, name: str) -> str:
     """The keys of a yaml file, after the comment on its own name."""
-    keys = keys_of_file(path)
+    keys, prefix = yaml_files.explained(group, name), f"{group}." if group else ""
     _, about = keys.pop("name") if prefix else ("", "")
     rows = [(f"`{prefix}{key}`", f"`{value}`", comment) for key, (value, comment) in keys.items()]
     table = _rows(("key", "default", "meaning"), rows) if rows else "No keys of its own."

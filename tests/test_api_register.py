@@ -109,11 +109,11 @@ def test_they_get_the_checks_of_the_shipped_ones(registered):
         "model.units must be an integer >= 1.",
         "in this process only",
         "norm=bn exists already",
-        "norm=A b: a name has",
+        "its name is A b, but a name has",
         "norm.scale of norm=short needs a default",
-        "needs a normexp.norms.base.Norm",
-        "needs a subclass of normexp.probes.base.Probe",
-        "probe=drift exists already",
+        "must be a normexp.norms.base.Norm",
+        "must be a subclass of normexp.probes.base.Probe",
+        "probe.drift exists already",
     ]
     for part, message in zip(parts, registered[1]["messages"], strict=True):
         assert message is not None, part

@@ -28,6 +28,7 @@ from normexp.compose.compose import Combination, Composer, compose_sweep, quoted
 from normexp.compose.validate import validate
 from normexp.config import ConfigError, join_names
 from normexp.console import print_line
+from normexp.probes import check_installed
 from normexp.rundir import atomic, process
 from normexp.sweeps import launch
 from normexp.sweeps.gpus import visible_gpus
@@ -227,6 +228,7 @@ class SharedSweep:
         for planned in grid:
             if planned.problem:
                 raise ConfigError(f"run {planned.name} can't be trained: {planned.problem}")
+        check_installed(planned.config.probe for planned in grid if planned.config)
         return grid
 
     def _evaluate(self, plans: Set[PlannedRun]) -> None:

@@ -160,7 +160,8 @@ def _values(key: str) -> list[str]:
     """The possible values of a key, if they are few; else an empty list."""
     if key in (*GROUPS, *OVERLAYS):
         return yaml_files.choices(key)
-    return _listed(next((hint for hint, _ in key_types(key).values()), None))
+    types = key_types(key, known_keys().get(key, [])[:1])  # others have the same, and might have to be imported
+    return _listed(next((hint for hint, _ in types.values()), None))
 
 
 def _listed(hint: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,6 @@ from normexp.config import GROUPS, OVERLAYS, ConfigError, describe_values, show,
 
 if TYPE_CHECKING:
     from normexp.compose.argv import Arguments
-
-LINE = re.compile(r"^(?P<key>[a-z_0-9]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
 
 
 def main_help() -> None:
@@ -54,7 +51,7 @@ def train_help(arguments: Arguments) -> None:
     chosen = dict(override.split("=", 1) for override in arguments.overrides if "=" in override)
     for group in GROUPS:
         _print_keys(console, group, chosen.get(group, yaml_files.default_choice(group)))
-    root = keys_of_file(yaml_files.folder() / "train.yaml")
+    root = yaml_files.explained("", "train")
     _table(console, "Keys of every run", [(f"{key}={value}", comment) for key, (value, comment) in root.items()])
     flags = [
         ("seeds=N", "a sweep over N seeds, short for -m seed=0,1,...,N-1"),
@@ -110,7 +107,7 @@ def _explanations(key: str) -> list[tuple[str, str]]:
     group, _, name = key.rpartition(".")
     same: dict[tuple[str, str, str], list[str]] = {}
     for choice, (hint, bounds) in key_types(key).items():
-        keys = keys_of_file(yaml_files.folder() / group / f"{choice or 'train'}.yaml")
+        keys = yaml_files.explained(group, choice or "train")
         if name in keys:
             same.setdefault((*keys[name], describe_values(hint, bounds)), []).append(f"{group}={choice}")
     rows = []
@@ -122,7 +119,7 @@ def _explanations(key: str) -> list[tuple[str, str]]:
 
 def _print_keys(console: Console, group: str, choice: str | None) -> None:
     """Print the keys of a choice, if it has any."""
-    keys = keys_of_file(yaml_files.folder() / group / f"{choice}.yaml")
+    keys = yaml_files.explained(group, choice or "")
     if rows := [(f"{group}.{key}={value}", comment) for key, (value, comment) in keys.items() if key != "name"]:
         _table(console, f"Keys of {group}={choice}", rows)
 
@@ -137,7 +134,7 @@ def _group(group: str, *config_dirs: Path) -> tuple[str, str]:
 def _choices(group: str) -> list[tuple[str, str]]:
     """The choices of a group with the comments on their names, the default one first; in one row if there are no comments."""
     names = _group(group)[1].split(", ")
-    comments = [keys_of_file(yaml_files.folder() / group / f"{name}.yaml").get("name", ("", ""))[1] for name in names]
+    comments = [yaml_files.explained(group, name).get("name", ("", ""))[1] for name in names]
     return list(zip([f"{group}={name}" for name in names], comments, strict=True)) if any(comments) else [_group(group)]
 
 
@@ -149,24 +146,6 @@ def _overlays(group: str) -> list[tuple[str, str]]:
         comments = [line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line]
         overlays.append((f"{group}={name}", comments[0] if comments else ""))
     return overlays
-
-
-def keys_of_file(path: Path) -> dict[str, tuple[str, str]]:
-    """Default and comment of each line `key: value  # comment` at the top of a yaml file.
-
-    A line `defaults: [other]` includes the keys of other.yaml in the same folder.
-    """
-    keys: dict[str, tuple[str, str]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        match = LINE.match(line)
-        if match and match["key"] == "defaults":
-            for other in re.findall(r"\w+", match["value"]):
-                keys |= keys_of_file(path.with_name(f"{other}.yaml"))
-        elif match and match["value"]:
-            # The default, used if the environment variable is not set.
-            value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])
-            keys[match["key"]] = value, match["comment"] or ""
-    return keys
 
 
 def _table(console: Console, title: str, rows: list[tuple[str, str]]) -> None:

@@ -16,6 +16,7 @@ from normexp.data import sizes
 from normexp.data.paths import DataFilesError, MissingDataError
 from normexp.metrics import format_metric
 from normexp.rundir import atomic, lock
+from normexp.rundir.environment import missing_package
 from normexp.rundir.reader import displayable, displayable_json, read_yaml
 from normexp.sweeps.manifest import MANIFEST
 
@@ -111,11 +112,14 @@ def _value(tree: Mapping[str, Any], key: str) -> Any:
 
 def with_paths(directory: Path, stored: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """The stored config, its data_dir and data.path resolved against the folder that the run was started in, if that is another
-    one. data: given values of keys such as data.path. Raises ConfigError for a run of normexp.watch."""
+    one. data: given values of keys such as data.path. Raises ConfigError for a run of normexp.watch, and for one that needs a
+    package that is not installed."""
     if isinstance(probe := stored.get("probe"), Mapping) and probe.get("name") == "watch":
         raise ConfigError(
             f"{show(directory, 300)} was recorded by normexp.watch, which saves no network: it can't be resumed or evaluated."
         )
+    if missing := missing_package(directory):
+        raise ConfigError(f"{show(directory, 300)} can't be used: {missing}")
     tree = dict(stored)
     started_in = Path(str(displayable_json(directory / "environment.json").get("directory", ".")))
 

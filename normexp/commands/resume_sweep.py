@@ -15,6 +15,7 @@ from normexp.compose.argv import parse_argv
 from normexp.compose.compose import quoted
 from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS, parse_overrides, validate_overrides
 from normexp.config import ConfigError, show
+from normexp.rundir.environment import missing_package
 from normexp.sweeps.manifest import MANIFEST
 from normexp.sweeps.names import key_of
 
@@ -38,8 +39,14 @@ def resume_sweep(folder: Path, manifest: Mapping[str, Any], shown: str, words: S
         )
     rundir.check_name(folder.name)
     os.chdir(cwd)  # paths in the command are relative to it
-    for stored in commands:
-        _check_stored(stored, folder)
+    try:
+        for stored in commands:
+            _check_stored(stored, folder)
+    except ConfigError as error:
+        missing = filter(None, (missing_package(path.parent) for path in folder.glob("*/environment.json")))
+        for sentence in missing:
+            raise ConfigError(f"{show(shown)} can't be resumed: {sentence}") from error
+        raise
     return max(_rerun(stored, folder, given) for stored in commands)
 
 

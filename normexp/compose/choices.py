@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, own_names, show
+from normexp.config import GROUPS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, own_names, show, yaml_files
 from normexp.data import DATA
 from normexp.models import MODELS
 from normexp.models.init import INITS
@@ -15,23 +16,46 @@ from normexp.optim.optimizers import OPTIMIZERS
 from normexp.optim.schedules import SCHEDULES
 from normexp.probes import switches
 from normexp.records import Hyperparameter
+from normexp.registry import Registry
 from normexp.weights import WEIGHTS
 
-CHOICES: dict[str, dict[str, type]] = {
-    "model": {name: entry.config for name, entry in MODELS.items()},
-    "norm": {name: entry.config for name, entry in NORMS.items()},
+REGISTRIES: dict[str, Registry[Any]] = {"model": MODELS, "norm": NORMS, "data": DATA}
+"""Groups to which other packages can add choices."""
+
+
+class ConfigClasses(Mapping[str, type]):
+    """The config classes of a registry, by choice. That of another package is imported when it is first used."""
+
+    def __init__(self, registry: Registry[Any]) -> None:
+        self._registry = registry
+
+    def __getitem__(self, choice: str) -> type:
+        cls: type = self._registry[choice].config
+        return cls
+
+    def __contains__(self, choice: object) -> bool:
+        return choice in self._registry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._registry)
+
+    def __len__(self) -> int:
+        return len(self._registry)
+
+
+CHOICES: dict[str, Mapping[str, type]] = {
+    **{group: ConfigClasses(registry) for group, registry in REGISTRIES.items()},
     "weight": {name: entry.config for name, entry in WEIGHTS.items()},
     "init": INITS,
-    "data": {name: entry.config for name, entry in DATA.items()},
     "optim": {name: cls for name, (cls, _) in OPTIMIZERS.items()},
     "schedule": {name: cls for name, (cls, _) in SCHEDULES.items()},
     "probe": dict.fromkeys(("default", "off", "full", "landscape"), switches()),
 }
 
 
-def add_choice(group: str, name: str, cls: type) -> None:
-    """Add a choice while Python runs, or replace one that was added."""
-    CHOICES[group][name] = cls
+def refresh() -> None:
+    """Know what was registered since."""
+    CHOICES["probe"] = dict.fromkeys(CHOICES["probe"], switches())
     known_keys.cache_clear()
 
 
@@ -43,9 +67,10 @@ NOT_HYPERPARAMETERS = {"probe", "log_every", "eval_every", "eval_samples", *RESU
 def known_keys() -> dict[str, list[str]]:
     """All keys that an override can set, without the groups themselves. A key inside a group maps to the choices that have it."""
     keys: dict[str, list[str]] = {key: [] for key in get_type_hints(Config) if key not in (*GROUPS, "own_choices")}
-    for group, classes in CHOICES.items():
-        for choice, cls in classes.items():
-            for name in get_type_hints(cls):
+    for group, choices in CHOICES.items():
+        for choice in choices:
+            cls = _class(group, choice)
+            for name in get_type_hints(cls) if cls else yaml_files.explained(group, choice):
                 if name != "name":
                     keys.setdefault(f"{group}.{name}", []).append(choice)
     return keys
@@ -57,10 +82,14 @@ def choices_with(key: str) -> str:
     return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
 
 
-def key_types(key: str) -> dict[str, tuple[Any, Mapping[str, float]]]:
-    """Type and bounds of a key's values for each choice that has it, such as `gn`; under an empty string for a top-level key."""
+def key_types(key: str, choices: Iterable[str] | None = None) -> dict[str, tuple[Any, Mapping[str, float]]]:
+    """Type and bounds of a key's values for each choice that has it, such as `gn`; under an empty string for a top-level key.
+    choices: only of these. Choices of other packages that can't be used are left out."""
     group, _, name = key.rpartition(".")
-    classes = CHOICES.get(group, {}) if group else {"": Config}
+    classes: dict[str, type] = {} if group else {"": Config}
+    for choice in (known_keys().get(key, []) if choices is None else choices) if group else ():
+        with suppress(ConfigError):
+            classes[choice] = CHOICES[group][choice]
     return {
         choice: (get_type_hints(cls)[name], field.metadata)
         for choice, cls in classes.items()
@@ -82,8 +111,12 @@ def with_later_keys(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _class(group: str, choice: object) -> Any:
-    """The config class of a choice; None for an unknown one."""
-    return CHOICES[group].get(choice) if isinstance(choice, str) else None
+    """The config class of a choice; None for an unknown one, and for one of another package that was not used so far."""
+    if not isinstance(choice, str):
+        return None
+    if group in REGISTRIES:
+        return getattr(REGISTRIES[group].loaded.get(choice), "config", None)
+    return CHOICES[group].get(choice)
 
 
 def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
@@ -99,7 +132,7 @@ def hyperparameters(config: Config) -> dict[str, Hyperparameter]:
             result[key] = _hyperparameter(hint, value)
             continue
         result[key] = Hyperparameter(str, own.get(key, value.name))
-        for cls in CHOICES[key].values():
+        for cls in filter(None, (_class(key, choice) for choice in CHOICES[key])):
             for name, inner_hint in get_type_hints(cls).items():
                 if name != "name":
                     result[f"{key}.{name}"] = _hyperparameter(inner_hint, getattr(value, name, None))

@@ -11,13 +11,14 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from normexp.compose.errors import reason
 from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS
-from normexp.config import GROUPS, OVERLAYS, ConfigError, ForbiddenKeyError, show, yaml_files
+from normexp.config import GROUPS, OVERLAYS, ConfigError, ForbiddenKeyError, installed, show, yaml_files
 
 SET_BY_EXPERIMENTS = ("hydra.mode", "hydra.sweeper.params")
 SET_BY_HYDRA = ("hydra.runtime", "hydra.overrides", "hydra.job.override_dirname", "hydra.job.config_name")
@@ -45,10 +46,35 @@ class YamlFolder(FileConfigSource):
             raise ConfigError(f"{show(path, 200)} must be encoded in UTF-8.") from error
         if isinstance(config, ListConfig):
             raise ConfigError(f"{show(path, 200)} must consist of keys and values, as in 'lr: 0.1'.")
+        if switches := yaml_files.added_switches(path):
+            config = OmegaConf.merge({key: value == "true" for key, (value, _) in switches.items()}, config)
         return ConfigResult(config=config, path=self.full_path(), provider=self.provider, header=header)
 
     def _file(self, config_path: str) -> Path:
         return Path(self.path, self._normalize_file_name(config_path))
+
+
+class InstalledChoices(YamlFolder):
+    """The yaml files of other packages' components, and no other files of these packages."""
+
+    def available(self) -> bool:
+        return bool(installed.components())
+
+    def is_group(self, config_path: str) -> bool:
+        return bool(self.list(config_path, None))
+
+    def is_config(self, config_path: str) -> bool:
+        return yaml_files.is_choice(self._file(config_path))
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        group = config_path.strip("/")
+        names = installed.names(group) if results_filter is not ObjectType.GROUP else []
+        return [name for name in names if self.is_config(f"{group}/{name}")]
+
+    def _file(self, config_path: str) -> Path:
+        group, _, name = config_path.strip("/").partition("/")
+        is_switch = group == "probe"  # a line of other files
+        return (None if is_switch else installed.config_file(group, name.removesuffix(".yaml"))) or Path()
 
 
 class Loader(ConfigLoaderImpl):
@@ -67,6 +93,8 @@ class Loader(ConfigLoaderImpl):
             YamlFolder(source.provider, source.path) if source.scheme() == "file" else source
             for source in self.repository.sources
         ]
+        main = next(i for i, source in enumerate(self.repository.sources) if source.provider == "main")
+        self.repository.sources.insert(main + 1, InstalledChoices("installed packages", ""))
 
     def load_configuration(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
@@ -92,7 +120,7 @@ def _check_names(folder: Path, choices: Mapping[str, str]) -> None:
     for group in (*GROUPS, *OVERLAYS):
         path = folder / group / f"{choices.get(group)}.yaml"
         if choices.get(group) in yaml_files.choices(group) and yaml_files.is_choice(path):
-            problem = "has the name of a shipped choice and would not be used: rename it."
+            problem = "has the name of an existing choice and would not be used: rename it."
             raise ForbiddenKeyError(f"{show(path, 200)} {problem}")
 
 

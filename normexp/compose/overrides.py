@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from normexp.compose.choices import known_keys
+from normexp.compose.choices import CHOICES, known_keys
 from normexp.compose.errors import reason
 from normexp.config import (
     GROUPS,
@@ -185,7 +185,7 @@ def _choice_problems(text: str, override: Override, config_dir: Path | None) -> 
             yield f"{show(text)}: {group} is one of {', '.join(names)}."
         elif name not in names:
             stem = name.lower().replace("norm", "").strip("_- ")  # batchnorm: bn, whose title begins so
-            titles = {n: norm.title.lower() for n, norm in NORMS.items() if group == "norm" and stem}
+            titles = {n: norm.title.lower() for n, norm in NORMS.loaded.items() if group == "norm" and stem}
             named = [n for n, title in titles.items() if title == f"{stem} norm"]
             named = named or [n for n, title in titles.items() if title.startswith(stem)]
             groups = [g for g in ("norm", "weight") if name in yaml_files.choices(g)]  # norm=ws: weight=ws
@@ -194,6 +194,8 @@ def _choice_problems(text: str, override: Override, config_dir: Path | None) -> 
             message = unknown_choice(group, name, names, meant=meant)
             own = f" --config-dir DIR adds your own, from DIR/{group}/NAME.yaml."
             yield message if message.endswith("?") else message + own
+        elif name in CHOICES.get(group, ()):
+            _ = CHOICES[group][name]  # raises for one of another package that can't be used
 
 
 def _unknown_key(key: str) -> str:

@@ -117,7 +117,7 @@ def _norm_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[str]:
                 works = other
             yield f"norm={config.norm.name} can't work in {where}: {wrong}. {works}"
         if site and site.gates > 1 and not NORMS[config.norm.name].gated:
-            gated = join_names([norm for norm, entry in NORMS.items() if entry.gated])
+            gated = join_names([norm for norm, entry in NORMS.loaded.items() if entry.gated])
             yield (
                 f"norm={config.norm.name} can't work in layer {plan.name} of model={config.model.name}: it can't normalize each "
                 f"of {site.gates} gates by itself. Use norm={gated}."

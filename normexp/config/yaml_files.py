@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from normexp.config import GROUPS
+from normexp.config import GROUPS, installed
 
 
 def folder() -> Path:
@@ -31,10 +31,17 @@ def roots() -> list[Path]:
     return [*_registered, folder()]
 
 
+def path(group: str, name: str) -> Path | None:
+    """The yaml file of a choice that is registered, shipped or of another package. Not of a file in --config-dir."""
+    paths = (root / group / f"{name}.yaml" for root in roots())
+    return next(filter(Path.is_file, paths), None) or installed.config_file(group, name)
+
+
 def choices(group: str, *more: Path) -> list[str]:
-    """Names of a group's choices, in configs/, in registered folders and in more folders of the same layout."""
+    """Names of a group's choices: in configs/, registered, of other packages, and in more folders of the layout of configs/."""
     paths = [path for root in (*roots(), *more) for path in (root / group).glob("*.yaml")]
-    return sorted({path.stem for path in paths if is_choice(path)})
+    others = installed.names(group) if group != "probe" else []  # these are switches
+    return sorted({*others, *(path.stem for path in paths if is_choice(path))})
 
 
 def is_choice(path: Path) -> bool:
@@ -63,16 +70,67 @@ def default_choice(group: str) -> str | None:
     return entry and entry[1]
 
 
+LINE = re.compile(r"^(?P<key>[a-z_0-9]+):\s*(?P<value>.*?)\s*(?:#\s*(?P<comment>.*))?$")
+
+
+def explained(group: str, name: str) -> dict[str, tuple[str, str]]:
+    """Default and comment of each line `key: value  # comment` at the top of a choice's yaml file.
+
+    A line `defaults: [other]` includes the keys of a shipped file. Without a group, the keys of train.yaml.
+    """
+    file = path(group, name)
+    return {} if file is None else {**_lines(file, group), **added_switches(file)}
+
+
+def _lines(file: Path, group: str) -> dict[str, tuple[str, str]]:
+    keys: dict[str, tuple[str, str]] = {}
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if is_choice(file) else ():
+        match = LINE.match(line)
+        if match and match["key"] == "defaults":
+            for other in re.findall(r"\w+", match["value"]):
+                keys |= explained(group, other) if (folder() / group / f"{other}.yaml").is_file() else {}
+        elif match and match["value"]:
+            # The default, used if the environment variable is not set.
+            value = re.sub(r"^\$\{oc\.env:\w+,(.*)\}$", r"\1", match["value"])
+            keys[match["key"]] = value, match["comment"] or ""
+    return keys
+
+
+_registered_switches: list[str] = []
+
+
+def register_switch(probe: str) -> None:
+    """Add a switch to the choices of `probe`, for a registered probe."""
+    if probe not in _registered_switches:
+        _registered_switches.append(probe)
+
+
+def added_switches(file: Path) -> dict[str, tuple[str, str]]:
+    """Default and comment of the switches that registered probes, which are on, and those of other packages add to the choices
+    `default` and `off` of `probe`. A package's file is a line `NAME: true  # comment`; without one, its probe is off."""
+    if file.stem not in ("default", "off") or file.parent != folder() / "probe":
+        return {}
+    switches = dict.fromkeys(_registered_switches, ("true", ""))
+    for name in set(installed.probes()) - _lines(file.with_name("default.yaml"), "probe").keys():
+        own = installed.config_file("probe", name)
+        value, comment = (_lines(own, "probe") if own else {}).get(name, ("false", ""))
+        switches[name] = str(value == "true").lower(), comment
+    return {
+        name: (value if file.stem == "default" else "false", why) for name, (value, why) in sorted(switches.items())
+    }
+
+
 def choice(group: str, name: str) -> dict[str, Any]:
-    """Keys of a shipped or registered choice, with those that it inherits (`defaults: [other]`). Empty for a file in
+    """Keys of a shipped, registered or installed choice, with those that it inherits (`defaults: [other]`). Empty for a file in
     --config-dir."""
     from omegaconf import OmegaConf
 
-    paths = (root / group / f"{name}.yaml" for root in roots())
-    path = next(filter(Path.is_file, paths), None)
-    content = {} if path is None else OmegaConf.to_container(OmegaConf.load(path))
+    file = path(group, name)
+    content = OmegaConf.to_container(OmegaConf.load(file)) if file and file.is_file() else {}
     assert isinstance(content, dict)
     keys = {str(key): value for key, value in content.items()}
+    if file:
+        keys |= {key: value == "true" for key, (value, _) in added_switches(file).items()}
     for other in keys.pop("defaults", []):
         keys = {**choice(group, other), **keys}
     return keys

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from normexp.config import Config, ConfigError, DataConfig, join_names
 from normexp.data.base import DataInfo, DataSet
 from normexp.data.paths import DataFilesError
-from normexp.registry import collect
+from normexp.registry import Registry, collect
 
-DATA: dict[str, DataSet] = collect(__name__, __path__, DataSet, order=("digits", "mnist", "fashion_mnist", "cifar10"))
+ORDER = ("digits", "mnist", "fashion_mnist", "cifar10")
+
+DATA = Registry("data", collect(__name__, __path__, DataSet, order=ORDER), DataSet, DataConfig)
 
 
 def info(config: DataConfig) -> DataInfo:

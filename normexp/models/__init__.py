@@ -1,11 +1,13 @@
 """Models, one file each, named as in configs/model/."""
 
-from normexp.config import Config
+from normexp.config import Config, ModelConfig
 from normexp.data import info
 from normexp.models.base import LayerPlan, Model, Planner
-from normexp.registry import collect
+from normexp.registry import Registry, collect
 
-MODELS: dict[str, Model] = collect(__name__, __path__, Model, order=("mlp", "cnn", "resnet", "vgg", "vit", "rnn"))
+ORDER = ("mlp", "cnn", "resnet", "vgg", "vit", "rnn")
+
+MODELS = Registry("model", collect(__name__, __path__, Model, order=ORDER), Model, ModelConfig)
 
 
 def layers(config: Config) -> list[LayerPlan]:

@@ -6,15 +6,18 @@ A probe's file imports torch, so it is loaded late: here, only the names are kno
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from dataclasses import make_dataclass
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normexp.config import ProbeConfig
-from normexp.registry import names
+from normexp.config import ConfigError, ProbeConfig, installed, show
+from normexp.registry import keys_of, names
 
 if TYPE_CHECKING:
+    import ast
+
     from normexp.probes.base import Probe
 
 ORDER = (
@@ -23,7 +26,9 @@ ORDER = (
 )
 """Order in charts and reports. Other probes follow by name."""
 
-PROBES = names(__path__, order=ORDER)
+SHIPPED = names(__path__, order=ORDER)
+
+PROBES = [*SHIPPED, *sorted(set(installed.probes()) - {*SHIPPED, *(field.name for field in fields(ProbeConfig))})]
 
 _registered: dict[str, type[Probe]] = {}
 
@@ -48,14 +53,43 @@ def switched_on(config: ProbeConfig) -> list[str]:
 
 
 def load(name: str) -> type[Probe]:
-    """Import a probe's class."""
+    """Import a probe's class. Raises ConfigError for one of another package that can't be used."""
     if name in _registered:
         return _registered[name]
+    try:
+        component = installed.find("probe", name, shipped=name in SHIPPED)
+        if component is not None:
+            return _load_installed(component)
+    except ConfigError as error:
+        raise ConfigError(f"{error} To train without it: probe.{name}=false") from error
+    probe: type[Probe] = importlib.import_module(f"{__name__}.{name}").ENTRY
+    check(probe, name)
+    return probe
+
+
+def _load_installed(component: installed.Component) -> type[Probe]:
+    probe: type[Probe] = component.load()
+    check(probe, component.origin)
+    if [*keys_of(component)] != [component.name]:
+        line = f"{component.name}: true  # what it measures"
+        raise ConfigError(f"{component.origin}: {show(component.config_file, 200)} must be one line, such as '{line}'.")
+    return probe
+
+
+def check(probe: object, called: str) -> None:
+    """Raise ConfigError if something is not a probe. called: what the message calls it."""
     from normexp.probes.base import Probe
 
-    probe = importlib.import_module(f"{__name__}.{name}").ENTRY
-    assert isinstance(probe, type) and issubclass(probe, Probe)
-    return probe
+    if not (isinstance(probe, type) and issubclass(probe, Probe)):
+        raise ConfigError(f"{called} must be a subclass of normexp.probes.base.Probe, not {show(probe)}.")
+
+
+def check_installed(configs: Iterable[ProbeConfig]) -> None:
+    """Import the probes of other packages that any of the configs switches on. Raises ConfigError if one can't be used. Imports
+    torch if there are any."""
+    if others := {*installed.names("probe")}:
+        for name in others & {name for config in configs for name in switched_on(config)}:
+            load(name)
 
 
 def meanings() -> dict[str, str]:
@@ -67,13 +101,25 @@ def meanings() -> dict[str, str]:
         if name in _registered:
             collected |= _registered[name].meanings
             continue
-        spec = importlib.util.find_spec(f"{__name__}.{name}")
-        assert spec is not None and spec.origin is not None
-        for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+        for node in ast.walk(_source(name)):
             match node:
                 case (
                     ast.AnnAssign(target=ast.Name("meanings"), value=ast.Dict() as value)
                     | ast.Assign(targets=[ast.Name("meanings")], value=ast.Dict() as value)
                 ):
-                    collected |= ast.literal_eval(value)
+                    with suppress(ValueError):  # not a literal, in another package
+                        collected |= ast.literal_eval(value)
     return collected
+
+
+def _source(name: str) -> ast.Module:
+    """The parsed file of a probe; empty if that of another package can't be read."""
+    import ast
+
+    if name in SHIPPED:
+        return ast.parse(Path(__path__[0], f"{name}.py").read_text(encoding="utf-8"))
+    with suppress(ConfigError, OSError, ValueError, SyntaxError):
+        component = installed.find("probe", name)
+        if component and (file := component.source_file):
+            return ast.parse(file.read_text(encoding="utf-8"))
+    return ast.Module([], [])

@@ -27,7 +27,7 @@ BUILTIN: dict[tuple[str, str | None], str] = {
     **{("norm", name): ABBREVIATIONS.get(name, name.upper()) for name in NORMS},
     **{("weight", name): title for name, title in (("ws", "WS"), ("sws", "SWS"), ("weight_norm", "WN"))},
     ("weight", "spectral"): "spectral norm",
-    **{("data", name): entry.title for name, entry in DATA.items() if name not in ("digits", "npz", "folder")},
+    **{("data", name): entry.title for name, entry in DATA.loaded.items() if name not in ("digits", "npz", "folder")},
 }
 
 

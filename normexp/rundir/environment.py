@@ -10,25 +10,46 @@ from pathlib import Path
 from typing import Any
 
 from normexp import NUMERICS, __version__
+from normexp.config import installed, show
+from normexp.rundir.reader import displayable_json
 
 PACKAGES = ("torch", "torchvision", "hydra-core", "omegaconf", "tensorboard", "numpy", "scikit-learn", "rich")
 
 
-def environment(argv: Sequence[str], *, device: str, threads: int) -> dict[str, Any]:
-    """Command line, git commit, package versions and hardware. device: name of the GPU, or `cpu`. threads: torch's."""
+def environment(
+    argv: Sequence[str], *, device: str, threads: int, components: Sequence[installed.Component] = ()
+) -> dict[str, Any]:
+    """Command line, git commit, package versions and hardware. device: name of the GPU, or `cpu`. threads: torch's. components:
+    those of other packages that the run uses."""
+    others = {each.package: each.version for each in components}
     return {
         "command": list(argv),
         "directory": str(Path.cwd()),
         "numerics": NUMERICS,
         "git": _git(),
         "python": platform.python_version(),
-        "packages": {"normexp": __version__, **{name: _version(name) for name in PACKAGES}},
+        "packages": {"normexp": __version__, **{name: _version(name) for name in PACKAGES}, **others},
+        **({"components": {each.label: each.package for each in components}} if components else {}),
         "host": platform.node(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
         "device": device,
         "threads": threads,
     }
+
+
+def missing_package(directory: Path) -> str | None:
+    """A sentence about a component that a run was trained with and whose package is not installed; None if there is none."""
+    stored = displayable_json(directory / "environment.json")
+    recorded, packages = stored.get("components"), stored.get("packages")
+    here = {each.label for found in installed.components().values() for each in found}
+    for label, package in recorded.items() if isinstance(recorded, dict) else ():
+        if label not in here:
+            version = packages.get(package, "") if isinstance(packages, dict) and isinstance(package, str) else ""
+            return (
+                f"{show(label)} comes from the package {show(f'{package} {version}'.strip())}, which is not installed."
+            )
+    return None
 
 
 def _version(package: str) -> str | None:

@@ -25,6 +25,7 @@ from normexp.compose.overrides import parse_overrides, validate_overrides
 from normexp.compose.validate import check_tracker
 from normexp.config import GROUPS, ConfigError, DataConfig, Objective, expand_path, show, unknown_choice
 from normexp.data import DATA
+from normexp.probes import check_installed
 from normexp.sweeps import gpus
 from normexp.sweeps.names import SHARED_KEYS, key_of, labels, run_name, sweep_name
 from normexp.sweeps.outcome import is_finished
@@ -100,6 +101,8 @@ def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console, 
                 "norm=bn,ln or 'lr=tag(log,interval(0.001,1))'."
             )
         _check_keys_of_choices(Composer(cfg, loader), parsed)
+        fixed = [str(o.input_line) for o in parsed if not o.is_sweep_override()]
+        examples = [Composer(cfg, loader).compose("", fixed)]
     else:
         grid, ignored = _expand_grid(Composer(cfg, loader), parsed, console)
         if local and load_data:
@@ -109,6 +112,8 @@ def plan_sweep(overrides: list[str], config_dir: Path | None, console: Console, 
                 raise ConfigError(str(combination.problem))
         if all(combination.problem for combination in grid):
             raise ConfigError(str(grid[0].problem))
+        examples = grid
+    check_installed(run.config.probe for run in examples if run.config)
     trials = int(cfg.hydra.sweeper.get("n_trials", 0))
     return Plan(folder, cfg, loader, overrides, grid, trials, jobs, local, ignored)
 

@@ -22,7 +22,7 @@ import torch
 
 from normexp import NUMERICS, __version__
 from normexp.compose.choices import with_later_keys
-from normexp.config import LENGTH_KEYS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, flatten, show
+from normexp.config import LENGTH_KEYS, RESULT_INDEPENDENT_KEYS, Config, ConfigError, flatten, installed, show
 from normexp.rundir import atomic
 from normexp.sinks.jsonl import JsonLines
 from normexp.sinks.run_sinks import RunSinks
@@ -57,7 +57,7 @@ def save(
         "started": started,
         "config": _plain(config),
         "config_hash": config_hash(config),
-        "versions": versions(),
+        "versions": versions(config),
         "threads": torch.get_num_threads(),
         "device": parts.device.type,
         "device_name": device_name(parts.device),
@@ -184,8 +184,8 @@ def restore(state: Mapping[str, Any], parts: Parts, train_state: TrainState, con
         raise ConfigError(f"The checkpoint does not match the run's config: {_first_line(error)}.") from error
     before = {**state["versions"], "device": state.get("device_name", state["device"]), "threads": state["threads"]}
     device = device_name(parts.device) if "device_name" in state else parts.device.type  # old checkpoints have the type
-    now = {**versions(), "device": device, "threads": torch.get_num_threads()}
-    return [f"{name} was {before[name]}, now {now[name]}" for name in before if before[name] != now[name]]
+    now = {**versions(config), "device": device, "threads": torch.get_num_threads()}
+    return [f"{name} was {before[name]}, now {now.get(name)}" for name in before if before[name] != now.get(name)]
 
 
 def check_data(state: Mapping[str, Any], fingerprint: str, config: Config) -> None:
@@ -203,10 +203,11 @@ def _first_line(error: Exception) -> str:
     return show(lines[0].rstrip(" .:")) if lines else type(error).__name__
 
 
-def versions() -> dict[str, str]:
-    """Versions of the software that results depend on, to the last bit."""
+def versions(config: Config) -> dict[str, str]:
+    """Versions of the software that results depend on, to the last bit, with packages that the config's components come from."""
     versions = {"normexp": __version__, "torch": str(torch.__version__), "numpy": np.__version__}
-    return {**versions, "python": platform.python_version()}
+    others = {each.package: each.version for each in installed.used_in(config) if each.group != "probe"}
+    return {**versions, "python": platform.python_version(), **others}
 
 
 def config_hash(config: Config) -> str:

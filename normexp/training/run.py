@@ -17,7 +17,7 @@ from rich.console import Console
 
 from normexp import rundir
 from normexp.compose.choices import hyperparameters
-from normexp.config import Config, ConfigError, as_tree, flatten, name_own_choices, show
+from normexp.config import Config, ConfigError, as_tree, flatten, installed, name_own_choices, show
 from normexp.data import class_names, sizes
 from normexp.models.describe import describe, markdown
 from normexp.records import GRAD_NORM, Chart, Record, RunInfo
@@ -79,7 +79,8 @@ def run(
     _announce(config, console)
     with console.status(f"loading {config.data.name}", refresh_per_second=STATUS_REFRESH_RATE):
         parts, state, notes = _prepare(config, saved)
-    details = environment(command, device=device_name(state.device), threads=torch.get_num_threads())
+    device, components = device_name(state.device), installed.used_in(config)
+    details = environment(command, device=device, threads=torch.get_num_threads(), components=components)
     files = {
         "config.yaml": rundir.to_yaml(as_tree(config)),
         "config_diff.yaml": rundir.to_yaml(diff),

@@ -181,7 +181,7 @@ def test_config_dirs_that_would_mislead_or_run_code(capsys):
     (Path("own") / "norm" / "bn.yaml").write_text("name: bn\n")
     for words in ([], ["norm=bn"], ["-m", "norm=gn,bn"]):
         assert main(["train", "--config-dir", "own", *words]) == 2
-        assert "own/norm/bn.yaml has the name of a shipped choice and would not be used" in capsys.readouterr().err
+        assert "own/norm/bn.yaml has the name of an existing choice and would not be used" in capsys.readouterr().err
     assert not Path("runs").exists()
     (Path("own") / "norm" / "bn.yaml").rename("own/norm/evil.yaml")
     Path("own/norm/evil.yaml").write_text(
