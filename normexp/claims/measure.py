@@ -106,13 +106,8 @@ class Results:
             return (float(sum(row.parameters + row.norm_parameters for row in rows)),) * 2
         if run.state == "diverged" and measure.reaches is None:
             return (1 / _classes(run) if is_fraction(measure.tag) else math.nan,) * 2
-        if planned.evaluation and measure.tag.startswith("test/"):
-            config, step = validate(rundir.read_config(run.directory)), run.status["step"]
-            entry = evaluations.stored(run.directory, planned.evaluation, config, step)
-            return None if entry is None else (float(entry[measure.tag.removeprefix("test/")]),) * 2
         if measure == Measure(tag=measure.tag) and measure.tag in run.metrics:
-            final = run.metrics[measure.tag]
-            return (math.nan if final is None else float(final),) * 2
+            return _final(run, planned, measure.tag)
         if key not in self._curve_cache:
             wanted = lambda tag: any(fnmatchcase(tag, pattern) for pattern in self.tags)  # noqa: E731
             self._curve_cache[key] = curves(run, wanted)[0]
@@ -145,6 +140,19 @@ class Results:
                     nearest = sorted(sorted(steps, key=lambda step: abs(step - at))[:2])
                     return f"{measure.tag} is not logged at step {at}; nearest: {' and '.join(map(str, nearest))}."
         return None
+
+
+def _final(run: Run, planned: PlannedRun, tag: str) -> Bounds | None:
+    """The last value of a metric, or that of the evaluation that the plan asks for; None if that is still missing."""
+    metrics: Mapping[str, Any] = run.metrics
+    if planned.evaluation and tag.startswith("test/"):
+        config, step = validate(rundir.read_config(run.directory)), run.status["step"]
+        entry = evaluations.stored(run.directory, planned.evaluation, config, step)
+        if entry is None:
+            return None
+        metrics = {f"test/{key}": entry[key] for key in ("loss", "accuracy")}
+    value = metrics[tag]
+    return (math.nan if value is None else float(value),) * 2
 
 
 def steps_to(level: float, curve: Curve | None, steps: int) -> Bounds:

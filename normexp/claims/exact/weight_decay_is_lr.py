@@ -34,7 +34,9 @@ def compute() -> ExactResult:
     x, labels = randn(64, 1, 8, 8), torch.randint(10, (64,))
     config = default_config(model="mlp", norm="bn")
     config = replace(config, model=replace(config.model, depth=2, width=16))
-    bn = replace(config, norm=replace(config.norm, eps=1e-30))  # a larger eps makes the norm depend on the scale a little
+    bn = replace(
+        config, norm=replace(config.norm, eps=1e-30)
+    )  # a larger eps makes the norm depend on the scale a little
     none = replace(config, norm=default_config(model="mlp", norm="none").norm)
     state = torch.get_rng_state()
 
@@ -68,13 +70,15 @@ def descend(config: Config, x: Tensor, labels: Tensor, lr: Callable[[int], float
     model, layers = build_network(config)
     hidden = [layer.get_submodule("weight").get_parameter("weight") for name, layer in layers.items() if name != "head"]
     others = [p for p in model.parameters() if all(p is not weight for weight in hidden)]
+    parameters = [*hidden, *others]
     lengths = [float(hidden[0].detach().norm())]
     for step in range(STEPS):
-        gradients = torch.autograd.grad(F.cross_entropy(model(x), labels), [*hidden, *others])
+        gradients = torch.autograd.grad(F.cross_entropy(model(x), labels), parameters)
         with torch.no_grad():
-            for p, gradient in zip([*hidden, *others], gradients, strict=True):
-                is_hidden = any(p is weight for weight in hidden)
-                p -= (lr(step) if is_hidden else LR) * (gradient + (decay * p if is_hidden else 0))
+            for i, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+                is_hidden = i < len(hidden)
+                decayed = gradient + decay * parameter if is_hidden else gradient
+                parameter.sub_((lr(step) if is_hidden else LR) * decayed)
         lengths.append(float(hidden[0].detach().norm()))
     with torch.no_grad():
         return model(x), lengths
