@@ -18,10 +18,10 @@ from normexp.models import layers
 from normexp.models.build import build_model
 from normexp.models.layer import named_layers
 from normexp.models.rescale import SAMPLES, rescale_weights
+from normexp.models.trainable import freeze_others
 from normexp.norms.running import whole_ghost_batches
 from normexp.optim.groups import parameter_groups
 from normexp.optim.optimizers import OPTIMIZERS
-from normexp.optim.trainable import freeze_others
 from normexp.probes.runner import Probes
 from normexp.streams import stream_seed
 from normexp.training.precision import Precision, compile_forward, set_precision

@@ -1,16 +1,14 @@
 """Train a part of the parameters: those of the norms, or as many random weights (Frankle et al. 2021, sections 3 and 4)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
 
 from normexp.config import Config
+from normexp.models.layer import named_layers
 from normexp.streams import stream_seed
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 def freeze_others(model: nn.Module, config: Config) -> None:
@@ -18,17 +16,12 @@ def freeze_others(model: nn.Module, config: Config) -> None:
 
     Gradient norms and clipping then refer to the trained entries.
     """
-    import torch
-
-    def masked(mask: Tensor, gradient: Tensor) -> Tensor:
-        return torch.where(mask, gradient, 0)
-
     if config.trainable == "all":
         return
-    masks = dict(_masks(model, config))
+    masks, zero = dict(_masks(model, config)), torch.zeros(())
     for parameter in model.parameters():
         if parameter in masks:
-            parameter.register_hook(partial(masked, masks[parameter]))
+            parameter.register_hook(partial(torch.where, masks[parameter], other=zero))
         else:
             parameter.register_hook(torch.zeros_like)
 
@@ -39,10 +32,6 @@ def _masks(model: nn.Module, config: Config) -> Iterator[tuple[nn.Parameter, Ten
     random: each layer's weights have as many trained entries as its norm has parameters. A layer with a norm but no weights
     passes its number on to the next layer.
     """
-    import torch
-
-    from normexp.models.layer import named_layers
-
     count = 0
     for name, layer in named_layers(model).items():
         parts = {part: list(child.parameters()) for part, child in layer.named_children()}
