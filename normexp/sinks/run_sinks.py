@@ -50,19 +50,21 @@ class RunSinks:
             "tensorboard": tensorboard,
             "terminal": self.progress,
         }
-        if tracker is not None:  # last, since it uploads the files of the others
+        self.tracker: Tracker | None = None
+        if tracker is not None:
             logged_bytes = saved["metrics"]["size"] if "metrics" in saved else 0
-            self.by_name["tracker"] = Tracker(directory, tracker, console, logged_bytes=logged_bytes, stopping=stopping)
+            self.tracker = Tracker(directory, tracker, console, logged_bytes=logged_bytes, stopping=stopping)
+            self.by_name["tracker"] = self.tracker
 
     def log(self, record: Record) -> None:
         for sink in self.by_name.values():
             sink.log(record)
 
     def close(self, *, success: bool, draw: bool = True) -> None:
-        """Close all sinks, ignoring failed writes: they were reported earlier, or lose no more than the last events. draw:
-        whether to draw the histogram sheet once more."""
+        """Close all sinks but the tracker, which uploads the run when its status is final. Failed writes are ignored: they were
+        reported earlier, or lose no more than the last events. draw: whether to draw the histogram sheet once more."""
         for name, sink in self.by_name.items():
-            if draw or name != "sheet":
+            if name != "tracker" and (draw or name != "sheet"):
                 with suppress(OSError):
                     sink.close(success=success)
 

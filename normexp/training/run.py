@@ -190,6 +190,9 @@ class _Session:
             reason = f": {self.outcome.error}" if self.outcome.error else ""
             step, total = self.train_state.step, self.train_state.total_steps
             logger.info("%s after %d of %d steps%s", self.outcome.state, step, total, reason)
+            if self.sinks is not None and self.sinks.tracker is not None:
+                with suppress(OSError):
+                    self.sinks.tracker.close(success=self.outcome.state == "completed")
 
     def result(self) -> Result:
         state, config = self.train_state, self.config

@@ -51,6 +51,7 @@ class Artifact:
         self.files = []
 
     def add_file(self, path):
+        assert not path.endswith("report.html") or "completed" in Path(path).read_text()
         self.files.append(Path(path).name)
 
 

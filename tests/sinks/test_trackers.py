@@ -81,7 +81,10 @@ def test_a_tracked_run_is_the_same_run(monkeypatch, capfd, caplog):
     assert [call["step"] for call in calls("log")] == [*(entry["step"] for entry in tracked), 6]  # and the sheet
     assert calls("log")[0]["values"]["activation_in/conv1"] == "Histogram"
     assert calls("log")[-1]["values"] == {"histograms": "Image"}
-    assert calls("artifact")[0]["files"] == ["config.yaml", "environment.json", "metrics.jsonl", "histograms.png"]
+    *files, report = calls("artifact")[0]["files"]
+    assert files == ["config.yaml", "environment.json", "metrics.jsonl", "histograms.png"]
+    assert report == "report.html"
+    assert not Path("runs/tracked/report.html").exists()
 
 
 @pytest.mark.parametrize("wrong", ["raise", "die", "hang"])
@@ -140,17 +143,13 @@ def test_a_killed_run_is_still_finished_in_the_tracker():
     code = (
         "import os, signal\nfrom tests.sinks.test_trackers import record, sink\n"
         "tracked, _ = sink()\ntracked.log(record(0))\n"
-        "print(tracked._process.pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)"
+        "os.kill(os.getpid(), signal.SIGKILL)"
     )
     path = os.pathsep.join([*sys.path, str(Path(__file__).parents[2])])
-    killed = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
-    )
-    pid = int(killed.stdout.read())
-    killed.wait()
-    killed.stdout.close()
-    while Path(f"/proc/{pid}/cmdline").exists() and Path(f"/proc/{pid}/cmdline").read_bytes():  # empty in a zombie
-        time.sleep(0.01)
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, check=False)
+    deadline = time.monotonic() + 60
+    while not (Path("calls.jsonl").exists() and calls("finish")) and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert len(calls("finish")) == 1
     assert calls("artifact")[0]["files"] == ["config.yaml", "metrics.jsonl"]
 

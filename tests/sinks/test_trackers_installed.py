@@ -64,7 +64,7 @@ def test_a_resumed_run_is_one_run_in_the_tracker(name, capsys):
     if name == "trackio":  # which stores files under their checksums
         assert len(run["files"]) >= 5
     else:
-        assert {"config.yaml", "environment.json", "histograms.png", "metrics.jsonl"} <= {*run["files"]}
+        assert {"config.yaml", "environment.json", "histograms.png", "metrics.jsonl", "report.html"} <= {*run["files"]}
 
 
 @pytest.mark.long

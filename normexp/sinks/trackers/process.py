@@ -7,6 +7,7 @@ stdout: the reason of a failure. stderr: train.log.
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from normexp.config import flatten, name_own_choices, printable, show
@@ -26,7 +28,7 @@ STATE = "tracker.json"
 """File in the run directory: tracker, id and address of the tracked run, and its last step."""
 
 FILES = ("config.yaml", "environment.json", "metrics.jsonl", "histograms.png")
-"""Files to upload when the run ends."""
+"""Files to upload when the run ends, with a report if it has completed."""
 
 SAVE_SECONDS = 1.0  # between updates of tracker.json
 FINISH_SECONDS = 600  # limit on uploads of a process whose run was killed; otherwise the run waits, with its own limit
@@ -84,7 +86,18 @@ def track(directory: Path, tracker: str, logged_bytes: int) -> None:
                 written = time.monotonic()
     signal.alarm(FINISH_SECONDS)
     save()
-    run.finish([path for name in FILES if (path := directory / name).is_file()], last, success=success)
+    files = [path for name in FILES if (path := directory / name).is_file()]
+    with TemporaryDirectory(prefix="normexp-") as folder:
+        page = Path(folder, "report.html")
+        if success and write_report(directory, page):
+            files.append(page)
+        run.finish(files, last, success=success)
+
+
+def write_report(directory: Path, page: Path) -> bool:
+    """Write the page of `normexp report`. Returns whether that succeeded; if not, train.log says why."""
+    command = [sys.executable, "-P", "-m", "normexp", "report", str(directory), "--html", str(page)]
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def open_run(tracker: str, description: RunDescription, known_id: str | None) -> TrackedRun:

@@ -54,7 +54,7 @@ class WandbRun:
         import wandb
 
         for path in files:
-            self._run.save(str(path), base_path=str(self._directory), policy="now")
+            self._run.save(str(path), base_path=str(path.parent), policy="now")
             if path.suffix == ".png":
                 self._run.log({path.stem: wandb.Image(str(path))}, step=step)
         self._run.finish(exit_code=0 if success else 1)
