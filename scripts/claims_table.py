@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from normexp.claims import overview
 from normexp.claims.facts import facts, scale_label
-from normexp.claims.fingerprint import code_fingerprint, is_fresh
 from normexp.claims.headline import brief, outdated
 from normexp.claims.load import claim_names, read_claim
+from normexp.claims.schema import SEPARATOR
+from normexp.claims.stored import current
 from normexp.claims.verdict import OUTCOMES, Verdict, read
 from normexp.claims.wording import plural
+from normexp.config import ConfigError
 
 PAGE = Path(__file__).parents[1] / "docs" / "claim-results.md"
 
@@ -25,16 +27,17 @@ HEADS = ("claim", "verdict", "what holds", "cells", "grade", "seeds", "scale")
 
 def load(folder: Path) -> list[Verdict]:
     """The verdicts in a folder, except those of quick runs. Those of another rule or code are marked as outdated."""
-    known, code = set(claim_names()), code_fingerprint()
     verdicts = [verdict for path in sorted(folder.glob("*.json")) if (verdict := read(path)) and not verdict.quick]
     verdicts.sort(key=lambda verdict: verdict.kind == "exact")
-    return [verdict if _is_current(verdict, known, code) else outdated(verdict) for verdict in verdicts]
+    return list(map(_current, verdicts))
 
 
-def _is_current(verdict: Verdict, known: Collection[str], code: str) -> bool:
-    if verdict.claim not in known:
-        return False
-    return is_fresh(verdict, read_claim(verdict.claim, scale="full" if verdict.scale == "full" else "small"), code)
+def _current(verdict: Verdict) -> Verdict:
+    try:
+        claim = read_claim(verdict.claim.partition(SEPARATOR)[0], scale="full" if verdict.scale == "full" else "small")
+        return current(verdict, claim)
+    except ConfigError:  # there is no such claim any more, or it can't be on that data
+        return outdated(verdict)
 
 
 def page(verdicts: Sequence[Verdict]) -> str:

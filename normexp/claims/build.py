@@ -14,7 +14,7 @@ from normexp.claims.fingerprint import judging_fingerprint
 from normexp.claims.grade import grade
 from normexp.claims.headline import explain
 from normexp.claims.judge import Judgement, judge
-from normexp.claims.schema import Claim, Measure, Point
+from normexp.claims.schema import SEPARATOR, Claim, Measure, Point
 from normexp.claims.verdict import Lines, Verdict
 from normexp.config import ConfigError, join_names, suggest
 
@@ -60,6 +60,7 @@ def build_verdict(
     letter, lacks = grade(claim, judgement, exploratory=exploratory, unverified=unverified)
     packages = {name: version(name) for name in ("normexp", "torch", "numpy", "scipy")}
     flags = ["--quick"] * claim.quick + ["--scale", "full"] * (claim.scale == "full")
+    flags += ["--data", claim.data] if claim.data else []
     flags += ["--config-dir", str(config_dir)] if config_dir else []
     verdict = Verdict(
         **{name: getattr(claim, name) for name in same},
@@ -69,11 +70,14 @@ def build_verdict(
         grade=letter,
         lacks=lacks,
         exploratory=exploratory,
+        background=Lines(claim.background),
         explanation=Lines(claim.explanation),
+        would_change=Lines(claim.would_change),
+        data=Lines(claim.data),
         outcome=judgement.outcome,
         conditions=judgement.conditions,
         seconds=seconds,
-        command=shlex.join(["normexp", "claims", "run", claim.name, *flags]),
+        command=shlex.join(["normexp", "claims", "run", claim.name.partition(SEPARATOR)[0], *flags]),
         judged_at=rundir.now(),
         versions=packages | {"python": platform.python_version(), "machine": platform.machine()},
         rule=claim.fingerprint,

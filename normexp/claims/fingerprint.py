@@ -20,19 +20,23 @@ MAX_BYTES = 2**26
 JUDGING = ("schema", "decide", "effects", "grid", "judge", "measure")
 """Modules of this package that decide an outcome. The others read files, print and draw."""
 
-NUMERIC_PACKAGES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training", "claims/exact")
+NUMERIC_PACKAGES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training")
 """Packages that a run's numbers come from."""
 
 
-def code_fingerprint(config_dir: Path | None = None) -> str:
+def code_fingerprint(config_dir: Path | None = None, claim: Claim | None = None) -> str:
     """Hash of everything but the config that a run's numbers depend on: code, yaml files of groups (including the user's) and
-    torch's version."""
+    torch's version. The same for all experiments; with an exact claim, also of the code of its own check."""
     package = Path(__file__).parents[1]
     files = [package / "streams.py", yaml_files.folder() / "train.yaml"]
     files += [path for part in NUMERIC_PACKAGES for path in (package / part).glob("*.py")]
     for root in (yaml_files.folder(), *([config_dir] if config_dir else [])):
         files += [path for path in root.glob("*/*.yaml") if path.parent.name not in ("claim", "experiment", "debug")]
-    return _fingerprint(files, f"{version('torch')} {NUMERICS}")
+    runs = _fingerprint(files, f"{version('torch')} {NUMERICS}")
+    if claim is None or claim.kind == "experiment":
+        return runs
+    checks = Path(__file__).parent / "exact"
+    return _fingerprint([checks / "base.py", checks / f"{claim.name.replace('-', '_')}.py"], runs)
 
 
 def judging_fingerprint() -> str:
@@ -44,7 +48,7 @@ def judging_fingerprint() -> str:
 def outdated_by(verdict: Verdict, claim: Claim, code: str) -> str:
     """What has changed since a verdict, and what running the claim again takes; empty if the verdict is fresh.
 
-    code: the current fingerprint. Of several changes, the one that costs most.
+    code: the claim's current code fingerprint. Of several changes, the one that costs most.
     """
     exact = claim.kind == "exact"
     if verdict.code != code and not exact:

@@ -236,7 +236,9 @@ def reworded(verdict: Verdict, claim: Claim) -> Verdict:
     requires = list(map(ConditionVerdict.of, claim.requires))
     if len(requires) == len(verdict.requires):  # else it was judged before requirements were stored
         requires = [replace(new, cells=old.cells) for old, new in zip(verdict.requires, requires, strict=True)]
-    words = {name: getattr(claim, name) for name in ("statement", "source", "explanation")}
+    words = {
+        name: getattr(claim, name) for name in ("statement", "source", "background", "explanation", "would_change")
+    }
     verdict = replace(verdict, conditions=conditions, requires=requires, **words)
     return replace(verdict, because=explain(verdict))
 

@@ -21,7 +21,9 @@ MAX_BYTES = 2**20
 MAX_NUMBER = 1e100
 """Limit on the values of an axis, so that their products don't overflow."""
 
-CLAIM_KEYS = "kind group statement source explanation cost seeds sweep rule requires combine quick full"
+CLAIM_KEYS = (
+    "kind group statement source background explanation would_change cost seeds sweep rule requires combine quick full"
+)
 CONDITION_KEYS = """what says measure at reaches across below over take working best_of choose multiple compare as pool contrast
     with where is center confirm refute decides"""
 MEASURE_KEYS = "measure at reaches across below"
@@ -111,7 +113,7 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
     requires = _read_conditions(fields.get("requires", sequence, []), "requires", sweep)
     combine = fields.typed("combine", Literal["all", "any"], "all")
     words = {key: fields.get(key, text) for key in ("statement", "source")}
-    words |= {key: fields.get(key, text, "") for key in ("explanation", "cost")}
+    words |= {key: fields.get(key, text, "") for key in ("background", "explanation", "would_change", "cost")}
     group = fields.typed("group", schema.Group, "mechanism")
     same = {"name": name, "kind": kind, "group": group, "scale": scale, "quick": quick}
     return Claim(**same, **words, seeds=seeds, sweep=sweep, rule=rule, requires=requires, combine=combine)

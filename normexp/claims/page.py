@@ -79,7 +79,9 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
         "flags": [flag for flag in overview.flags(verdict) if flag != "full scale"],
         "trust": {term: _typeset(text) for term, text in _trust(verdict).items() if text},
         "outdated": headlines.outdated_label(verdict),
-        "paragraphs": [text for part in verdict.explanation.split("\n\n") if (text := one_line(part))],
+        "background": _paragraphs(verdict.background),
+        "paragraphs": _paragraphs(verdict.explanation),
+        "would_change": _paragraphs(verdict.would_change),
         "svg": inline_svg(figure) if figure else "",
         "caption": figure.caption if figure else "",
         "summary": ", ".join(sizes),
@@ -94,6 +96,10 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
         "facts": {**facts.setup_rows(verdict.setup), **_facts(verdict)},
         "folder_link": link(Path(verdict.folder), page) if verdict.folder else "",
     }
+
+
+def _paragraphs(text: str) -> list[str]:
+    return [line for part in text.split("\n\n") if (line := one_line(part))]
 
 
 def _facts(verdict: Verdict) -> dict[str, str]:

@@ -18,6 +18,7 @@ from normexp.claims.headline import reworded
 from normexp.claims.judge import Judgement, judge
 from normexp.claims.load import claim_names, read_claim
 from normexp.claims.measure import PlannedRun, Results, has_checksums, plan_run
+from normexp.claims.other_data import on_data
 from normexp.claims.requirements import requirements
 from normexp.claims.schema import LOOKS, Claim, Scale
 from normexp.claims.series import build_series
@@ -44,7 +45,7 @@ class Request:
 
     again: also run claims that are already judged. max_seeds: the most seeds that any cell gets; None: all of the file.
     overrides: where and how to run (data_dir, device, ...), for every run. data_overrides: data.verify, for runs that have it.
-    words: the command line after `normexp`.
+    words: the command line after `normexp`. data: replaces the claims' own, as from other_data.find_data; empty to keep it.
     """
 
     names: list[str]
@@ -56,6 +57,12 @@ class Request:
     data_overrides: list[str]
     config_dir: Path | None
     words: list[str]
+    data: str = ""
+
+    def read(self, name: str, *, strict: bool = False) -> Claim:
+        """A claim at the scale and on the data asked for. Raises ConfigError if there is none, or if it can't be run so."""
+        claim = read_claim(name, self.config_dir, scale=self.scale, quick=self.quick, strict=strict)
+        return on_data(claim, self.data) if self.data else claim
 
 
 @dataclass(frozen=True)
@@ -72,14 +79,13 @@ def run(request: Request, folder: Path, console: Console) -> Result:
 
     Raises ConfigError, with nothing written, if a claim's file or one of its runs is invalid.
     """
-    scale, quick = request.scale, request.quick
-    claims = [read_claim(n, request.config_dir, scale=scale, quick=quick, strict=True) for n in request.names]
+    claims = [request.read(name, strict=True) for name in request.names]
     _check_max_seeds(request, claims)
-    code, verdicts, problems = code_fingerprint(request.config_dir), list[Verdict](), list[str]()
-    with closing(SharedSweep(request, folder, code, console)) as sweep:
+    verdicts, problems = list[Verdict](), list[str]()
+    with closing(SharedSweep(request, folder, code_fingerprint(request.config_dir), console)) as sweep:
         for i, claim in enumerate(claims, start=1):
             path = path_of(folder, claim.name, scale=claim.scale, quick=claim.quick)
-            known = read(path)
+            known, code = read(path), code_fingerprint(request.config_dir, claim)
             if (
                 known is not None
                 and is_fresh(known, claim, code)
@@ -210,11 +216,12 @@ class SharedSweep:
 
     @cached_property
     def _existing(self) -> list[Claim]:
-        """All claims whose files can be read."""
+        """All claims whose files can be read, also on the data asked for."""
         claims, request = list[Claim](), self.request
         for name in claim_names(request.config_dir):
             with suppress(ConfigError):
                 claims.append(read_claim(name, request.config_dir, scale=request.scale, quick=request.quick))
+                claims += [request.read(name)] if request.data else []
         return claims
 
     def _plan(self, missing: Sequence[PlannedRun]) -> list[Combination]:

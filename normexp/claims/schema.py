@@ -34,6 +34,9 @@ Holm (Pocock 1977; scripts/claims_error_rates.py)."""
 CHOOSING_SEEDS = 3
 """Number of seeds with which each arm's axis values (learning rates) are chosen; a quick run has one."""
 
+SEPARATOR = "@"
+"""Between a claim's name and its data, if that is not the file's: faster@fashion_mnist. Names of files don't have it."""
+
 SINGLE_LEVEL = 0.05
 """One-sided error if there is only one look, as for quick runs."""
 
@@ -116,7 +119,8 @@ class Claim:
 
     kind: exact claims are computed, experiments are trained. seeds: in the order in which they are used. requires: conditions
     that must hold on average over the first look's seeds for the comparison to mean anything. combine: whether all deciding
-    conditions must hold, or any of them.
+    conditions must hold, or any of them. background: what a reader should know first. would_change: what would lead to another
+    verdict. data: the data set, or the path, that replaces the file's; see other_data.py.
     """
 
     name: str
@@ -133,6 +137,9 @@ class Claim:
     combine: Literal["all", "any"] = "all"
     scale: Scale = "small"
     quick: bool = False
+    data: str = ""
+    background: str = ""
+    would_change: str = ""
 
     @property
     def measures(self) -> list[Measure]:

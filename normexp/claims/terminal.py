@@ -102,8 +102,8 @@ def rule(console: Console, claim: Claim) -> None:
 
     _print_head(console, claim.name, claim)
     _print(console, "not judged yet\n")
-    if claim.explanation:
-        _print(console, f"{one_line(claim.explanation)}\n")
+    for text in _texts(claim):
+        _print(console, f"{text}\n")
     _print_rule_size(console, claim.rule, claim.combine)
     for condition in map(ConditionVerdict.of, claim.rule):
         _print_condition(console, condition)
@@ -139,8 +139,8 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
         _print_table(console, table)
     if verdict.drawing:
         console.print(Text(f"\n{verdict.drawing}"), soft_wrap=True)
-    if verdict.explanation:
-        console.print(Text(f"\n{one_line(verdict.explanation)}"))
+    for text in _texts(verdict):
+        console.print(Text(f"\n{text}"))
     console.print()
     _print_rule_size(console, verdict.conditions, verdict.combine)
     if verdict.kind == "exact":
@@ -158,6 +158,12 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
     _print_pairs(
         console, known | {"folder": verdict.folder or "", "run it" if saved else "rerun": facts.rerun_command(verdict)}
     )
+
+
+def _texts(of: Claim | Verdict) -> list[str]:
+    """What a reader should know first, what is compared, and what would lead to another verdict."""
+    changes = f"What would change the verdict: {of.would_change}" if of.would_change else ""
+    return [line for text in (of.background, of.explanation, changes) if (line := one_line(text))]
 
 
 def _print_table(console: Console, table: verdicts.Table) -> None:

@@ -145,6 +145,7 @@ class Table:
 class Verdict:
     """The verdict on a claim, with everything needed to show it and to run it again.
 
+    background, would_change, data: as in schema.Claim.
     seeds: in the order of the file, as far as some cell used them. max_seeds: the most that any cell was allowed. grade: A to C,
     and lacks: why it is not A. exploratory: seeds of it were seen under another rule. setup: what was trained, by term; see
     setup.py. tables, drawing: of exact claims. seconds: of training or computing. folder: of the runs. judged_at: ISO 8601.
@@ -157,7 +158,10 @@ class Verdict:
     group: Group
     statement: str
     source: str
+    background: Lines = Lines("")
     explanation: Lines
+    would_change: Lines = Lines("")
+    data: Lines = Lines("")
     scale: str
     quick: bool
     outcome: Outcome

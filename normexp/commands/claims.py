@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import get_args
 
 from rich.console import Console
 
 from normexp.claims.load import CLAIM_SETS, claim_names, read_claim
-from normexp.claims.schema import LOOKS
+from normexp.claims.schema import LOOKS, SEPARATOR, Group
 from normexp.commands.parser import Parser, check_output_file, writing
 from normexp.compose.argv import existing_config_dir
 from normexp.compose.compose import compose
 from normexp.compose.overrides import validate_overrides
 from normexp.config import RESULT_INDEPENDENT_KEYS, ConfigError, expand_path, printable, show, suggest
 from normexp.console import print_labelled, print_message
-
-if TYPE_CHECKING:
-    from normexp.claims.schema import Claim, Scale
-    from normexp.claims.verdict import Verdict
 
 HELP = """\
 usage: normexp claims
@@ -41,6 +35,11 @@ usage: normexp claims
        normexp claims report [--html FILE]
          write an HTML page of all verdicts (default: runs/claims/claims.html)
 
+  --group G,...        only the claims of these groups: speed, stability,
+                       regularization, mechanism, inference, architecture
+  --data DATA          the claim on other data, with the same rule and seeds, as a
+                       verdict of its own: a data set such as fashion_mnist, a
+                       folder of images or an .npz file
   --quick              fewer seeds, steps and values: all claims in minutes; a
                        smoke test, not evidence
   --max-seeds N        at most N seeds, 5 or more; what they can't decide stays
@@ -78,6 +77,8 @@ def parser() -> Parser:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--scale", choices=("small", "full"), default="small")
     parser.add_argument("--max-seeds")
+    parser.add_argument("--group")
+    parser.add_argument("--data")
     parser.add_argument("--config-dir")
     parser.add_argument("--html", type=Path)
     return parser
@@ -100,16 +101,39 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
             )
         options.max_seeds = int(text)
     options.config_dir = None if options.config_dir is None else existing_config_dir(options.config_dir)
+    options.groups = _groups(options)
+    if options.data is not None:
+        if options.verb not in ("show", "run"):
+            raise ConfigError("--data is for claims run and claims show; the list and the page have all verdicts.")
+        from normexp.claims.other_data import find_data
+
+        options.data = find_data(options.data, options.config_dir)
     for word in options.overrides:
         key = word.partition("=")[0]
         if key not in SETTABLE_KEYS:
             settable = f"only {', '.join(SETTABLE_KEYS)} can be set.{suggest(key, SETTABLE_KEYS)}"
+            if key in ("data", "data.path"):
+                settable = f"--data {show(word.partition('=')[2])} runs it on other data."
             raise ConfigError(f"{show(word)}: a claim fixes the configs of its runs; {settable}")
     # not a key of every data set
     options.data_overrides = [word for word in options.overrides if word.startswith("data.")]
     options.overrides = [word for word in options.overrides if word not in options.data_overrides]
     compose(validate_overrides(["data=mnist", *options.data_overrides]))
     return options
+
+
+def _groups(options: argparse.Namespace) -> tuple[str, ...]:
+    """The groups that --group names. Raises ConfigError for unknown ones, and next to the names of claims."""
+    if options.group is None:
+        return ()
+    known = get_args(Group)
+    for group in (groups := options.group.split(",")):
+        if group not in known:
+            hint = suggest(group, known) or f" Groups: {', '.join(known)}."
+            raise ConfigError(f"--group {show(options.group)}: unknown group {show(group) or chr(39) * 2}.{hint}")
+    if names := [name for name in options.names if name not in CLAIM_SETS]:
+        raise ConfigError(f"--group selects claims, and {show(names[0])} names one; give one of them.")
+    return tuple(groups)
 
 
 def claims_folder(options: argparse.Namespace) -> Path:
@@ -120,8 +144,9 @@ def claims_folder(options: argparse.Namespace) -> Path:
 
 def _list(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import terminal
+    from normexp.claims.stored import read_all
 
-    rows, broken = _read_all(folder, options)
+    rows, broken = read_all(folder, options.config_dir, quick=options.quick, groups=options.groups)
     terminal.show(console, rows)
     for problem in broken:
         print_message(console, problem)
@@ -135,22 +160,30 @@ def _show(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import terminal
     from normexp.claims.fingerprint import code_fingerprint
     from normexp.claims.headline import is_outdated
+    from normexp.claims.other_data import on_data
+    from normexp.claims.stored import data_labelled, read_verdict
 
     if len(options.names) != 1:
         raise ConfigError("normexp claims show takes the name of one claim; normexp claims lists them.")
-    claim = read_claim(options.names[0], options.config_dir, scale=options.scale, quick=options.quick, strict=True)
-    known = _verdict(folder, claim.name, options)
+    name, data = options.names[0], options.data or ""
+    if SEPARATOR in name and not data:
+        name, data = data_labelled(folder, name, options.config_dir)
+    claim = read_claim(name, options.config_dir, scale=options.scale, quick=options.quick, strict=True)
+    known = read_verdict(folder, name, options.config_dir, quick=options.quick, data=data)
+    if data and known is None:
+        claim = on_data(claim, data)
     if claim.kind == "exact" and (known is None or is_outdated(known)):
         from normexp.claims.runner import judge_exact
 
-        verdict = judge_exact(claim, code_fingerprint(options.config_dir), options.config_dir)
+        verdict = judge_exact(claim, code_fingerprint(options.config_dir, claim), options.config_dir)
         saved = "not judged yet" if known is None else f"saved: {known.outcome}, outdated"
         terminal.evidence(console, verdict, saved=saved)
     elif known is not None:
         terminal.evidence(console, known)
     else:
         terminal.rule(console, claim)
-        print_labelled(console, "run it", f"normexp claims run {claim.name}{_location(options)}", width=10)
+        on = f" {shlex.join(['--data', data])}" if data else ""
+        print_labelled(console, "run it", f"normexp claims run {name}{on}{_location(options)}", width=10)
 
 
 def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
@@ -158,22 +191,17 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     from normexp.claims.runner import Request, run
     from normexp.sinks.progress_bar import RunConsole
 
-    if not options.names:
-        kinds = "the names of claims, or all, exact or experiments"
+    if not options.names and not options.groups:
+        kinds = "the names of claims, or all, exact, experiments or --group G"
         raise ConfigError(f"normexp claims run takes {kinds}; normexp claims lists them.")
-    console, names = RunConsole(highlight=False, emoji=False), list[str]()
-    for word in options.names:
-        selected = [word]
-        if word in CLAIM_SETS:
-            every = (read_claim(n, options.config_dir, scale=options.scale) for n in claim_names(options.config_dir))
-            claims = [claim for claim in every if word in ("all", claim.kind, f"{claim.kind}s")]
-            selected = [claim.name for claim in claims if claim.kind == "exact" or claim.scale == options.scale]
-            for name in sorted({claim.name for claim in claims} - {*selected}):
-                print_message(console, f"{name}: left out; its file has no key full")
-        names += [name for name in selected if name not in names]
+    console = RunConsole(highlight=False, emoji=False)
+    names, left_out = _selected(options)
+    for sentence in left_out:
+        print_message(console, sentence)
     overrides, words = validate_overrides(options.overrides), ["claims", *argv]
     limits = options.scale, options.quick, options.again, options.max_seeds
-    request = Request(names, *limits, overrides, options.data_overrides, options.config_dir, words)
+    given = overrides, options.data_overrides, options.config_dir
+    request = Request(names, *limits, *given, words, options.data or "")
     result = run(request, folder, console)
     console.print()
     if result.verdicts:
@@ -190,13 +218,49 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
     return 128 + result.signal if result.signal else 1 if result.problems else 0
 
 
+def _selected(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The names of the claims to run, and a sentence for each claim of a set that can't be run as asked. Exact claims of a set
+    are left out of other data without one."""
+    from normexp.claims.other_data import on_data
+
+    names, left_out = list[str](), list[str]()
+    for word in options.names or ["all"]:
+        if (name := word.partition(SEPARATOR)[0]) != word:
+            raise ConfigError(f"{show(word)}: use normexp claims run {show(name)} --data DATA.")
+        if word not in CLAIM_SETS:
+            names.append(word)
+            continue
+        for name in claim_names(options.config_dir):
+            claim = read_claim(name, options.config_dir, scale=options.scale)
+            if word not in ("all", claim.kind, f"{claim.kind}s") or (
+                options.groups and claim.group not in options.groups
+            ):
+                continue
+            if claim.kind == "experiment" and claim.scale != options.scale:
+                left_out.append(f"{name}: left out; its file has no key full")
+            elif claim.kind == "exact" or not options.data:
+                names += [name] * (not options.data)
+            else:
+                try:
+                    on_data(claim, options.data)
+                    names.append(name)
+                except ConfigError as error:
+                    left_out.append(f"Left out: {error}")
+    if not names:
+        asked = shlex.join([*options.names, *(["--group", options.group] if options.group else [])])
+        on = ", and exact claims have no data to replace" if options.data else ""
+        raise ConfigError(f"No claim can be run: {asked} selects none{on}.")
+    return list(dict.fromkeys(names)), left_out
+
+
 def _report(options: argparse.Namespace, folder: Path, console: Console) -> None:
     from normexp.claims import page, terminal
+    from normexp.claims.stored import read_all
 
     if options.names:
         hint = f"try normexp claims show {show(options.names[0])}"
         raise ConfigError(f"normexp claims report covers all claims and takes no name; {hint}.")
-    rows, broken = _read_all(folder, options)
+    rows, broken = read_all(folder, options.config_dir, quick=options.quick, groups=options.groups)
     verdicts = [verdict for _, verdict in rows if verdict is not None]
     if not verdicts:
         start = f"normexp claims run all --quick{_location(options)}"
@@ -210,38 +274,6 @@ def _report(options: argparse.Namespace, folder: Path, console: Console) -> None
         print_message(console, problem)
     console.print()
     print_labelled(console, "page", path, width=10)
-
-
-def _read_all(folder: Path, options: argparse.Namespace) -> tuple[list[tuple[Claim, Verdict | None]], list[str]]:
-    """All claims with their verdicts, experiments first; and a sentence for each file that is not valid."""
-    rows: list[tuple[Claim, Verdict | None]] = []
-    broken: list[str] = []
-    for name in claim_names(options.config_dir):
-        try:
-            rows.append((read_claim(name, options.config_dir), _verdict(folder, name, options)))
-        except ConfigError as error:
-            broken.append(str(error))
-    return sorted(rows, key=lambda row: row[0].kind == "exact"), broken
-
-
-def _verdict(folder: Path, name: str, options: argparse.Namespace) -> Verdict | None:
-    """The best verdict on a claim: full scale before small, and full before quick unless --quick is given.
-
-    A fresh verdict gets the current sentences of the claim's file, any other is marked as outdated, with what has changed.
-    """
-    from normexp.claims.fingerprint import code_fingerprint, outdated_by
-    from normexp.claims.headline import outdated, reworded
-    from normexp.claims.verdict import path_of, read
-
-    scales: tuple[Scale, ...] = ("full", "small")
-    for scale, quick in itertools.product(scales, (True, False) if options.quick else (False, True)):
-        verdict = read(path_of(folder, name, scale=scale, quick=quick))
-        if verdict is not None:
-            claim = read_claim(name, options.config_dir, scale=scale, quick=quick)
-            reason = outdated_by(verdict, claim, code_fingerprint(options.config_dir))
-            marked = outdated(replace(verdict, because=f"{reason} {verdict.because}"))
-            return marked if reason else reworded(verdict, claim)
-    return None
 
 
 def _location(options: argparse.Namespace) -> str:

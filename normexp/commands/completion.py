@@ -147,8 +147,9 @@ def _eval(word: str, before: Sequence[str]) -> Iterable[str]:
 def _claims(_: str, before: Sequence[str]) -> Iterable[str]:
     from normexp.commands import claims
 
-    if before[-1:] == ["--scale"]:
-        return ["small", "full"]
+    values = {"--scale": ["small", "full"], "--group": get_args(claims.Group), "--data": yaml_files.choices("data")}
+    if before[-1:] and before[-1] in values:
+        return values[before[-1]]
     if not before:
         return claims.VERBS
     names = yaml_files.choices("claim") if before[0] in ("show", "run") else []

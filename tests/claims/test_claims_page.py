@@ -102,6 +102,7 @@ def test_text_from_files_stays_text():
     cell |= {"bound": evil, "censored": {evil: [evil, evil]}, "at_end": {evil: evil}, "looks": [{"n": evil}, {"n": 5}]}
     hostile = {
         "statement": evil, "source": evil, "explanation": evil, "because": evil, "scale": evil, "drawing": evil,
+        "background": evil, "would_change": evil, "data": evil,
         "conditions": [
             a_condition(cell, what=evil, says=evil + "{effect}", measure=evil, arms=[evil, "bn"], over=evil, **{"is": evil})
         ],

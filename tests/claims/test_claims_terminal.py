@@ -202,10 +202,18 @@ def test_how_conditions_combine(combine, decides, words):
     assert text.count("doesn't count toward the verdict") == decides.count(False)
 
 
+def test_background_and_what_would_change_the_verdict_surround_the_explanation():
+    texts = {"background": "First this.", "explanation": "Then that.", "would_change": "A larger eps."}
+    want = "First this.\n\nThen that.\n\nWhat would change the verdict: A larger eps.\n"
+    assert want in printed(terminal.evidence, a_verdict(**texts))
+    assert want in printed(terminal.rule, a_claim(**texts))
+
+
 def test_texts_from_files_command_nothing():
     evil = "\x1b[31m[red]x[/red]\n\r" + "very " * 30
     cell = a_cell(cell={evil: evil}, note=evil, values={evil: [None]}, censored={evil: [evil]}, bound=evil)
-    texts = ("statement", "source", "because", "explanation", "command", "folder", "made", "rule", "code", "grade")
+    texts = ("statement", "source", "because", "background", "explanation", "would_change", "data")
+    texts += ("command", "folder", "made", "rule", "code", "grade")
     verdict = a_verdict(
         **dict.fromkeys(texts, evil),
         conditions=[a_condition(cell, what=evil, says=evil + "{effect}", arms=[evil])],
@@ -215,7 +223,7 @@ def test_texts_from_files_command_nothing():
         setup={"data": evil, evil: evil},
         lacks=[evil],
     )
-    claim = a_claim(statement=evil, cost=evil, source=evil, explanation=evil)
+    claim = a_claim(statement=evil, cost=evil, source=evil, background=evil, explanation=evil, would_change=evil)
     for function, value in (
         (terminal.show, [(claim, verdict)]),
         (terminal.summary, [verdict]),

@@ -45,7 +45,8 @@ def test_a_sentence_makes_no_verdict_stale_and_a_threshold_does(tmp_path):
 
     before = own(MINE)
     reworded = own(
-        re.sub(r"(what|statement|source|cost): ", r"\1: other words ", MINE) + "explanation: One more line.\n"
+        re.sub(r"(what|statement|source|cost): ", r"\1: other words ", MINE)
+        + "explanation: One more line.\nbackground: A line.\nwould_change: Another.\n"
     )
     assert reworded.fingerprint == before.fingerprint
     texts = (reworded.statement, reworded.source, reworded.cost, reworded.rule[0].what)
@@ -91,6 +92,25 @@ def test_a_docstring_or_a_name_makes_no_verdict_stale_and_a_number_does(tmp_path
     judge = package / "claims" / "judge.py"
     judge.write_text(judge.read_text() + "x = 1\n")
     assert fingerprint.judging_fingerprint() != before[1]
+
+
+def test_the_code_of_an_exact_claim_concerns_no_other_claim(tmp_path, monkeypatch):
+    package = tmp_path / "normexp"
+    shutil.copytree(Path(fingerprint.__file__).parents[1], package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(fingerprint, "__file__", str(package / "claims" / "fingerprint.py"))
+    claims = [read_claim(name) for name in ("higher-lr", "scale-law", "formula")]
+
+    def changed(path):
+        before = [fingerprint.code_fingerprint(None, claim) for claim in claims]
+        file = package / "claims" / path
+        file.write_text((file.read_text() if file.exists() else "") + "x = 1\n")
+        return [fingerprint.code_fingerprint(None, claim) != old for claim, old in zip(claims, before, strict=True)]
+
+    assert fingerprint.code_fingerprint(None, claims[0]) == fingerprint.code_fingerprint()
+    assert changed("exact/new_claim.py") == changed("figures.py") == changed("page.py") == [False, False, False]
+    assert changed("exact/scale_law.py") == [False, True, False]
+    assert changed("exact/base.py") == [False, True, True]
+    assert changed("../norms/bn.py") == [True, True, True]
 
 
 def test_a_quick_run_of_a_file_that_says_nothing_about_it_has_three_seeds(tmp_path):

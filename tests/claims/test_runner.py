@@ -113,7 +113,8 @@ def run(console=None, **options):
         "overrides": [],
         "data_overrides": [],
     }
-    request = Request(names=["mine"], config_dir=Path("own"), words=["claims", "run", "mine"], **{**fields, **options})
+    fields |= {"names": ["mine"], "config_dir": Path("own"), "words": ["claims", "run", "mine"]}
+    request = Request(**{**fields, **options})
     return runner.run(request, Path("runs/claims"), console or Console(quiet=True))
 
 

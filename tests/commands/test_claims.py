@@ -157,6 +157,22 @@ def test_exact_claims_are_computed(capsys):
     assert not list(Path("runs/claims").glob("runs-*"))
 
 
+def test_a_group_is_listed_and_run(monkeypatch, capsys):
+    groups = {name: load.read_claim(name).group for name in load.claim_names()}
+    asked = []
+    monkeypatch.setattr(runner, "run", lambda request, *_: asked.append(request.names) or runner.Result([], [], None))
+    assert main(["claims", "--group", "inference,speed"]) == 0
+    assert (
+        main(["claims", "run", "--group", "inference,speed"])
+        == main(["claims", "run", "exact", "--group", "speed,inference"])
+        == 0
+    )
+    of_groups = [name for name, group in groups.items() if group in ("inference", "speed")]
+    assert asked == [of_groups, ["fold", "inference-statistics"]]
+    listed = capsys.readouterr().out
+    assert {name for name in groups if re.search(f"^{name} ", listed, re.M)} == {*of_groups}
+
+
 def test_where_and_how_to_run_holds_for_every_run(monkeypatch, capsys):
     write()
     plans = []
@@ -197,6 +213,22 @@ def test_where_and_how_to_run_holds_for_every_run(monkeypatch, capsys):
         (["report"], "No verdicts in runs/claims yet."),
         (["report", "--html", "no/where.html"], "No verdicts in runs/claims yet."),
         (["run", "../faster"], "Unknown claim ../faster"),
+        (["run", "--group", "mechanisms"], "unknown group mechanisms. Did you mean mechanism?"),
+        (["--group", "speed,x"], "unknown group x. Groups: speed, stability"),
+        (["run", "--group", "speed", "faster"], "--group selects claims, and faster names one"),
+        (["run", "exact", "--group", "speed"], "exact --group speed selects none."),
+        (
+            ["run", "faster", "--data", "kmnst"],
+            "not a data set, a folder of images or an .npz file. Did you mean kmnist?",
+        ),
+        (["run", "faster", "--data", "npz"], "--data npz: not a data set"),
+        (["run", "faster", "--data", "mnist"], "faster is on mnist already; leave out --data."),
+        (["run", "formula", "--data", "kmnist"], "formula is computed, not trained"),
+        (["run", "faster", "data=kmnist"], "--data kmnist runs it on other data."),
+        (["run", "faster@kmnist"], "use normexp claims run faster --data DATA."),
+        (["show", "faster@kmnist"], "faster@kmnist has no verdict"),
+        (["report", "--data", "kmnist"], "--data is for claims run and claims show"),
+        (["run", "dropout-conv", "--data", "digits"], "data.test_size=5000: digits has 360 test samples."),
     ],
 )
 def test_what_can_not_be_understood(words, says, capsys):
