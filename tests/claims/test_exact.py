@@ -25,6 +25,7 @@ from normexp.claims.exact import (
     rank_collapse,
     scale_law,
     style,
+    weight_decay_is_lr,
 )
 from normexp.claims.exact import fold as exact_fold
 from normexp.claims.exact.base import ExactResult, normalize
@@ -46,6 +47,7 @@ FAILING: dict[str, set[str]] = {
     "dropout-scale": set(),
     "gradient-growth": {"growth", "growth_scaled", "growth_linear"},
     "batch-estimate": set(),
+    "weight-decay-is-lr": set(),
     "style": set(),
     "rank-collapse": set(),
     "nearly-symmetric": set(),
@@ -206,6 +208,13 @@ MISTAKES: list[tuple[str, Any, str, Any, set[str]]] = [
         {"variance_off", "variance_over_expected_biased_at_2", "output_off"},
     ),
     ("dropout-scale", nn, "Dropout", Unscaled, {"survivors_off", "drawn_mean_off"}),
+    (
+        "weight-decay-is-lr",
+        weight_decay_is_lr,
+        "scheduled_lr",
+        lambda step: 0.1 * (1 - 0.1 * 0.05) ** (-2 * step),  # one factor is missing
+        {"output_difference", "length_difference"},
+    ),
     ("style", style, "build_norm", layer_norm_for_instance_norm, {"in_change", "in_contrast_off", "in_brightness"}),
     (
         "rank-collapse",
@@ -253,6 +262,33 @@ def test_gradients_grow_as_the_theory_says():
         assert numbers["growth_ln"] == pytest.approx(1, abs=0.1)
         assert numbers["growth_none_scaled"] == pytest.approx(4, abs=0.2)
         assert numbers["growth_skips_far_from_input"] < 1.15
+
+
+def test_weight_decay_before_batch_norm_is_torchs_sgd_with_a_growing_lr():
+    """With torch's own layers and optimizer."""
+    x, y = torch.randn(50, 8, dtype=torch.float64), torch.randn(50, 1, dtype=torch.float64)
+    torch.manual_seed(0)
+    one = nn.Sequential(
+        nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6, eps=0, affine=False), nn.Tanh(), nn.Linear(6, 1)
+    ).double()
+    two = copy.deepcopy(one)
+    lr, decay, losses = 0.3, 0.1, []
+    for net, weight_decay in ((one, decay), (two, 0.0)):
+        sgd = torch.optim.SGD(
+            [{"params": net[0].parameters(), "weight_decay": weight_decay}, {"params": net[3].parameters()}], lr
+        )
+        losses.append([])
+        for t in range(60):
+            if weight_decay == 0:
+                sgd.param_groups[0]["lr"] = lr * (1 - lr * decay) ** -(2 * t + 1)
+            sgd.zero_grad()
+            loss = (net(x) - y).square().mean()
+            loss.backward()
+            sgd.step()
+            losses[-1].append(float(loss))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
+    assert losses[0][-1] < 0.9 * losses[0][0]
+    assert torch.allclose(two[0].weight * (1 - lr * decay) ** 60, one[0].weight, rtol=1e-9)
 
 
 def test_instance_norm_cancels_contrast_and_brightness():
