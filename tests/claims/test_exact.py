@@ -269,7 +269,7 @@ def test_weight_decay_before_batch_norm_is_torchs_sgd_with_a_growing_lr():
     x, y = torch.randn(50, 8, dtype=torch.float64), torch.randn(50, 1, dtype=torch.float64)
     torch.manual_seed(0)
     one = nn.Sequential(
-        nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6, eps=0, affine=False), nn.Tanh(), nn.Linear(6, 1)
+        nn.Linear(8, 6, bias=False), nn.BatchNorm1d(6, eps=1e-30, affine=False), nn.Tanh(), nn.Linear(6, 1)
     ).double()
     two = copy.deepcopy(one)
     lr, decay, losses = 0.3, 0.1, []
