@@ -285,7 +285,7 @@ def test_weight_decay_before_batch_norm_is_torchs_sgd_with_a_growing_lr():
             loss = (net(x) - y).square().mean()
             loss.backward()
             sgd.step()
-            losses[-1].append(float(loss))
+            losses[-1].append(loss.item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-9)
     assert losses[0][-1] < 0.9 * losses[0][0]
     assert torch.allclose(two[0].weight * (1 - lr * decay) ** 60, one[0].weight, rtol=1e-9)
