@@ -1,6 +1,6 @@
 # Everything that the project does, from a fresh clone: `make help`.
 .DEFAULT_GOAL := help
-.PHONY: help train test test-all lint docs notebook tensorboard bench gpu-check torture clean
+.PHONY: help train test test-all test-hydra lint docs notebook tensorboard bench gpu-check torture clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,12 @@ test: $(INSTALLED)  ## install, and run the tests
 
 test-all: test  ## run the tests, then the longer ones; a minute or two more
 	$(BIN)/python -m pytest -m 'long and not slow' $(ARGS)
+
+test-hydra: $(INSTALLED)  ## run the tests of configs, sweeps and commands with the release candidate of Hydra 1.4
+	rm -rf build/hydra
+	$(BIN)/python -m pip install --quiet --no-deps --target build/hydra hydra-core==1.4.0rc3 omegaconf==2.4.1rc1 optuna==5.0.0 \
+		hydra-joblib-launcher==1.4.0rc3 hydra-optuna-sweeper==1.4.0rc3 hydra-submitit-launcher==1.4.0rc3
+	PYTHONPATH=$(CURDIR)/build/hydra $(BIN)/python -m pytest tests/compose tests/config tests/sweeps tests/commands tests/test_api_state.py $(ARGS)
 
 lint: $(INSTALLED)  ## check style and types
 	$(BIN)/ruff check .

@@ -152,10 +152,14 @@ def test_a_program_that_uses_hydra_itself(plain, tmp_path):
     from hydra.version import getbase
     from omegaconf import OmegaConf
 
+    from normexp.compose.hydra_compat import IS_1_3
+
     (tmp_path / "own.yaml").write_text("lr: 7\n")
-    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+    version_base = {"version_base": "1.2"} if IS_1_3 else {}
+    with initialize_config_dir(str(tmp_path), **version_base):
         HydraConfig.instance().set_config(compose("own", return_hydra_config=True))
-        OmegaConf.register_new_resolver("now", lambda pattern: f"own {pattern}", replace=True)  # a name of Hydra's
+        register = OmegaConf.register_new_resolver if IS_1_3 else OmegaConf.register_resolver
+        register("now", lambda pattern: f"own {pattern}", replace=True)  # a name of Hydra's
         before = HydraConfig.get(), getbase()
         assert same_bits(normexp.train(*WORDS, **KEYS, quiet=True).directory, plain)
         assert (HydraConfig.get(), getbase()) == before

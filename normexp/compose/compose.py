@@ -97,13 +97,13 @@ def print_with_hydra(arguments: Arguments, overrides: list[str]) -> None:
 
 def _hydra(config_dir: Path | None) -> Hydra:
     """Hydra's application object, with the shipped configs and those of the user's folder."""
-    from hydra import version
     from hydra._internal.hydra import Hydra
     from hydra._internal.utils import create_config_search_path
 
+    from normexp.compose.hydra_compat import set_version_base
     from normexp.compose.loader import Loader
 
-    version.setbase("1.3")  # without it, Hydra accepts deprecated syntax
+    set_version_base()
     return Hydra("normexp", Loader(create_config_search_path(str(yaml_files.folder())), config_dir))
 
 

@@ -15,6 +15,7 @@ from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from normexp.compose.errors import reason
 from normexp.compose.overrides import HYDRA_PREFIXES, LAUNCHER_LABELS
@@ -96,12 +97,13 @@ class Loader(ConfigLoaderImpl):
         main = next(i for i, source in enumerate(self.repository.sources) if source.provider == "main")
         self.repository.sources.insert(main + 1, InstalledChoices("installed packages", ""))
 
-    def load_configuration(
+    def _load_configuration_impl(
         self, config_name: str | None, overrides: list[str], run_mode: RunMode, *args: Any, **kwargs: Any
     ) -> DictConfig:
+        # Hydra 1.3 and 1.4 call this for a single run, for a sweep as a whole, and for each of its runs.
         try:
-            config = super().load_configuration(config_name, overrides, run_mode, *args, **kwargs)
-        except ConfigError:
+            config = super()._load_configuration_impl(config_name, overrides, run_mode, *args, **kwargs)
+        except (ConfigError, OmegaConfBaseException):
             raise
         except ValueError as error:  # raised by Hydra for a defaults list or a header line
             raise ConfigError(f"{reason(error)}.") from error

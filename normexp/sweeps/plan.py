@@ -156,13 +156,14 @@ def set_sweep_dir(cfg: DictConfig, folder: Path, jobs: int) -> None:
     if "${" in str(folder):
         raise ConfigError(f"{folder}: the path of a sweep must not contain ${{.")
     with open_dict(cfg):
-        # The launcher composes the runs' configs anew, from these overrides.
-        cfg.hydra.overrides.hydra += [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
+        overrides = [f"hydra.sweep.dir={quoted(str(folder))}", "hydra.sweep.subdir=."]
         cfg.hydra.sweep.dir = str(folder)
         if "n_jobs" in cfg.hydra.launcher:
             cfg.hydra.launcher.n_jobs = jobs
             # By default joblib gives a worker several runs at once if the first ones are short.
             cfg.hydra.launcher.batch_size = "1"
+            overrides += [f"hydra.launcher.n_jobs={jobs}", "hydra.launcher.batch_size='1'"]
+        cfg.hydra.overrides.hydra += overrides  # the launcher composes the runs' configs anew, from these
 
 
 def count_jobs(cfg: DictConfig) -> int:
