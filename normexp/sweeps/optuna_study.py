@@ -1,5 +1,6 @@
 """`hydra/sweeper=optuna`: trials chosen by an optimizer, in a study that can be resumed."""
 
+import copy
 import warnings
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -34,7 +35,8 @@ def optimize(plan: Plan) -> None:
     trials of a killed command in the state RUNNING. Run directories depend on the values only, so a trial that repeats
     another's values gets that one's result.
     """
-    sweeper, breakdowns = plan.cfg.hydra.sweeper, 0
+    cfg, breakdowns = copy.deepcopy(plan.cfg), 0
+    sweeper = cfg.hydra.sweeper
     seed = sweeper.sampler.get("seed")
     with lock.held(plan.folder) as free:
         if not free:
@@ -50,10 +52,9 @@ def optimize(plan: Plan) -> None:
                 sweeper.storage, sweeper.study_name = _storage_url(plan), STUDY_NAME
                 if seed is not None:
                     sweeper.sampler.seed = stream_seed(seed, "optuna", ended) % 2**32  # NumPy seeds have 32 bits
-            context = hydra_context(plan.cfg, plan.loader)
-            plugin: Any = Plugins.instance().instantiate_sweeper(
-                config=plan.cfg, hydra_context=context, task_function=task
-            )
+            call: dict[str, Any] = {"hydra_context": hydra_context(plan.cfg, plan.loader), "task_function": task}
+            plugin: Any = Plugins.instance().instantiate_sweeper(config=cfg, **call)
+            plugin.setup(config=plan.cfg, **call)  # Hydra 1.4 refuses runs whose sweeper differs from that of the sweep
             tie_workers(plugin.sweeper.launcher)
             try:
                 plugin.sweep(arguments=plan.overrides)
