@@ -45,6 +45,8 @@ rule:
     refute: 0.0
 cost: seconds
 """
+
+
 @pytest.mark.long
 def test_runs_are_trained_once_and_evaluated_for_each_arm(capsys):
     write(CLAIM)

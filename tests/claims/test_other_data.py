@@ -121,6 +121,8 @@ def test_a_verdict_on_other_data_stands_after_the_claims_own(trainer, arrays, ca
     text = Path(f"runs/claims/{name}.json").read_text(encoding="utf-8")
     Path(f"runs/claims/mine@{label('../evil')}.json").write_text(text.replace(arrays, "../evil"), encoding="utf-8")
     assert stored.other_data(Path("runs/claims"), "mine") == [arrays]
+
+
 @pytest.mark.long
 def test_a_rule_is_as_old_as_its_first_runs_on_that_data(trainer, arrays):
     """Rules that exist before the data is seen are not exploratory, though runs are shared; later ones are."""

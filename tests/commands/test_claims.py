@@ -155,6 +155,8 @@ def test_exact_claims_are_computed(capsys):
     assert {verdict(name)["verdict"] for name in ("worked-example",)} == {"confirmed"}
     assert verdict("unit-moments")["verdict"] == "confirmed in part"
     assert not list(Path("runs/claims").glob("runs-*"))
+
+
 @pytest.mark.long
 def test_a_group_is_listed_and_run(monkeypatch, capsys):
     groups = {name: load.read_claim(name).group for name in load.claim_names()}
