@@ -88,7 +88,8 @@ def test_nothing_is_ever_chosen_by_the_test_set(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_condition_has_a_cell_and_every_arm_is_used(name):
+def test_every_claim_is_explained_every_condition_has_a_cell_and_every_arm_is_used(name):
+    assert all(getattr(read_claim(name), text) for text in ("background", "explanation", "would_change"))
     for scale, quick in (("small", False), ("full", False), ("small", True), ("full", True)):
         claim = read_claim(name, scale=scale, quick=quick)
         conditions = (*claim.rule, *claim.requires)
