@@ -3,6 +3,7 @@
 Needs the packages of `pip install '.[notebook]'`; `make notebook` installs them.
 """
 
+import os
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ ANSI_COLOR = re.compile(r"\x1b\[[\d;]*m")
 
 
 def main() -> None:
+    os.environ["COLUMNS"] = "80"  # of the tables that commands print
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(IMPORT_TORCHVISION))
     with TemporaryDirectory() as folder:

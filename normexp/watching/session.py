@@ -34,7 +34,7 @@ def watch(
     model: nn.Module,
     *,
     every: int = 100,
-    early: int = 15,
+    early: int = 8,
     directory: str | Path | None = None,
     layers: Sequence[str] = ("*",),
     probes: Sequence[str] = DEFAULT_PROBES,
