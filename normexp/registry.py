@@ -96,7 +96,7 @@ def keys_of(component: installed.Component) -> dict[str, Any]:
         raise ConfigError(f"{component.origin} has no yaml file {place} in {show(where, 200)}.")
     try:
         return yaml_files.choice(component.group, component.name)
-    except (YAMLError, OmegaConfBaseException, ValueError, AssertionError, RecursionError, OSError) as error:
+    except (YAMLError, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError, OSError) as error:
         raise ConfigError(f"{component.origin}: {show(path, 200)} can't be read as keys and values.") from error
 
 

@@ -152,6 +152,7 @@ def test_components_that_cannot_be_used_are_named(tmp_path, site):
     norm("fewer", yaml=NORM_YAML.replace("scale: 1.0", "# scale"))
     norm("invalid", yaml="name: [")
     norm("cyclic", yaml="defaults: [center]\nname: center\n")
+    norm("nested", yaml="defaults: [{center: 1}]\nname: center\n")
     norm("listed", yaml=NORM_YAML.replace('layers: ["*"]', 'layers:\n  - "*"'))
     package(tmp_path, "absent", ["norms/absent = nowhere:ENTRY"], {})
     package(tmp_path, "twice", ["norms/center = more.it:ENTRY", "norms/gn = more.it:ENTRY"], {})
@@ -171,6 +172,7 @@ def test_components_that_cannot_be_used_are_named(tmp_path, site):
         "norm=fewer": "fewer.yaml lacks the key scale of CenterConfig",
         "norm=invalid": "invalid.yaml can't be read",
         "norm=cyclic": "cyclic.yaml can't be read",
+        "norm=nested": "nested.yaml can't be read",
         "norm=listed": "listed.yaml must have one line per key",
         "norm=center": "norm=center is ambiguous: the package twice 2.0 and the package normexp-example 1.0 have a norm",
         "norm=gn": "norm=gn is ambiguous: normexp and the package twice 2.0 have a norm of this name. Uninstall the package.",

@@ -1,5 +1,6 @@
 """Check the conditions of a claim against its sweep: names must exist, and keys must fit together."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -7,13 +8,13 @@ from functools import cache
 from pathlib import Path
 
 from normexp.claims import evaluations
-from normexp.claims.schema import Claim, Condition, Sweep, Value, is_number
+from normexp.claims.schema import Claim, Condition, Measure, Sweep, Value, is_number
 from normexp.compose.overrides import validate_overrides
 from normexp.config import Config, ConfigError, show, suggest
 from normexp.data import sizes
 from normexp.metrics import find_pattern, is_fraction
 from normexp.report.logged import known_metrics
-from normexp.training.evaluation_options import read_words
+from normexp.training.evaluation_options import PATHS, read_words
 
 NUM_ARMS = {"difference": (2,), "ratio": (2,), "value": (1,), "share": (2, 4), "correlation": range(1, 100)}
 """Possible numbers of arms of each comparison."""
@@ -29,6 +30,7 @@ def check_condition(condition: Condition, sweep: Sweep) -> None:
         _check_tag("measure", measure.tag)
         if measure.below is not None:
             _check_tag("below", measure.below[0])
+        _check_evaluated(measure, sweep)
     named: list[tuple[str, str, tuple[Value, ...]]] = [("where", axis, of) for axis, of in condition.where.items()]
     named += [("pool", axis, ()) for axis in condition.pool]
     named += [(key, axis, ()) for key in ("over", "best_of") if (axis := getattr(condition, key)) is not None]
@@ -107,7 +109,10 @@ def check_overrides(claim: Claim, config_dir: Path | None) -> None:
         for override in dict.fromkeys(overrides):
             try:
                 if override.startswith(evaluations.PREFIX):
-                    read_words([override.removeprefix(evaluations.PREFIX)])
+                    if {*read_words([override.removeprefix(evaluations.PREFIX)])} & {*PATHS}:
+                        raise ConfigError(
+                            f"{override}: say it in the command, as in normexp claims run NAME device=cpu."
+                        )
                     continue
                 validate_overrides([override], config_dir)
                 if (key := override.partition("=")[0]) in ("seed", "name", "runs_dir", "experiment", "debug"):
@@ -208,6 +213,19 @@ def _check_tag(key: str, tag: str) -> None:
 
 
 _known_metrics = cache(known_metrics)
+
+
+def _check_evaluated(measure: Measure, sweep: Sweep) -> None:
+    """Raise ConfigError for a measure that would read the test accuracy of the training instead of that of an evaluation."""
+    values = itertools.chain.from_iterable(axis.values() for axis in sweep.axes.values())
+    overrides = itertools.chain(sweep.base, *sweep.arms.values(), *values)
+    reads_test = any(fnmatchcase(tag, measure.tag) for tag in evaluations.TAGS)
+    plain = measure.tag in evaluations.TAGS and measure == Measure(tag=measure.tag)
+    if reads_test and not plain and any(override.startswith(evaluations.PREFIX) for override in overrides):
+        tags = " or ".join(evaluations.TAGS)
+        raise ConfigError(
+            f"measure: {measure.tag} of arms with eval.* must be {tags}, without at, reaches, across and below."
+        )
 
 
 def _check_range(condition: Condition) -> None:

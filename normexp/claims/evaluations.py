@@ -8,11 +8,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from normexp.config import Config
-from normexp.rundir.evaluations import append_evaluation, read_evaluations
+from normexp.config import Config, ConfigError, show
+from normexp.data import info, sizes
+from normexp.rundir.evaluations import NAME, append_evaluation, read_evaluations
 from normexp.training.evaluation_options import EvaluationOptions, evaluation_options, read_words
 
 PREFIX = "eval."
+
+TAGS = ("test/accuracy", "test/loss")
+"""Metrics that an evaluation replaces."""
 
 
 def split_overrides(overrides: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
@@ -25,7 +29,12 @@ def split_overrides(overrides: Iterable[str]) -> tuple[list[str], tuple[str, ...
 
 def options(words: Iterable[str], config: Config) -> EvaluationOptions:
     """The options of an evaluation of a run. Raises ConfigError for invalid ones."""
-    return evaluation_options(read_words(list(words)), config)
+    chosen, numbers = evaluation_options(read_words(list(words)), config), sizes(config)
+    test = config.data.test_size or info(config.data).test_samples
+    samples = {"train": numbers.train, "val": numbers.val, "test": test}[chosen.split]
+    if chosen.batch_size is not None and chosen.batch_size > samples:
+        raise ConfigError(f"eval.batch_size={chosen.batch_size}: the {chosen.split} data has {samples:,} samples.")
+    return chosen
 
 
 def stored(directory: Path, words: Iterable[str], config: Config, step: int) -> Mapping[str, Any] | None:
@@ -40,4 +49,7 @@ def evaluate(directory: Path, words: Iterable[str], config: Config) -> None:
     from normexp.training.evaluate_run import evaluate_run
 
     chosen = options(words, config)
-    append_evaluation(directory, evaluate_run(directory, config, chosen).entry(chosen))
+    result = evaluate_run(directory, config, chosen)
+    append_evaluation(directory, result.entry(chosen))
+    if stored(directory, words, config, result.step) is None:
+        raise ConfigError(f"{show(directory / NAME, 200)} can't be read, or is too large; move it away.")

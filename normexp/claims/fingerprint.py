@@ -17,7 +17,7 @@ from normexp.rundir import safe_read
 MAX_BYTES = 2**26
 """Limit on a file in the user's --config-dir, which may hold anything."""
 
-JUDGING = ("schema", "decide", "effects", "grid", "judge", "measure")
+JUDGING = ("schema", "decide", "effects", "grid", "judge", "measure", "evaluations")
 """Modules of this package that decide an outcome. The others read files, print and draw."""
 
 NUMERIC_PACKAGES = ("compose", "config", "norms", "models", "data", "optim", "probes", "training")

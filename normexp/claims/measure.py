@@ -145,12 +145,12 @@ class Results:
 def _final(run: Run, planned: PlannedRun, tag: str) -> Bounds | None:
     """The last value of a metric, or that of the evaluation that the plan asks for; None if that is still missing."""
     metrics: Mapping[str, Any] = run.metrics
-    if planned.evaluation and tag.startswith("test/"):
+    if planned.evaluation and tag in evaluations.TAGS:
         config, step = validate(rundir.read_config(run.directory)), run.status["step"]
         entry = evaluations.stored(run.directory, planned.evaluation, config, step)
         if entry is None:
             return None
-        metrics = {f"test/{key}": entry[key] for key in ("loss", "accuracy")}
+        metrics = {tag: rundir.finite(entry.get(tag.removeprefix("test/")))}
     value = metrics[tag]
     return (math.nan if value is None else float(value),) * 2
 
@@ -205,4 +205,6 @@ def _value_at(at: At | int, curve: Curve, start: float, stop: float) -> float:
 def _classes(run: Run) -> int:
     """Number of classes of a run's data. If they are only known from the data's files, these must still exist."""
     entry = DATA[run.config["data"]]
-    return entry.classes if entry.inspect is None else info(validate(rundir.read_config(run.directory)).data).classes
+    if entry.inspect is None:
+        return len(entry.class_names) or entry.classes
+    return info(validate(rundir.read_config(run.directory)).data).classes

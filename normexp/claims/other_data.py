@@ -11,6 +11,7 @@ from normexp.claims.schema import SEPARATOR, Claim
 from normexp.claims.setup import data_name
 from normexp.compose.compose import quoted
 from normexp.config import ConfigError, expand_path, show, suggest, yaml_files
+from normexp.data import DATA
 
 OWN_FILES = ("folder", "npz")
 """Choices of `data` that are given by a path."""
@@ -48,7 +49,8 @@ def on_data(claim: Claim, data: str) -> Claim:
     """The claim with the data of all runs replaced. data: as from find_data.
 
     Other keys of the data stay. Runs are augmented as is usual for the new data if they were augmented before, else not at all.
-    Raises ConfigError if the claim has no data, compares data sets, or sets a key that the new data doesn't have.
+    Raises ConfigError if the claim has no data, compares data sets, or sets a key that the new data doesn't have, and if
+    another package has the data and can't be used.
     """
     if claim.sweep is None:
         raise ConfigError(f"{claim.name} is computed, not trained, and has no data to replace.")
@@ -62,6 +64,7 @@ def on_data(claim: Claim, data: str) -> Claim:
     varied = dict(_split(itertools.chain.from_iterable(parts)))
     if "data" in varied:
         raise ConfigError(f"{claim.name} compares data sets, so it can't be run on another one.")
+    DATA.get(name)  # raises for one of another package that can't be used
     keys = yaml_files.choice("data", name)  # empty for the user's own file, which is checked with the runs
     for key in (key for key in (*base, *varied) if key.startswith("data.") and keys):
         if key.removeprefix("data.") not in keys:

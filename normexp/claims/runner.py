@@ -1,5 +1,6 @@
 """Run claims: train what they need as one shared sweep, judge them, and write their verdicts."""
 
+import signal
 from collections.abc import Sequence, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -119,6 +120,18 @@ def run(request: Request, folder: Path, console: Console) -> Result:
     return Result(verdicts, problems, sweep.signal)
 
 
+def check_runs(claim: Claim, composer: Composer) -> None:
+    """Raise ConfigError if one of a claim's first runs, or its evaluation, is impossible. Reads and downloads no data."""
+    for planned in {key[:2]: plan_run(claim, key) for key in judge(claim, lambda *_: None).wanted}.values():
+        combination = composer.compose(planned.name, planned.overrides)
+        try:
+            if combination.config is None:
+                raise ConfigError(combination.problem)
+            evaluations.options(planned.evaluation, combination.config)
+        except ConfigError as error:
+            raise ConfigError(f"{claim.name} can't be run: {error}") from error
+
+
 def _check_max_seeds(request: Request, claims: Sequence[Claim]) -> None:
     """Raise ConfigError if the limit is higher than the number of seeds that any of the claims can use."""
     experiments = [claim for claim in claims if claim.sweep]
@@ -185,9 +198,13 @@ class SharedSweep:
                 self._train(grid)
             tried |= wanted.keys()
             self.trained |= wanted.keys()
+            try:
+                if self.signal is None:
+                    self._evaluate({planned for planned in plans.values() if planned.evaluation})
+            except KeyboardInterrupt:
+                self.signal = signal.SIGINT
             if self.signal is not None:
                 return "interrupted"
-            self._evaluate({planned for planned in plans.values() if planned.evaluation})
         if (unlogged := results.unlogged()) is not None:
             raise ConfigError(unlogged)
         self._record(claim, judgement)

@@ -44,10 +44,10 @@ def other_data(folder: Path, name: str) -> list[str]:
 
 
 def data_labelled(folder: Path, word: str, config_dir: Path | None) -> tuple[str, str]:
-    """The claim and the data of a name such as faster@kmnist. Raises ConfigError if it has no verdict."""
+    """The claim and the data of a name such as faster@kmnist. Raises ConfigError if either is unknown."""
     name, _, wanted = word.partition(SEPARATOR)
-    known = other_data(folder, name) if name in claim_names(config_dir) else []
-    for data in known:
+    read_claim(name, config_dir)
+    for data in other_data(folder, name):
         if label(data) == wanted:
             return name, data
     raise ConfigError(

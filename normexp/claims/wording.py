@@ -220,8 +220,8 @@ def _format_numbers(
     digits: significant digits of the largest number instead.
     """
     numbers = [
-        None if number is None else float(f"{number:.12g}") for number in numbers
-    ]  # 10 is not 10.000000000000002
+        None if number is None else float(f"{number:.12g}") + 0.0 for number in numbers
+    ]  # 10 is not 10.000000000000002, and 0 is not -0
     known = [number for number in numbers if number is not None]
     largest = max(map(abs, known), default=0.0)
     span = max(known, default=0.0) - min(known, default=0.0)

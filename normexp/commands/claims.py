@@ -195,7 +195,8 @@ def _run(options: argparse.Namespace, folder: Path, argv: Sequence[str]) -> int:
         kinds = "the names of claims, or all, exact, experiments or --group G"
         raise ConfigError(f"normexp claims run takes {kinds}; normexp claims lists them.")
     console = RunConsole(highlight=False, emoji=False)
-    names, left_out = _selected(options)
+    with console.status("selecting claims"):
+        names, left_out = _selected(options)
     for sentence in left_out:
         print_message(console, sentence)
     overrides, words = validate_overrides(options.overrides), ["claims", *argv]
@@ -222,8 +223,10 @@ def _selected(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The names of the claims to run, and a sentence for each claim of a set that can't be run as asked. Exact claims of a set
     are left out of other data without one."""
     from normexp.claims.other_data import on_data
+    from normexp.claims.runner import check_runs
+    from normexp.compose.compose import Composer, compose_sweep
 
-    names, left_out = list[str](), list[str]()
+    names, left_out, composer = list[str](), list[str](), None
     for word in options.names or ["all"]:
         if (name := word.partition(SEPARATOR)[0]) != word:
             raise ConfigError(f"{show(word)}: use normexp claims run {show(name)} --data DATA.")
@@ -231,7 +234,7 @@ def _selected(options: argparse.Namespace) -> tuple[list[str], list[str]]:
             names.append(word)
             continue
         for name in claim_names(options.config_dir):
-            claim = read_claim(name, options.config_dir, scale=options.scale)
+            claim = read_claim(name, options.config_dir, scale=options.scale, quick=options.quick)
             if word not in ("all", claim.kind, f"{claim.kind}s") or (
                 options.groups and claim.group not in options.groups
             ):
@@ -241,15 +244,17 @@ def _selected(options: argparse.Namespace) -> tuple[list[str], list[str]]:
             elif claim.kind == "exact" or not options.data:
                 names += [name] * (not options.data)
             else:
+                if composer is None:
+                    composer = Composer(*compose_sweep(validate_overrides(options.overrides), options.config_dir))
                 try:
-                    on_data(claim, options.data)
+                    check_runs(on_data(claim, options.data), composer)
                     names.append(name)
                 except ConfigError as error:
                     left_out.append(f"Left out: {error}")
     if not names:
         asked = shlex.join([*options.names, *(["--group", options.group] if options.group else [])])
-        on = ", and exact claims have no data to replace" if options.data else ""
-        raise ConfigError(f"No claim can be run: {asked} selects none{on}.")
+        reasons = [*left_out, *(["Exact claims have no data to replace."] if options.data else []), ""]
+        raise ConfigError(f"No claim can be run: {asked} selects none. {reasons[0]}".rstrip())
     return list(dict.fromkeys(names)), left_out
 
 

@@ -7,9 +7,10 @@ from normexp.compose.argv import parse_argv
 from normexp.compose.compose import compose_tree
 from normexp.compose.overrides import parse_overrides, validate_overrides
 from normexp.compose.validate import validate
-from normexp.config import ConfigError, show, yaml_files
+from normexp.config import Config, ConfigError, show, yaml_files
 from normexp.console import print_message
 from normexp.data import class_names
+from normexp.models import layers
 from normexp.models.describe import COLUMNS, cells, describe, norm_details, warnings, weight_decay
 from normexp.models.vit import ViT
 from normexp.norms import NORMS
@@ -56,8 +57,21 @@ def main(argv: list[str]) -> int:
     console.print(f"\n{weights + norms:,} parameters, {norms:,} of them in {where}")
     if data := class_names(config):
         console.print(data, markup=False, soft_wrap=True)
-    if decay := weight_decay(config):
-        console.print(decay)
+    for line in filter(None, (_trained(config), weight_decay(config))):
+        console.print(line)
     for note in warnings(config, yaml_files.differences(tree)):
         print_message(console, f"note: {note}")
     return 0
+
+
+def _trained(config: Config) -> str:
+    """Which parameters are trained, in one line; empty if all are."""
+    if config.trainable == "all":
+        return ""
+    sites = filter(None, (plan.site("norm") for plan in layers(config)))
+    number = sum(NORMS[config.norm.name].parameters(config.norm, site) for site in sites)
+    which = {
+        "norm": f"the {number:,} parameters of the norms",
+        "random": f"{number:,} weights at random, as many as the norms have parameters",
+    }
+    return f"trained: {which[config.trainable]} (trainable={config.trainable})"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from normexp.config import Config
 from normexp.models.layer import named_layers
+from normexp.optim.groups import is_vector
 from normexp.streams import stream_seed
 
 
@@ -34,8 +35,9 @@ def _masks(model: nn.Module, config: Config) -> Iterator[tuple[nn.Parameter, Ten
     """
     count = 0
     for name, layer in named_layers(model).items():
-        parts = {part: list(child.parameters()) for part, child in layer.named_children()}
-        norms, weights = parts.get("norm", []), [p for p in parts.get("weight", []) if p.dim() > 1]
+        parts = {part: dict(child.named_parameters()) for part, child in layer.named_children()}
+        norms = list(parts.get("norm", {}).values())
+        weights = [p for each, p in parts.get("weight", {}).items() if not is_vector(each, p)]
         if config.trainable == "norm":
             yield from ((p, torch.ones_like(p, dtype=torch.bool)) for p in norms)
             continue

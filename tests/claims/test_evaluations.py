@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from normexp.claims import evaluations
 from normexp.cli import main
 from normexp.rundir.evaluations import read_evaluations
 from tests.commands.own_claim import claims, write
@@ -80,6 +81,8 @@ def test_runs_are_trained_once_and_evaluated_for_each_arm(capsys):
         ("eval.shift=nose", "shift is one of"),
         ("eval.shfit=noise", "Did you mean shift?"),
         ("eval.fold=true", "batch statistics can't be folded"),
+        ("eval.batch_size=101", "eval.batch_size=101: the test data has 100 samples"),
+        ("eval.device=cpu", "say it in the command"),
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_trained(wrong, says, capsys):
@@ -87,3 +90,48 @@ def test_a_wrong_option_is_refused_before_anything_is_trained(wrong, says, capsy
     assert claims("run", "mine", "jobs=1") == 2
     assert says in capsys.readouterr().err
     assert not Path("runs").exists() or not list(Path("runs").glob("**/status.json"))
+
+
+@pytest.mark.parametrize("measure", ["test/acc*", "test/accuracy\n    at: max"])
+def test_a_measure_that_would_read_the_accuracy_of_the_training_is_refused(measure, capsys):
+    write(CLAIM.replace("test/accuracy", measure, 1))
+    assert claims("show", "mine") == 2
+    assert "arms with eval.* must be test/accuracy or test/loss" in capsys.readouterr().err
+
+
+def test_an_interrupted_evaluation_is_resumed(capsys, monkeypatch):
+    write(CLAIM)
+    evaluate, calls = evaluations.evaluate, []
+
+    def stop_at_the_third(*words):
+        calls.append(words)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        evaluate(*words)
+
+    monkeypatch.setattr(evaluations, "evaluate", stop_at_the_third)
+    assert claims("run", "mine", "jobs=1") == 130
+    assert "resume    normexp claims run mine jobs=1 --config-dir own" in capsys.readouterr().out
+    assert claims("run", "mine", "jobs=1") == 0
+    assert "training 2 runs" not in capsys.readouterr().out
+    assert len(calls) == 5  # two that are kept, the one that was interrupted, and the two that were missing
+
+
+@pytest.mark.long
+def test_damaged_evaluations(capsys):
+    """A result without a loss has an undefined loss; a file that can't be read ends the claim instead of growing forever."""
+    write(CLAIM.replace("test/accuracy", "test/loss"))
+    assert claims("run", "mine", "jobs=1") == 0
+    first, *_ = sorted(Path("runs/claims").glob("runs-*/*/evaluations.jsonl"))
+    entries = read_evaluations(first.parent)
+    first.write_text("".join(json.dumps({k: v for k, v in e.items() if k != "loss"}) + "\n" for e in entries))
+    Path("runs/claims/mine.json").unlink()
+    assert claims("run", "mine", "jobs=1") == 0
+    values = json.loads(Path("runs/claims/mine.json").read_text())["conditions"][0]["cells"][0]["values"]
+    assert values["noisy"][0] is None
+    assert None not in values["clean"]
+    with first.open("r+b") as file:
+        file.truncate(100_000_001)
+    Path("runs/claims/mine.json").unlink()
+    assert claims("run", "mine", "jobs=1") == 2
+    assert "evaluations.jsonl can't be read, or is too large" in capsys.readouterr().err

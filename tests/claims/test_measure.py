@@ -10,6 +10,7 @@ import pytest
 
 from normexp.claims.measure import Results, plan_run, read_measure, steps_to
 from normexp.claims.schema import Measure
+from normexp.data import DATA
 from normexp.report.read import Curve
 from tests.claims.making import ACCURACY, RATES, STEPS, claim, condition
 
@@ -85,6 +86,9 @@ def test_a_diverged_run_has_the_accuracy_of_a_guess_and_no_other_number(monkeypa
     assert read(ACCURACY, "bn", {"lr": 0.1}, 1) == (0.1, 0.1)
     assert all(map(math.isnan, read(Measure(tag="val/loss"), "bn", {"lr": 0.1}, 1)))
     assert read(STEPS, "bn", {"lr": 0.1}, 1) == (0.0, 10.0)  # it got there before
+    named = replace(DATA["digits"], classes=0, class_names=("a", "b", "c", "d"))  # as a package may say it
+    monkeypatch.setitem(DATA.loaded, "digits", named)
+    assert read(ACCURACY, "bn", {"lr": 0.1}, 1) == (0.25, 0.25)
     never = results(monkeypatch, "diverged", {"val/accuracy": curve([0.1, 0.2])})
     assert never(STEPS, "bn", {"lr": 0.1}, 1) == (100.0, math.inf)
 

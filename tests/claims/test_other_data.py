@@ -10,6 +10,7 @@ import pytest
 from normexp.claims import stored
 from normexp.claims.load import claim_names, read_claim
 from normexp.claims.other_data import find_data, label, on_data
+from normexp.commands.claims import _selected, parse
 from normexp.config import ConfigError
 from tests.claims.test_runner import MINE as GUESSES
 from tests.claims.test_runner import Trainer, run
@@ -61,6 +62,20 @@ def test_a_claim_that_compares_data_sets_or_sets_a_key_of_its_own_data_is_refuse
     ):
         with pytest.raises(ConfigError, match=says):
             own(LEARNS.replace(old, new).replace("    over: lr\n", ""))
+
+
+def test_a_set_leaves_out_claims_whose_runs_are_impossible_on_the_data():
+    names, left_out = _selected(parse(["run", "--group", "speed,inference", "--data", "digits", "--quick"]))
+    assert {"faster", "higher-lr"} <= {*names}
+    assert "no-eval" not in names
+    (why,) = (sentence for sentence in left_out if "no-eval@digits" in sentence)
+    assert why.startswith(
+        "Left out: no-eval@digits can't be run: data.train_size=2000: digits has 1365 training samples"
+    )
+    _, left_out = _selected(parse(["run", "--group", "speed,inference", "--data", "mnist1d", "--quick"]))
+    assert any("adapt@mnist1d can't be run: " in sentence for sentence in left_out)
+    with pytest.raises(ConfigError, match=r"selects none\. Left out: [a-z-]+ is on mnist already"):
+        _selected(parse(["run", "--group", "inference", "--data", "mnist", "--quick"]))
 
 
 def test_two_folders_of_the_same_name_are_two_data_sets(tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from normexp.cli import main
+from normexp.models import layers
 from normexp.models.build import build_model
 from normexp.models.describe import describe, warnings
 from normexp.models.layer import named_layers
@@ -50,6 +51,17 @@ def test_warnings_where_statistics_are_weak_and_where_a_choice_does_nothing():
         "norm.position=post has no effect with norm=none."
     ]
     assert "head=gap" in warnings(compose(), {"model": {"fc_width": 7}})[0]
+
+
+def test_what_is_trained(capsys):
+    """Without the thresholds of tlu, which the table counts with the norms."""
+    number = sum(plan.outputs[0] for plan in layers(compose()) if plan.site("norm")) * 2
+    for trainable, which in (
+        ("norm", f"the {number} parameters of the norms"),
+        ("random", f"{number} weights at random"),
+    ):
+        assert main(["describe", "activation=tlu", f"trainable={trainable}"]) == 0
+        assert f"trained: {which}" in capsys.readouterr().out
 
 
 def test_the_command(capsys, monkeypatch):

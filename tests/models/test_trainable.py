@@ -16,6 +16,7 @@ MODELS = {
     "mlp": ["model=mlp", "norm.position=input"],
     "resnet": ["model=resnet", "model.depth=8", "model.width=4"],
     "vit": ["model=vit", "norm.qk=true"],
+    "weight norm": ["model=cnn", "weight=weight_norm"],
     "lstm": ["model=rnn", "model.hidden=8", "model.norm_at=sum"],
 }
 
@@ -49,6 +50,7 @@ def test_as_many_entries_as_the_norms_have(model, trainable):
     moved = {name: int((p.grad != 0).sum()) for name, p in parts.model.named_parameters()}
     assert sum(moved.values()) > 0.9 * sum(row.norm_parameters for row in describe(config))  # gradients may be 0
     assert sum(moved.values()) <= sum(row.norm_parameters for row in describe(config))
+    assert not any(n for name, n in moved.items() if name.endswith("original0"))  # weight norm's lengths
     assert all((".norm." in name) == (trainable == "norm") for name, n in moved.items() if n)
 
 
