@@ -71,17 +71,9 @@ class Registry(Mapping[str, T]):
             kind = f"{self.kind.__module__}.{self.kind.__name__}"
             raise ConfigError(f"{called} must be a {kind}, not {show(type(entry).__name__)}.")
         name, config = entry.name, entry.config  # type: ignore[attr-defined]
-        check_name(name, called)
+        installed.check_name(name, called)
         if not (isinstance(config, type) and issubclass(config, self.base) and "__dataclass_fields__" in vars(config)):
             raise ConfigError(f"{called}: its config must be a dataclass that inherits from {self.base.__name__}.")
-
-
-def check_name(name: object, called: str) -> None:
-    """Raise ConfigError if a component can't have this name."""
-    if not (isinstance(name, str) and installed.NAME.fullmatch(name)):
-        raise ConfigError(
-            f"{called}: its name is {show(name)}, but a name has lower-case letters, digits and _, and begins with a letter."
-        )
 
 
 def keys_of(component: installed.Component) -> dict[str, Any]:

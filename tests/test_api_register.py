@@ -17,7 +17,9 @@ import json
 from dataclasses import dataclass, replace
 
 import normexp
+from torch.nn import Module
 from normexp.config import NormConfig
+from normexp.models.activations import Activation
 from normexp.norms.base import Norm
 from normexp.probes.base import Probe
 
@@ -27,6 +29,11 @@ for path, text in FILES.items():  # as they would be typed into a notebook
         exec(text, names := {"__name__": "__main__"})
         ENTRIES[path.split("/")[1]] = names["ENTRY"]
 center, wide, stripes, Largest = (ENTRIES[kind] for kind in ("norms", "models", "data", "probes"))
+
+
+class Cube(Module):
+    def forward(self, x):
+        return x**3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +55,16 @@ def unusable(config, site, batch_size):
 normexp.register(norm=replace(center, name="never", problem=unusable))
 normexp.register(norm=center, model=wide, data=stripes, probe=Largest)
 normexp.register(norm=center)  # a cell that is run again
+normexp.register(activation=Activation("cube", lambda site: Cube(), gain=0.5))
+cubed = normexp.train("activation=cube", "init=kaiming", "model=mlp", "model.width=400", steps=1, quiet=True)
 run = normexp.train("norm=center", "model=wide", "data=stripes", steps=4, name="own", quiet=True)
 off = normexp.train("norm=center", "model=wide", "probe=off", steps=1, quiet=True)
 print(json.dumps({
     "modules": [type(module).__name__ for module in normexp.build("norm=center", "model=wide", "model.units=3").modules()],
     "config": [run.config.norm.eps, run.config.model.units, run.config.probe.largest],
     "metrics": ["largest/fc1" in run.metrics, "largest/fc1" in off.metrics],
+    "cube": [type(cubed.model().fc2.activation).__name__, float(normexp.build(
+        "activation=cube", "init=kaiming", "model=mlp", "model.width=400").fc2.weight.weight.std())],
     "data": list(run.data("train").inputs.shape),
     "same": normexp.train("model=mlp", name="same", steps=2, seed=1, quiet=True).metrics["val/loss"],
     "messages": [
@@ -67,6 +78,11 @@ print(json.dumps({
         message(normexp.register, norm=NoDefault),
         message(normexp.register, probe=NoDefault),
         message(normexp.register, probe=type("Drift", (Probe,), {})),
+        message(normexp.train, "activation=cubes"),
+        message(normexp.sweep, "activation=cube,relu"),
+        message(normexp.register, activation=Activation("relu", lambda site: Cube())),
+        message(normexp.register, activation=Cube),
+        message(normexp.train, "activation=cube", "weight=sws", "norm=none"),
     ],
 }))
 """
@@ -97,6 +113,9 @@ def test_registered_components_train(registered):
     assert {"Centre", "Linear"} <= {*seen["modules"]}
     assert seen["config"] == [1e-5, 7, True]
     assert seen["metrics"] == [True, False]
+    name, std = seen["cube"]
+    assert name == "Cube"
+    assert std == pytest.approx(0.5 / 400**0.5, rel=0.02)
     assert seen["data"] == [180, 1, 6, 6]
     stored = read_config(folder / "runs/own")
     assert [stored[group]["name"] for group in ("norm", "model", "data")] == ["center", "wide", "stripes"]
@@ -114,6 +133,11 @@ def test_they_get_the_checks_of_the_shipped_ones(registered):
         "must be a normexp.norms.base.Norm",
         "must be a subclass of normexp.probes.base.Probe",
         "probe.drift exists already",
+        "Did you mean cube?",
+        "in this process only",
+        "activation=relu exists already",
+        "must be a normexp.models.activations.Activation",
+        "the standard deviation of activation=cube, which it divides by, is not known",
     ]
     for part, message in zip(parts, registered[1]["messages"], strict=True):
         assert message is not None, part

@@ -74,7 +74,7 @@ with contextlib.redirect_stdout(text):
     for word in ("norm=center", "model", "data", "probe"):
         main(["help", word])
     main(["metrics"])
-lines = "norm=c", "norm=center norm.s", "model=wide model.u", "data=s", "probe.la", "norm.position="
+lines = "norm=c", "norm=center norm.s", "model=wide model.u", "data=s", "probe.la", "norm.position=", "activation=so"
 found = [candidates(f"normexp train {line}") for line in lines]
 print(json.dumps([text.getvalue(), found, light, [name for name in sys.modules if "normexp_example" in name]]))
 """
@@ -92,12 +92,14 @@ print(json.dumps([text.getvalue(), found, light, [name for name in sys.modules i
     assert [names[:1] for names in found[:4]] == [["norm=center"], ["norm.scale="], ["model.units="], ["data=stripes"]]
     assert "probe.largest=" in found[4]
     assert found[5] == ["norm.position=pre", "norm.position=post", "norm.position=input"]
+    assert found[6] == ["activation=softsign"]
     assert light
     assert not imported
 
 
 def test_all_kinds_train_and_later_commands_name_the_package_if_it_is_gone(site, capsys):
-    words = ["train", "norm=center", "norm.scale=2", "model=wide", "data=stripes", "steps=3", "name=one"]
+    words = ["train", "norm=center", "norm.scale=2", "model=wide", "data=stripes", "activation=softsign"]
+    words += ["init=kaiming", "steps=3", "name=one"]
     program = f"""
 import json
 import normexp
@@ -112,7 +114,13 @@ print("\\n" + json.dumps([code, [type(module).__name__ for module in model.modul
     assert read_metrics(Path("runs/one"))[-1]["largest/fc1"] > 0
     environment = json.loads(Path("runs/one/environment.json").read_text())
     assert environment["packages"]["normexp-example"] == "1.0"
-    assert {*environment["components"]} == {"norm=center", "model=wide", "data=stripes", "probe.largest"}
+    assert {*environment["components"]} == {
+        "norm=center",
+        "model=wide",
+        "data=stripes",
+        "activation=softsign",
+        "probe.largest",
+    }
     assert main(["report", "runs/one"]) == 0
     for command in (["resume", "runs/one", "steps=9"], ["eval", "runs/one"]):
         assert main(command) == 2
@@ -159,7 +167,10 @@ def test_components_that_cannot_be_used_are_named(tmp_path, site):
     probes = [f"probes/{name} = probes.it:Largest" for name in ("every", "jumps", "A-b")]
     files = {"__init__.py": "", "it.py": PROBE, "configs/probe/every.yaml": "every: true\n"}
     package(tmp_path, "probes", [*probes, "probes/typo = probes.it:Smallest"], files)
+    package(tmp_path, "bent", ["activations/bent = broken.it:ENTRY", "activations/kinked = more.it:ENTRY"], {})
     expected = {
+        "activation=bent": "activation=bent of the package bent 2.0 can't be imported",
+        "activation=kinked": "activation=kinked of the package bent 2.0 must be a normexp.models.activations.Activation, not",
         "norm=broken": "norm=broken of the package broken 2.0 can't be imported (ModuleNotFoundError: No module named "
         "'no_such_module')",
         "norm=absent": "norm=absent of the package absent 2.0 can't be imported",

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from normexp import probes, rundir
 from normexp.compose.choices import CHOICES, REGISTRIES, refresh
 from normexp.config import Config, ConfigError, yaml_files
-from normexp.config.installed import label
+from normexp.config.installed import check_name, label
+from normexp.config.reader import literal_values, register_activation
+from normexp.config.schema import ActivationName
 from normexp.data.base import DataSet
+from normexp.models.activations import ACTIVATIONS, Activation, check_activation
 from normexp.models.base import Model
 from normexp.norms.base import Norm
-from normexp.registry import check_name
 
 if TYPE_CHECKING:
     from normexp.probes.base import Probe
@@ -31,12 +33,14 @@ def register(
     norm: Norm | None = None,
     model: Model | None = None,
     data: DataSet | None = None,
+    activation: Activation | None = None,
     probe: "type[Probe] | None" = None,
 ) -> None:
     """Add a component of your own until Python ends: `norm=NAME` then works in `normexp.train` and `normexp.build`.
 
     norm, model, data: an entry, as in the files of normexp/norms, normexp/models and normexp/data. Each key of its config class
-    needs a default (`number(default=...)`); keys that all choices have, such as `norm.eps`, have the usual one. probe: a subclass
+    needs a default (`number(default=...)`); keys that all choices have, such as `norm.eps`, have the usual one. activation: a
+    normexp.models.activations.Activation. probe: a subclass
     of normexp.probes.base.Probe. Its switch is its name in lower case, `probe.my_probe` for MyProbe, and on by default.
 
     Registering a name again replaces the component. Raises ConfigError for a name that normexp or an installed package has, and
@@ -46,6 +50,9 @@ def register(
     given: dict[str, Norm | Model | DataSet | None] = {"norm": norm, "model": model, "data": data}
     entries = {group: entry for group, entry in given.items() if entry is not None}
     texts = {group: _checked(group, entry) for group, entry in entries.items()}
+    if activation is not None:
+        check_activation(activation, "register(activation=...)")
+        _check_free("activation", activation.name, taken=activation.name in literal_values(ActivationName))
     if probe is not None:
         _check_probe(probe)
     for group, text in texts.items():
@@ -55,6 +62,10 @@ def register(
         path.write_text(text, encoding="utf-8")
         _names.add((group, entry.name))
         REGISTRIES[group].loaded[entry.name] = entry
+    if activation is not None:
+        ACTIVATIONS[activation.name] = activation
+        register_activation(activation.name)
+        _names.add(("activation", activation.name))
     if probe is not None:
         name = _probe_name(probe)
         probes.register(name, probe)
@@ -66,7 +77,8 @@ def register(
 def registered_in(config: Config) -> Iterator[str]:
     """Registered choices of a config, such as norm=center."""
     for group, name in sorted(_names):
-        if getattr(config, group).name == name:
+        chosen = getattr(config, group)
+        if (chosen if group == "activation" else chosen.name) == name:
             yield f"{group}={name}"
 
 

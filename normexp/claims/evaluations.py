@@ -38,8 +38,11 @@ def options(words: Iterable[str], config: Config) -> EvaluationOptions:
 
 
 def stored(directory: Path, words: Iterable[str], config: Config, step: int) -> Mapping[str, Any] | None:
-    """The run's last evaluation with these options, after this step; None if there is none."""
-    wanted = {"step": step, **dataclasses.asdict(options(words, config))}
+    """The run's last evaluation with these options, after this step; None if there is none, or if the run can't have one."""
+    try:
+        wanted = {"step": step, **dataclasses.asdict(options(words, config))}
+    except ConfigError:  # a figure asks for every arm everywhere, the rule only `where` it says
+        return None
     found = [entry for entry in read_evaluations(directory) if wanted.items() <= entry.items()]
     return found[-1] if found else None
 

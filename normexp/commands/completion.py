@@ -10,6 +10,7 @@ from normexp.commands import COMMANDS
 from normexp.compose.argv import FLAGS
 from normexp.compose.choices import key_types, known_keys
 from normexp.config import GROUPS, OVERLAYS, ConfigError, show, suggest, yaml_files
+from normexp.config.reader import literal_values
 
 # Bash ends a word at `=`, so only the part after it must be returned. The line is cut at the cursor.
 BASH = """\
@@ -171,5 +172,5 @@ def _listed(hint: Any) -> list[str]:
         if option is bool:
             return ["true", "false"]
         if get_origin(option) is Literal:
-            return list(get_args(option))
+            return list(literal_values(option))
     return []

@@ -12,6 +12,7 @@ from normexp.compose.choices import CHOICES
 from normexp.config import Config, ConfigError, DataConfig, expand_path, join_names, show, suggest
 from normexp.data import DATA, info, sizes
 from normexp.models import MODELS, LayerPlan, layers, zero_last
+from normexp.models.activations import find_activation
 from normexp.models.base import matches, normalized_weights
 from normexp.models.init import NormalInit
 from normexp.norms import NORMS, Site
@@ -82,6 +83,7 @@ def _problems(config: Config) -> Iterator[str]:
             f"accumulate={config.accumulate}: a batch of {config.batch_size} samples can't be divided into {config.accumulate} "
             "micro-batches. accumulate must divide batch_size."
         )
+    find_activation(config.activation)  # raises ConfigError if it is of a package and can't be used
     plans = layers(config)
     yield from _norm_problems(config, plans)
     yield from _trainable_problems(config, plans)

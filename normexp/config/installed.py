@@ -15,8 +15,14 @@ from typing import Any
 from normexp.config.messages import ConfigError, printable, show
 from normexp.config.schema import Config
 
-ENTRY_POINTS = {"normexp.norms": "norm", "normexp.models": "model", "normexp.data": "data", "normexp.probes": "probe"}
-"""Group of the config by group of entry points."""
+ENTRY_POINTS = {
+    "normexp.norms": "norm",
+    "normexp.models": "model",
+    "normexp.data": "data",
+    "normexp.activations": "activation",
+    "normexp.probes": "probe",
+}
+"""Group of the config, or key, by group of entry points."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 """Names that components can have. They become names of folders, keys and parts of tags."""
@@ -76,6 +82,14 @@ class Component:
             raise ConfigError(
                 f"{self.origin} can't be imported ({show(reason, 200)}): update, repair or uninstall the package."
             ) from error
+
+
+def check_name(name: object, called: str) -> None:
+    """Raise ConfigError if a component can't have this name."""
+    if not (isinstance(name, str) and NAME.fullmatch(name)):
+        raise ConfigError(
+            f"{called}: its name is {show(name)}, but a name has lower-case letters, digits and _, and begins with a letter."
+        )
 
 
 def label(group: str, name: str) -> str:
@@ -158,5 +172,6 @@ def config_file(group: str, name: str) -> Path | None:
 def used_in(config: Config) -> list[Component]:
     """The components of other packages that a config chooses."""
     chosen = [(group, getattr(config, group).name) for group in ("model", "norm", "data")]
+    chosen += [("activation", config.activation)]
     chosen += [("probe", name) for name in probes() if getattr(config.probe, name, False) is True]
     return [each for key in chosen for each in components().get(key, [])[:1]]

@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
+from normexp.config.installed import names as installed_names
 from normexp.config.messages import ConfigError, InvalidValueError, show, suggest, unknown_choice, unknown_key
-from normexp.config.schema import GROUPS, Config
+from normexp.config.schema import GROUPS, ActivationName, Config
 
 Choices = Mapping[str, Mapping[str, type]]
 """The config class of each choice, by group and name."""
@@ -123,11 +124,26 @@ def convert(value: Any, hint: Any, key: str, bounds: Mapping[str, float]) -> Any
         is_literal = get_origin(inner) is Literal
         problem = f"{key} {'is' if is_literal else 'must be'} {describe_values(hint, bounds)}."
         if is_literal:
-            problem += suggest(str(value), [*get_args(inner), *words])
+            problem += suggest(str(value), [*literal_values(inner), *words])
         is_list = isinstance(value, list) and value and all(isinstance(item, str | int | float) for item in value)
         if is_list and get_origin(inner) is not tuple:
             problem += f" For a sweep: -m {key}={','.join(map(show, value))}"
         raise InvalidValueError(f"{key}={show(value)}: {problem}") from error
+
+
+def literal_values(hint: Any) -> tuple[str, ...]:
+    """The values of a Literal. Those of `activation` include registered ones and those of other packages."""
+    others = dict.fromkeys([*_registered_activations, *installed_names("activation")])
+    return (*get_args(hint), *others) if hint == ActivationName else get_args(hint)
+
+
+_registered_activations: list[str] = []
+
+
+def register_activation(name: str) -> None:
+    """Add a value of `activation`."""
+    if name not in _registered_activations:
+        _registered_activations.append(name)
 
 
 def _without_words(hint: Any) -> tuple[list[str], Any]:
@@ -144,7 +160,7 @@ def _parse(value: Any, hint: Any, bounds: Mapping[str, float]) -> Any:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
         return tuple(_parse(item, get_args(hint)[0], bounds) for item in value)
-    if get_origin(hint) is Literal and isinstance(value, str) and value in get_args(hint):
+    if get_origin(hint) is Literal and isinstance(value, str) and value in literal_values(hint):
         return value
     if hint is bool and isinstance(value, bool):
         return value
@@ -168,7 +184,7 @@ def describe_values(hint: Any, bounds: Mapping[str, float]) -> str:
     """Description of the values that this type and these bounds allow: 'a number > 0 or null'."""
     words, hint = _without_words(hint)
     if get_origin(hint) is Literal:
-        return f"one of {', '.join([*get_args(hint), *words])}"
+        return f"one of {', '.join([*literal_values(hint), *words])}"
     signs = {"above": ">", "minimum": ">=", "below": "<", "maximum": "<="}
     bounded = [f"{signs[k]} {'2^63' if v == INT_LIMIT else show(v)}" for k, v in bounds.items() if math.isfinite(v)]
     limits = [" and ".join(bounded)] if bounded else []

@@ -115,7 +115,7 @@ class Cadence:
 Tracker = Literal["mlflow", "wandb", "trackio"]
 TRACKERS: tuple[str, ...] = get_args(Tracker)
 
-Activation = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "tlu", "identity"]
+ActivationName = Literal["relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "tlu", "identity"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class Config:
     optim: OptimConfig
     schedule: ScheduleConfig
     probe: ProbeConfig
-    activation: Activation
+    activation: ActivationName
     dropout: float = number(minimum=0, below=1)
     dropout_layers: tuple[str, ...]
     dropout_at: Literal["end", "norm"]

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 from normexp.config import Config, ConfigError, ModelConfig
-from normexp.config.schema import Activation
+from normexp.config.schema import ActivationName
 from normexp.norms import NORMS, Site
 from normexp.norms.base import Module
 from normexp.weights import WEIGHTS, Filters
@@ -66,7 +66,7 @@ class LayerPlan:
     class_token: bool = False
     heads: int = 1
     after_activation: bool = True
-    activation: Activation | None = None
+    activation: ActivationName | None = None
     recurrence: Recurrence | None = None
     observed: bool = False
 

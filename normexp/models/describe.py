@@ -8,7 +8,7 @@ from typing import Any
 from normexp.config import Config, NormConfig, show
 from normexp.data import sizes
 from normexp.models import MODELS, layers
-from normexp.models.activations import activation_parameters
+from normexp.models.activations import find_activation
 from normexp.models.base import LayerPlan, normalized_weights
 from normexp.norms import NORMS, Site
 from normexp.weights import WEIGHTS
@@ -50,7 +50,7 @@ def describe(config: Config) -> list[Row]:
         parameters = plan.parameters + (weight.parameters(normalized[plan.name]) if plan.name in normalized else 0)
         norm_parameters, statistics, values = 0, "", 0
         if (site := plan.site("activation")) is not None:
-            norm_parameters += activation_parameters(plan.activation or config.activation, site)
+            norm_parameters += find_activation(plan.activation or config.activation).parameters(site)
         if (site := plan.site("norm")) is not None:
             norm_parameters += norm.parameters(config.norm, site)
             kinds = norm.all_sizes(config.norm, site, config.micro_batch_size)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from normexp.config import Config, InitConfig, number
+from normexp.models.activations import find_activation
 from normexp.models.base import LayerPlan
 from normexp.streams import stream_seed
 
@@ -29,10 +30,6 @@ INITS: dict[str, type] = {
     "xavier": XavierInit,
     "normal": NormalInit,
 }
-
-
-GAIN_OF = {"gelu": "relu", "silu": "relu", "tlu": "relu", "identity": "linear"}
-"""Activations whose gain torch doesn't know, and the one whose gain they use."""
 
 
 POSITION_STD = 0.02
@@ -79,8 +76,7 @@ def _draw(weight: Tensor, bound: float, init: InitConfig, activation: str, gener
         case "default":  # as torch's Linear and Conv2d
             draw.uniform_(weight, -bound, bound, generator=generator)
         case "kaiming":  # std = gain / sqrt(fan_in): He et al. 2015, eq. 10
-            nonlinearity: Any = GAIN_OF.get(activation, activation)
-            draw.normal_(weight, std=draw.calculate_gain(nonlinearity) * bound, generator=generator)
+            draw.normal_(weight, std=find_activation(activation).gain * bound, generator=generator)
         case "xavier":
             assert isinstance(init, XavierInit)
             draw.xavier_normal_(weight, gain=init.gain, generator=generator)

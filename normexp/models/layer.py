@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from normexp.config import Config
-from normexp.models.activations import build_activation
+from normexp.models.activations import find_activation
 from normexp.models.base import LayerPlan, Part
 from normexp.models.tokens import PatchLinear, Positions, TokenLinear
 from normexp.norms import NORMS
@@ -40,7 +40,7 @@ def _part(part: Part, plan: LayerPlan, config: Config) -> nn.Module:
         case "activation":
             site = plan.site("activation")
             assert site is not None
-            module = build_activation(plan.activation or config.activation, site)
+            module = find_activation(plan.activation or config.activation).build(site)
         case "dropout":
             module = (nn.Dropout if config.dropout_scaled else UnscaledDropout)(config.dropout)
         case "noise":

@@ -22,12 +22,14 @@ from functools import partial
 from typing import Any, Literal
 
 from normexp.config import ConfigError, ModelConfig, number
-from normexp.config.schema import Activation
+from normexp.config.schema import ActivationName
+from normexp.models.activations import find_activation
 from normexp.models.base import LayerPlan, Model, Module, Part, Planner, Recurrence, Shape
+from normexp.norms import Site
 
 Cell = Literal["rnn", "lstm", "gru"]
 
-GATES: Mapping[Cell, Mapping[str, Activation | None]] = {
+GATES: Mapping[Cell, Mapping[str, ActivationName | None]] = {
     "rnn": {"h": None},
     "lstm": {"i": "sigmoid", "f": "sigmoid", "g": "tanh", "o": "sigmoid"},
     "gru": {"r": "sigmoid", "z": "sigmoid", "n": "tanh"},
@@ -55,9 +57,9 @@ def layers(config: RNN, plan: Planner, image: Shape, classes: int) -> list[Layer
         raise ConfigError(
             f"norm.position={plan.position}: model=rnn has its norms before the activations. Use norm.position=pre."
         )
-    if config.cell == "rnn" and plan.activation == "tlu":
+    if config.cell == "rnn" and find_activation(plan.activation).parameters(Site("h", (config.hidden,))):
         raise ConfigError(
-            "activation=tlu can't work in the layers of model=rnn. Use activation=tanh, or model.cell=lstm."
+            f"activation={plan.activation} can't work in the layers of model=rnn. Use activation=tanh, or model.cell=lstm."
         )
     x = _sequence(config, image)
     plans: list[LayerPlan] = []
@@ -89,7 +91,7 @@ def _recurrent(config: RNN, plan: Planner, name: str, x: Shape) -> list[LayerPla
     in_turn = partial(Recurrence, hidden, steps=steps)
     at_once = Recurrence(hidden, len(gates), steps=steps if plan.per_step else 1)
     width, h = len(gates) * hidden, (hidden, steps)
-    after: Activation | None = None if config.cell == "rnn" else "identity"  # for the gain of init
+    after: ActivationName | None = None if config.cell == "rnn" else "identity"  # for the gain of init
     plans = [
         plan.tokens(f"{name}.input", x, width, *parts, recurrence=at_once, activation=after),
         plan.tokens(f"{name}.hidden", h, width, *parts, recurrence=in_turn(len(gates)), activation=after),

@@ -92,6 +92,23 @@ def test_a_wrong_option_is_refused_before_anything_is_trained(wrong, says, capsy
     assert not Path("runs").exists() or not list(Path("runs").glob("**/status.json"))
 
 
+@pytest.mark.long
+def test_an_evaluation_that_only_some_networks_can_have():
+    """A rule says where it applies; the figures leave out the rest."""
+    nets = "axes:\n    net: {mlp: [model=mlp, model.width=16], cnn: [model=cnn, 'model.channels=[4]', 'norm.layers=[conv*]']}"
+    text = (
+        CLAIM.replace("axes: {}", nets)
+        .replace("model=mlp, model.width=16, ", "", 1)
+        .replace("batches of 10", "alone")
+        .replace("batch_size=10", "batch_size=1")
+    )
+    text = text.replace('compare: ["noisy, alone", noisy]', 'compare: ["noisy, alone", noisy]\n    where: {net: cnn}')
+    write(text)
+    assert claims("run", "mine", "jobs=1") == 0
+    conditions = json.loads(Path("runs/claims/mine.json").read_text())["conditions"]
+    assert [len(condition["cells"]) for condition in conditions] == [2, 1, 2]
+
+
 @pytest.mark.parametrize("measure", ["test/acc*", "test/accuracy\n    at: max"])
 def test_a_measure_that_would_read_the_accuracy_of_the_training_is_refused(measure, capsys):
     write(CLAIM.replace("test/accuracy", measure, 1))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from normexp.models.activations import build_activation
+from normexp.models.activations import find_activation
 from normexp.norms import NORMS, Site
 from tests.conftest import compose
 from tests.norms.test_norms import build
@@ -98,7 +98,7 @@ def test_initial_parameters():
                 name,
                 key,
             )
-    assert torch.equal(next(build_activation("tlu", Site("l", IMAGES)).parameters()), torch.zeros(8))
+    assert torch.equal(next(find_activation("tlu").build(Site("l", IMAGES)).parameters()), torch.zeros(8))
 
 
 def test_channel_layer_norm_is_torchs_with_the_channels_last():
@@ -152,7 +152,7 @@ def test_group_size():
 
 def test_tlu_is_relu_between_two_shifts():
     """max(y, tau) = relu(y - tau) + tau (Singh and Krishnan 2020, section 3.2)."""
-    module = build_activation("tlu", Site("l", IMAGES)).double()
+    module = find_activation("tlu").build(Site("l", IMAGES)).double()
     tau = torch.randn(8, dtype=torch.float64)
     module.load_state_dict({"tau": tau})
     y = torch.randn(4, *IMAGES, dtype=torch.float64)
