@@ -11,9 +11,10 @@ from normexp.config import Config, ConfigError, show, yaml_files
 from normexp.console import print_message
 from normexp.data import class_names
 from normexp.models import layers
+from normexp.models.activations import find_activation
 from normexp.models.describe import COLUMNS, cells, describe, norm_details, warnings, weight_decay
 from normexp.models.vit import ViT
-from normexp.norms import NORMS
+from normexp.norms import NORMS, Site
 from normexp.weights import WEIGHTS
 
 HELP = """\
@@ -53,7 +54,8 @@ def main(argv: list[str]) -> int:
         table.add_row(*cells(row))
     console.print(table)
     weights, norms = sum(row.parameters for row in rows), sum(row.norm_parameters for row in rows)
-    where = "norms and activations" if config.activation == "tlu" else "norms"
+    learned = find_activation(config.activation).parameters(Site("", (1,)))
+    where = "norms and activations" if learned else "norms"
     console.print(f"\n{weights + norms:,} parameters, {norms:,} of them in {where}")
     if data := class_names(config):
         console.print(data, markup=False, soft_wrap=True)
