@@ -34,7 +34,7 @@ def watch(
     model: nn.Module,
     *,
     every: int = 100,
-    early: int = 8,
+    early: int = 6,
     directory: str | Path | None = None,
     layers: Sequence[str] = ("*",),
     probes: Sequence[str] = DEFAULT_PROBES,
