@@ -17,6 +17,7 @@ from normexp.claims.judge import Judgement, judge
 from normexp.claims.schema import SEPARATOR, Claim, Measure, Point
 from normexp.claims.verdict import Lines, Verdict
 from normexp.config import ConfigError, join_names, suggest
+from normexp.rundir.environment import processor
 
 
 def judge_exact(claim: Claim, code: str, config_dir: Path | None) -> Verdict:
@@ -79,7 +80,8 @@ def build_verdict(
         seconds=seconds,
         command=shlex.join(["normexp", "claims", "run", claim.name.partition(SEPARATOR)[0], *flags]),
         judged_at=rundir.now(),
-        versions=packages | {"python": platform.python_version(), "machine": platform.machine()},
+        versions=packages
+        | {"python": platform.python_version(), "machine": platform.machine(), "processor": processor()},
         rule=claim.fingerprint,
         code=code,
         judging=judging_fingerprint(),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -121,17 +119,17 @@ def _report(
     """Print the tables, then write the files, so that measurements are shown even if writing fails."""
     from normexp.bench.results import MIN_BLOCK_SECONDS, to_json
     from normexp.bench.table import print_results
-    from normexp.rundir.environment import environment
+    from normexp.rundir.environment import environment, processor
 
     console = Console(highlight=False, emoji=False, quiet=options.json == "-")
-    processor = _processor()
+    cpu = processor()
     precision = [override for override in options.overrides if override.startswith(("amp=", "matmul_precision="))]
-    machine = ", ".join([processor, f"torch {version('torch')}", *precision])
+    machine = ", ".join([cpu, f"torch {version('torch')}", *precision])
     print_results(console, measured, skipped, repeats=options.repeats, machine=machine)
     if options.json is not None:
         about = {"overrides": options.overrides, "repeats": options.repeats, "block_ms": 1e3 * MIN_BLOCK_SECONDS}
         around = environment(command, device=measured[0].device, threads=measured[-1].threads)
-        text = to_json(measured, skipped, {**about, "environment": {**around, "processor": processor}})
+        text = to_json(measured, skipped, {**about, "environment": {**around, "processor": cpu}})
         if options.json == "-":
             sys.stdout.write(text)
         else:
@@ -142,13 +140,3 @@ def _report(
 
         write_figure(Path(options.figure), measured)
         print_labelled(console, "figure", options.figure)
-
-
-def _processor() -> str:
-    """Name and number of cores of the processor, such as 'AMD EPYC 7R13, 8 cores'."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    except OSError:
-        names = []
-    return f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores"

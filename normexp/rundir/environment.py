@@ -38,6 +38,16 @@ def environment(
     }
 
 
+def processor() -> str:
+    """Name and number of cores of the processor, such as 'AMD EPYC 7R13, 8 cores'."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    except OSError:
+        names = []
+    return f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores"
+
+
 def missing_package(directory: Path) -> str | None:
     """A sentence about a component that a run was trained with and whose package is not installed; None if there is none."""
     stored = displayable_json(directory / "environment.json")
