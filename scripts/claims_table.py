@@ -1,6 +1,7 @@
-"""The page of published results, from a folder of verdict files: python scripts/claims_table.py runs/claims [--write]
+"""The published results, from a folder of verdict files: python scripts/claims_table.py runs/claims [--write]
 
-Prints Markdown; --write puts it into docs/claim-results.md. Quick runs are left out.
+Prints Markdown; --write puts it into docs/claim-results.md, the page with all cards into docs/claim-cards.html, and a short
+table into README.md. Quick runs are left out.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from normexp.claims import overview
+from normexp.claims import page as cards
 from normexp.claims.facts import facts, scale_label
 from normexp.claims.headline import brief, outdated
 from normexp.claims.load import claim_names, read_claim
@@ -20,9 +23,27 @@ from normexp.claims.verdict import OUTCOMES, Verdict, read
 from normexp.claims.wording import plural
 from normexp.config import ConfigError
 
-PAGE = Path(__file__).parents[1] / "docs" / "claim-results.md"
+ROOT = Path(__file__).parents[1]
+
+PAGE, CARDS, README = ROOT / "docs" / "claim-results.md", ROOT / "docs" / "claim-cards.html", ROOT / "README.md"
 
 HEADS = ("claim", "verdict", "what holds", "cells", "grade", "seeds", "scale")
+
+START, END = "<!-- verdicts, from scripts/claims_table.py -->\n", "<!-- end of verdicts -->\n"
+
+TELLING = (
+    "higher-lr",
+    "any-init",
+    "sigmoid-depth",
+    "small-batch",
+    "regularizer",
+    "ics-mechanism",
+    "smoother",
+    "gradient-growth",
+    "rnn",
+    "transformer-norm",
+)
+"""The claims in README's table, in its order."""
 
 
 def load(folder: Path) -> list[Verdict]:
@@ -52,13 +73,15 @@ def page(verdicts: Sequence[Verdict]) -> str:
         f"{plural(len(verdicts), 'verdict')}: {by_outcome}. {overview.expected_errors(verdicts)}".rstrip(),
         "How a verdict is reached, and what the grades mean: [claims](claims.md).",
         "",
-        f"Judged {' to '.join(dict.fromkeys([days[0], days[-1]]))} with {'; '.join(versions)}.",
+        f"Judged {' to '.join(dict.fromkeys([days[0], days[-1]]))} with {'; '.join(versions)}. "
+        f"{_effort([verdict for verdict in verdicts if verdict.runs])}",
+        "The [cards](claim-cards.html), a page for the browser, show each claim with its background, figure, setup and numbers.",
         f"Cells: {overview.legend(verdicts).replace('  ', ', ')}.",
     ]
     for group in overview.GROUPS:
         if own := [verdict for verdict in verdicts if verdict.group == group]:
             lines += ["", f"## {group.capitalize()}", "", _row(HEADS), _row(["---"] * len(HEADS)), *map(row, own)]
-    if missing := sorted(set(claim_names()) - {verdict.claim for verdict in verdicts}):
+    if missing := unjudged(verdicts):
         lines += ["", f"Not judged yet: {', '.join(f'`{name}`' for name in missing)}."]
     lines += ["", "Made by `python scripts/claims_table.py runs/claims --write` from verdict files."]
     return "\n".join(lines) + "\n"
@@ -66,14 +89,45 @@ def page(verdicts: Sequence[Verdict]) -> str:
 
 def row(verdict: Verdict) -> str:
     """The row of one claim."""
-    flags = [flag for flag in overview.flags(verdict) if flag in ("exploratory", "outdated")]
-    outcome = ", ".join([f"**{verdict.outcome}**", *flags])
     numbers = overview.grade_label(verdict), overview.seeds_label(verdict), scale_label(verdict)
-    return _row([f"`{verdict.claim}`: {verdict.statement}", outcome, brief(verdict), overview.strip(verdict), *numbers])
+    parts = _outcome(verdict), brief(verdict), overview.strip(verdict), *numbers
+    return _row([f"`{verdict.claim}`: {verdict.statement}", *parts])
+
+
+def _outcome(verdict: Verdict) -> str:
+    flags = [flag for flag in overview.flags(verdict) if flag in ("exploratory", "outdated")]
+    return ", ".join([f"**{verdict.outcome}**", *flags])
+
+
+def _effort(trained: Sequence[Verdict]) -> str:
+    """What the training took; a run that several claims share counts for each."""
+    seeds = [seed for verdict in trained for seed in verdict.seeds]
+    hours = sum(verdict.seconds or 0 for verdict in trained) / 3600
+    return f"Training with seeds {min(seeds)} to {max(seeds)} took {hours:.1f} hours of one core." if trained else ""
+
+
+def unjudged(verdicts: Sequence[Verdict]) -> list[str]:
+    """The names of the claims that have no verdict."""
+    return sorted(set(claim_names()) - {verdict.claim for verdict in verdicts})
+
+
+def short_table(verdicts: Sequence[Verdict]) -> str:
+    """Statement, verdict and headline of the claims in TELLING, as far as they are judged."""
+    named = {verdict.claim: verdict for verdict in verdicts if not verdict.data}
+    rows = [_row([v.statement, _outcome(v), brief(v)]) for name in TELLING if (v := named.get(name))]
+    return "\n".join([_row(["claim", "verdict", "what holds"]), _row(["---"] * 3), *rows]) + "\n"
 
 
 def _row(parts: Sequence[str]) -> str:
     return f"| {' | '.join(part.replace('|', '/') for part in parts)} |"
+
+
+def write(verdicts: Sequence[Verdict]) -> None:
+    """Write the page, the cards without links to the runs, and README's table, which replaces the one before."""
+    PAGE.write_text(page(verdicts), encoding="utf-8")
+    cards.write(CARDS, [replace(verdict, folder=None) for verdict in verdicts], unjudged(verdicts))
+    before, _, rest = README.read_text(encoding="utf-8").partition(START)
+    README.write_text(f"{before}{START}{short_table(verdicts)}{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def main() -> None:
@@ -87,7 +141,7 @@ def main() -> None:
         print(f"No verdicts in {words[0]}; make them with normexp claims run.", file=sys.stderr)
         sys.exit(2)
     if "--write" in sys.argv[1:]:
-        PAGE.write_text(page(verdicts), encoding="utf-8")
+        write(verdicts)
     else:
         print(page(verdicts), end="")
 

@@ -1,5 +1,6 @@
 """scripts/claims_table.py: the page of published results, from verdict files."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ import pytest
 
 from normexp.claims.verdict import Verdict, path_of, write
 from tests.claims.verdicts import a_cell, a_condition, a_verdict, an_exact
+
+START, END = "<!-- verdicts, from scripts/claims_table.py -->\n", "<!-- end of verdicts -->\n"
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "claims_table.py"
 
@@ -69,3 +72,38 @@ def test_a_folder_without_verdicts_is_one_sentence():
     done = run(".")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
+
+
+def test_write_makes_the_page_the_cards_and_the_table_in_readme(tmp_path):
+    for folder in ("scripts", "docs", "claims"):
+        (tmp_path / folder).mkdir()
+    script = tmp_path / "scripts" / SCRIPT.name
+    shutil.copy(SCRIPT, script)
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n" + START + "| an old table |\n" + END + "after\n")
+    verdicts = [
+        a_verdict("rnn", statement="RNNs."),
+        a_verdict("smoother"),
+        a_verdict("gap-head", folder="/mine/claims"),
+    ]
+    for verdict in map(Verdict.from_json, verdicts):
+        write(path_of(tmp_path / "claims", verdict.claim, scale="small", quick=False), verdict)
+    for _ in range(2):  # the second time, the table is there
+        subprocess.run([sys.executable, script, tmp_path / "claims", "--write"], check=True)
+    lines = readme.read_text().splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("before", "after", 8)
+    assert lines[5].startswith("| RNNs. | **confirmed**, outdated | ")  # after smoother, and without gap-head
+    assert "`gap-head`" in (tmp_path / "docs" / "claim-results.md").read_text()
+    cards = (tmp_path / "docs" / "claim-cards.html").read_text()
+    assert "gap-head" in cards
+    assert "/mine" not in cards  # no one else has these runs
+
+
+def test_readme_shows_verdicts_of_the_page_of_results():
+    root = SCRIPT.parents[1]
+    table = (root / "README.md").read_text().partition(START)[2].partition(END)[0]
+    rows = [line[1:-1].split(" | ") for line in table.splitlines()[2:]]
+    results = (root / "docs" / "claim-results.md").read_text()
+    assert len(rows) == 10
+    for statement, *verdict in rows:
+        assert f": {statement.strip()} | {' | '.join(verdict)}" in results
