@@ -13,6 +13,9 @@ from normexp.report.groups import format_value
 UNCLEAR_ALONE = ("none", "off", "on", "default", "true", "false")
 """Words that say nothing without their axis."""
 
+MAX_PERCENT_PLACES = 2
+"""Decimals of points and percent; more only to show the side of a line."""
+
 
 def cell_label(cell: Cell) -> str:
     """'relu depth 3'; empty for a condition's only cell."""
@@ -79,7 +82,7 @@ def format_effect(condition: ConditionVerdict, cell: Cell, *, interval: bool = T
     numbers = [bound] if side else [effect, low, high] if interval else [effect]
     digits = 2 if len(numbers) == 1 and condition.comparison != "each" else None
     shown = _format_numbers(numbers, lines=lines, percent=factor > 1, digits=digits)
-    sign = "+" if is_difference(condition) and (numbers[0] or 0.0) > 0 else ""
+    sign = "+" if is_difference(condition) and shown[0].strip("0.") and (numbers[0] or 0.0) > 0 else ""
     text = f"{side}{sign}{shown[0]}{unit(condition)}"
     single = (low, high) == (None, None) or (condition.comparison == "each" and low == high)
     if side or single or not interval:
@@ -226,11 +229,14 @@ def _format_numbers(
     largest = max(map(abs, known), default=0.0)
     span = max(known, default=0.0) - min(known, default=0.0)
     integers = not percent and all(number == round(number) for number in known)
-    if integers or not 1e-3 <= largest < 1e6 or any(0 < abs(line) < 1e-3 for line in lines):
+    tiny = largest < 1e-3 and not percent
+    if integers or tiny or largest >= 1e6 or any(0 < abs(line) < 1e-3 for line in lines):
         return ["-" if number is None else f"{number:.{6 if integers else 3}g}" for number in numbers]
     resolution = span if span > 1e-6 * largest and digits is None else largest / 10 ** ((digits or 3) - 2)
     places = min(max(1 - math.floor(math.log10(resolution)), 0), 6) if resolution else 0
+    places = min(places, MAX_PERCENT_PLACES) if percent else places
     pairs = [(number, line) for number in known for line in lines if number != line]
     while places < 6 and any(f"{number:.{places}f}" == f"{line:.{places}f}" for number, line in pairs):
         places += 1
-    return ["-" if number is None else f"{number:.{places}f}" for number in numbers]
+    rounded = [None if number is None else round(number, places) + 0.0 for number in numbers]  # 0, not -0
+    return ["-" if number is None else f"{number:.{places}f}" for number in rounded]

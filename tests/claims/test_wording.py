@@ -48,6 +48,7 @@ def mixed(axis="activation", **by_value):
         ({"as": "each", "is": "<=", "confirm": 1e-12}, {"effect": 2.1e-15, "low": 2.1e-15, "high": 2.1e-15}, "2.1e-15"),
         ({}, {"effect": None, "low": None, "high": None}, "-"),
         ({}, {"low": None, "high": None}, "+24.1 points"),
+        ({}, {"effect": 4e-5, "low": -3e-5, "high": 1.1e-4}, "0.00 points [0.00, 0.01]"),
     ],
 )
 def test_effects_in_their_unit_and_with_decimals_that_show_the_side_of_the_line(condition, cell, words):
