@@ -67,7 +67,7 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known about a run before it starts. metrics: tags of its results. texts: Markdown by title."""
+    """Facts about a run before it starts. metrics: tags of its results. texts: Markdown by title."""
 
     hyperparameters: Mapping[str, Hyperparameter]
     metrics: Sequence[str]

@@ -118,7 +118,7 @@ def holm(p: Floats) -> Floats:
 
 
 def classify(evidence: Evidence, combine: Literal["all", "any"], level: float) -> tuple[NDArray[np.bool], ...]:
-    """Which cells (..., cells) are confirmed, refuted, and smaller than claimed.
+    """Classify cells: three masks (..., cells), of those that are confirmed, refuted, and smaller than claimed.
 
     If all cells must hold, confirming needs no correction for their number (an intersection-union test; Berger 1982), since a
     false claim has a cell that would have to be confirmed wrongly. Not confirming does. If any must hold, it is the other way.

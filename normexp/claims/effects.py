@@ -27,7 +27,7 @@ Measured = Callable[[Measure, str, Point, int], Bounds | None]
 still to be trained."""
 
 MAX_EXTENSIONS = 2
-"""How often an axis is extended by a step because its best value is at an end. The claim's cost must stay bounded."""
+"""Limit on the steps by which an axis is extended because its best value is at an end. The claim's cost must stay bounded."""
 
 
 @dataclass(frozen=True)

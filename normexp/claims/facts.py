@@ -18,13 +18,13 @@ def scale_label(verdict: Verdict) -> str:
 
 
 def setup_rows(setup: Mapping[str, str]) -> dict[str, str]:
-    """What was trained, by term; the base of all runs comes last."""
+    """The setup of the runs, by term; their common base comes last."""
     rows = {term: value for term, value in setup.items() if term != "base"} | {"all runs": setup.get("base", "")}
     return {term: value for term, value in rows.items() if value}
 
 
 def facts(verdict: Verdict) -> dict[str, str]:
-    """How a verdict was reached, by term, as far as known."""
+    """Runs, seeds, scale, date, versions and hashes of a verdict, by term, as far as known."""
     utc, hashes = verdict.judged_at.endswith(("+00:00", "Z")), {"rule": verdict.rule, "code": verdict.code}
     seconds, trained = verdict.seconds, str(verdict.runs or "no training")
     duration = "" if seconds is None else f"{seconds:.2g} s" if seconds < 10 else format_duration(seconds)

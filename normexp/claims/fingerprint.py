@@ -46,7 +46,7 @@ def judging_fingerprint() -> str:
 
 
 def outdated_by(verdict: Verdict, claim: Claim, code: str) -> str:
-    """What has changed since a verdict, and what running the claim again takes; empty if the verdict is fresh.
+    """A sentence on the change that outdates a verdict, and on what running the claim again takes; empty if it is fresh.
 
     code: the claim's current code fingerprint. Of several changes, the one that costs most.
     """

@@ -30,7 +30,7 @@ MAX_CELLS = 3
 
 
 def headline(verdict: Verdict, *, max_length: int = MAX_LENGTH) -> str:
-    """What holds, where, and with which effect; then what doesn't: a sentence per deciding condition.
+    """A sentence per deciding condition: first what holds, with its cells and effects, then what doesn't.
 
     It is as detailed as max_length allows. If the claim is confirmed, it ends with what is refuted of the conditions that are
     only reported.
@@ -174,7 +174,7 @@ def tally(verdict: Verdict) -> str:
 
 
 def outlook(verdict: Verdict, *, advice: bool = True) -> str:
-    """What would decide the undecided cells: 'About 12 seeds would probably decide.' Empty if there are none.
+    """Advice on undecided cells: 'About 12 seeds would probably decide.' Empty if there are none.
 
     advice: what a user can do where no number of seeds that a claim can have would.
     """

@@ -107,7 +107,7 @@ def _facts(verdict: Verdict) -> dict[str, str]:
 
 
 def _trust(verdict: Verdict) -> dict[str, str]:
-    """How sure a verdict is, by term."""
+    """The certainty of a verdict, by term."""
     sign = overview.same_sign_label(overview.deciding_pairs(verdict))
     return {
         "cells": headlines.tally(verdict),

@@ -143,7 +143,7 @@ class Claim:
 
     @property
     def measures(self) -> list[Measure]:
-        """What its conditions read from the runs."""
+        """The measures that its conditions read from the runs."""
         conditions = *self.rule, *self.requires
         return [measure for c in conditions for measure in (c.measure, c.other) if measure]
 

@@ -161,7 +161,7 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
 
 
 def _texts(of: Claim | Verdict) -> list[str]:
-    """What a reader should know first, what is compared, and what would lead to another verdict."""
+    """The paragraphs of a claim: background, comparison, and conditions for another verdict."""
     changes = f"What would change the verdict: {of.would_change}" if of.would_change else ""
     return [line for text in (of.background, of.explanation, changes) if (line := one_line(text))]
 

@@ -296,4 +296,4 @@ READERS: dict[Any, Callable[[Any], Any]] = {
     Value: _read_scalar,
     Table: _read_table,
 }
-"""How values of the fields' types are read."""
+"""Readers of values, by the type of the field."""

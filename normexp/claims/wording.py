@@ -155,7 +155,7 @@ def is_open(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> bool:
 
 
 def cell_notes(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> list[str]:
-    """How many seeds would decide a cell, arms that never get there, and the cell's own note."""
+    """Notes on a cell: the number of seeds that would decide it, arms that never get there, and its own."""
     needed, notes = cell.seeds_needed, list[str]()
     if needed and is_open(verdict, condition, cell):
         limit = f", more than the {LOOKS[-1]} that a claim can have" * (needed > LOOKS[-1])

@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
 
 
 def _trained(config: Config) -> str:
-    """Which parameters are trained, in one line; empty if all are."""
+    """The trained parameters, in one line; empty if all are."""
     if config.trainable == "all":
         return ""
     sites = filter(None, (plan.site("norm") for plan in layers(config)))

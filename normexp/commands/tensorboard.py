@@ -32,8 +32,8 @@ MAX_IN_SERIES = 500
 """TIME SERIES selects no run if there are more."""
 
 MAX_SELECTED = 20
-"""How many runs the other pages select at first. TensorBoard selects up to 40 and none of more, but the charts of 40 runs keep a
-browser busy for half a minute."""
+"""Number of runs that the other pages select at first. TensorBoard selects up to 40 and none of more, but the charts of 40 runs
+keep a browser busy for half a minute."""
 
 SCRIPT = """\
 // Other defaults for TensorBoard's elements: no smoothing, which on a curve with few points hides the last values; and the

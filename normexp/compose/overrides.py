@@ -140,7 +140,7 @@ def _syntax_problem(text: str, error: Exception) -> str:
 
 
 def _problems(text: str, override: Override, config_dir: Path | None, *, sweeps: bool) -> Iterator[str]:
-    """What is wrong with the key, or with the choices of a group."""
+    """Errors in the key, or in the choices of a group."""
     key = override.key_or_group
     if key.endswith("_target_"):
         yield f"{show(text)}: _target_ is not allowed in configs: it names code to run."

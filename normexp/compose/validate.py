@@ -140,7 +140,7 @@ def _trainable_problems(config: Config, plans: Sequence[LayerPlan]) -> Iterator[
 
 
 def _other_batch(config: Config, site: Site) -> str | None:
-    """What to use instead if fewer micro-batches or larger ones would work at a site."""
+    """Advice if fewer or larger micro-batches would work at a site; None otherwise."""
     norm, batch_size, accumulate = NORMS[config.norm.name], config.batch_size, config.accumulate
     for fewer in range(accumulate - 1, 0, -1):
         if batch_size % fewer == 0 and norm.problem(config.norm, site, batch_size // fewer) is None:

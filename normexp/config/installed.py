@@ -41,7 +41,7 @@ class Component:
 
     @property
     def label(self) -> str:
-        """How configs name it: norm=mine, or probe.mine."""
+        """Its name in configs: norm=mine, or probe.mine."""
         return label(self.group, self.name)
 
     @property

@@ -103,7 +103,7 @@ def _read_fields(cls: type, tree: Mapping[str, Any], prefix: str, choices: Choic
 
 
 NULL = "null"
-"""How None is written in yaml and on the command line."""
+"""None in yaml and on the command line."""
 
 INT_LIMIT = 2**63
 """Integers must be below it, to fit into torch's and NumPy's int64."""

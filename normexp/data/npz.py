@@ -56,7 +56,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds. labels: of the training and the test samples, as indices into info.class_names."""
+    """The content of a file. labels: of the training and the test samples, as indices into info.class_names."""
 
     info: DataInfo
     train: Member

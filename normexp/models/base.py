@@ -29,7 +29,7 @@ LAYER: dict[str, tuple[Part, ...]] = {
 
 @dataclass(frozen=True)
 class Recurrence:
-    """How a recurrent layer computes one of its parts.
+    """Settings of a part of a recurrent layer.
 
     hidden: number of units. gates: equal parts of the output's channels. steps: time steps at which the norm is called, one after
     the other; 1 if it sees all steps of a sequence at once, each as a sample.

@@ -75,7 +75,7 @@ def _statistics(sizes: Mapping[str, int], total: int) -> str:
 
 
 def weight_decay(config: Config) -> str:
-    """Which parameters are decayed, in one line; empty without weight decay."""
+    """The parameters with weight decay, in one line; empty without weight decay."""
     if config.optim.weight_decay == 0:
         return ""
     total = sum(row.parameters + row.norm_parameters for row in describe(config))

@@ -170,7 +170,7 @@ class RecurrentLayer(nn.Module):
 
 
 class _Trace:
-    """What a recurrent layer computes in a forward pass.
+    """Values that a recurrent layer computes in a forward pass.
 
     parts: inputs and outputs of the norms, (B, C), at each time step, by the part's name. states: hidden states before each step.
     gates: inputs of the gates at the observed steps.

@@ -28,7 +28,7 @@ def freeze_others(model: nn.Module, config: Config) -> None:
 
 
 def _masks(model: nn.Module, config: Config) -> Iterator[tuple[nn.Parameter, Tensor]]:
-    """Which entries of a parameter are trained; parameters that are not listed are frozen.
+    """Masks of the trained entries of parameters; parameters that are not listed are frozen.
 
     random: each layer's weights have as many trained entries as its norm has parameters. A layer with a norm but no weights
     passes its number on to the next layer.

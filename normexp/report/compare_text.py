@@ -18,7 +18,7 @@ METHOD_NOTES = {
     "Welch": "Welch: Welch's t-test (unpaired).",
     "none": "No interval with one run on a side: its spread over seeds is unknown. Train both with seed=0,1,2.",
 }
-"""How an interval was computed, or why there is none, by method."""
+"""Explanation of an interval, or of its absence, by method."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from normexp.rundir import json_line
 from normexp.sinks.jsonl import entry
 
 CLOSE_SECONDS, STOP_SECONDS = 30.0, 5.0
-"""How long the end of a run may wait for the tracker: of a run that ends by itself, and after Ctrl-C or SIGTERM. A sweep kills
-what has not stopped after 15 s."""
+"""Limits on the wait for the tracker at the end of a run: of a run that ends by itself, and after Ctrl-C or SIGTERM. A sweep
+kills what has not stopped after 15 s."""
 
 MAX_WAITING_BYTES = 64_000_000
 """Records that may wait for a tracker that has stopped reading: hours of a usual run."""

@@ -209,7 +209,10 @@ def _end_with_parent() -> None:
 
 
 def _time_run(tree: Mapping[str, Any], folder: str | None = None) -> tuple[float, float]:
-    """When torch was loaded, in seconds since the epoch, and the estimated seconds of a run. folder: for temporary files."""
+    """The time when torch was loaded (seconds since the epoch), and the estimated seconds of a run.
+
+    folder: for temporary files.
+    """
     from normexp.training.timing import estimate_seconds
 
     loaded = time.time()

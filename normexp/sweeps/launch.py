@@ -25,7 +25,7 @@ from normexp.sweeps.progress import FINAL_STATES
 from normexp.sweeps.spawn import MAX_ATTEMPTS, exit_with_process
 
 MAX_BREAKDOWNS = 3
-"""How often in a row the worker pool may die without any run having ended in between."""
+"""Limit on the deaths of the worker pool without any run having ended in between."""
 
 
 def launch_grid(plan: Plan, left: Sequence[Combination], say: Callable[[str], None]) -> None:

@@ -88,7 +88,7 @@ def _close_lost_trials(plan: Plan) -> int:
 
 
 def count_trials(plan: Plan) -> int:
-    """How many trials of the study ended, including failed ones."""
+    """Number of trials of the study that ended, including failed ones."""
     return sum(CLOSED not in trial.user_attrs for trial in _trials(_load_study(plan), "COMPLETE", "FAIL"))
 
 

@@ -167,7 +167,7 @@ def set_sweep_dir(cfg: DictConfig, folder: Path, jobs: int) -> None:
 
 
 def count_jobs(cfg: DictConfig) -> int:
-    """How many runs train at a time: one per GPU if they train on GPUs, else one per core."""
+    """Number of runs that train at a time: one per GPU if they train on GPUs, else one per core."""
     if cfg.jobs is not None:
         if not isinstance(cfg.jobs, int) or isinstance(cfg.jobs, bool) or cfg.jobs < 1:
             raise ConfigError(f"jobs={show(cfg.jobs)}: jobs must be an integer >= 1 or null.")

@@ -180,7 +180,7 @@ def _print_summary(plan: Plan, console: Console, *, with_skipped: bool) -> bool:
 
 
 def _next_steps(plan: Plan, states: Sequence[str], unfinished: int) -> Iterator[tuple[str, str]]:
-    """Where the results are and which commands make sense next, with labels."""
+    """The folder of the results and the commands that make sense next, with labels."""
     shown = shlex.quote(str(short_path(plan.folder)))
     jobs = slurm.queued_jobs(plan.folder)
     if jobs:

@@ -16,7 +16,7 @@ JOBS_KEY = "slurm"
 """The key of sweep.json that maps job ids to names of runs."""
 
 MAX_MISSES = 3
-"""How often in a row, a second apart, squeue may list no job: between two states a job may be missing."""
+"""Limit on the times in a row, a second apart, that squeue may list no job: between two states a job may be missing."""
 
 
 def submit_and_wait(

@@ -15,7 +15,7 @@ from normexp.rundir import lock, process
 from normexp.sweeps.manifest import BUSY, Job
 
 MAX_ATTEMPTS = 2
-"""How often a run is started if its process gets killed."""
+"""Limit on the starts of a run whose process gets killed."""
 
 RETRY_PAUSE = 1.0
 """Seconds before the retry: memory may be free again, and the driver has noticed that the process was killed."""

@@ -45,7 +45,7 @@ atexit.register(gc.freeze)
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Outcome):
-    """How a run ended.
+    """The end of a run.
 
     evaluated: step of the last evaluation. eval_samples: validation samples of all evaluations but the last step's; None for the
     whole split. signal: the one that interrupted the run. debug: from the config.

@@ -42,7 +42,7 @@ Scalars = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended. cause: classifies a failure, if known."""
+    """The end of training. cause: classifies a failure, if known."""
 
     state: State
     error: str | None = None
