@@ -43,6 +43,10 @@ def layer_norm_for_instance_norm(name: str, *args: Any, **keys: Any) -> nn.Modul
     return REAL_NORM("ln" if name == "in" else name, *args, **keys)
 
 
+def batch_norm_for_instance_norm(name: str, *args: Any, **keys: Any) -> nn.Module:
+    return REAL_NORM("bn", *args, **keys)
+
+
 def layer_norm_networks(**choices: str) -> Any:
     return REAL_CONFIG(**{**choices, "norm": {"bn": "ln"}.get(choices["norm"], choices["norm"])})
 
@@ -120,6 +124,13 @@ MISTAKES: list[tuple[str, Any, str, Any, set[str]]] = [
         {"output_difference", "length_difference"},
     ),
     ("style", style, "build_norm", layer_norm_for_instance_norm, {"in_change", "in_contrast_off", "in_brightness"}),
+    (
+        "style",
+        style,
+        "build_norm",
+        batch_norm_for_instance_norm,
+        {"in_change", "in_contrast_off", "in_brightness", "loss_bn_over_in"},
+    ),
     (
         "rank-collapse",
         rank_collapse,

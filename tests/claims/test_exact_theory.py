@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import nn
 
 from normexp.claims.exact import (
@@ -67,6 +68,29 @@ def test_instance_norm_cancels_contrast_and_brightness():
     for eps in (1e-12, 1e-5, 1.0):
         y = style.apply("in", torch.from_numpy(a * x + b), eps=eps).numpy()
         np.testing.assert_allclose(y, (x - mean) / np.sqrt(var + eps / a**2), atol=1e-12)
+
+
+def test_torchs_instance_norm_learns_to_remove_contrast_and_its_batch_norm_does_not():
+    rng, losses = np.random.default_rng(5), dict[str, float]()
+    digits = load_digits().images / 16
+    for layer in (nn.InstanceNorm2d(8, affine=True), nn.BatchNorm2d(8)):
+        torch.manual_seed(5)
+        network = nn.Sequential(nn.Conv2d(1, 8, 3, 1, 1), layer, nn.ReLU(), nn.Conv2d(8, 1, 3, 1, 1)).double()
+        adam = torch.optim.Adam(network.parameters(), lr=0.03)
+        for _ in range(100):
+            images = digits[rng.integers(1000, size=32)]
+            targets = np.stack([(image - image.mean()) / image.std() for image in images])
+            inputs = 2 ** rng.uniform(-2, 2, (32, 1, 1)) * images + rng.normal(0, 2, (32, 1, 1))
+            adam.zero_grad()
+            loss = (network(torch.tensor(inputs)[:, None]) - torch.tensor(targets)[:, None]).square().mean()
+            loss.backward()
+            adam.step()
+        losses[type(layer).__name__] = loss.item()
+    assert losses["BatchNorm2d"] > 3 * losses["InstanceNorm2d"]
+    (bn, _, loss_bn), (in_, _, loss_in) = computed("style", 201).tables[1].rows
+    assert (bn, in_) == ("bn", "in")
+    assert loss_bn == pytest.approx(losses["BatchNorm2d"], rel=0.5)
+    assert loss_bn > 3 * loss_in
 
 
 def test_soft_rank_counts_directions():
