@@ -166,10 +166,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if options.html is not None:
         folder = options.folders[0] if len(options.folders) == 1 else Path()
         options.html = folder / "report.html" if options.html == PAGE_IN_FOLDER else Path(options.html)
+    written: dict[Path, str] = {}
     for name, suffix in {"csv": "csv", "json": "json", "html": "html", "markdown": "md", "latex": "tex"}.items():
         file = getattr(options, name)
         if file not in (None, "-"):
             check_output_file(f"--{name}", Path(file), example=f"report.{suffix}")
+            if (other := written.setdefault(Path(file), name)) != name:
+                raise ConfigError(f"--{other} and --{name} can't write the same file; name another for one of them.")
     if options.figures is not None:
         check_output_dir("--figures", options.figures)
     return options

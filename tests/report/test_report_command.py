@@ -130,6 +130,7 @@ def test_filters_on_lists_and_on_what_is_missing(capsys):
         (["runs", "--columns", "lr"], "--columns needs --markdown or --latex."),
         (["runs", "--latex", "--columns", "lrr"], "--columns lrr: columns can be norm, lr. Did you mean lr?"),
         (["runs", "--latex", "--markdown"], "Only one of --markdown and --latex can write to standard output"),
+        (["runs", "--csv", "out.txt", "--json", "out.txt"], "--csv and --json can't write the same file"),
         (["runs", "--latex", "nowhere/t.tex"], "--latex nowhere/t.tex: "),
         (["runs", "--markdown", "--names", "nrom=bn:BN"], "nrom. Did you mean norm?"),
         (["runs", "--markdown", "--names", "norm=batch:BN"], "--names norm=batch: norm is one of none, bn, ln here."),
