@@ -10,6 +10,7 @@ from normexp.claims.wording import (
     axis_label,
     cell_label,
     censored_notes,
+    deciding_seeds,
     format_effect,
     format_range,
     is_open,
@@ -183,7 +184,7 @@ def outlook(verdict: Verdict, *, advice: bool = True) -> str:
         return ""
     if verdict.quick:
         return "The full claim, without --quick, has more seeds, steps or values."
-    known = [cell.seeds_needed for cell in cells if cell.seeds_needed]
+    known = [needed for cell in cells if (needed := deciding_seeds(cell))]
     bounds = [cell for cell in cells if cell.bound]
     close, most = len(cells) - len(known) - len(bounds), max(known, default=0)
     used, sentences = verdict.max_seeds or LOOKS[-1], list[str]()

@@ -13,6 +13,9 @@ from normexp.report.groups import format_value
 UNCLEAR_ALONE = ("none", "off", "on", "default", "true", "false")
 """Words that say nothing without their axis."""
 
+MAX_SEEDS_NAMED = 1000
+"""More seeds than that are not advised: the effect is too close to a line."""
+
 MAX_PERCENT_PLACES = 2
 """Decimals of points and percent; more only to show the side of a line."""
 
@@ -154,9 +157,14 @@ def is_open(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> bool:
     return condition.decides and cell.outcome == "undecided" and bool(cell.n) and not settled
 
 
+def deciding_seeds(cell: Cell) -> float | None:
+    """The number of seeds that would probably decide a cell; None if not known, or more than anyone would train."""
+    return cell.seeds_needed if cell.seeds_needed and cell.seeds_needed <= MAX_SEEDS_NAMED else None
+
+
 def cell_notes(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> list[str]:
     """Notes on a cell: the number of seeds that would decide it, arms that never get there, and its own."""
-    needed, notes = cell.seeds_needed, list[str]()
+    needed, notes = deciding_seeds(cell), list[str]()
     if needed and is_open(verdict, condition, cell):
         limit = f", more than the {LOOKS[-1]} that a claim can have" * (needed > LOOKS[-1])
         notes.append(f"about {needed:.0f} seeds would probably decide{limit}")

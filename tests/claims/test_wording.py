@@ -169,6 +169,7 @@ def test_some_cells_are_named_by_what_they_have_in_common(points, some, words):
     [
         ({"seeds_needed": 12.0}, "About 12 seeds would probably decide."),
         ({}, "More seeds would hardly help: the effect is too close to a line."),
+        ({"seeds_needed": 5075.0}, "More seeds would hardly help: the effect is too close to a line."),
         ({"bound": ">"}, "Longer runs or a wider range would decide values that are only bounds."),
         ({"verdict": "refuted"}, ""),
     ],
