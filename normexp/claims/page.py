@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from normexp.claims import facts, overview, rule_words, wording
 from normexp.claims import headline as headlines
 from normexp.claims import verdict as claims
@@ -13,7 +15,7 @@ from normexp.claims.figures import draw
 from normexp.claims.overview import SIGNS
 from normexp.claims.schema import Value, is_number
 from normexp.claims.verdict import OUTCOMES, ConditionVerdict, Outcome, Verdict, one_line
-from normexp.html import Cell, Section, Table, link, render
+from normexp.html import Cell, Section, Table, inline_code, link, render
 from normexp.plotting.labels import file_stem
 from normexp.plotting.style import figure_style
 from normexp.plotting.svg import inline_svg
@@ -98,8 +100,8 @@ def _card(verdict: Verdict, *, anchor: str, page: Path) -> dict[str, Any]:
     }
 
 
-def _paragraphs(text: str) -> list[str]:
-    return [line for part in text.split("\n\n") if (line := one_line(part))]
+def _paragraphs(text: str) -> list[Markup]:
+    return [inline_code(line) for part in text.split("\n\n") if (line := one_line(part))]
 
 
 def _facts(verdict: Verdict) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """HTML pages from Jinja templates: self-contained files, with every value escaped by default."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -59,6 +61,11 @@ def render(template: Path, **context: Any) -> str:
         lstrip_blocks=True,
     )
     return environment.get_template(template.name).render(context)
+
+
+def inline_code(text: str) -> Markup:
+    """HTML of a text whose words in backticks are code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def link(target: Path, page: Path) -> str:

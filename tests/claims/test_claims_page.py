@@ -121,6 +121,11 @@ def test_text_from_files_stays_text():
     assert text.count("&lt;script&gt;") > 20
 
 
+def test_words_in_backticks_are_code():
+    text, _ = written([a_verdict(explanation="Use `a<b>` here.")], [])
+    assert "<p>Use <code>a&lt;b&gt;</code> here.</p>" in text
+
+
 def test_missing_values():
     """Every optional value is null, and a verdict has nothing but its name."""
     nothing = dict.fromkeys(a_cell())
