@@ -36,12 +36,12 @@ TELLING = (
     "any-init",
     "sigmoid-depth",
     "small-batch",
-    "regularizer",
+    "norm-batch",
+    "no-eval",
     "ics-mechanism",
     "smoother",
-    "gradient-growth",
-    "rnn",
     "transformer-norm",
+    "dyt-replaces",
 )
 """The claims in README's table, in its order."""
 
@@ -112,10 +112,10 @@ def unjudged(verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def short_table(verdicts: Sequence[Verdict]) -> str:
-    """Statement, verdict and headline of the claims in TELLING, as far as they are judged."""
+    """Statement, verdict, headline and scale of the claims in TELLING, as far as they are judged."""
     named = {verdict.claim: verdict for verdict in verdicts if not verdict.data}
-    rows = [_row([v.statement, _outcome(v), brief(v)]) for name in TELLING if (v := named.get(name))]
-    return "\n".join([_row(["claim", "verdict", "what holds"]), _row(["---"] * 3), *rows]) + "\n"
+    rows = [_row([v.statement, _outcome(v), brief(v), scale_label(v)]) for name in TELLING if (v := named.get(name))]
+    return "\n".join([_row(["claim", "verdict", "what holds", "scale"]), _row(["---"] * 4), *rows]) + "\n"
 
 
 def _row(parts: Sequence[str]) -> str:

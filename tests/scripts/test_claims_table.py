@@ -82,7 +82,7 @@ def test_write_makes_the_page_the_cards_and_the_table_in_readme(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n" + START + "| an old table |\n" + END + "after\n")
     verdicts = [
-        a_verdict("rnn", statement="RNNs."),
+        a_verdict("dyt-replaces", statement="DyT."),
         a_verdict("smoother"),
         a_verdict("gap-head", folder="/mine/claims"),
     ]
@@ -92,7 +92,7 @@ def test_write_makes_the_page_the_cards_and_the_table_in_readme(tmp_path):
         subprocess.run([sys.executable, script, tmp_path / "claims", "--write"], check=True)
     lines = readme.read_text().splitlines()
     assert (lines[0], lines[-1], len(lines)) == ("before", "after", 8)
-    assert lines[5].startswith("| RNNs. | **confirmed**, outdated | ")  # after smoother, and without gap-head
+    assert lines[5].startswith("| DyT. | **confirmed**, outdated | ")  # after smoother, and without gap-head
     assert "`gap-head`" in (tmp_path / "docs" / "claim-results.md").read_text()
     cards = (tmp_path / "docs" / "claim-cards.html").read_text()
     assert "gap-head" in cards
@@ -102,8 +102,9 @@ def test_write_makes_the_page_the_cards_and_the_table_in_readme(tmp_path):
 def test_readme_shows_verdicts_of_the_page_of_results():
     root = SCRIPT.parents[1]
     table = (root / "README.md").read_text().partition(START)[2].partition(END)[0]
-    rows = [line[1:-1].split(" | ") for line in table.splitlines()[2:]]
+    rows = [line[1:-1].strip().split(" | ") for line in table.splitlines()[2:]]
     results = (root / "docs" / "claim-results.md").read_text()
     assert len(rows) == 10
-    for statement, *verdict in rows:
-        assert f": {statement.strip()} | {' | '.join(verdict)}" in results
+    for statement, *verdict, scale in rows:
+        (line,) = (line for line in results.splitlines() if f": {statement} | {' | '.join(verdict)} | " in line)
+        assert line.endswith(f" | {scale} |")
