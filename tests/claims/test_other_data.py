@@ -70,7 +70,7 @@ def test_a_set_leaves_out_claims_whose_runs_are_impossible_on_the_data():
     assert "no-eval" not in names
     (why,) = (sentence for sentence in left_out if "no-eval@digits" in sentence)
     assert why.startswith(
-        "Left out: no-eval@digits can't be run: data.train_size=2000: digits has 1365 training samples"
+        "Left out: no-eval@digits can't be run: data.train_size=6000: digits has 1365 training samples"
     )
     _, left_out = _selected(parse(["run", "--group", "speed,inference", "--data", "mnist1d", "--quick"]))
     assert any("adapt@mnist1d can't be run: " in sentence for sentence in left_out)
