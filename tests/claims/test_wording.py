@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from normexp.claims import fields, overview, wording
 from normexp.claims import headline as headlines
-from normexp.claims import overview, wording
 from normexp.claims.schema import Measure
 from normexp.claims.setup import describe_setup
 from normexp.claims.verdict import OUTCOMES, Verdict
@@ -289,3 +289,7 @@ def test_what_an_experiment_trains():
     assert (
         describe_setup(a_claim(sweep=often, rule=rule))["base"] == "steps=500 eval_every=25"
     )  # what steps are counted in
+
+
+def test_the_paragraphs_of_a_text_are_kept():
+    assert fields.text("One\nline.\n\n  Two.\n", "explanation") == "One line.\n\nTwo."
