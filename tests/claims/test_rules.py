@@ -28,6 +28,17 @@ def world_of(name, outcome):
     return next((world for world in worlds if world is not None), None)
 
 
+def comparable_world_of(name):
+    """Made-up results that confirm the claim, if possible in all cells: not with requirements that some of them don't meet."""
+    claim = claim_of(name)
+    for seed in range(20):
+        world = find(claim, np.random.default_rng(seed), "confirmed")
+        judged = judge(claim, world).conditions if world else []
+        if judged and all(cell.outcome == "confirmed" for c in judged if c.decides for cell in c.cells):
+            return world
+    return world_of(name, "confirmed")
+
+
 def possible(claim):
     """The outcomes that the claim's rule must be able to give."""
     deciding = [(c, cell) for c in claim.rule if c.decides for cell in cells(c, claim)]
@@ -60,7 +71,7 @@ def test_each_rule_is_undecided_with_enough_noise(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_with_its_arms_swapped_what_is_confirmed_is_not(name):
-    claim, world = claim_of(name), world_of(name, "confirmed")
+    claim, world = claim_of(name), comparable_world_of(name)
     judged = judge(claim, world).conditions
     for i, condition in enumerate(claim.rule):
         if condition.comparison not in ("difference", "ratio") or not condition.decides or condition.contrast:
@@ -71,11 +82,9 @@ def test_with_its_arms_swapped_what_is_confirmed_is_not(name):
         one, two = condition.arms
         swap = {one: two, two: one}
         other = judge(claim, lambda measure, arm, *at, s=swap: world(measure, s.get(arm, arm), *at))
-        pairs = list(zip(judged[i].cells, other.conditions[i].cells, strict=True))
-        confirmed = [again for cell, again in pairs if cell.outcome == "confirmed"]
-        assert confirmed  # the claim is confirmed, too, if the requirements of its other cells are not met
-        assert {cell.outcome for cell, _ in pairs} <= {"confirmed", "not comparable"}
-        assert all(again.outcome in ("refuted", "not comparable") for again in confirmed)
+        for cell, again in zip(judged[i].cells, other.conditions[i].cells, strict=True):
+            assert cell.outcome == "confirmed"
+            assert again.outcome in ("refuted", "not comparable")
 
 
 @pytest.mark.parametrize("name", NAMES)
