@@ -3,8 +3,9 @@
 A cell is one comparison: a condition at one value of each remaining axis.
 
 confirmed: the mean effect is surely beyond the confirming line. refuted: surely beyond the refuting line. smaller than claimed:
-surely between the two. undecided: the seeds can't tell. not comparable: a requirement of the claim does not hold, or the effect
-is not defined for too many seeds, for example because an arm never learned.
+surely between the two. undecided: the seeds can't tell; from the second look on, a cell that decide.FUTILE seeds would hardly
+decide gets no more of them. not comparable: a requirement of the claim does not hold, or the effect is not defined for too many
+seeds, for example because an arm never learned.
 
 A claim of which `all` cells must hold is confirmed if all comparable ones are, and confirmed in part if some are and others
 surely aren't. One of which `any` must hold is confirmed by a single cell.
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normexp.claims.decide import (
+    FUTILE,
     Evidence,
     classify,
     confirming_range,
@@ -28,11 +30,12 @@ from normexp.claims.decide import (
     unrefuted_range,
     weigh,
     win_probability,
+    would_decide,
 )
 from normexp.claims.effects import Bounds, Effects, Measured, Reader, RunKey, effects
 from normexp.claims.schema import Claim, Condition, Measure, Point, Value
 from normexp.claims.verdict import Cell, ConditionVerdict, Look, Outcome
-from normexp.claims.wording import end_note, undefined_note, unmet_note
+from normexp.claims.wording import end_note, no_share_note, stopped_note, undefined_note, unmet_note
 from normexp.rundir import finite
 
 MAX_MISSING = 0.25
@@ -63,6 +66,7 @@ class CellState:
     n: int = 0
     effect: Effects | None = None
     evidence: Evidence | None = None
+    stopped: bool = False
     looks: list[Look] = field(default_factory=list)
     note: str | None = None
 
@@ -75,7 +79,7 @@ def judge(claim: Claim, measured: Measured, *, max_seeds: int | None = None) -> 
     looks = [n for n in claim.looks if n == claim.looks[0] or max_seeds is None or n <= max_seeds]
     reached = looks[0]
     for n in looks:
-        undecided = [state for state in states if state.outcome == "undecided"]
+        undecided = [state for state in states if state.outcome == "undecided" and not state.stopped]
         if n > reached and (reader.missing or not any(state.condition.decides for state in undecided)):
             break
         reached, seeds, missing = n, claim.seeds[:n], dict[RunKey, None]()
@@ -90,6 +94,8 @@ def judge(claim: Claim, measured: Measured, *, max_seeds: int | None = None) -> 
         reader.missing |= missing
         if not reader.missing:
             _decide(states, claim)
+            if looks[0] < n < claim.looks[-1]:
+                _stop_hopeless(states, claim, n)
     judged = {id(condition): [s for s in states if s.condition is condition] for condition in claim.rule}
     conditions = [ConditionVerdict.of(c, [_cell(s, claim) for s in judged[id(c)]]) for c in claim.rule]
     deciding = [states for condition, states in zip(claim.rule, judged.values(), strict=True) if condition.decides]
@@ -153,7 +159,8 @@ def _examine(state: CellState, effect: Effects, n: int, level: float, unmet: str
     state.evidence = None
     if not known.all():
         missing = {arm: int(np.isnan(values).any(axis=0).sum()) for arm, values in effect.values.items()}
-        state.note = undefined_note(missing, n)
+        no_share = state.condition.comparison == "share" and not any(missing.values())
+        state.note = no_share_note(state.condition.arms) if no_share else undefined_note(missing, n)
     if unmet or (~known).mean() > MAX_MISSING:
         state.outcome, state.note = "not comparable", unmet_note(unmet) if unmet else state.note
         return
@@ -196,6 +203,24 @@ def _decide(states: Sequence[CellState], claim: Claim) -> None:
             if state.outcome == "undecided":
                 names: tuple[Outcome, ...] = ("confirmed", "refuted", "smaller than claimed")
                 state.outcome = next(itertools.compress(names, flags), "undecided")
+
+
+def _stop_hopeless(states: Sequence[CellState], claim: Claim, n: int) -> None:
+    """Give no more than n seeds to undecided cells that would need far too many. No error rate rises by that."""
+    for state in states:
+        if not state.condition.decides or state.outcome != "undecided" or state.evidence is None or state.stopped:
+            continue
+        assert state.effect is not None
+        known, lines = _known(state.effect), _lines(state.condition)
+        low, high = state.effect.low[known], state.effect.high[known]
+        if np.isfinite([low, high]).all() and not would_decide(low, high, lines, claim.level, FUTILE):
+            state.stopped, note = True, stopped_note(n, claim.looks[-1])
+            state.note = f"{state.note}; {note}" if state.note else note
+
+
+def _lines(condition: Condition) -> tuple[float, ...]:
+    """The ends of both ranges."""
+    return (*confirming_range(condition), *unrefuted_range(condition))
 
 
 def _stack(states: Sequence[CellState]) -> Evidence:
@@ -245,7 +270,6 @@ def _cell(state: CellState, claim: Claim) -> Cell:
     low, high = effect.low[known], effect.high[known]
     bound = (">" if np.isinf(high).any() else "") if np.isfinite(low).all() else "<" if np.isfinite(high).all() else "?"
     open_ = state.outcome == "undecided" and not exact
-    lines = (*confirming_range(condition), *unrefuted_range(condition))
     compared = condition.comparison in ("difference", "ratio") and bound != "?" and state.outcome != "not comparable"
     return Cell(
         point=state.point,
@@ -257,7 +281,7 @@ def _cell(state: CellState, claim: Claim) -> Cell:
         level=1.0 if exact else 1 - 2 * claim.level,
         n=state.n,
         looks=[] if exact else state.looks,
-        seeds_needed=finite(seeds_needed(low, high, lines, claim.level)) if open_ else None,
+        seeds_needed=finite(seeds_needed(low, high, _lines(condition), claim.level)) if open_ else None,
         win=win_probability(low, high) if compared else None,
         values={
             arm: [finite(_known_end(*pair)) for pair in values.T.tolist()] for arm, values in effect.values.items()

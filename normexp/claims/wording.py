@@ -135,6 +135,18 @@ def undefined_note(missing: Mapping[str, int], seeds: int) -> str:
     return f"undefined for {', '.join(parts) or 'some seeds'}"
 
 
+def no_share_note(arms: Sequence[str]) -> str:
+    """The note of a cell whose share has no denominator. arms: two or four."""
+    if len(arms) == 2:
+        return f"no share: the value of {arms[1]} is not surely above or below 0"
+    return f"no share: {arms[2]} minus {arms[3]} is not surely above 0"
+
+
+def stopped_note(seeds: int, most: int) -> str:
+    """The note of an undecided cell that gets no more seeds. most: the number of seeds that a claim can have."""
+    return f"no more than {seeds} seeds, since {most} would hardly decide"
+
+
 def end_note(axis: str, ends: Mapping[str, str]) -> str:
     """The note of a cell where an arm's best axis value is the smallest or largest one tried. ends: which end, by arm."""
     arms = ", ".join(f"{end} for {arm}" for arm, end in ends.items())

@@ -42,7 +42,7 @@ def spread(means, sd=1.0):
 
 def test_only_undecided_cells_get_more_seeds():
     of = claim(condition(), axes=ACTS)
-    judgement, rounds = settle(of, spread({"relu": 100.0, "tanh": 1.0, "gelu": -100.0}))
+    judgement, rounds = settle(of, spread({"relu": 100.0, "tanh": 1.4, "gelu": -100.0}))
     assert [seeds_of(runs) for runs in rounds] == [[*range(1, 6)], [6, 7, 8], [9, 10, 11, 12], [*range(13, 21)]]
     assert {dict(point)["act"] for _, point, _ in rounds[0]} == set(ACTS["act"])
     assert {point for runs in rounds[1:] for _, point, _ in runs} == {(("act", "tanh"),)}
@@ -53,10 +53,33 @@ def test_only_undecided_cells_get_more_seeds():
     assert (judgement.outcome, judgement.seeds) == ("confirmed in part", 20)
 
 
+def test_a_hopeless_cell_gets_no_more_seeds_after_the_second_look():
+    """The same effect 0.4 standard deviations above the line needs about 60 seeds, and one at the line infinitely many."""
+    of = claim(condition(), axes={"act": ("relu", "tanh")})
+    judgement, rounds = settle(of, spread({"relu": 1.4, "tanh": 1.0}))
+    assert [seeds_of(runs) for runs in rounds] == [[*range(1, 6)], [6, 7, 8], [9, 10, 11, 12], [*range(13, 21)]]
+    assert [{point for _, point, _ in runs} for runs in rounds[2:]] == [{(("act", "relu"),)}] * 2
+    more, stopped = judgement.conditions[0].cells
+    assert (more.n, more.note, stopped.n, stopped.outcome) == (20, None, 8, "undecided")
+    assert stopped.note == "no more than 8 seeds, since 20 would hardly decide"
+    assert (judgement.outcome, judgement.seeds) == ("undecided", 20)
+    alone = judge(of, spread({"relu": 1.0, "tanh": 1.0}))  # all runs are there
+    assert (alone.outcome, alone.seeds, alone.wanted) == ("undecided", 8, [])
+
+
+def test_a_cell_that_becomes_hopeless_later_stops_later():
+    """And one of which only a bound is known goes on: nobody can say how many seeds it needs."""
+    later = exactly(lambda arm, _, seed: (arm == "bn") * (1.0 + (-1) ** seed + 0.5 * (seed <= 8) - (8 < seed <= 12)))
+    judgement, _ = settle(claim(condition()), later)
+    assert (judgement.outcome, judgement.seeds) == ("undecided", 12)
+    bound, _ = settle(claim(condition()), lambda m, arm, p, seed: (0.0, math.inf) if arm == "bn" else (0.0, 0.0))
+    assert (bound.outcome, bound.seeds) == ("undecided", 20)
+
+
 def test_a_decided_cell_keeps_its_outcome_whatever_its_other_seeds_say():
     def measured(measure, arm, point, seed):
         lucky = 100.0 if seed <= 5 else -100.0
-        return ((arm == "bn") * ((lucky if point["act"] == "relu" else 1.0) + (-1) ** seed),) * 2
+        return ((arm == "bn") * ((lucky if point["act"] == "relu" else 1.4) + (-1) ** seed),) * 2
 
     judgement = judge(claim(condition(), axes={"act": ("relu", "tanh")}), measured)  # all runs are there
     assert outcomes(judgement) == [["confirmed", "undecided"]]
@@ -66,7 +89,7 @@ def test_a_decided_cell_keeps_its_outcome_whatever_its_other_seeds_say():
 @pytest.mark.parametrize(("limit", "seeds"), [(5, 5), (7, 5), (8, 8), (11, 8), (20, 20), (None, 20), (1, 5)])
 def test_the_number_of_seeds_can_be_limited(limit, seeds):
     judgement, rounds = settle(
-        claim(condition()), exactly(lambda arm, _, seed: (arm == "bn") * (1 + (-1) ** seed)), max_seeds=limit
+        claim(condition()), exactly(lambda arm, _, seed: (arm == "bn") * (1.4 + (-1) ** seed)), max_seeds=limit
     )
     assert judgement.seeds == seeds == max(seed for runs in rounds for *_, seed in runs)
     assert judgement.outcome == "undecided"
@@ -88,7 +111,7 @@ def test_judged_seeds_are_trained_at_the_chosen_values_alone():
 
     def measured(measure, arm, point, seed):
         far = abs(math.log10(point["lr"] / best[arm]))
-        return ((-far if measure.tag == "val/accuracy" else 2.0 * (-1) ** seed * (arm == "bn")),) * 2
+        return ((-far if measure.tag == "val/accuracy" else (1.8 + 2.0 * (-1) ** seed) * (arm == "bn")),) * 2
 
     judgement, rounds = settle(of, measured)
     first, second, third, *later = ([(arm, dict(point)["lr"], seed) for arm, point, seed in runs] for runs in rounds)
@@ -114,7 +137,7 @@ def test_a_condition_that_needs_all_values_has_them_on_the_judged_seeds():
     assert set(first) == judged | {(arm, point, seed + 20) for arm, point, seed in judged if seed <= 3}
     assert {point for _, point, _ in second} == {(("lr", 0.1),)}
     chosen, mean = (of.cells[0] for of in judgement.conditions)
-    assert chosen.values == dict.fromkeys(("bn", "none"), [1.0] * 20)
+    assert chosen.values == dict.fromkeys(("bn", "none"), [1.0] * 8)
     assert mean.values == dict.fromkeys(("bn", "none"), pytest.approx([1 / 3] * 5))
 
 
@@ -167,10 +190,12 @@ def test_reported_conditions_get_no_more_seeds_and_decide_nothing():
 
 def test_reported_cells_get_no_more_seeds_where_others_do():
     deciding, reported = (condition(where={"act": (act,)}, decides=act == "relu") for act in ("relu", "tanh"))
-    judgement, rounds = settle(claim(deciding, reported, axes=ACTS), spread({"relu": 1.0, "tanh": 1.0}))
+    judgement, rounds = settle(claim(deciding, reported, axes=ACTS), spread({"relu": 1.4, "tanh": 1.4}))
     assert len(rounds) == len(LOOKS)
     assert {point for runs in rounds[1:] for _, point, _ in runs} == {(("act", "relu"),)}
     assert [of.cells[0].n for of in judgement.conditions] == [20, 5]
+    judgement, _ = settle(claim(deciding, reported, axes=ACTS), spread({"relu": 1.4, "tanh": 1.0}))
+    assert [of.cells[0].note for of in judgement.conditions] == [None, None]  # it was not stopped, it never gets more
 
 
 def test_reported_conditions_do_not_weigh_in_the_correction():
@@ -280,6 +305,19 @@ def test_one_of_five_seeds_may_be_missing_and_two_may_not():
     assert "bn" in one.note
     two = judge(claim(condition()), measured({2, 4}))
     assert two.outcome == "not comparable"
+
+
+@pytest.mark.parametrize(
+    ("arms", "note"),
+    [
+        (("bn", "none"), "no share: the value of none is not surely above or below 0"),
+        (("bn", "none", "none", "bn"), "no share: none minus bn is not surely above 0"),
+    ],
+)
+def test_a_share_without_a_sure_denominator_says_why_it_is_not_comparable(arms, note):
+    measured = exactly(lambda arm, _, seed: (-1.0) ** seed if arm == "none" else 0.0)
+    (cell,) = judge(claim(condition(comparison="share", arms=arms)), measured).conditions[0].cells
+    assert (cell.outcome, cell.note) == ("not comparable", note)
 
 
 def test_censored_effects_need_the_second_look():

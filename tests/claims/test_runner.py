@@ -78,7 +78,7 @@ class Trainer:
 
     def result(self, planned):
         config = planned.config
-        accuracy = 0.1 + 0.05 * (-1) ** config.seed
+        accuracy = 0.12 + 0.05 * (-1) ** config.seed
         tree = {**as_tree(config), "data": "digits", "steps": 1}
         return SimpleNamespace(
             name=planned.name,
