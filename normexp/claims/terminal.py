@@ -163,7 +163,8 @@ def evidence(console: Console, verdict: Verdict, *, saved: str | None = None) ->
 def _texts(of: Claim | Verdict) -> list[str]:
     """The paragraphs of a claim: background, comparison, and conditions for another verdict."""
     changes = f"What would change the verdict: {of.would_change}" if of.would_change else ""
-    return [line for text in (of.background, of.explanation, changes) if (line := one_line(text))]
+    texts = of.background, of.explanation, changes
+    return [line for text in texts for part in text.split("\n\n") if (line := one_line(part))]
 
 
 def _print_table(console: Console, table: verdicts.Table) -> None:

@@ -3,12 +3,14 @@
 import numpy as np
 
 from normexp.claims.effects import Reader, effects
+from normexp.claims.judge import judge
 from normexp.claims.schema import Claim, Condition, Measure, Sweep, format_point
 
 ACCURACY = Measure(tag="val/accuracy")
 STEPS = Measure(tag="val/accuracy", reaches=0.9)
 RATES = (0.01, 0.1, 1.0)
 SEEDS = (1, 2, 3, 4, 5)
+ACTS = {"act": ("relu", "tanh", "gelu")}
 
 
 def condition(**fields):
@@ -46,3 +48,31 @@ def compute(rule, measured, cell=None, seeds=SEEDS, **of):
     """The effects of a condition in a claim, and the runs that are missing for them."""
     reader = Reader(claim(rule, **of), measured)
     return effects(rule, cell or {}, seeds, reader), reader.missing
+
+
+def settle(of, measured, **options):
+    """Judge a claim, train what is wanted, and so on. Returns the last judgement, and the runs of each round."""
+    trained, rounds = set(), []
+
+    def known(measure, arm, point, seed):
+        return measured(measure, arm, point, seed) if (arm, tuple(point.items()), seed) in trained else None
+
+    while (judgement := judge(of, known, **options)).wanted:
+        assert not trained & set(judgement.wanted)
+        assert len(set(judgement.wanted)) == len(judgement.wanted)
+        trained |= set(judgement.wanted)
+        rounds.append(judgement.wanted)
+    return judgement, rounds
+
+
+def outcomes(judgement):
+    return [[cell.outcome for cell in of.cells] for of in judgement.conditions]
+
+
+def seeds_of(runs):
+    return sorted({seed for *_, seed in runs})
+
+
+def spread(means, sd=1.0):
+    """Effects (bn minus none) by activation with this mean, and exactly this standard deviation over any even number of seeds."""
+    return exactly(lambda arm, point, seed: (arm == "bn") * (means[point["act"]] + sd * (-1) ** seed))

@@ -94,6 +94,12 @@ def test_verdicts_are_words_and_colors_only_repeat_them(color):
     assert ("\x1b[3" in text) == color
 
 
+def test_the_paragraphs_of_a_text_are_apart():
+    lines = printed(terminal.evidence, a_verdict(explanation="First\npart.\n\nSecond part.")).splitlines()
+    start = lines.index("First part.")
+    assert lines[start - 1 : start + 4] == ["", "First part.", "", "Second part.", ""]
+
+
 def test_the_evidence_for_a_claim():
     looks = [{"n": 5, "effect": 0.02, "low": -0.01, "high": 0.05}, {"n": 8, "effect": 0.02, "low": 0.0, "high": 0.04}]
     open_ = {"looks": looks, "seeds_needed": 15.0, "n": 8}
