@@ -93,6 +93,8 @@ def decide(effects: Floats, combine: Combine, level: float) -> Rates:
         merged = zip(vars(new).values(), vars(evidence).values(), strict=True)
         evidence = Evidence(*(np.where(undecided, now, before) for now, before in merged))
         outcomes |= undecided & np.array(classify(evidence, combine, level))
+        if combine == "any":  # one is enough
+            stopped |= outcomes[0].any(-1, keepdims=True)
         seeds[undecided] = n
         if n > LOOKS[0]:
             lines = RULE.confirm, RULE.refute

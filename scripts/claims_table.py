@@ -100,10 +100,10 @@ def _outcome(verdict: Verdict) -> str:
 
 
 def _effort(trained: Sequence[Verdict]) -> str:
-    """What the training took; a run that several claims share counts for each."""
-    seeds = [seed for verdict in trained for seed in verdict.seeds]
+    """What the training took, at most."""
     hours = sum(verdict.seconds or 0 for verdict in trained) / 3600
-    return f"Training with seeds {min(seeds)} to {max(seeds)} took {hours:.1f} hours of one core." if trained else ""
+    shared = "counting runs that several claims share for each of them"
+    return f"Training took {hours:.1f} hours of one core, {shared}." if trained else ""
 
 
 def unjudged(verdicts: Sequence[Verdict]) -> list[str]:

@@ -33,11 +33,16 @@ class Fields:
 
 
 def text(value: Any, key: str) -> str:
+    """A string as one line."""
+    return " ".join(paragraphs(value, key).split("\n\n"))
+
+
+def paragraphs(value: Any, key: str) -> str:
     """A string whose paragraphs, between blank lines, are a line each."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigError(f"{key}={show(value)}: {key} must be a string.")
-    paragraphs = re.split(r"\n\s*\n", value.strip())
-    return "\n\n".join(" ".join(printable(line) for line in part.split("\n")).strip() for part in paragraphs)
+    parts = re.split(r"\n\s*\n", value.strip())
+    return "\n\n".join(" ".join(printable(line) for line in part.split("\n")).strip() for part in parts)
 
 
 def seed_list(value: Any, key: str) -> tuple[int, ...]:

@@ -71,6 +71,8 @@ def is_complete(verdict: Verdict, claim: Claim, max_seeds: int | None) -> bool:
     """Whether no cell of a verdict could get more seeds."""
     cells = [cell for condition, cell in verdict.cells if condition.decides]
     used = verdict.max_seeds or claim.looks[-1]
+    if claim.combine == "any" and verdict.outcome == "confirmed":
+        return True
     return all(cell.outcome != "undecided" for cell in cells) or not any(
         used < n <= (max_seeds or n) for n in claim.looks
     )

@@ -33,8 +33,8 @@ MAX_CELLS = 3
 def headline(verdict: Verdict, *, max_length: int = MAX_LENGTH) -> str:
     """A sentence per deciding condition: first what holds, with its cells and effects, then what doesn't.
 
-    It is as detailed as max_length allows. If the claim is confirmed, it ends with what is refuted of the conditions that are
-    only reported.
+    It is as detailed as max_length allows, but always has a condition that explains the verdict. If the claim is confirmed, it
+    ends with what is refuted of the conditions that are only reported.
     """
     deciding = [condition for condition in verdict.conditions if condition.decides and condition.cells]
     deciding.sort(key=lambda condition: min(map(OUTCOMES.index, _outcomes(condition))))
@@ -51,12 +51,20 @@ def headline(verdict: Verdict, *, max_length: int = MAX_LENGTH) -> str:
         sentences = [f"{_capitalize(text, labels)}." for text, labels in texts]
         if len(" ".join(sentences + notes)) <= max_length:
             break
-    for part in (notes, sentences):
-        while len(part) > 1 and len(" ".join(sentences + notes)) > max_length:
-            part.pop()
+    while len(notes) > 1 and len(" ".join(sentences + notes)) > max_length:
+        notes.pop()
+    droppable = [i for i, of in enumerate(deciding) if i and of is not _decisive(deciding, verdict.outcome)]
+    while droppable and len(" ".join(sentences + notes)) > max_length:
+        del sentences[droppable.pop()]
     left = len(deciding) + len(against) - len(sentences) - len(notes)
     more = f"{plural(left, 'more condition')}." if left and verdict.kind == "experiment" else ""
     return printable(" ".join([*sentences, *notes, *[more] * bool(more)]))
+
+
+def _decisive(conditions: Sequence[ConditionVerdict], outcome: Outcome) -> ConditionVerdict | None:
+    """The first condition with a cell that has the claim's outcome, or, if it is confirmed in part, one that surely fails."""
+    wanted = {"refuted", "smaller than claimed"} if outcome == "confirmed in part" else {outcome}
+    return next((condition for condition in conditions if _outcomes(condition) & wanted), None)
 
 
 def _telling(conditions: Sequence[ConditionVerdict], outcome: Outcome) -> list[ConditionVerdict]:
@@ -184,9 +192,10 @@ def outlook(verdict: Verdict, *, advice: bool = True) -> str:
         return ""
     if verdict.quick:
         return "The full claim, without --quick, has more seeds, steps or values."
+    single = [cell for cell in cells if cell.n == 1]
     known = [needed for cell in cells if (needed := deciding_seeds(cell))]
-    bounds = [cell for cell in cells if cell.bound]
-    close, most = len(cells) - len(known) - len(bounds), max(known, default=0)
+    bounds = [cell for cell in cells if cell.bound and cell not in single]
+    close, most = len(cells) - len(single) - len(known) - len(bounds), max(known, default=0)
     used, sentences = verdict.max_seeds or LOOKS[-1], list[str]()
     if most > LOOKS[-1]:
         sentences += [f"About {most:.0f} seeds would probably decide, more than the {LOOKS[-1]} that a claim can have"]
@@ -198,11 +207,10 @@ def outlook(verdict: Verdict, *, advice: bool = True) -> str:
         more = f", more than the {used} allowed: list more in the file, or repeat without --max-seeds" * (most > used)
         sentences += [f"About {most:.0f} seeds would probably decide{more}"]
     sentences += ["Longer runs or a wider range would decide values that are only bounds"] if bounds else []
-    rest = (
-        "the effect is"
-        if close == len(cells)
-        else f"{plural(close, 'undecided effect')} {'is' if close == 1 else 'are'}"
-    )
+    sentences += ["One seed has no spread: list more in the file"] if single else []
+    alone = close == sum(condition.decides for condition, _ in verdict.cells)
+    rest = plural(close, "undecided effect") if not alone else "the effects" if close > 1 else "the effect"
+    rest += " is" if close == 1 else " are"
     sentences += [f"More seeds would hardly help: {rest} too close to a line"] if close else []
     return " ".join(f"{sentence}." for sentence in sentences)
 

@@ -80,6 +80,8 @@ def judge(claim: Claim, measured: Measured, *, max_seeds: int | None = None) -> 
     reached = looks[0]
     for n in looks:
         undecided = [state for state in states if state.outcome == "undecided" and not state.stopped]
+        if claim.combine == "any" and any(s.condition.decides and s.outcome == "confirmed" for s in states):
+            break
         if n > reached and (reader.missing or not any(state.condition.decides for state in undecided)):
             break
         reached, seeds, missing = n, claim.seeds[:n], dict[RunKey, None]()
@@ -95,9 +97,10 @@ def judge(claim: Claim, measured: Measured, *, max_seeds: int | None = None) -> 
         if not reader.missing:
             _decide(states, claim)
             if looks[0] < n < claim.looks[-1]:
-                _stop_hopeless(states, claim, n)
+                _stop_hopeless(states, claim)
     judged = {id(condition): [s for s in states if s.condition is condition] for condition in claim.rule}
-    conditions = [ConditionVerdict.of(c, [_cell(s, claim) for s in judged[id(c)]]) for c in claim.rule]
+    weighed = sum(state.condition.decides and state.evidence is not None for state in states)
+    conditions = [ConditionVerdict.of(c, [_cell(s, claim, weighed) for s in judged[id(c)]]) for c in claim.rule]
     deciding = [states for condition, states in zip(claim.rule, judged.values(), strict=True) if condition.decides]
     return Judgement(_combine(claim, deciding), conditions, list(reader.missing), reached)
 
@@ -158,11 +161,14 @@ def _examine(state: CellState, effect: Effects, n: int, level: float, unmet: str
     state.n, state.effect, low, high = int(known.sum()), effect, effect.low[known], effect.high[known]
     state.evidence = None
     if not known.all():
-        missing = {arm: int(np.isnan(values).any(axis=0).sum()) for arm, values in effect.values.items()}
-        no_share = state.condition.comparison == "share" and not any(missing.values())
-        state.note = no_share_note(state.condition.arms) if no_share else undefined_note(missing, n)
+        missing = {arm: np.isnan(values).any(axis=0) for arm, values in effect.values.items()}
+        enough = np.logical_or.reduce(list(missing.values())).mean() <= MAX_MISSING
+        no_share = state.condition.comparison == "share" and enough and not known.any()
+        counts = {arm: int(of.sum()) for arm, of in missing.items()}
+        state.note = no_share_note(state.condition.arms) if no_share else undefined_note(counts, n)
     if unmet or (~known).mean() > MAX_MISSING:
         state.outcome, state.note = "not comparable", unmet_note(unmet) if unmet else state.note
+        state.looks = []  # an effect of fewer seeds is none of all
         return
     if state.condition.comparison == "each":
         state.looks = [Look(n=n, effect=None, low=finite(float(low.min())), high=finite(float(high.max())))]
@@ -205,8 +211,8 @@ def _decide(states: Sequence[CellState], claim: Claim) -> None:
                 state.outcome = next(itertools.compress(names, flags), "undecided")
 
 
-def _stop_hopeless(states: Sequence[CellState], claim: Claim, n: int) -> None:
-    """Give no more than n seeds to undecided cells that would need far too many. No error rate rises by that."""
+def _stop_hopeless(states: Sequence[CellState], claim: Claim) -> None:
+    """Give no more seeds to undecided cells that would need far too many. No error rate rises by that."""
     for state in states:
         if not state.condition.decides or state.outcome != "undecided" or state.evidence is None or state.stopped:
             continue
@@ -214,8 +220,7 @@ def _stop_hopeless(states: Sequence[CellState], claim: Claim, n: int) -> None:
         known, lines = _known(state.effect), _lines(state.condition)
         low, high = state.effect.low[known], state.effect.high[known]
         if np.isfinite([low, high]).all() and not would_decide(low, high, lines, claim.level, FUTILE):
-            state.stopped, note = True, stopped_note(n, claim.looks[-1])
-            state.note = f"{state.note}; {note}" if state.note else note
+            state.stopped = True
 
 
 def _lines(condition: Condition) -> tuple[float, ...]:
@@ -256,8 +261,8 @@ def _any_surely_holds(states: Sequence[CellState], level: float) -> bool:
     return surely or any(s.outcome == "confirmed" and s.condition.comparison == "each" for s in states)
 
 
-def _cell(state: CellState, claim: Claim) -> Cell:
-    """A judged cell as it is stored."""
+def _cell(state: CellState, claim: Claim, family: int) -> Cell:
+    """A judged cell as it is stored. family: the number of deciding cells, of which its p-values are corrected."""
     effect, last = state.effect, state.looks[-1] if state.looks else Look(n=0, effect=None)
     condition = state.condition
     if effect is None:  # its runs are still to be trained
@@ -270,6 +275,8 @@ def _cell(state: CellState, claim: Claim) -> Cell:
     low, high = effect.low[known], effect.high[known]
     bound = (">" if np.isinf(high).any() else "") if np.isfinite(low).all() else "<" if np.isfinite(high).all() else "?"
     open_ = state.outcome == "undecided" and not exact
+    stopped = stopped_note(last.n) if state.stopped else ""
+    end = end_note(condition.over, effect.at_end) if effect.at_end and condition.over else ""
     compared = condition.comparison in ("difference", "ratio") and bound != "?" and state.outcome != "not comparable"
     return Cell(
         point=state.point,
@@ -281,7 +288,7 @@ def _cell(state: CellState, claim: Claim) -> Cell:
         level=1.0 if exact else 1 - 2 * claim.level,
         n=state.n,
         looks=[] if exact else state.looks,
-        seeds_needed=finite(seeds_needed(low, high, _lines(condition), claim.level)) if open_ else None,
+        seeds_needed=finite(_seeds_needed(condition, low, high, claim, family)) if open_ else None,
         win=win_probability(low, high) if compared else None,
         values={
             arm: [finite(_known_end(*pair)) for pair in values.T.tolist()] for arm, values in effect.values.items()
@@ -293,8 +300,20 @@ def _cell(state: CellState, claim: Claim) -> Cell:
         },
         chosen=effect.chosen,
         at_end=effect.at_end,
-        note=state.note or (end_note(condition.over, effect.at_end) if effect.at_end and condition.over else None),
+        note="; ".join(filter(None, (state.note, stopped, end))) or None,
     )
+
+
+def _seeds_needed(condition: Condition, low: np.ndarray, high: np.ndarray, claim: Claim, family: int) -> float:
+    """The seeds that would decide an undecided cell on the side of the line where its mean is, with the correction for that."""
+    start, end = confirming_range(condition)
+    inside = start <= _center(low, high) <= end
+    level = claim.level
+    if condition.decides and inside == (claim.combine == "any"):
+        level /= family
+    if condition.direction == "within" and not inside:
+        level /= 2
+    return seeds_needed(low, high, _lines(condition), level)
 
 
 def _known_end(low: float, high: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from normexp.claims import schema
 from normexp.claims.checks import check_condition, check_lines, check_overrides, check_sweep
-from normexp.claims.fields import Fields, mapping, overrides, scalar, seed_list, sequence, single_item, text
+from normexp.claims.fields import Fields, mapping, overrides, paragraphs, scalar, seed_list, sequence, single_item, text
 from normexp.claims.schema import Claim, Condition, Measure, Scale, Sweep, Value, format_point, is_number
 from normexp.config import ConfigError, Objective, show, suggest, yaml_files
 from normexp.config.reader import convert
@@ -113,7 +113,8 @@ def _read_claim(name: str, fields: Fields, *, scale: Scale, quick: bool) -> Clai
     requires = _read_conditions(fields.get("requires", sequence, []), "requires", sweep)
     combine = fields.typed("combine", Literal["all", "any"], "all")
     words = {key: fields.get(key, text) for key in ("statement", "source")}
-    words |= {key: fields.get(key, text, "") for key in ("background", "explanation", "would_change", "cost")}
+    words |= {key: fields.get(key, paragraphs, "") for key in ("background", "explanation", "would_change")}
+    words["cost"] = fields.get("cost", text, "")
     group = fields.typed("group", schema.Group, "mechanism")
     same = {"name": name, "kind": kind, "group": group, "scale": scale, "quick": quick}
     return Claim(**same, **words, seeds=seeds, sweep=sweep, rule=rule, requires=requires, combine=combine)

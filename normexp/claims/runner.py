@@ -295,5 +295,6 @@ def progress(judgement: Judgement, claim: Claim, *, again: bool) -> str:
         to_choose = f"{plural(len(choosing), 'seed')} to choose values" if choosing else ""
         return f"{join_names(claim.sweep.arms)} with {' and '.join(filter(None, (judged, to_choose)))}"
     cells = [cell for condition in judgement.conditions if condition.decides for cell in condition.cells]
-    seeds = [cell.n or 0 for cell in cells if cell.outcome == "undecided"]
-    return f"{len(seeds)} of {plural(len(cells), 'cell')} undecided after {max(seeds, default=0)} seeds"
+    looks = [cell.looks[-1].n for cell in cells if cell.outcome == "undecided" and cell.looks]
+    last = max(looks, default=0)  # those that were stopped have fewer
+    return f"{looks.count(last)} of {plural(len(cells), 'cell')} undecided after {last} seeds"

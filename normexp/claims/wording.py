@@ -142,9 +142,9 @@ def no_share_note(arms: Sequence[str]) -> str:
     return f"no share: {arms[2]} minus {arms[3]} is not surely above 0"
 
 
-def stopped_note(seeds: int, most: int) -> str:
-    """The note of an undecided cell that gets no more seeds. most: the number of seeds that a claim can have."""
-    return f"no more than {seeds} seeds, since {most} would hardly decide"
+def stopped_note(seeds: int) -> str:
+    """The note of an undecided cell that gets no more seeds."""
+    return f"stopped after {seeds} seeds: even {LOOKS[-1]} would hardly decide"
 
 
 def end_note(axis: str, ends: Mapping[str, str]) -> str:

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from normexp.claims.judge import cells, judge
 from normexp.claims.schema import Measure
-from tests.claims.making import ACTS, RATES, STEPS, claim, condition, exactly, outcomes, seeds_of, settle
+from tests.claims.making import ACTS, RATES, STEPS, claim, condition, exactly, outcomes, seeds_of, settle, spread
 
 
 def test_reported_conditions_do_not_weigh_in_the_correction():
@@ -127,9 +128,45 @@ def test_one_of_five_seeds_may_be_missing_and_two_may_not():
     ],
 )
 def test_a_share_without_a_sure_denominator_says_why_it_is_not_comparable(arms, note):
-    measured = exactly(lambda arm, _, seed: (-1.0) ** seed if arm == "none" else 0.0)
+    measured = exactly(lambda arm, _, seed: (-1.0) ** seed if arm == "none" else math.nan if seed == 2 else 0.0)
     (cell,) = judge(claim(condition(comparison="share", arms=arms)), measured).conditions[0].cells
     assert (cell.outcome, cell.note) == ("not comparable", note)
+
+
+def test_a_cell_that_becomes_not_comparable_has_no_effect_of_fewer_seeds():
+    """The share's denominator is surely positive after 5 seeds, and not after 8."""
+    measured = exactly(lambda arm, _, seed: 1.0 + 0.1 * (-1) ** seed - 7 * (seed == 6) if arm == "none" else 0.4)
+    of = claim(condition(comparison="share", confirm=0.41, refute=0.3))
+    first, second = (judge(of, measured, max_seeds=n).conditions[0].cells[0] for n in (5, 8))
+    assert (first.outcome, first.effect) == ("undecided", pytest.approx(0.4, abs=0.05))
+    assert (second.outcome, second.effect, second.low, second.looks) == ("not comparable", None, None, [])
+    assert second.note == "no share: the value of none is not surely above or below 0"
+
+
+@pytest.mark.parametrize(
+    ("lines", "combine", "mean", "line", "tests"),
+    [
+        ({}, "all", -0.6, 0.0, 4),  # refuting is corrected for the number of cells
+        ({}, "all", 1.6, 1.0, 1),
+        ({}, "any", 1.6, 1.0, 4),
+        ({"direction": "within", "refute": 1.5}, "all", 2.1, 1.5, 8),  # and for the two sides
+    ],
+)
+def test_the_seeds_needed_decide_with_80_percent_whatever_is_corrected(lines, combine, mean, line, tests):
+    """By simulated t tests with Bonferroni's correction, among four cells of which the others are decided."""
+    far = 0.0 if lines else 50.0 if combine == "all" else -50.0
+    means = {"a": mean, "b": far, "c": far, "d": far}
+    of = claim(condition(**lines), axes={"act": tuple(means)}, combine=combine)
+    cell = judge(of, spread(means) if not lines else close(means), max_seeds=8).conditions[0].cells[0]
+    assert (cell.outcome, cell.n) == ("undecided", 8)
+    draws = np.random.default_rng(0).normal(mean, 8 / math.sqrt(56), size=(20_000, int(cell.seeds_needed)))
+    p = stats.ttest_1samp(draws, line, axis=-1, alternative="greater" if mean > line else "less").pvalue
+    assert 0.77 < (p * tests < 0.017).mean() < 0.88
+
+
+def close(means):
+    """As spread, where only the first cell has a spread."""
+    return exactly(lambda arm, p, seed: (arm == "bn") * (means[p["act"]] + (p["act"] == "a") * (-1) ** seed))
 
 
 def test_censored_effects_need_the_second_look():

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from normexp.claims.judge import first_look, judge
+from normexp.claims.runner import progress
 from normexp.claims.schema import LOOKS, Measure
 from tests.claims.making import ACTS, RATES, claim, condition, exactly, noisy, outcomes, seeds_of, settle, spread
 
@@ -30,7 +31,7 @@ def test_a_hopeless_cell_gets_no_more_seeds_after_the_second_look():
     assert [{point for _, point, _ in runs} for runs in rounds[2:]] == [{(("act", "relu"),)}] * 2
     more, stopped = judgement.conditions[0].cells
     assert (more.n, more.note, stopped.n, stopped.outcome) == (20, None, 8, "undecided")
-    assert stopped.note == "no more than 8 seeds, since 20 would hardly decide"
+    assert stopped.note == "stopped after 8 seeds: even 20 would hardly decide"
     assert (judgement.outcome, judgement.seeds) == ("undecided", 20)
     alone = judge(of, spread({"relu": 1.0, "tanh": 1.0}))  # all runs are there
     assert (alone.outcome, alone.seeds, alone.wanted) == ("undecided", 8, [])
@@ -43,6 +44,31 @@ def test_a_cell_that_becomes_hopeless_later_stops_later():
     assert (judgement.outcome, judgement.seeds) == ("undecided", 12)
     bound, _ = settle(claim(condition()), lambda m, arm, p, seed: (0.0, math.inf) if arm == "bn" else (0.0, 0.0))
     assert (bound.outcome, bound.seeds) == ("undecided", 20)
+
+
+def test_a_claim_of_which_any_must_hold_needs_no_more_seeds_once_one_does():
+    of = claim(condition(), axes=ACTS, combine="any")
+    judgement, rounds = settle(of, spread({"relu": 100.0, "tanh": 1.4, "gelu": 1.4}))
+    assert (len(rounds), judgement.outcome, judgement.seeds) == (1, "confirmed", 5)
+    assert outcomes(judgement) == [["confirmed", "undecided", "undecided"]]
+
+
+def test_a_stopped_cell_says_also_that_its_best_value_is_at_an_end():
+    def measured(measure, arm, point, seed):
+        return (point["lr"] if measure.tag == "val/accuracy" else (arm == "bn") * (1.0 + (-1) ** seed),) * 2
+
+    of = claim(condition(measure=Measure(tag="test/accuracy"), over="lr"), axes={"lr": RATES})
+    ((cell,),) = (of.cells for of in judge(of, measured).conditions)
+    stopped = "stopped after 8 seeds: even 20 would hardly decide"
+    assert cell.note == f"{stopped}; best lr at the edge of the range: largest for bn, largest for none"
+
+
+def test_why_runs_are_trained_counts_only_cells_that_get_more():
+    of = claim(condition(), axes={"act": ("relu", "tanh")})
+    measured = spread({"relu": 1.4, "tanh": 1.0})
+    for n, words in ((5, "2 of 2 cells undecided after 5 seeds"), (12, "1 of 2 cells undecided after 12 seeds")):
+        judgement = judge(of, lambda m, arm, p, seed, n=n: measured(m, arm, p, seed) if seed <= n else None)
+        assert progress(judgement, of, again=True) == words
 
 
 def test_a_decided_cell_keeps_its_outcome_whatever_its_other_seeds_say():

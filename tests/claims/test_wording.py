@@ -110,6 +110,17 @@ def test_what_holds_comes_first_also_where_the_rest_is_cut():
     assert text.endswith(" more conditions.")
 
 
+def test_what_explains_the_verdict_is_never_cut():
+    holds = [
+        mixed(relu=("confirmed", 0.2)) | {"says": f"dropout {i} in all the layers gains {{effect}}"} for i in range(4)
+    ]
+    for verdict, outcome in (("confirmed in part", "refuted"), ("undecided", "undecided")):
+        text = headline(*holds, mixed(relu=(outcome, -0.02)), verdict=verdict)
+        assert text.startswith("Confirmed: relu: dropout 0 in all the layers gains +20 points.")
+        assert f" {outcome.capitalize()}: relu: bn gains -2.0 points. " in text
+        assert text.endswith(" more conditions.")
+
+
 def test_the_headline_of_a_confirmed_claim_names_what_is_reported_against_it():
     aside = mixed("init.std", **{"0.1": ("confirmed", 0.2), "10": ("refuted", -0.2)}) | {"decides": False}
     text = headline(a_condition(), aside)
@@ -170,6 +181,7 @@ def test_some_cells_are_named_by_what_they_have_in_common(points, some, words):
         ({"seeds_needed": 12.0}, "About 12 seeds would probably decide."),
         ({}, "More seeds would hardly help: the effect is too close to a line."),
         ({"seeds_needed": 5075.0}, "More seeds would hardly help: the effect is too close to a line."),
+        ({"n": 1}, "One seed has no spread: list more in the file."),
         ({"bound": ">"}, "Longer runs or a wider range would decide values that are only bounds."),
         ({"verdict": "refuted"}, ""),
     ],
@@ -180,6 +192,20 @@ def test_what_would_decide_an_undecided_cell(cell, words):
     assert headlines.outlook(verdict) == words
     assert headlines.explain(verdict).endswith(words)
     assert headlines.brief(verdict).endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        (["undecided"] * 2, "the effects are too close"),
+        (["undecided", "confirmed"], "1 undecided effect is too close"),
+        (["undecided", "undecided", "refuted"], "2 undecided effects are too close"),
+    ],
+)
+def test_which_effects_are_too_close_to_a_line(outcomes, words):
+    cells = [a_cell(verdict=outcome, cell={"lr": i}) for i, outcome in enumerate(outcomes)]
+    verdict = Verdict.from_json(a_verdict(verdict="undecided", conditions=[a_condition(*cells)]))
+    assert headlines.outlook(verdict) == f"More seeds would hardly help: {words} to a line."
 
 
 @pytest.mark.parametrize(
@@ -292,4 +318,5 @@ def test_what_an_experiment_trains():
 
 
 def test_the_paragraphs_of_a_text_are_kept():
-    assert fields.text("One\nline.\n\n  Two.\n", "explanation") == "One line.\n\nTwo."
+    assert fields.paragraphs("One\nline.\n\n  Two.\n", "explanation") == "One line.\n\nTwo."
+    assert fields.text("One\nline.\n\n  Two.\n", "statement") == "One line. Two."  # it is a cell of a table
