@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 FUTILE = 400
 """A cell that probably needs more seeds than that, twenty times the most that a claim can have, gets no more of them.
 
-It costs half a percent of power one standard deviation beyond a line, and saves a quarter of the seeds at it
-(scripts/claims_error_rates.py).
+It costs a cell half a percent of power one standard deviation beyond a line, and saves a quarter of the seeds at it
+(tests/scripts/test_claims_error_rates.py).
 """
 
 ROUNDING = 1e-9
