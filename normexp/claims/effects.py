@@ -66,12 +66,19 @@ class Reader:
         return np.array(bounds, dtype=np.float64).T
 
 
-def effects(condition: Condition, cell: Point, seeds: Sequence[int], reader: Reader) -> Effects:
-    """Compute the effects of a condition in one cell. If runs are missing, the reader lists them and the result is void."""
+def effects(
+    condition: Condition, cell: Point, seeds: Sequence[int], reader: Reader, *, between_values: bool = True
+) -> Effects:
+    """Compute the effects of a condition in one cell. If runs are missing, the reader lists them and the result is void.
+
+    between_values: count with what may lie between two values of an axis, for numbers that are read off it.
+    """
     if condition.contrast is None:
-        return _compare(condition, cell, seeds, reader)
+        return _compare(condition, cell, seeds, reader, between_values)
     axis, *values = condition.contrast
-    sides = {format_point({axis: v}): _compare(condition, {**cell, axis: v}, seeds, reader) for v in values}
+    sides = {
+        format_point({axis: v}): _compare(condition, {**cell, axis: v}, seeds, reader, between_values) for v in values
+    }
     first, second = sides.values()
 
     def merged(part: str) -> dict[str, object]:
@@ -81,7 +88,7 @@ def effects(condition: Condition, cell: Point, seeds: Sequence[int], reader: Rea
     return Effects(first.low - second.high, first.high - second.low, **parts)  # type: ignore[arg-type]
 
 
-def _compare(condition: Condition, point: Point, seeds: Sequence[int], reader: Reader) -> Effects:
+def _compare(condition: Condition, point: Point, seeds: Sequence[int], reader: Reader, between_values: bool) -> Effects:
     arms = condition.arms or ("",)
     if condition.comparison == "correlation":
         return _correlate(condition, point, seeds, reader)
@@ -91,6 +98,10 @@ def _compare(condition: Condition, point: Point, seeds: Sequence[int], reader: R
         chosen |= {arm: choice} if choice else {}
         at_end |= {arm: end} if end else {}
     numbers = [values[arm] for arm in arms]
+    if between_values and condition.reduction in ("decades", "largest"):
+        assert condition.over is not None and reader.claim.sweep is not None
+        axis = tuple(reader.claim.sweep.axes[condition.over])
+        numbers = [_widened(condition, number, axis) for number in numbers]
     match condition.comparison:
         case "difference":
             low, high = numbers[0] - numbers[1][::-1]
@@ -101,7 +112,7 @@ def _compare(condition: Condition, point: Point, seeds: Sequence[int], reader: R
             low = high = _share(*(number.mean(axis=0) for number in numbers))
         case _:
             low, high = numbers[0]
-    return Effects(*_widened(condition, reader.claim, low, high), values, chosen, at_end)
+    return Effects(low, high, values, chosen, at_end)
 
 
 def _log(bounds: Floats) -> Floats:
@@ -128,17 +139,17 @@ def _share(a: Floats, b: Floats, c: Floats | None = None, d: Floats | None = Non
     return np.asarray(share + (numerator - share * denominator) / mean)
 
 
-def _widened(condition: Condition, claim: Claim, low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Numbers on the lattice of an axis are known up to half a step of it."""
-    if condition.reduction not in ("decades", "largest") or condition.over is None:
-        return low, high
-    assert claim.sweep is not None
-    half = grid_step(claim.sweep.axes[condition.over]) / 2
+def _widened(condition: Condition, bounds: Floats, axis: tuple[Value, ...]) -> Floats:
+    """Bounds of one arm's number that is read off an axis: a limit lies between the last value that works and the next one.
+
+    bounds: (2, seeds). A range has a limit at either end.
+    """
+    low, high = bounds
     if condition.reduction == "decades":
-        return low - half, high + half
-    if condition.comparison == "ratio":
-        return low - half * np.log(10), high + half * np.log(10)
-    return low / 10**half, high * 10**half
+        return np.array([np.maximum(low - grid_step(axis), 0.0), high + grid_step(axis)])
+    x = np.sort(np.array(axis, dtype=np.float64))
+    following = x[np.minimum(np.searchsorted(x, low, side="right"), len(x) - 1)]
+    return np.array([low, np.where(np.isfinite(high), following, high)])
 
 
 def _correlate(condition: Condition, point: Point, seeds: Sequence[int], reader: Reader) -> Effects:

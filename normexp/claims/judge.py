@@ -133,7 +133,7 @@ def _unmet(required: Condition, reader: Reader) -> Iterator[Point]:
     """The cells in which a requirement does not hold on average over the first look's seeds."""
     low, high = confirming_range(required)
     for cell in cells(required, reader.claim):
-        effect = effects(required, cell, reader.claim.seeds[: reader.claim.looks[0]], reader)
+        effect = effects(required, cell, reader.claim.seeds[: reader.claim.looks[0]], reader, between_values=False)
         known = _known(effect)
         if not reader.missing and (
             (~known).mean() > MAX_MISSING

@@ -14,7 +14,9 @@ def requirements(claim: Claim, measured: Measured) -> list[ConditionVerdict]:
     """The claim's requirements; the effect of a cell is its mean over the first look's seeds, which decides whether it is met."""
     reader, seeds = Reader(claim, measured), claim.seeds[: claim.looks[0]]
     return [
-        ConditionVerdict.of(c, [_cell(c, point, effects(c, point, seeds, reader)) for point in cells(c, claim)])
+        ConditionVerdict.of(
+            c, [_cell(c, point, effects(c, point, seeds, reader, between_values=False)) for point in cells(c, claim)]
+        )
         for c in claim.requires
     ]
 

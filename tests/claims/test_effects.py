@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
 
 from normexp.claims.effects import Effects, reduce_axis
@@ -135,18 +137,37 @@ def test_slopes_and_plain_reductions():
         )
 
 
-def test_numbers_on_a_lattice_are_known_up_to_half_a_step():
+def test_numbers_read_off_an_axis_are_known_up_to_what_lies_between_its_values():
     works = exactly(lambda arm, point, seed: float(point["lr"] <= (0.1 if arm == "bn" else 0.01)))
     level = {"over": "lr", "working_level": 0.5}
     ratio, _ = compute(condition(reduction="largest", comparison="ratio", **level), works, axes={"lr": RATES})
-    assert ratio.low == pytest.approx(np.full(5, math.log(10) / 2))
-    assert ratio.high == pytest.approx(np.full(5, math.log(10) * 3 / 2))
+    assert (ratio.low[0], ratio.high[0]) == pytest.approx((0.0, 2 * math.log(10)), abs=1e-9)
     decades, _ = compute(condition(reduction="decades", **level), works, axes={"lr": RATES})
-    assert (decades.low.tolist(), decades.high.tolist()) == ([0.5] * 5, [1.5] * 5)
+    assert (decades.low.tolist(), decades.high.tolist()) == ([-1.0] * 5, [3.0] * 5)
     assert grid_step((1.0, 0.1, 0.01, 1000.0)) == pytest.approx(5 / 3)
     value = condition(reduction="largest", comparison="value", arms=("bn",), **level)
     effect, _ = compute(value, works, axes={"lr": RATES})
-    assert (effect.low[0], effect.high[0]) == pytest.approx((0.1 / math.sqrt(10), 0.1 * math.sqrt(10)))
+    assert (effect.low[0], effect.high[0]) == pytest.approx((0.1, 1.0))
+    assert effect.values["bn"].tolist() == [[0.1] * 5] * 2
+
+
+@given(st.lists(st.tuples(st.floats(-2.9, -1.1), st.floats(-0.9, 1.9)), min_size=2, max_size=2))
+def test_the_true_limits_are_within_the_bounds(limits):
+    """Rates work between two limits, from 0.001 to 100 in decades, that may lie between the values of the axis."""
+    by_arm = dict(zip(("bn", "none"), limits, strict=True))
+    works = exactly(lambda arm, point, seed: float(by_arm[arm][0] <= math.log10(point["lr"]) <= by_arm[arm][1]))
+    axes = {"lr": tuple(float(f"{digit}e{i}") for i in range(-3, 3) for digit in (1, 3))}
+    level = {"over": "lr", "working_level": 0.5}
+    (_, bn), (_, none) = limits
+    ratio, _ = compute(condition(reduction="largest", comparison="ratio", **level), works, axes=axes)
+    assert ratio.low[0] - 1e-9 <= math.log(10) * (bn - none) <= ratio.high[0] + 1e-9
+    bn, none = (top - bottom for bottom, top in limits)
+    difference, _ = compute(condition(reduction="decades", **level), works, axes=axes)
+    assert (
+        difference.low[0] - 0.1 <= bn - none <= difference.high[0] + 0.1
+    )  # steps of 1 to 3 and of 3 to 10 count as the same
+    value, _ = compute(condition(reduction="decades", comparison="value", arms=("bn",), **level), works, axes=axes)
+    assert value.low[0] - 0.05 <= bn <= value.high[0] + 0.05
 
 
 def test_what_works_may_be_the_best_of_another_axis():
