@@ -160,7 +160,8 @@ def censored_notes(condition: ConditionVerdict, cell: Cell) -> list[str]:
     notes |= {(True, ">"): "even the largest {over} works for {arm}"}
     sides = {arm: next(iter(set(signs)), "") for arm, signs in cell.censored.items() if len(set(signs)) == 1}
     texts = {arm: notes.get((largest, side), "") for arm, side in sides.items()}
-    return [note.format(arm=arm, over=over) for arm, note in texts.items() if note]
+    named = {arm: f"arm {arm}" if arm.lower() in UNCLEAR_ALONE else arm for arm in texts}
+    return [note.format(arm=named[arm], over=over) for arm, note in texts.items() if note]
 
 
 def is_open(verdict: Verdict, condition: ConditionVerdict, cell: Cell) -> bool:
