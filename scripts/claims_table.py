@@ -100,10 +100,20 @@ def _outcome(verdict: Verdict) -> str:
 
 
 def _effort(trained: Sequence[Verdict]) -> str:
-    """What the training took, at most."""
+    """The seeds that were judged, and what the training took, at most."""
+    by_first = dict[int, list[Verdict]]()
+    for verdict in trained:
+        if verdict.seeds:
+            by_first.setdefault(verdict.seeds[0], []).append(verdict)
+    ranges = list[str]()
+    for of in sorted(by_first.values(), key=len, reverse=True):
+        last = max(of, key=lambda verdict: len(verdict.seeds)).seeds
+        names = f" ({', '.join(verdict.claim for verdict in of)})" * bool(ranges)
+        ranges.append(f"{last[0]} to {last[-1]}{names}")
+    seeds = f"Judged with seeds {', '.join(ranges)}; the three after the last seed of a claim's file choose learning rates. "
     hours = sum(verdict.seconds or 0 for verdict in trained) / 3600
-    shared = "counting runs that several claims share for each of them"
-    return f"Training took {hours:.1f} hours of one core, {shared}." if trained else ""
+    took = f"Training took {hours:.1f} hours of one core, counting runs that several claims share for each of them."
+    return seeds * bool(ranges) + took * bool(trained)
 
 
 def unjudged(verdicts: Sequence[Verdict]) -> list[str]:

@@ -28,7 +28,15 @@ def printed(tmp_path_factory):
     ]
     verdicts = [
         a_verdict("mine", "confirmed in part", statement="Either | or.", conditions=[a_condition(*cells)]),
-        a_verdict("vast", scale="full", group="stability", setup={"data": "CIFAR-10"}, exploratory=True, grade="B"),
+        a_verdict(
+            "vast",
+            scale="full",
+            group="stability",
+            setup={"data": "CIFAR-10"},
+            exploratory=True,
+            grade="B",
+            seeds=[531, 532, 533, 534, 535],
+        ),
         a_verdict("fast", quick=True),
         an_exact("own-formula"),
     ]
@@ -62,6 +70,8 @@ def test_the_page_says_when_with_which_versions_and_how_many_may_be_wrong(printe
         "3 verdicts: 2 confirmed, 1 confirmed in part. Expect at most one false verdict among the 2 decided" in printed
     )
     assert "Judged 2026-11-21 with normexp 0.1, torch 2.9, python 3.11.7, cpu some cpu." in printed
+    assert "Judged with seeds 501 to 505, 531 to 535 (vast); the three after the last seed" in printed
+    assert "Training took 0.1 hours of one core" in printed  # 132.5 seconds, twice
     assert "Cells: ✓ confirmed, ✗ refuted." in printed
     assert "Not judged yet: " in printed
     assert "`formula`" in printed
